@@ -1,0 +1,175 @@
+"""The layout of a .nerv360 file: magic, version, header, segments of chunks (docs/bitstream.md).
+
+    magic 8 | version u16 | header length u32 | header CRC-32 u32 | FileHeader | segment | segment | ...
+    segment = SegmentHeader | weights | embedding tables | group 0 | group 1 | ...
+
+Everything needed for the first picture lies in front; every stretch can be fetched on its own by its byte range.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+from zlib import crc32
+
+from nerv360.bitstream.header import Chunk, FileHeader, SegmentEntry, SegmentHeader, pack, unpack
+from nerv360.errors import BitstreamError, VersionError
+
+__all__ = ["MAGIC", "VERSION", "Container", "Segment", "write_container"]
+
+MAGIC = b"\x89NERV360"
+VERSION = 1
+PREAMBLE = struct.Struct("<8sHII")
+MAX_HEADER = 1 << 26
+MAX_PARAMETERS = 1 << 26
+MAX_GROUP_VALUES = 1 << 26
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A parsed segment: its header, the frames it holds, and where its chunks begin in the file."""
+
+    header: SegmentHeader
+    first_frame: int
+    frames: int
+    offset: int
+
+    def group_frames(self, group: int) -> int:
+        """Frames in an embedding group."""
+        return min(self.header.group_size, self.frames - group * self.header.group_size)
+
+    def chunk_range(self, index: int) -> tuple[int, int]:
+        """Offset and length of a chunk in the file: 0 is the weights, 1 the embedding tables, 2 + k group k."""
+        chunks = self.header.chunks
+        return self.offset + sum(chunk.length for chunk in chunks[:index]), chunks[index].length
+
+
+class Container:
+    """An open .nerv360 file. Headers are checked on opening, every chunk when it is read; also a context manager.
+
+    Raises BitstreamError for a file that is truncated, damaged, foreign, or makes impossible claims, and
+    VersionError for a newer one.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        try:
+            self._file: BinaryIO = open(self.path, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise BitstreamError(f"{path}: cannot be opened: {error.strerror}") from None
+        try:
+            self.size = os.fstat(self._file.fileno()).st_size
+            self.header = self._read_header()
+            self.segments = self._read_segments()
+        except BitstreamError as error:
+            self.close()
+            raise type(error)(f"{path}: {error}") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Container":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def chunk(self, segment: Segment, index: int) -> bytes:
+        """The bytes of a chunk, checked."""
+        try:
+            return self._read(*segment.chunk_range(index), segment.header.chunks[index].crc32, f"chunk {index}")
+        except BitstreamError as error:
+            raise BitstreamError(f"{self.path}: {error}") from None
+
+    def segment_of(self, frame: int) -> Segment:
+        """The segment that holds a frame of the video."""
+        return next(s for s in self.segments if s.first_frame <= frame < s.first_frame + s.frames)
+
+    def verify(self) -> None:
+        """Read and check every chunk."""
+        for segment in self.segments:
+            for index in range(len(segment.header.chunks)):
+                self.chunk(segment, index)
+
+    def budget(self) -> dict[str, int]:
+        """Bytes of every part; they sum to the size of the file."""
+        chunks = [segment.header.chunks for segment in self.segments]
+        parts = {
+            "weights": sum(c[0].length for c in chunks),
+            "embedding tables": sum(c[1].length for c in chunks),
+            "embeddings": sum(chunk.length for c in chunks for chunk in c[2:]),
+        }
+        return {"headers": self.size - sum(parts.values()), **parts}
+
+    def _read_header(self) -> FileHeader:
+        if self.size == 0:
+            raise BitstreamError("empty file")
+        data = self._file.read(PREAMBLE.size)
+        if data[: len(MAGIC)] != MAGIC:
+            raise BitstreamError("not a .nerv360 file")
+        if len(data) < PREAMBLE.size:
+            raise BitstreamError("truncated in its first bytes")
+        _, version, length, checksum = PREAMBLE.unpack(data)
+        if version > VERSION:
+            raise VersionError(f"format version {version} is newer than {VERSION}, the newest known; update nerv360")
+        if version < 1 or length > MAX_HEADER:
+            raise BitstreamError("damaged preamble")
+        header = unpack(self._read(PREAMBLE.size, length, checksum, "header"), FileHeader)
+        if sum(entry.frames for entry in header.segments) != header.frames:
+            raise BitstreamError(f"frames={header.frames}: the segments hold another number")
+        end = PREAMBLE.size + length + sum(entry.length for entry in header.segments)
+        if end != self.size:
+            what = "truncated" if end > self.size else "followed by foreign bytes"
+            raise BitstreamError(f"{what}: {self.size} bytes, but the header speaks of {end}")
+        return header
+
+    def _read_segments(self) -> list[Segment]:
+        offset = self.size - sum(entry.length for entry in self.header.segments)
+        segments: list[Segment] = []
+        first_frame = 0
+        for entry in self.header.segments:
+            header = unpack(
+                self._read(offset, entry.header_length, entry.header_crc32, "segment header"), SegmentHeader
+            )
+            segment = Segment(header, first_frame, entry.frames, offset + entry.header_length)
+            _check_segment(segment, entry)
+            segments.append(segment)
+            first_frame, offset = first_frame + entry.frames, offset + entry.length
+        return segments
+
+    def _read(self, offset: int, length: int, checksum: int, what: str) -> bytes:
+        if offset + length > self.size:
+            raise BitstreamError(f"truncated in its {what}")
+        self._file.seek(offset)
+        data = self._file.read(length)
+        if len(data) != length or crc32(data) != checksum:
+            raise BitstreamError(f"damaged: the checksum of its {what} is wrong")
+        return data
+
+
+def _check_segment(segment: Segment, entry: SegmentEntry) -> None:
+    header = segment.header
+    groups = -(-entry.frames // header.group_size)
+    if len(header.chunks) != 2 + groups:
+        raise BitstreamError(f"{entry.frames} frames need {2 + groups} chunks, the segment has {len(header.chunks)}")
+    if entry.header_length + sum(chunk.length for chunk in header.chunks) != entry.length:
+        raise BitstreamError("the chunks do not fill their segment")
+
+
+def write_container(header: FileHeader, segments: Iterator[tuple[SegmentHeader, list[bytes]]]) -> bytes:
+    """A whole file. The tables of segments and of chunks are filled in from the chunks themselves."""
+    entries, bodies = [], []
+    for entry, (segment, chunks) in zip(header.segments, segments, strict=True):
+        table = [Chunk(len(chunk), crc32(chunk)) for chunk in chunks]
+        packed = pack(SegmentHeader(*(getattr(segment, name) for name in segment.__struct_fields__[:-1]), table))
+        body = packed + b"".join(chunks)
+        entries.append(SegmentEntry(entry.frames, len(body), len(packed), crc32(packed)))
+        bodies.append(body)
+    packed = pack(FileHeader(*(getattr(header, name) for name in header.__struct_fields__[:-1]), entries))
+    return PREAMBLE.pack(MAGIC, VERSION, len(packed), crc32(packed)) + packed + b"".join(bodies)

@@ -1,0 +1,113 @@
+"""The two headers of a .nerv360 file: one table each of (name, type, range, meaning).
+
+These classes are the writer, the reader's checks, the rows of `nerv360 info`, and the tables of docs/bitstream.md.
+Headers are MessagePack arrays: the values in this order, without their names.
+"""
+
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from nerv360.errors import BitstreamError
+
+__all__ = ["Chunk", "Colour", "FileHeader", "SegmentEntry", "SegmentHeader", "pack", "unpack"]
+
+
+def _integer(low: int, high: int, meaning: str) -> Meta:
+    return Meta(ge=low, le=high, description=meaning)
+
+
+Header = TypeVar("Header", bound=Struct)
+
+_U32 = 2**32 - 1
+_Stride = Annotated[int, Meta(ge=1, le=16)]
+_Width = Annotated[int, Meta(ge=1, le=4096)]
+_Kernel = Annotated[int, Meta(ge=1, le=7)]
+_Condition = Annotated[str, Meta(pattern="^(yaw|pitch|roll|fov)$")]
+
+
+class Colour(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The source's colours, as code points of ITU-T H.273 (2: unspecified). Decoded pixels are R'G'B', full range."""
+
+    primaries: Annotated[int, _integer(0, 255, "ColourPrimaries")]
+    transfer: Annotated[int, _integer(0, 255, "TransferCharacteristics")]
+    matrix: Annotated[int, _integer(0, 255, "MatrixCoefficients, of the source's YCbCr")]
+    full_range: Annotated[bool, Meta(description="VideoFullRangeFlag, of the source")]
+
+
+class SegmentEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """One segment: consecutive frames with a network of their own."""
+
+    frames: Annotated[int, _integer(1, 10**7, "frames in the segment")]
+    length: Annotated[int, _integer(1, 2**40, "bytes of the segment: its header and its chunks")]
+    header_length: Annotated[int, _integer(1, 2**26, "bytes of the segment's header")]
+    header_crc32: Annotated[int, _integer(0, _U32, "CRC-32 of the segment's header")]
+
+
+class FileHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What the video is, and where its segments lie: one behind the other, from the end of this header."""
+
+    width: Annotated[int, _integer(1, 16384, "width of the panorama in pixels")]
+    height: Annotated[int, _integer(1, 16384, "height of the panorama in pixels")]
+    frames: Annotated[int, _integer(1, 10**7, "frames in all segments together")]
+    rate_numerator: Annotated[int, _integer(1, _U32, "frames per second, numerator")]
+    rate_denominator: Annotated[int, _integer(1, _U32, "frames per second, denominator")]
+    colour: Annotated[Colour, Meta(description="see Colour")]
+    segments: Annotated[list[SegmentEntry], Meta(min_length=1, max_length=10**6, description="see SegmentEntry")]
+
+
+class Chunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A stretch of bytes with a checksum."""
+
+    length: Annotated[int, _integer(0, 2**31, "bytes")]
+    crc32: Annotated[int, _integer(0, _U32, "CRC-32 of these bytes")]
+
+
+class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A segment's network, and where its chunks lie: one behind the other, from the end of this header."""
+
+    model: Annotated[str, Meta(max_length=32, description="the network's name")]
+    channels: Annotated[list[_Width], Meta(min_length=2, max_length=9, description="widths: c2, then every stage's")]
+    encoder_strides: Annotated[list[_Stride], Meta(min_length=1, max_length=8, description="panorama to embedding")]
+    decoder_strides: Annotated[list[_Stride], Meta(min_length=1, max_length=8, description="cut-out to viewport")]
+    kernels: Annotated[list[_Kernel], Meta(min_length=1, max_length=8, description="of the upsampling convolutions")]
+    embedding_channels: Annotated[int, _integer(1, 256, "channels of the embedding, d")]
+    expand_first: Annotated[bool, Meta(description="expansion before the extraction, not after")]
+    conditions: Annotated[list[_Condition], Meta(max_length=4, description="inputs of STAT beside time")]
+    pe_base: Annotated[float, Meta(ge=1, le=16, description="positional encoding, b")]
+    pe_frequencies: Annotated[int, _integer(1, 256, "positional encoding, l")]
+    view_width: Annotated[int, _integer(1, 16384, "width of the training viewport in pixels")]
+    view_height: Annotated[int, _integer(1, 16384, "height of the training viewport in pixels")]
+    hfov_deg: Annotated[tuple[float, float], Meta(description="fields of view trained for, degrees, in (0, 180)")]
+    roll_deg: Annotated[tuple[float, float], Meta(description="roll angles trained for, degrees")]
+    group_size: Annotated[int, _integer(1, 64, "frames per embedding group (the last may have fewer)")]
+    chunks: Annotated[
+        list[Chunk],
+        Meta(min_length=3, max_length=10**7, description="weights, embedding tables, then the groups in order"),
+    ]
+
+    def __post_init__(self) -> None:
+        low, high = self.hfov_deg
+        if not 0 < low <= high < 180:
+            raise ValueError(f"hfov_deg={self.hfov_deg}")
+        if not -360 <= self.roll_deg[0] <= self.roll_deg[1] <= 360:
+            raise ValueError(f"roll_deg={self.roll_deg}")
+        if not len(self.channels) - 1 == len(self.decoder_strides) == len(self.kernels):
+            raise ValueError("channels, decoder_strides and kernels disagree")
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise ValueError(f"kernels={self.kernels}: must be odd")
+        if len(set(self.conditions)) < len(self.conditions):
+            raise ValueError(f"conditions={self.conditions}")
+
+
+def pack(header: Struct) -> bytes:
+    return msgspec.msgpack.encode(header)
+
+
+def unpack(data: bytes, kind: type[Header]) -> Header:
+    """Inverse of `pack`. Raises BitstreamError where a value is missing, of the wrong type, or out of range."""
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BitstreamError(f"impossible {kind.__name__}: {error}") from None

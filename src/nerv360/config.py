@@ -1,0 +1,146 @@
+"""Settings of the model and of its fitting, and the named presets. The help texts are the command line's."""
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from nerv360.errors import ArgumentError
+
+__all__ = ["CONDITIONS", "MODELS", "PRESETS", "EncodingConfig", "ModelConfig"]
+
+MODELS = ("nerv360",)
+CONDITIONS = ("yaw", "pitch", "roll", "fov")
+
+
+def _setting(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that determines a network's shape (Sec. III-A). Kept in the file."""
+
+    width: int
+    height: int
+    channels: tuple[int, ...]
+    model: str = "nerv360"
+    encoder_strides: tuple[int, ...] = (3, 2, 2, 2)
+    decoder_strides: tuple[int, ...] = (3, 2, 2, 2)
+    kernels: tuple[int, ...] = (1, 3, 3, 3)
+    encoder_channels: int = 64
+    embedding_channels: int = 1
+    expand_first: bool = True
+    conditions: tuple[str, ...] = ("yaw", "pitch")
+    pe_base: float = 1.25
+    pe_frequencies: int = 80
+
+    @property
+    def grid_height(self) -> int:
+        """Rows of the embedding."""
+        return -(-self.height // math.prod(self.encoder_strides))
+
+    @property
+    def grid_width(self) -> int:
+        """Columns of the embedding: an even number, so that half a turn is a whole number of cells."""
+        return 2 * -(-self.width // (2 * math.prod(self.encoder_strides)))
+
+
+@dataclass(frozen=True)
+class EncodingConfig:
+    """How to fit and to write a video: the defaults are the paper's (Sec. III-A)."""
+
+    model: str = _setting("nerv360", "The network: " + ", ".join(MODELS) + ".")
+    decoder_size: int = _setting(2_200_000, "Parameters of the decoder; widths are solved to within 2 %.")
+    encoder_strides: tuple[int, ...] = _setting((3, 2, 2, 2), "Downsampling of the panorama, stage by stage.")
+    decoder_strides: tuple[int, ...] = _setting((3, 2, 2, 2), "Upsampling of the viewport, stage by stage.")
+    encoder_channels: int = _setting(64, "Width of the ConvNeXt encoder, c1.")
+    embedding_channels: int = _setting(1, "Channels of the embedding, d.")
+    reduction: float = _setting(1.2, "Each stage is narrower by this factor, r.")
+    minimum_width: int = _setting(12, "No stage is narrower than this.")
+    expand_first: bool = _setting(True, "Expand the channels before the viewport is cut out, not after.")
+    conditions: tuple[str, ...] = _setting(("yaw", "pitch"), "What STAT knows of the view beside the time.")
+    epochs: int = _setting(300, "Times that every frame is visited.")
+    view_width: int | None = _setting(None, "Width of the training viewport; by default 5/16 of the panorama's.")
+    view_height: int | None = _setting(None, "Height of the training viewport; by default 9/16 of its width.")
+    hfov_deg: tuple[float, float] = _setting((78.1, 78.1), "Range of horizontal fields of view trained for.")
+    roll_deg: tuple[float, float] = _setting((0.0, 0.0), "Range of roll angles trained for.")
+    learning_rate: float = _setting(3e-3, "Peak of the learning rate.")
+    learning_rate_start: float = _setting(1e-4, "Learning rate at the start of the warm-up.")
+    warmup: float = _setting(0.1, "Part of the steps over which the learning rate rises.")
+    loss_lambda: float = _setting(60.0, "Weight of the pixel terms against the Fourier term (Eq. 2).")
+    loss_alpha: float = _setting(0.7, "Share of L1 against MS-SSIM in the pixel terms (Eq. 2).")
+    weight_bits: int = _setting(8, "Bits per decoder weight before entropy coding.")
+    embedding_bits: int = _setting(8, "Bits per embedding value before entropy coding.")
+    group_size: int = _setting(8, "Frames whose embeddings are coded together: the unit of random access.")
+    seed: int = _setting(0, "Seed of everything random.")
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ArgumentError(f"model={self.model!r}: must be one of {', '.join(MODELS)}")
+        unknown = [name for name in self.conditions if name not in CONDITIONS]
+        if unknown:
+            raise ArgumentError(f"conditions={unknown[0]!r}: must be among {', '.join(CONDITIONS)}")
+        if len(self.decoder_strides) < 1 or len(self.encoder_strides) < 1:
+            raise ArgumentError("strides=(): at least one stage is needed")
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if number is not None and not low <= number <= high:
+                    raise ArgumentError(f"{name}={number}: must be in {low:g}..{high:g}")
+        for name in ("hfov_deg", "roll_deg"):
+            start, end = getattr(self, name)
+            if start > end:
+                raise ArgumentError(f"{name}={start:g}:{end:g}: the first must not exceed the second")
+
+    def kernels(self) -> tuple[int, ...]:
+        """Kernel of each upsampling convolution: 1, then 3 (Boosting-NeRV)."""
+        return tuple(min(1 + 2 * stage, 3) for stage in range(len(self.decoder_strides)))
+
+    def training_view(self, width: int) -> tuple[int, int]:
+        """Size of the training viewport for a panorama of this width, in whole decoder cells.
+
+        The paper's 1920 x 1080 of 6144 is 5/16; both sides are rounded to the decoder's stride. MS-SSIM needs
+        more than 32 pixels.
+        """
+        cell = math.prod(self.decoder_strides)
+        least = cell * (33 // cell + 1)
+        view_width = self.view_width or max(least, cell * int(width * 5 / 16 / cell + 0.5))
+        view_height = self.view_height or max(least, cell * int(view_width * 9 / 16 / cell + 0.5))
+        return view_width, view_height
+
+
+_RANGES = (
+    ("decoder_size", 1, 10**9),
+    ("encoder_strides", 1, 16),
+    ("decoder_strides", 1, 16),
+    ("encoder_channels", 1, 4096),
+    ("embedding_channels", 1, 256),
+    ("reduction", 1, 4),
+    ("minimum_width", 1, 4096),
+    ("epochs", 1, 10**6),
+    ("view_width", 33, 16384),
+    ("view_height", 33, 16384),
+    ("hfov_deg", 1, 170),
+    ("roll_deg", -180, 180),
+    ("learning_rate", 1e-8, 1),
+    ("learning_rate_start", 0, 1),
+    ("warmup", 0, 1),
+    ("loss_lambda", 0, 1e6),
+    ("loss_alpha", 0, 1),
+    ("weight_bits", 2, 16),
+    ("embedding_bits", 1, 8),
+    ("group_size", 1, 64),
+    ("seed", 0, 2**32 - 1),
+)
+
+PRESETS = {
+    "tiny": EncodingConfig(decoder_size=140_000, epochs=100),
+    "small": EncodingConfig(decoder_size=500_000, epochs=200),
+    "paper-2.2m": EncodingConfig(view_width=1920, view_height=1080),
+    "paper-17.6m": EncodingConfig(view_width=1920, view_height=1080, decoder_size=17_600_000),
+}
+
+
+def help_of(name: str) -> str:
+    """The help text of a field of EncodingConfig."""
+    return next(str(f.metadata["help"]) for f in fields(EncodingConfig) if f.name == name)

@@ -1,0 +1,50 @@
+"""Every error that nerv360 raises on purpose.
+
+    Nerv360Error
+    ├── ArgumentError     a value given by the caller is out of range (also a ValueError)
+    ├── VideoError        the input is missing, empty, not a video, or not one that can be used
+    ├── BitstreamError    the .nerv360 file is damaged, foreign, or claims what cannot be
+    │   └── VersionError  the file was written by a newer nerv360
+    ├── OutputError       the output cannot be written
+    └── TrainingError     fitting failed and could not be recovered
+
+Each message is one line that names the value, what was wrong with it, and what to do.
+"""
+
+__all__ = [
+    "ArgumentError",
+    "BitstreamError",
+    "Nerv360Error",
+    "OutputError",
+    "TrainingError",
+    "VersionError",
+    "VideoError",
+]
+
+
+class Nerv360Error(Exception):
+    """Base of all errors of this package."""
+
+
+class ArgumentError(Nerv360Error, ValueError):
+    """A value given by the caller is out of range."""
+
+
+class VideoError(Nerv360Error):
+    """The input video is missing, unreadable, or of a kind that cannot be used."""
+
+
+class BitstreamError(Nerv360Error):
+    """The .nerv360 file is damaged, foreign, or makes impossible claims."""
+
+
+class VersionError(BitstreamError):
+    """The .nerv360 file was written in a newer version of the format."""
+
+
+class OutputError(Nerv360Error):
+    """The output file or folder cannot be written."""
+
+
+class TrainingError(Nerv360Error):
+    """Fitting failed and could not be recovered."""

@@ -1,0 +1,1 @@
+"""Pure tensor functions on the sphere; they know nothing of models or files."""

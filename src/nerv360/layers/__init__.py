@@ -1,0 +1,1 @@
+"""Small modules, each tested against its formula or a second implementation."""

@@ -1,0 +1,113 @@
+"""ConvNeXt encoder of HNeRV (Sec. 3.1; ConvNeXt, Sec. 2), on the sphere and on any window of it.
+
+Differs: the last stage only projects to the embedding. HNeRV puts a ConvNeXt block behind it, which at the paper's
+d = 1 is a constant (its LayerNorm over one channel removes the input).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nerv360.geometry.window import Window, convolve
+
+__all__ = ["ConvNeXtEncoder"]
+
+
+class LayerNorm(nn.LayerNorm):
+    """Over the channels of [B, C, H, W]."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvNeXtBlock(nn.Module):
+    """f + scale * linear(GELU(linear(LayerNorm(depthwise 7x7(f))))), four times wider inside."""
+
+    HALO = 3
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 2 * self.HALO + 1, groups=channels)
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.widen = nn.Linear(channels, 4 * channels)
+        self.narrow = nn.Linear(4 * channels, channels)
+        self.scale = nn.Parameter(torch.full((channels,), 1e-6))
+
+    def forward(self, features: Tensor, source: Window, window: Window) -> Tensor:
+        """Features of `source` -> features of `window`."""
+        halo = window.grown(self.HALO).crop(features, source)
+        mixed = convolve(halo, self.depthwise.weight, self.depthwise.bias, window, groups=halo.shape[1])
+        mixed = self.norm(mixed.permute(0, 2, 3, 1))
+        mixed = self.scale * self.narrow(functional.gelu(self.widen(mixed)))
+        return window.crop(features, source) + mixed.permute(0, 3, 1, 2)
+
+
+class Downsample(nn.Module):
+    """Patches of stride x stride -> one cell, with a LayerNorm before (or, in the first stage, after)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, first: bool) -> None:
+        super().__init__()
+        self.stride = stride
+        self.before = nn.Identity() if first else LayerNorm(inputs, eps=1e-6)
+        self.conv = nn.Conv2d(inputs, outputs, stride, stride)
+        self.after = LayerNorm(outputs, eps=1e-6) if first else nn.Identity()
+
+    def forward(self, features: Tensor, window: Window) -> Tensor:
+        conv = self.conv
+        return self.after(convolve(self.before(features), conv.weight, conv.bias, window, self.stride))
+
+
+class ConvNeXtEncoder(nn.Module):
+    """Panorama [B, 3, H, W] -> embedding [B, d, H / stride, W / stride], or any window of it.
+
+        panorama ─ down ─ block ─ down ─ block ─ ... ─ down ─ embedding y_t
+                    c1      c1     c1      c1            d
+
+    Only the part of the panorama that the window depends on is read and encoded.
+    """
+
+    def __init__(self, strides: Sequence[int], channels: int, embedding_channels: int) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+        widths = [3] + [channels] * (len(strides) - 1) + [embedding_channels]
+        self.downs = nn.ModuleList(
+            Downsample(widths[i], widths[i + 1], stride, first=i == 0) for i, stride in enumerate(strides)
+        )
+        self.blocks = nn.ModuleList(ConvNeXtBlock(channels) for _ in strides[1:])
+        self.apply(_initialise)
+
+    def needed(self, window: Window) -> list[tuple[Window, Window]]:
+        """Per stage, from the first: the windows (before, after) its block, on the grid of that stage."""
+        windows = []
+        for index in reversed(range(len(self.strides))):
+            after = window.reduced()
+            before = after.grown(ConvNeXtBlock.HALO).reduced() if index < len(self.blocks) else after
+            windows.append((before, after))
+            window = before.scaled(self.strides[index])
+        return windows[::-1]
+
+    def forward(
+        self,
+        panorama: Tensor,  # [B, 3, H, W], uint8 or in [0, 1]; H, W are multiples of the total stride
+        window: Window,  # of the embedding
+    ) -> Tensor:  # [B, d, window.rows, window.columns]
+        stages = self.needed(window)
+        features = stages[0][0].scaled(self.strides[0]).crop(panorama)
+        if features.dtype == torch.uint8:
+            features = features.float() / 255
+        for index, (before, after) in enumerate(stages):
+            features = self.downs[index](features, before)
+            if index < len(self.blocks):
+                features = self.blocks[index](features, before, after)
+            if index + 1 < len(stages):
+                features = stages[index + 1][0].scaled(self.strides[index + 1]).crop(features, after)
+        return window.crop(features, stages[-1][1])
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,62 @@
+"""Conditional affine transforms: TAT (Boosting-NeRV, Sec. 3.2) and STAT (NeRV360, Eq. 1).
+
+They are one module; TAT is conditioned on time, STAT on time and viewpoint.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nerv360.geometry.window import Window, convolve
+
+__all__ = ["AffineResidualBlock", "AffineTransform"]
+
+
+class AffineTransform(nn.Module):
+    """gamma f + beta (Eq. 1), with gamma = 1 + scale(condition) and beta = shift(condition)."""
+
+    def __init__(self, condition: int, channels: int) -> None:
+        super().__init__()
+        self.scale, self.shift = (
+            nn.Sequential(nn.Linear(condition, condition), nn.ReLU(), nn.Linear(condition, channels))
+            for _ in range(2)
+        )
+
+    def forward(
+        self,
+        features: Tensor,  # [B, C, H, W]
+        condition: Tensor,  # [B, condition]
+    ) -> Tensor:
+        gamma = 1 + self.scale(condition)[:, :, None, None]
+        beta = self.shift(condition)[:, :, None, None]
+        return gamma * features + beta
+
+
+class AffineResidualBlock(nn.Module):
+    """f + conv(affine(GELU(conv(affine(f))))), both convolutions 3x3.
+
+    On a flat picture the convolutions are zero-padded. On the ERP grid, `window` is the output's, and the
+    features given reach HALO cells further on every side.
+    """
+
+    HALO = 2
+
+    def __init__(self, condition: int, channels: int) -> None:
+        super().__init__()
+        self.affine0 = AffineTransform(condition, channels)
+        self.conv0 = nn.Conv2d(channels, channels, 3)
+        self.affine1 = AffineTransform(condition, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3)
+
+    def forward(self, features: Tensor, condition: Tensor, window: Window | None = None) -> Tensor:
+        inner, skip = None, features
+        if window is not None:
+            inner = window.grown(1)
+            skip = window.crop(features, source=window.grown(self.HALO))
+        residual = functional.gelu(_conv3(self.conv0, self.affine0(features, condition), inner))
+        return skip + _conv3(self.conv1, self.affine1(residual, condition), window)
+
+
+def _conv3(conv: nn.Conv2d, features: Tensor, window: Window | None) -> Tensor:
+    if window is None:
+        return functional.conv2d(features, conv.weight, conv.bias, padding=1)
+    return convolve(features, conv.weight, conv.bias, window)

@@ -1,0 +1,1 @@
+"""The networks. Read nerv360.py first, top to bottom."""

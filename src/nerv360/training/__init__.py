@@ -1,0 +1,1 @@
+"""Encoding is training: fit a model to a clip."""

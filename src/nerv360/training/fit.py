@@ -1,0 +1,152 @@
+"""Fit a model to a clip: one readable loop. Deterministic, resumable, watches over its loss."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nerv360.config import EncodingConfig
+from nerv360.errors import TrainingError
+from nerv360.geometry.rays import viewport_rays
+from nerv360.geometry.sampling import sample_sphere
+from nerv360.geometry.viewport import Viewport
+from nerv360.training import checkpoint
+from nerv360.training.checkpoint import Progress, Tensors
+from nerv360.training.losses import distortion
+from nerv360.training.optim import create_optimiser, learning_rate
+from nerv360.video.clip import Clip
+from nerv360.video.shuffle import shuffled
+
+__all__ = ["fit", "sample_view"]
+
+SAVE_SECONDS = 20.0
+FRAME_MEMORY = 2 << 30
+SNAPSHOT_STEPS = 100
+SMOOTHING = 0.98
+COLLAPSE = 1.5  # times the best running loss
+MAX_RECOVERIES, MAX_SKIPPED = 5, 20
+
+
+def fit(
+    model: nn.Module,
+    clip: Clip,
+    config: EncodingConfig,
+    checkpoint_path: Path,
+    report: Callable[[Progress, int], None],
+) -> Progress:
+    """Minimise Eq. 2 over random viewports of the clip's frames, on the model's device; `report` sees every step.
+
+    Goes on from the checkpoint where there is one of this very fit, with the same result as one that was never
+    interrupted. Raises TrainingError where the loss cannot be kept finite.
+    """
+    steps = config.epochs * clip.frames
+    device = next(model.parameters()).device
+    model.to(memory_format=torch.channels_last)
+    optimiser = create_optimiser(model, config)
+    identity = f"{clip.fingerprint()} {config}"
+    progress, good = Progress(), checkpoint.capture(model, optimiser)
+    if resumed := checkpoint.load(checkpoint_path, identity):
+        progress, now, good = resumed
+        checkpoint.restore(now, model, optimiser)
+    frames = shuffled(clip, config.seed, progress.step, FRAME_MEMORY)
+    saved = started = time.monotonic() - progress.seconds
+
+    def save() -> None:
+        progress.seconds = time.monotonic() - started
+        checkpoint.save(checkpoint_path, progress, checkpoint.capture(model, optimiser), good, identity)
+
+    try:
+        while progress.step < steps:
+            index, frame = next(frames)
+            panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
+            view = sample_view(config, clip, progress.step)
+            rate = progress.rate_scale * learning_rate(progress.step, steps, config)
+            _step(model, optimiser, panorama, (index + 0.5) / clip.frames, view, rate, config, progress)
+            good = _watch(model, optimiser, progress, good)
+            progress.step += 1
+            report(progress, steps)
+            if time.monotonic() - saved > SAVE_SECONDS:
+                save()
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        save()
+        raise
+    finally:
+        frames.close()
+    save()
+    return progress
+
+
+def _step(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    panorama: Tensor,  # [1, 3, H, W] uint8
+    moment: float,
+    view: Viewport,
+    rate: float,
+    config: EncodingConfig,
+    progress: Progress,
+) -> None:
+    """One step of the optimiser; none where the loss or its gradient is not finite."""
+    source = sample_sphere(panorama, viewport_rays(view).to(panorama.device)) / 255
+    with torch.autocast(panorama.device.type, torch.bfloat16, enabled=panorama.is_cuda):
+        decoded = model.decode(model.embed(panorama, model.window(view)), moment, view)
+    loss = distortion(decoded.float(), source, config.loss_lambda, config.loss_alpha)
+    optimiser.zero_grad()
+    loss.backward()
+    gradient = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    if not math.isfinite(gradient.item() + loss.item()):
+        progress.skipped += 1
+        return
+    progress.skipped = 0
+    optimiser.param_groups[0]["lr"] = rate
+    optimiser.step()
+    with torch.no_grad():
+        psnr_db = -10 * math.log10(max(1e-10, (decoded.float() - source).square().mean().item()))
+    progress.loss = _smoothed(progress.loss, loss.item(), progress.step)
+    progress.psnr_db = _smoothed(progress.psnr_db, psnr_db, progress.step)
+
+
+def _smoothed(mean: float, value: float, step: int) -> float:
+    """A running mean that begins as the plain one."""
+    weight = max(1 - SMOOTHING, 1 / (step + 1))
+    return value if not math.isfinite(mean) else mean + weight * (value - mean)
+
+
+def _watch(
+    model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, good: Tensors
+) -> Tensors:
+    """Keep a good state every so often; return to it, at half the rate, when the loss has collapsed."""
+    collapsed = progress.loss > COLLAPSE * progress.best_loss or progress.skipped > MAX_SKIPPED
+    if collapsed:
+        progress.recoveries += 1
+        if progress.recoveries > MAX_RECOVERIES:
+            raise TrainingError(
+                f"the loss collapsed {progress.recoveries} times (now {progress.loss:.3g}, best "
+                f"{progress.best_loss:.3g}); encode with a lower learning rate"
+            )
+        checkpoint.restore(good, model, optimiser)
+        progress.rate_scale, progress.loss, progress.skipped = progress.rate_scale / 2, progress.best_loss, 0
+        return good
+    if progress.step % SNAPSHOT_STEPS == SNAPSHOT_STEPS - 1:
+        progress.best_loss = min(progress.best_loss, progress.loss)
+        return checkpoint.capture(model, optimiser)
+    return good
+
+
+def sample_view(config: EncodingConfig, clip: Clip, step: int) -> Viewport:
+    """The training viewport of a step: its centre uniform on the sphere, so pitch is the arcsine of a uniform."""
+    random = np.random.default_rng((config.seed, step))
+    width, height = config.training_view(clip.width)
+    return Viewport(
+        yaw_deg=float(random.uniform(-180, 180)),
+        pitch_deg=float(np.degrees(np.arcsin(random.uniform(-1, 1)))),
+        roll_deg=float(random.uniform(*config.roll_deg)),
+        hfov_deg=float(random.uniform(*config.hfov_deg)),
+        width=width,
+        height=height,
+    )

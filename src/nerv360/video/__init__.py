@@ -1,0 +1,1 @@
+"""Video files to frames and back; procedural clips."""
