@@ -3,7 +3,7 @@
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nerv360.config import EncodingConfig, ModelConfig
 from nerv360.geometry.viewport import Viewport
@@ -11,7 +11,7 @@ from nerv360.geometry.window import Window
 from nerv360.models.budget import decoder_size, solve_widths
 from nerv360.models.nerv360 import NeRV360
 
-__all__ = ["Codec", "build", "configure"]
+__all__ = ["Codec", "build", "configure", "decoder_tensors"]
 
 
 class Codec(Protocol):
@@ -29,9 +29,14 @@ class Codec(Protocol):
         """That part of the embedding -> viewport [1, 3, h, w] in [0, 1]."""
 
 
-def build(config: ModelConfig) -> NeRV360:
-    """A network with fresh weights."""
-    return NeRV360(config)
+def build(config: ModelConfig, with_encoder: bool = True) -> NeRV360:
+    """A network with fresh weights; without its encoder it can only decode."""
+    return NeRV360(config, with_encoder)
+
+
+def decoder_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Name -> tensor of all but the encoder, in the order of the file."""
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("encoder.")}
 
 
 def configure(settings: EncodingConfig, width: int, height: int) -> ModelConfig:
@@ -57,7 +62,7 @@ def configure(settings: EncodingConfig, width: int, height: int) -> ModelConfig:
 
     def size_of(channels: tuple[int, ...]) -> int:
         with torch.device("meta"):
-            return decoder_size(build(with_widths(channels)))
+            return decoder_size(build(with_widths(channels), with_encoder=False))
 
     stages = len(settings.decoder_strides)
     widths = solve_widths(size_of, settings.decoder_size, stages, settings.reduction, settings.minimum_width)

@@ -60,11 +60,12 @@ class NeRV360(nn.Module):
     Everything but the encoder is the decoder: it is what a file holds.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, with_encoder: bool = True) -> None:
         super().__init__()
         self.config = config
         widths, encoded = config.channels, 2 * config.pe_frequencies
-        self.encoder = ConvNeXtEncoder(config.encoder_strides, config.encoder_channels, config.embedding_channels)
+        if with_encoder:
+            self.encoder = ConvNeXtEncoder(config.encoder_strides, config.encoder_channels, config.embedding_channels)
         self.time_stem = Stem(encoded, STEM_HIDDEN, CONDITION)
         self.view_stem = Stem(encoded * (1 + len(config.conditions)), STEM_HIDDEN, CONDITION)
         self.expand = Expansion(config.embedding_channels, widths[0])

@@ -1,0 +1,1 @@
+"""Fitted model <-> .nerv360 file."""

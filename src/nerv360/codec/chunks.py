@@ -1,0 +1,88 @@
+"""The chunks of a segment: weights, embedding tables, groups of embeddings. Each writer has its reader beneath."""
+
+import math
+import struct
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from nerv360.bitstream import entropy
+from nerv360.bitstream.entropy import FrequencyTable, Integers
+from nerv360.codec.quantize import STEP_CODES, QuantizedTensor, Scaling
+from nerv360.errors import BitstreamError
+
+__all__ = ["EmbeddingTables", "read_group", "read_tables", "read_weights", "write_group", "write_tables", "write_weights"]
+
+Shape = tuple[int, ...]
+EmbeddingTables = list[tuple[Scaling, FrequencyTable]]  # one for each channel
+SCALING = struct.Struct("<ff")
+
+
+def write_weights(tensors: Mapping[str, QuantizedTensor]) -> bytes:
+    """Three tables (steps, vectors, larger tensors), then the integers of all tensors as one stream."""
+    steps = np.concatenate([tensor.steps for tensor in tensors.values()])
+    values = {
+        flat: [t.symbols.ravel() for t in tensors.values() if (t.symbols.ndim == 1) == flat] for flat in (True, False)
+    }
+    parts = [steps, *(np.concatenate(values[flat]) for flat in (True, False))]
+    tables = [FrequencyTable.of(part) for part in parts]
+    return b"".join(t.write() for t in tables) + entropy.encode(list(zip(parts, tables, strict=True)))
+
+
+def read_weights(data: bytes, shapes: Mapping[str, Shape]) -> dict[str, QuantizedTensor]:
+    """Inverse of `write_weights`, given the tensors' shapes in the same order."""
+    tables, offset = [], 0
+    for _ in range(3):
+        table, offset = FrequencyTable.read(data, offset)
+        tables.append(table)
+    channels = [shape[0] if len(shape) > 1 else 1 for shape in shapes.values()]
+    sizes = {flat: sum(math.prod(s) for s in shapes.values() if (len(s) == 1) == flat) for flat in (True, False)}
+    counts = (sum(channels), sizes[True], sizes[False])
+    steps, *rest = entropy.decode(data[offset:], list(zip(counts, tables, strict=True)))
+    if steps.size and not 0 <= steps.min() <= steps.max() < STEP_CODES:
+        raise BitstreamError("impossible step of a weight")
+    values = {
+        flat: _split(part, [math.prod(s) for s in shapes.values() if (len(s) == 1) == flat])
+        for flat, part in zip((True, False), rest, strict=True)
+    }
+    step = _split(steps, channels)
+    return {
+        name: QuantizedTensor(next(values[len(shape) == 1]).reshape(shape), next(step))
+        for name, shape in shapes.items()
+    }
+
+
+def _split(values: Integers, sizes: list[int]) -> Iterator[Integers]:
+    return iter(np.split(values, np.cumsum(sizes)[:-1])) if sizes else iter(())
+
+
+def write_tables(tables: EmbeddingTables) -> bytes:
+    """Least value, step and frequency table of every embedding channel."""
+    return b"".join(SCALING.pack(scaling.least, scaling.step) + table.write() for scaling, table in tables)
+
+
+def read_tables(data: bytes, channels: int) -> EmbeddingTables:
+    """Inverse of `write_tables`."""
+    tables, offset = [], 0
+    for _ in range(channels):
+        if offset + SCALING.size > len(data):
+            raise BitstreamError("truncated embedding table")
+        scaling = Scaling(*SCALING.unpack_from(data, offset))
+        if not (math.isfinite(scaling.least) and math.isfinite(scaling.step)):
+            raise BitstreamError("impossible embedding table")
+        table, offset = FrequencyTable.read(data, offset + SCALING.size)
+        tables.append((scaling, table))
+    if offset != len(data):
+        raise BitstreamError("embedding tables go on behind the last")
+    return tables
+
+
+def write_group(symbols: Integers, tables: EmbeddingTables) -> bytes:
+    """The embeddings [frames, d, h, w] of a group: channel by channel, in each frame by frame."""
+    return entropy.encode([(symbols[:, channel], table) for channel, (_, table) in enumerate(tables)])
+
+
+def read_group(data: bytes, tables: EmbeddingTables, frames: int, height: int, width: int) -> Integers:
+    """Inverse of `write_group`."""
+    parts = entropy.decode(data, [(frames * height * width, table) for _, table in tables])
+    return np.stack([part.reshape(frames, height, width) for part in parts], axis=1)

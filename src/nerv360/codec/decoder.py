@@ -1,0 +1,277 @@
+"""A .nerv360 file -> any view of any frame."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from nerv360.bitstream.container import Container, Segment
+from nerv360.bitstream.header import SegmentHeader
+from nerv360.codec.chunks import EmbeddingTables, read_group, read_tables, read_weights
+from nerv360.codec.quantize import dequantize, dequantize_embedding
+from nerv360.config import ModelConfig
+from nerv360.errors import ArgumentError, BitstreamError
+from nerv360.geometry.rays import viewport_rays
+from nerv360.geometry.sphere import lonlat_to_pixel, lonlat_to_ray, pixel_to_lonlat
+from nerv360.geometry.viewport import MAX_SIDE, Viewport
+from nerv360.geometry.window import Window
+from nerv360.models.base import Codec, build, decoder_tensors
+
+__all__ = ["Decoder", "Network", "load_network", "open_file", "stitch"]
+
+Picture = NDArray[np.uint8]
+Key, Value = TypeVar("Key"), TypeVar("Value")
+
+GROUPS_KEPT, NETWORKS_KEPT = 4, 2
+MAX_PARAMETERS = 1 << 27
+MAX_GROUP_VALUES = 1 << 26
+LEAST_BYTES_PER_PARAMETER = 1 / 64
+FOCAL_TOLERANCE = 0.15  # benchmarks/focal.tsv
+PATCH_FOV_DEG = 60.0
+BAND = 128
+
+
+@dataclass
+class Network:
+    """A segment's network and what its embeddings are read with."""
+
+    model: Codec
+    tables: EmbeddingTables
+
+
+def open_file(path: Path | str, device: str = "cpu") -> "Decoder":
+    """Open a .nerv360 file for decoding.
+
+    Raises BitstreamError for a file that is damaged, foreign, or of a newer version.
+    """
+    return Decoder(Container(path), torch.device(device))
+
+
+class Decoder:
+    """An open .nerv360 file. Reads and keeps what the views asked for need, and no more; a context manager.
+
+        file ─ group of frame t ─ embedding y_t ─ window ─ network ─ viewport
+    """
+
+    def __init__(self, container: Container, device: torch.device) -> None:
+        self.container = container
+        self.device = device
+        self._networks: OrderedDict[int, Network] = OrderedDict()
+        self._groups: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+
+    def __enter__(self) -> "Decoder":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.container.close()
+        self._networks.clear()
+        self._groups.clear()
+
+    @property
+    def width(self) -> int:
+        """Width of the panorama in pixels."""
+        return self.container.header.width
+
+    @property
+    def height(self) -> int:
+        """Height of the panorama in pixels."""
+        return self.container.header.height
+
+    @property
+    def frames(self) -> int:
+        return self.container.header.frames
+
+    @property
+    def frame_rate(self) -> Fraction:
+        """Frames per second."""
+        return Fraction(self.container.header.rate_numerator, self.container.header.rate_denominator)
+
+    def native_view(self, frame_index: int = 0) -> Viewport:
+        """The viewport that the frame's network was trained on, looking ahead."""
+        header = self._segment(frame_index).header
+        return Viewport(hfov_deg=header.hfov_deg[0], width=header.view_width, height=header.view_height)
+
+    def viewport(self, frame_index: int, view: Viewport) -> Picture:
+        """RGB picture [view.height, view.width, 3] of a frame.
+
+        The network is run at a focal length that it was trained for; where the view asks for another one (by more
+        than 15 %), it is decoded at the nearest and resampled.
+
+        Raises ArgumentError for a frame outside the video, BitstreamError where the file is damaged.
+        """
+        segment = self._segment(frame_index)
+        return _to_picture(self._decode(segment, frame_index, view))
+
+    def panorama(self, frame_index: int) -> Picture:
+        """RGB picture [height, width, 3] of a whole frame, put together from overlapping viewports."""
+        segment = self._segment(frame_index)
+        patches = [(view, self._decode(segment, frame_index, view)) for view in _patches(segment.header, self.width)]
+        return _to_picture(stitch(patches, self.width, self.height))
+
+    def _segment(self, frame_index: int) -> Segment:
+        if not 0 <= frame_index < self.frames:
+            raise ArgumentError(f"frame {frame_index}: the video has frames 0..{self.frames - 1}")
+        return self.container.segment_of(frame_index)
+
+    @torch.inference_mode()
+    def _decode(self, segment: Segment, frame_index: int, view: Viewport) -> Tensor:
+        """The view [1, 3, h, w], values 0..255."""
+        network = _kept(
+            self._networks, segment.first_frame, NETWORKS_KEPT, lambda: load_network(self.container, segment, self.device)
+        )
+        group, position = divmod(frame_index - segment.first_frame, segment.header.group_size)
+        embeddings = _kept(
+            self._groups,
+            (segment.first_frame, group),
+            GROUPS_KEPT,
+            lambda: self._read_group(segment, network, group),
+        )
+        native = _native(view, segment.header)
+        window = network.model.window(native)
+        moment = (frame_index - segment.first_frame + 0.5) / segment.frames
+        patch = window.crop(embeddings[position : position + 1])
+        patch = patch.contiguous(memory_format=torch.channels_last)
+        picture = network.model.decode(patch, moment, native).float() * 255
+        if (native.width, native.height) != (view.width, view.height):
+            picture = functional.interpolate(
+                picture, (view.height, view.width), mode="bilinear", antialias=True, align_corners=False
+            )
+        return picture
+
+    def _read_group(self, segment: Segment, network: Network, group: int) -> Tensor:
+        data = self.container.chunk(segment, 2 + group)
+        config = network.model.config
+        shape = (segment.group_frames(group), config.grid_height, config.grid_width)
+        symbols = read_group(data, network.tables, *shape)
+        channels = [dequantize_embedding(symbols[:, i], scaling) for i, (scaling, _) in enumerate(network.tables)]
+        return torch.from_numpy(np.stack(channels, axis=1)).to(self.device)
+
+
+def load_network(container: Container, segment: Segment, device: torch.device) -> Network:
+    """Read a segment's decoder weights and embedding tables into a network.
+
+    Raises BitstreamError where the header and the chunks do not fit each other.
+    """
+    config = _model_config(container, segment.header)
+    size = segment.header.group_size * segment.header.embedding_channels * config.grid_height * config.grid_width
+    with torch.device("meta"):
+        shapes = {name: tuple(tensor.shape) for name, tensor in decoder_tensors(build(config)).items()}
+    parameters = sum(math.prod(shape) for shape in shapes.values())
+    data = container.chunk(segment, 0)
+    if parameters > MAX_PARAMETERS or size > MAX_GROUP_VALUES or len(data) < parameters * LEAST_BYTES_PER_PARAMETER:
+        raise BitstreamError(
+            f"{container.path}: {parameters} parameters in {len(data)} bytes, {size} values in a group: impossible"
+        )
+    try:
+        weights = read_weights(data, shapes)
+        tables = read_tables(container.chunk(segment, 1), config.embedding_channels)
+    except BitstreamError as error:
+        raise BitstreamError(f"{container.path}: {error}") from None
+    model = build(config, with_encoder=False)
+    model.load_state_dict({name: torch.from_numpy(dequantize(tensor)) for name, tensor in weights.items()})
+    return Network(model.eval().to(device).to(memory_format=torch.channels_last), tables)
+
+
+def _model_config(container: Container, header: SegmentHeader) -> ModelConfig:
+    if header.model != "nerv360":
+        raise BitstreamError(f"{container.path}: model {header.model!r} is not known to this version")
+    return ModelConfig(
+        width=container.header.width,
+        height=container.header.height,
+        channels=tuple(header.channels),
+        model=header.model,
+        encoder_strides=tuple(header.encoder_strides),
+        decoder_strides=tuple(header.decoder_strides),
+        kernels=tuple(header.kernels),
+        embedding_channels=header.embedding_channels,
+        expand_first=header.expand_first,
+        conditions=tuple(header.conditions),
+        pe_base=header.pe_base,
+        pe_frequencies=header.pe_frequencies,
+    )
+
+
+def _native(view: Viewport, header: SegmentHeader) -> Viewport:
+    """The view itself, or the same field of view on the pixels that the network was trained to give it."""
+    shortest, longest = (
+        Viewport(hfov_deg=hfov, width=header.view_width, height=header.view_height).focal[0]
+        for hfov in reversed(header.hfov_deg)
+    )
+    sides = []
+    for length, side in zip(view.focal, (view.width, view.height), strict=True):
+        nearest = min(max(length, shortest), longest)
+        scale = 1.0 if abs(nearest / length - 1) <= FOCAL_TOLERANCE else nearest / length
+        sides.append(min(MAX_SIDE, max(1, round(side * scale))))
+    return view if sides == [view.width, view.height] else view.resized(*sides)
+
+
+def _patches(header: SegmentHeader, panorama_width: int) -> Sequence[Viewport]:
+    """Square viewports that cover the sphere with overlap, at the focal length of training."""
+    focal = Viewport(hfov_deg=header.hfov_deg[0], width=header.view_width, height=header.view_height).focal[0]
+    side = max(1, round(2 * focal * math.tan(math.radians(PATCH_FOV_DEG / 2))))
+    look = Viewport(hfov_deg=PATCH_FOV_DEG, width=side, height=side)
+    rings = ((-90, 1), (-45, 6), (0, 8), (45, 6), (90, 1))
+    return [replace(look, yaw_deg=360 * k / n - 180, pitch_deg=pitch) for pitch, n in rings for k in range(n)]
+
+
+def stitch(patches: Sequence[tuple[Viewport, Tensor]], width: int, height: int) -> Tensor:
+    """Square viewports [1, C, h, w] -> panorama [1, C, height, width], blended with weights that fall to the edges."""
+    bands = []
+    for top in range(0, height, BAND):
+        y = torch.arange(top, min(top + BAND, height), dtype=torch.float32)[:, None] + 0.5
+        x = torch.arange(width, dtype=torch.float32)[None, :] + 0.5
+        rays = lonlat_to_ray(*torch.broadcast_tensors(*pixel_to_lonlat(x, y, width, height)))
+        total, weights = 0.0, 0.0
+        for view, picture in patches:
+            plane, weight = _project(view, rays)
+            sampled = functional.grid_sample(picture, plane[None].to(picture), align_corners=False, padding_mode="border")
+            total, weights = total + weight.to(picture) * sampled, weights + weight.to(picture)
+        bands.append(total / weights)
+    return torch.cat(bands, dim=-2)
+
+
+def _project(view: Viewport, rays: Tensor) -> tuple[Tensor, Tensor]:
+    """Rays [h, w, 3] -> positions [h, w, 2] on the view's picture in [-1, 1], and weights, 0 outside it."""
+    right, up, forward = _axes(view).to(rays).unbind(0)
+    depth = (rays @ forward).clamp(min=1e-6)
+    half = math.tan(math.radians(view.hfov_deg / 2))
+    plane = torch.stack((rays @ right, -(rays @ up)), dim=-1) / (depth * half)[..., None]
+    weight = (1 - plane.abs().amax(dim=-1)).clamp(min=0) * (rays @ forward > 0)
+    return plane.clamp(-2, 2), weight
+
+
+def _axes(view: Viewport) -> Tensor:
+    """The camera's right, up and forward directions [3, 3], read off its rays."""
+    corners = viewport_rays(replace(view, width=2, height=2, hfov_deg=90, vfov_deg=90), dtype=torch.float64)[0]
+    right = corners[0, 1] - corners[0, 0]
+    up = corners[0, 0] - corners[1, 0]
+    return functional.normalize(torch.stack((right, up, corners.sum(dim=(0, 1)))), dim=-1)
+
+
+def _to_picture(picture: Tensor) -> Picture:
+    """[1, 3, h, w] in 0..255 -> uint8 [h, w, 3]."""
+    rounded = picture[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(rounded.cpu().numpy())
+
+
+def _kept(cache: "OrderedDict[Key, Value]", key: Key, most: int, make: Callable[[], Value]) -> Value:
+    """The value of a bounded cache, made where it is missing; the one not used for longest goes."""
+    if key not in cache:
+        cache[key] = make()
+        if len(cache) > most:
+            cache.popitem(last=False)
+    cache.move_to_end(key)
+    return cache[key]

@@ -1,0 +1,120 @@
+"""Write RGB frames as a video, as PNG pictures, or raw; whole files appear under their name, or none."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange
+from numpy.typing import NDArray
+from PIL import Image
+
+from nerv360.errors import ArgumentError, OutputError
+from nerv360.video.clip import EXACT, Colour, matrix_of
+
+__all__ = ["replacing", "write_bytes", "write_frames"]
+
+Frames = Iterable[NDArray[np.uint8]]
+CONTAINERS = {".mp4", ".mkv", ".mov"}
+RAW = {".rgb", ".raw"}
+CRF = "16"
+
+
+def write_frames(path: Path, frames: Frames, frame_rate: Fraction, colour: Colour) -> None:
+    """Frames [h, w, 3] -> H.264 (.mp4, .mkv, .mov), one picture (.png), raw RGB (.rgb), or a folder of PNGs.
+
+    Raises ArgumentError for another ending, OutputError where it cannot be written.
+    """
+    writers: dict[str, Callable[[Path], None]] = {
+        **dict.fromkeys(CONTAINERS, lambda to: _write_video(to, frames, frame_rate, colour)),
+        **dict.fromkeys(RAW, lambda to: _write_raw(to, frames)),
+        ".png": lambda to: _write_picture(to, frames),
+        "": lambda to: _write_pictures(to, frames),
+    }
+    check_ending(path)
+    with replacing(path) as partial:
+        writers[path.suffix.lower()](partial)
+
+
+def check_ending(path: Path) -> None:
+    """Raises ArgumentError for an output whose kind is not known."""
+    if path.suffix.lower() not in CONTAINERS | RAW | {".png", ""}:
+        raise ArgumentError(f"{path}: must end in .mp4, .mkv, .mov, .png or .rgb, or be a folder for PNG frames")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """A whole file, or none. Raises OutputError where it cannot be written."""
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; renamed at the end, removed after any failure."""
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield partial
+        if partial.is_dir() and path.is_dir():
+            shutil.rmtree(path) if not any(path.iterdir()) else _refuse(path)
+        os.replace(partial, path)
+    except (OSError, av.FFmpegError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"{path}: cannot be written: {reason}") from None
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def _refuse(path: Path) -> None:
+    raise OutputError(f"{path}: cannot be written: the folder is not empty")
+
+
+def _write_video(path: Path, frames: Frames, frame_rate: Fraction, colour: Colour) -> None:
+    matrix = matrix_of(colour)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=frame_rate.limit_denominator(1 << 16), options={"crf": CRF})
+        for number, frame in enumerate(frames):
+            height, width = frame.shape[:2]
+            if number == 0:
+                stream.width, stream.height = width, height
+                stream.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
+                stream.codec_context.color_primaries = colour.primaries
+                stream.codec_context.color_trc = colour.transfer
+                stream.codec_context.colorspace = int(matrix)
+                stream.codec_context.color_range = int(ColorRange.MPEG)
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
+                format=stream.pix_fmt,
+                src_colorspace=matrix,
+                dst_colorspace=matrix,
+                src_color_range=ColorRange.JPEG,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=EXACT,
+            )
+            picture.pts = None
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+def _write_raw(path: Path, frames: Frames) -> None:
+    with open(path, "wb") as file:
+        for frame in frames:
+            file.write(frame.tobytes())
+
+
+def _write_picture(path: Path, frames: Frames) -> None:
+    pictures = list(frames)
+    if len(pictures) != 1:
+        raise ArgumentError(f"{path.name}: one .png holds one frame, not {len(pictures)}; name a folder, or --frames A:A+1")
+    Image.fromarray(pictures[0]).save(path, format="PNG")
+
+
+def _write_pictures(path: Path, frames: Frames) -> None:
+    path.mkdir(parents=True)
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(path / f"{number:06d}.png")
