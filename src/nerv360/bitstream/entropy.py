@@ -6,10 +6,10 @@ decides what it reads: handing it counts that sum to exactly 2^24 - n makes its 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import constriction
 import numpy as np
-from constriction.stream.model import Categorical
-from constriction.stream.stack import AnsCoder
 from numpy.typing import NDArray
 
 from nerv360.errors import BitstreamError
@@ -19,6 +19,8 @@ __all__ = ["FrequencyTable", "decode", "encode", "read_varint", "write_varint"]
 TABLE_BITS, CODER_BITS = 16, 24
 MAX_ALPHABET = 1 << 17
 
+AnsCoder = constriction.stream.stack.AnsCoder
+Categorical = constriction.stream.model.Categorical
 Integers = NDArray[np.int32]
 
 
@@ -59,7 +61,7 @@ class FrequencyTable:
             raise BitstreamError("impossible frequency table")
         return cls(-(lowest + 1) // 2 if lowest % 2 else lowest // 2, tuple(counts)), offset
 
-    def model(self) -> Categorical:
+    def model(self) -> Any:
         counts = np.array(self.counts, dtype=np.float64) * (1 << (CODER_BITS - TABLE_BITS))
         return Categorical(counts - 1, perfect=False)  # the coder itself adds 1 to every symbol
 

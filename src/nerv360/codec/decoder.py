@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -26,6 +27,7 @@ from nerv360.geometry.sphere import lonlat_to_pixel, lonlat_to_ray, pixel_to_lon
 from nerv360.geometry.viewport import MAX_SIDE, Viewport
 from nerv360.geometry.window import Window
 from nerv360.models.base import Codec, build, decoder_tensors
+from nerv360.video.clip import Colour
 
 __all__ = ["Decoder", "Network", "load_network", "open_file", "stitch"]
 
@@ -98,6 +100,11 @@ class Decoder:
     def frame_rate(self) -> Fraction:
         """Frames per second."""
         return Fraction(self.container.header.rate_numerator, self.container.header.rate_denominator)
+
+    @property
+    def colour(self) -> Colour:
+        """The source's colour description."""
+        return Colour(*astuple(self.container.header.colour))
 
     def native_view(self, frame_index: int = 0) -> Viewport:
         """The viewport that the frame's network was trained on, looking ahead."""

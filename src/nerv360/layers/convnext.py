@@ -15,6 +15,9 @@ from nerv360.geometry.window import Window, convolve
 __all__ = ["ConvNeXtEncoder"]
 
 
+LAYER_SCALE = 0.1  # ConvNeXt for small networks, Sec. A; its 1e-6 is for deep ones (benchmarks/fitting.tsv)
+
+
 class LayerNorm(nn.LayerNorm):
     """Over the channels of [B, C, H, W]."""
 
@@ -33,7 +36,7 @@ class ConvNeXtBlock(nn.Module):
         self.norm = nn.LayerNorm(channels, eps=1e-6)
         self.widen = nn.Linear(channels, 4 * channels)
         self.narrow = nn.Linear(4 * channels, channels)
-        self.scale = nn.Parameter(torch.full((channels,), 1e-6))
+        self.scale = nn.Parameter(torch.full((channels,), LAYER_SCALE))
 
     def forward(self, features: Tensor, source: Window, window: Window) -> Tensor:
         """Features of `source` -> features of `window`."""

@@ -29,6 +29,7 @@ SNAPSHOT_STEPS = 100
 SMOOTHING = 0.98
 COLLAPSE = 1.5  # times the best running loss
 MAX_RECOVERIES, MAX_SKIPPED = 5, 20
+R2 = np.array([0.7548776662466927, 0.5698402909980532])  # 1 / g, 1 / g^2 with g^3 = g + 1
 
 
 def fit(
@@ -63,7 +64,7 @@ def fit(
         while progress.step < steps:
             index, frame = next(frames)
             panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
-            view = sample_view(config, clip, progress.step)
+            view = sample_view(config, clip, index, progress.step // clip.frames)
             rate = progress.rate_scale * learning_rate(progress.step, steps, config)
             _step(model, optimiser, panorama, (index + 0.5) / clip.frames, view, rate, config, progress)
             good = _watch(model, optimiser, progress, good)
@@ -138,13 +139,20 @@ def _watch(
     return good
 
 
-def sample_view(config: EncodingConfig, clip: Clip, step: int) -> Viewport:
-    """The training viewport of a step: its centre uniform on the sphere, so pitch is the arcsine of a uniform."""
-    random = np.random.default_rng((config.seed, step))
+def sample_view(config: EncodingConfig, clip: Clip, frame: int, epoch: int) -> Viewport:
+    """The training viewport of a frame in an epoch: its centre uniform on the sphere.
+
+    Uniform on the sphere means that pitch is the arcsine of a uniform number, so the poles are not seen more often
+    than their area. Over the epochs each frame's centres follow an additive recurrence (R2) from a random
+    start: they cover the sphere evenly, not by chance.
+    """
     width, height = config.training_view(clip.width)
+    random = np.random.default_rng((config.seed, frame, epoch))
+    start = np.random.default_rng((config.seed, frame)).uniform(size=2)
+    across, up = (start + epoch * R2) % 1
     return Viewport(
-        yaw_deg=float(random.uniform(-180, 180)),
-        pitch_deg=float(np.degrees(np.arcsin(random.uniform(-1, 1)))),
+        yaw_deg=float(360 * across - 180),
+        pitch_deg=float(np.degrees(np.arcsin(2 * up - 1))),
         roll_deg=float(random.uniform(*config.roll_deg)),
         hfov_deg=float(random.uniform(*config.hfov_deg)),
         width=width,

@@ -1,0 +1,105 @@
+"""The library's verbs; the command line calls one of them per command."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nerv360.codec.decoder import Decoder, open_file
+from nerv360.codec.encoder import Encoded, Report, encode_clip
+from nerv360.config import PRESETS, EncodingConfig
+from nerv360.errors import ArgumentError
+from nerv360.evaluation.evaluate import Evaluation, compare_picture, dynamic_viewports, evaluate
+from nerv360.geometry.viewport import Viewport
+from nerv360.video.clip import Clip
+from nerv360.video.writer import write_frames
+
+__all__ = ["decode", "encode", "eval_file", "open"]
+
+
+def encode(
+    video: Path | str | Clip,
+    output: Path | str,
+    config: EncodingConfig = PRESETS["tiny"],
+    *,
+    device: str | None = None,
+    report: Report = lambda progress, steps, model: None,
+) -> Encoded:
+    """Fit a network to an equirectangular video and write it as a .nerv360 file.
+
+    A call that was interrupted, called again, goes on where it was. `report` is called after every step with
+    the progress, the number of steps, and the model. The device is CUDA where there is one.
+
+    Raises VideoError, ArgumentError, TrainingError, OutputError.
+    """
+    clip = video if isinstance(video, Clip) else Clip.open(video)
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return encode_clip(clip, Path(output), config, chosen, report)
+
+
+def open(path: Path | str, device: str = "cpu") -> Decoder:
+    """Open a .nerv360 file: `decoder.viewport(frame, Viewport(...))`, `decoder.panorama(frame)`.
+
+    Raises BitstreamError for a damaged or foreign file, VersionError for a newer one.
+    """
+    return open_file(path, device)
+
+
+def decode(
+    path: Path | str,
+    output: Path | str,
+    views: Sequence[Viewport] | Viewport | None,
+    *,
+    frames: range | None = None,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Write decoded frames to a video, PNGs or raw RGB (by the output's ending); returns how many.
+
+    One view for all frames, one for each of them, or None for the whole panorama.
+
+    Raises BitstreamError, ArgumentError, OutputError.
+    """
+    with open(path) as decoder:
+        chosen = range(decoder.frames) if frames is None else frames
+        if isinstance(views, Sequence) and len(views) != len(chosen):
+            raise ArgumentError(f"trajectory: {len(views)} views for {len(chosen)} frames; give one for each")
+        each = itertools.repeat(views) if views is None or isinstance(views, Viewport) else iter(views)
+
+        def pictures() -> Iterator[NDArray[np.uint8]]:
+            for done, (index, view) in enumerate(zip(chosen, each, strict=False), start=1):
+                yield decoder.panorama(index) if view is None else decoder.viewport(index, view)
+                report(done, len(chosen))
+
+        write_frames(Path(output), pictures(), decoder.frame_rate, decoder.colour)
+    return len(chosen)
+
+
+def eval_file(
+    path: Path | str,
+    source: Path | str,
+    *,
+    start: int = 0,
+    views: Mapping[str, Sequence[Viewport]] | None = None,
+    picture: Path | None = None,
+    force: bool = False,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Decode a file and measure it against its source, whose first encoded frame is `start`.
+
+    The views are, by default, JVET's two Balboa trajectories at the training viewport's size. `picture` gets a
+    side-by-side PNG of the middle frame.
+
+    Raises BitstreamError, VideoError, ArgumentError, OutputError.
+    """
+    with open(path) as decoder:
+        size = (decoder.width, decoder.height)
+        clip = Clip.open(source, start=start, frames=decoder.frames, size=size, force=force)
+        chosen = views or dynamic_viewports(decoder.native_view(), decoder.frames)
+        result = evaluate(decoder, clip, chosen, report)
+        if picture is not None:
+            middle = decoder.frames // 2
+            compare_picture(decoder, clip, middle, next(iter(chosen.values()))[middle], picture)
+    return result

@@ -1,0 +1,166 @@
+"""A video -> a fitted model -> a .nerv360 file, which is read again before it gets its name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nerv360.bitstream import header
+from nerv360.bitstream.container import Container, write_container
+from nerv360.bitstream.entropy import FrequencyTable, Integers
+from nerv360.codec.chunks import (
+    EmbeddingTables,
+    read_group,
+    read_tables,
+    read_weights,
+    write_group,
+    write_tables,
+    write_weights,
+)
+from nerv360.codec.quantize import QuantizedTensor, quantize, quantize_embedding
+from nerv360.config import EncodingConfig
+from nerv360.errors import BitstreamError
+from nerv360.models.base import Codec, build, configure, decoder_tensors
+from nerv360.models.nerv360 import NeRV360
+from nerv360.training.checkpoint import Progress
+from nerv360.training.fit import fit
+from nerv360.video.clip import Clip
+from nerv360.video.writer import replacing
+
+__all__ = ["Encoded", "checkpoint_path", "encode_clip", "estimate_bytes", "write_model"]
+
+Report = Callable[[Progress, int, Codec], None]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoding came to."""
+
+    path: Path
+    size: int  # bytes on disk
+    frames: int
+    bitrate: float  # bits per second
+    decoder_size: int  # parameters
+    training_psnr_db: float  # running mean over the last training viewports
+    seconds: float  # of fitting, over all runs
+
+
+def encode_clip(clip: Clip, output: Path, config: EncodingConfig, device: torch.device, report: Report) -> Encoded:
+    """Fit the configured network to the clip and write the file.
+
+    Interrupted at any moment, the same call goes on from the checkpoint beside the output (`checkpoint_path`),
+    and ends with the same bytes. Raises TrainingError, OutputError, ArgumentError.
+    """
+    torch.manual_seed(config.seed)
+    model = build(configure(config, clip.width, clip.height)).to(device)
+    checkpoint = checkpoint_path(output)
+    progress = fit(model, clip, config, checkpoint, lambda state, steps: report(state, steps, model))
+    size = write_model(model, embed_clip(model, clip), clip, config, output)
+    checkpoint.unlink(missing_ok=True)
+    parameters = sum(tensor.numel() for tensor in decoder_tensors(model).values())
+    bitrate = 8 * size * float(clip.frame_rate) / clip.frames
+    return Encoded(output, size, clip.frames, bitrate, parameters, progress.psnr_db, progress.seconds)
+
+
+def checkpoint_path(output: Path) -> Path:
+    """Where an unfinished encoding of `output` is kept."""
+    return output.with_name(output.name + ".checkpoint")
+
+
+@torch.inference_mode()
+def embed_clip(model: NeRV360, clip: Clip) -> NDArray[np.float32]:
+    """The embeddings of every frame [frames, d, h, w]."""
+    device = next(model.parameters()).device
+    panoramas = (torch.from_numpy(frame).permute(2, 0, 1)[None].to(device) for frame in clip)
+    return np.concatenate([model.embed(panorama).float().cpu().numpy() for panorama in panoramas])
+
+
+def write_model(
+    model: NeRV360,
+    embeddings: NDArray[np.float32],  # [frames, d, h, w]
+    clip: Clip,
+    config: EncodingConfig,
+    output: Path,
+) -> int:
+    """Quantise, code and write one segment; read it again and compare every integer. Returns the file's size."""
+    weights = _quantized(model, config.weight_bits)
+    symbols, tables = _quantized_embeddings(embeddings, config.embedding_bits)
+    groups = [symbols[first : first + config.group_size] for first in range(0, len(symbols), config.group_size)]
+    chunks = [write_weights(weights), write_tables(tables), *(write_group(group, tables) for group in groups)]
+    data = write_container(_file_header(clip), iter([(_segment_header(model, clip, config), chunks)]))
+    with replacing(output) as partial:
+        partial.write_bytes(data)
+        _read_again(partial, weights, tables, groups)
+    return len(data)
+
+
+def estimate_bytes(model: Codec, embedding_values: int, config: EncodingConfig) -> int:
+    """About what a file would weigh now: the coded weights, and the embeddings at their full bits."""
+    return len(write_weights(_quantized(model, config.weight_bits))) + embedding_values * config.embedding_bits // 8
+
+
+def _quantized(model: Codec, bits: int) -> dict[str, QuantizedTensor]:
+    tensors = decoder_tensors(model)
+    return {name: quantize(tensor.float().cpu().numpy(), bits) for name, tensor in tensors.items()}
+
+
+def _quantized_embeddings(embeddings: NDArray[np.float32], bits: int) -> tuple[Integers, EmbeddingTables]:
+    pairs = [quantize_embedding(embeddings[:, channel], bits) for channel in range(embeddings.shape[1])]
+    symbols = np.stack([symbols for symbols, _ in pairs], axis=1)
+    return symbols, [(scaling, FrequencyTable.of(channel)) for channel, scaling in pairs]
+
+
+def _file_header(clip: Clip) -> header.FileHeader:
+    colour = clip.colour
+    return header.FileHeader(
+        width=clip.width,
+        height=clip.height,
+        frames=clip.frames,
+        rate_numerator=clip.frame_rate.numerator,
+        rate_denominator=clip.frame_rate.denominator,
+        colour=header.Colour(colour.primaries, colour.transfer, colour.matrix, colour.full_range),
+        segments=[header.SegmentEntry(clip.frames, 1, 1, 0)],
+    )
+
+
+def _segment_header(model: Codec, clip: Clip, config: EncodingConfig) -> header.SegmentHeader:
+    shape, (view_width, view_height) = model.config, config.training_view(clip.width)
+    return header.SegmentHeader(
+        model=shape.model,
+        channels=list(shape.channels),
+        encoder_strides=list(shape.encoder_strides),
+        decoder_strides=list(shape.decoder_strides),
+        kernels=list(shape.kernels),
+        embedding_channels=shape.embedding_channels,
+        expand_first=shape.expand_first,
+        conditions=list(shape.conditions),
+        pe_base=shape.pe_base,
+        pe_frequencies=shape.pe_frequencies,
+        view_width=view_width,
+        view_height=view_height,
+        hfov_deg=config.hfov_deg,
+        roll_deg=config.roll_deg,
+        group_size=config.group_size,
+        chunks=[],
+    )
+
+
+def _read_again(
+    path: Path, weights: Mapping[str, QuantizedTensor], tables: EmbeddingTables, groups: list[Integers]
+) -> None:
+    """Parse what was written and compare integers. Raises BitstreamError: never seen, and never let through."""
+    with Container(path) as container:
+        (segment,) = container.segments
+        read = read_weights(container.chunk(segment, 0), {name: t.symbols.shape for name, t in weights.items()})
+        same = read_tables(container.chunk(segment, 1), len(tables)) == tables
+        for name, tensor in weights.items():
+            same &= np.array_equal(read[name].symbols, tensor.symbols)
+            same &= np.array_equal(read[name].steps, tensor.steps)
+        for index, group in enumerate(groups):
+            frames, _, height, width = group.shape
+            same &= np.array_equal(read_group(container.chunk(segment, 2 + index), tables, frames, height, width), group)
+    if not same:
+        raise BitstreamError(f"{path}: what was written does not read back")

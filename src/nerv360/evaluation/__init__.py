@@ -1,0 +1,1 @@
+"""What a file is worth: quality, rate, speed."""

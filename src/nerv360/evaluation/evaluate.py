@@ -1,0 +1,143 @@
+"""Measure a file against its source: both dynamic viewports, the panorama, the rate. All of it on what was read back."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from nerv360.codec.decoder import Decoder
+from nerv360.errors import ArgumentError
+from nerv360.evaluation.metrics import luma, ms_ssim_of, psnr, ws_psnr
+from nerv360.extract import extract_viewport
+from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
+from nerv360.training.losses import MS_SSIM_LEAST_SIDE, ms_ssim_window
+from nerv360.video.clip import Clip
+from nerv360.video.writer import write_frames
+
+__all__ = ["Evaluation", "Quality", "compare_picture", "dynamic_viewports", "evaluate"]
+
+PANORAMAS = 5
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Of one trajectory: means over its frames."""
+
+    psnr_db: float
+    psnr_y_db: float
+    ms_ssim: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A file's quality and rate."""
+
+    trajectories: dict[str, Quality]
+    mean: Quality
+    viewport: str  # width x height @ field of view
+    ms_ssim_window: int | None
+    ws_psnr_db: float  # of panoramas, sampled evenly in time
+    panoramas: int
+    size: int  # bytes
+    bits_per_pixel: float  # 8 size / (frames x width x height)
+    bitrate: float  # bits per second
+    frames: int
+    decode_fps: float  # viewports decoded per second of the decoder's time
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def dynamic_viewports(look: Viewport, frames: int) -> dict[str, list[Viewport]]:
+    """VP0 and VP1 of JVET's Balboa, at the size and field of view of `look`, scaled to this number of frames."""
+    return {
+        f"VP{k}": linear_trajectory(look, frames, start, end)
+        for k, (start, end) in enumerate(JVET_TRAJECTORIES["Balboa"])
+    }
+
+
+def evaluate(
+    decoder: Decoder,
+    source: Clip,
+    trajectories: Mapping[str, Sequence[Viewport]],  # one view per frame
+    report: Callable[[int, int], None],
+) -> Evaluation:
+    """Decode the file and compare it with its source, frame by frame; `report` gets (frames done, all).
+
+    Raises ArgumentError where source and file do not belong together.
+    """
+    _check_source(decoder, source)
+    scores: dict[str, list[Quality]] = {name: [] for name in trajectories}
+    sampled = set(np.linspace(0, source.frames - 1, min(PANORAMAS, source.frames)).round().astype(int).tolist())
+    panorama_db: list[float] = []
+    seconds = 0.0
+    for views in trajectories.values():
+        decoder.viewport(0, views[0])  # warm-up
+    for index, panorama in enumerate(source):
+        for name, views in trajectories.items():
+            started = time.perf_counter()
+            decoded = decoder.viewport(index, views[index])
+            seconds += time.perf_counter() - started
+            scores[name].append(_quality(decoded, extract_viewport(panorama, views[index])))
+        if index in sampled:
+            panorama_db.append(ws_psnr(decoder.panorama(index), panorama))
+        report(index + 1, source.frames)
+    size, look = decoder.container.size, next(iter(trajectories.values()))[0]
+    means = {name: _mean(values) for name, values in scores.items()}
+    least = min(look.width, look.height)
+    return Evaluation(
+        trajectories=means,
+        mean=_mean(list(means.values())),
+        viewport=f"{look.width}x{look.height} @ {look.hfov_deg:g} deg",
+        ms_ssim_window=ms_ssim_window(look.width, look.height) if least >= MS_SSIM_LEAST_SIDE else None,
+        ws_psnr_db=float(np.mean(panorama_db)),
+        panoramas=len(panorama_db),
+        size=size,
+        bits_per_pixel=8 * size / (source.frames * source.width * source.height),
+        bitrate=8 * size * float(source.frame_rate) / source.frames,
+        frames=source.frames,
+        decode_fps=source.frames * len(trajectories) / seconds,
+    )
+
+
+def compare_picture(decoder: Decoder, source: Clip, frame_index: int, view: Viewport, output: Path) -> None:
+    """A PNG: the source's viewport, the decoded one, and their absolute difference, four times enlarged in value."""
+    _check_source(decoder, source)
+    panorama = next(source.read(frame_index, frame_index + 1))
+    original, decoded = extract_viewport(panorama, view), decoder.viewport(frame_index, view)
+    error = np.clip(4 * np.abs(decoded.astype(int) - original), 0, 255).astype(np.uint8)
+    titles = ("source", f"decoded, {psnr(decoded, original):.1f} dB", "difference x 4")
+    tiles = [_titled(tile, title) for tile, title in zip((original, decoded, error), titles, strict=True)]
+    write_frames(output, [np.concatenate(tiles, axis=1)], source.frame_rate, source.colour)
+
+
+def _titled(picture: Picture, title: str) -> Picture:
+    """The picture, enlarged by whole pixels to be seen, under a line of text."""
+    scale = max(1, round(480 / picture.shape[1]))
+    picture = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+    sheet = Image.new("RGB", (picture.shape[1] + 8, picture.shape[0] + 32), "white")
+    sheet.paste(Image.fromarray(picture), (4, 28))
+    ImageDraw.Draw(sheet).text((6, 6), title, fill="black", font_size=16)
+    return np.array(sheet)
+
+
+def _check_source(decoder: Decoder, source: Clip) -> None:
+    theirs, ours = (source.width, source.height, source.frames), (decoder.width, decoder.height, decoder.frames)
+    if theirs != ours:
+        shown = [f"{width}x{height}, {frames} frames" for width, height, frames in (theirs, ours)]
+        raise ArgumentError(
+            f"the source is {shown[0]}, the file {shown[1]}; give the --start with which the file was encoded"
+        )
+
+
+def _quality(decoded: Picture, source: Picture) -> Quality:
+    return Quality(psnr(decoded, source), psnr(luma(decoded), luma(source)), ms_ssim_of(decoded, source))
+
+
+def _mean(values: Sequence[Quality]) -> Quality:
+    return Quality(*(float(np.mean([getattr(v, f.name) for v in values])) for f in fields(Quality)))
