@@ -11,7 +11,15 @@ from nerv360.bitstream.entropy import FrequencyTable, Integers
 from nerv360.codec.quantize import STEP_CODES, QuantizedTensor, Scaling
 from nerv360.errors import BitstreamError
 
-__all__ = ["EmbeddingTables", "read_group", "read_tables", "read_weights", "write_group", "write_tables", "write_weights"]
+__all__ = [
+    "EmbeddingTables",
+    "read_group",
+    "read_tables",
+    "read_weights",
+    "write_group",
+    "write_tables",
+    "write_weights",
+]
 
 Shape = tuple[int, ...]
 EmbeddingTables = list[tuple[Scaling, FrequencyTable]]  # one for each channel

@@ -62,7 +62,7 @@ def open_file(path: Path | str, device: str = "cpu") -> "Decoder":
 class Decoder:
     """An open .nerv360 file. Reads and keeps what the views asked for need, and no more; a context manager.
 
-        file ─ group of frame t ─ embedding y_t ─ window ─ network ─ viewport
+    file ─ group of frame t ─ embedding y_t ─ window ─ network ─ viewport
     """
 
     def __init__(self, container: Container, device: torch.device) -> None:
@@ -137,7 +137,10 @@ class Decoder:
     def _decode(self, segment: Segment, frame_index: int, view: Viewport) -> Tensor:
         """The view [1, 3, h, w], values 0..255."""
         network = _kept(
-            self._networks, segment.first_frame, NETWORKS_KEPT, lambda: load_network(self.container, segment, self.device)
+            self._networks,
+            segment.first_frame,
+            NETWORKS_KEPT,
+            lambda: load_network(self.container, segment, self.device),
         )
         group, position = divmod(frame_index - segment.first_frame, segment.header.group_size)
         embeddings = _kept(
@@ -244,7 +247,9 @@ def stitch(patches: Sequence[tuple[Viewport, Tensor]], width: int, height: int) 
         total, weights = 0.0, 0.0
         for view, picture in patches:
             plane, weight = _project(view, rays)
-            sampled = functional.grid_sample(picture, plane[None].to(picture), align_corners=False, padding_mode="border")
+            sampled = functional.grid_sample(
+                picture, plane[None].to(picture), align_corners=False, padding_mode="border"
+            )
             total, weights = total + weight.to(picture) * sampled, weights + weight.to(picture)
         bands.append(total / weights)
     return torch.cat(bands, dim=-2)

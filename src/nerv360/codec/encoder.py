@@ -161,6 +161,8 @@ def _read_again(
             same &= np.array_equal(read[name].steps, tensor.steps)
         for index, group in enumerate(groups):
             frames, _, height, width = group.shape
-            same &= np.array_equal(read_group(container.chunk(segment, 2 + index), tables, frames, height, width), group)
+            same &= np.array_equal(
+                read_group(container.chunk(segment, 2 + index), tables, frames, height, width), group
+            )
     if not same:
         raise BitstreamError(f"{path}: what was written does not read back")

@@ -17,8 +17,7 @@ class AffineTransform(nn.Module):
     def __init__(self, condition: int, channels: int) -> None:
         super().__init__()
         self.scale, self.shift = (
-            nn.Sequential(nn.Linear(condition, condition), nn.ReLU(), nn.Linear(condition, channels))
-            for _ in range(2)
+            nn.Sequential(nn.Linear(condition, condition), nn.ReLU(), nn.Linear(condition, channels)) for _ in range(2)
         )
 
     def forward(

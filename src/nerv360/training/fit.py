@@ -118,9 +118,7 @@ def _smoothed(mean: float, value: float, step: int) -> float:
     return value if not math.isfinite(mean) else mean + weight * (value - mean)
 
 
-def _watch(
-    model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, good: Tensors
-) -> Tensors:
+def _watch(model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, good: Tensors) -> Tensors:
     """Keep a good state every so often; return to it, at half the rate, when the loss has collapsed."""
     collapsed = progress.loss > COLLAPSE * progress.best_loss or progress.skipped > MAX_SKIPPED
     if collapsed:

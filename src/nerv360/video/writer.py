@@ -110,7 +110,9 @@ def _write_raw(path: Path, frames: Frames) -> None:
 def _write_picture(path: Path, frames: Frames) -> None:
     pictures = list(frames)
     if len(pictures) != 1:
-        raise ArgumentError(f"{path.name}: one .png holds one frame, not {len(pictures)}; name a folder, or --frames A:A+1")
+        raise ArgumentError(
+            f"{path.name}: one .png holds one frame, not {len(pictures)}; name a folder, or --frames A:A+1"
+        )
     Image.fromarray(pictures[0]).save(path, format="PNG")
 
 

@@ -1,0 +1,395 @@
+"""The `nerv360` command. Each verb parses, checks its input before PyTorch is loaded, calls one library function,
+and prints the result."""
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from nerv360 import __version__
+from nerv360.bitstream.container import Container
+from nerv360.config import PRESETS, EncodingConfig, help_of
+from nerv360.errors import ArgumentError, Nerv360Error, OutputError
+from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, linear_trajectory, read_trajectory
+
+if TYPE_CHECKING:
+    from nerv360.codec.encoder import Report
+    from nerv360.evaluation.evaluate import Evaluation, Quality
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Neural codec for 360-degree video: fits a small network to a video, and decodes only the view you look at.",
+)
+console = Console()
+ESTIMATE_SECONDS = 20.0
+
+Force = Annotated[bool, typer.Option("--force", help="Go on with a video that is not 2:1.")]
+Source = Annotated[Path, typer.Argument(help="A .nerv360 file.", show_default=False)]
+
+
+def main() -> None:
+    """Run the command line. Bad input is one line on standard error and exit code 2."""
+    try:
+        app()
+    except Nerv360Error as error:
+        print(f"error: {error}".replace("\n", " "), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if show:
+        console.print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def sample(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Video to write (.mp4), or a folder for PNGs.")],
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size of the panorama, 64x32 to 8192x4096.")] = "1024x512",
+    frames: Annotated[int, typer.Option(help="Number of frames.", min=1, max=100_000)] = 64,
+    fps: Annotated[str, typer.Option(help="Frames per second, as 25 or 30000/1001.")] = "25",
+) -> None:
+    """Write a procedural 360-degree clip: the same arguments give the same pixels, on every machine.
+
+    A walk along an avenue; balls cross the seam and the poles. Nothing is needed to make it, and anyone may use it.
+    """
+    from fractions import Fraction
+
+    from nerv360.video.clip import Colour
+    from nerv360.video.synthetic import render_frame
+    from nerv360.video.writer import check_ending, write_frames
+
+    width, height = parse_size(size)
+    if not (64 <= width <= 8192 and width == 2 * height):
+        raise ArgumentError(f"--size {size}: must be 2:1, 64x32 to 8192x4096")
+    if not re.fullmatch(r"[1-9]\d{0,5}(\.\d{1,6}|/[1-9]\d{0,5})?", fps):
+        raise ArgumentError(f"--fps {fps}: must be a positive number, as 25, 29.97 or 30000/1001")
+    check_ending(output)
+    check_folder(output)
+    with progress("rendering", frames) as (bar, task):
+        pictures = (render_frame(index, width=width, height=height, frames=frames) for index in range(frames))
+        counted = (bar.advance(task) or picture for picture in pictures)
+        write_frames(output, counted, Fraction(fps), Colour(1, 1, 1, False))
+    console.print(f"{output}: {width}x{height}, {frames} frames")
+
+
+@app.command()
+def encode(
+    video: Annotated[Path, typer.Argument(help="An equirectangular video, 2:1.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The .nerv360 file to write.")],
+    preset: Annotated[str, typer.Option(help="Settings to start from: " + ", ".join(PRESETS) + ".")] = "tiny",
+    model: Annotated[str | None, typer.Option(help=help_of("model"), show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help=help_of("epochs"), show_default=False)] = None,
+    start: Annotated[int, typer.Option(metavar="K", help="First frame to encode, from 0.")] = 0,
+    frames: Annotated[int | None, typer.Option(metavar="N", help="Number of frames; by default, to the end.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Scale the panorama first.")] = None,
+    decoder_size: Annotated[int | None, typer.Option(help=help_of("decoder_size"), show_default=False)] = None,
+    hfov: Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("hfov_deg") + " STAT learns it.")] = None,
+    roll: Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("roll_deg") + " STAT learns it.")] = None,
+    weight_bits: Annotated[int | None, typer.Option(help=help_of("weight_bits"), show_default=False)] = None,
+    embedding_bits: Annotated[int | None, typer.Option(help=help_of("embedding_bits"), show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help=help_of("seed"), show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default, what there is.")] = None,
+    force: Force = False,
+) -> None:
+    """Fit a network to a video and write it as a .nerv360 file.
+
+    Takes minutes to hours. Interrupt it as you like: the same command goes on where it was, and ends with the
+    same file.
+    """
+    from nerv360.video.clip import Clip
+
+    if preset not in PRESETS:
+        raise ArgumentError(f"--preset {preset}: must be one of {', '.join(PRESETS)}")
+    given: dict[str, Any] = {
+        "model": model,
+        "epochs": epochs,
+        "decoder_size": decoder_size,
+        "hfov_deg": hfov and parse_range(hfov, "--hfov"),
+        "roll_deg": roll and parse_range(roll, "--roll"),
+        "weight_bits": weight_bits,
+        "embedding_bits": embedding_bits,
+        "seed": seed,
+    }
+    config = replace(PRESETS[preset], **{name: value for name, value in given.items() if value is not None})
+    learned = [name for name, value in (("roll", roll), ("fov", hfov)) if value]
+    config = replace(config, conditions=(*config.conditions, *learned))
+    check_folder(output)
+    if device not in (None, "cpu", "cuda"):
+        raise ArgumentError(f"--device {device}: must be cpu or cuda")
+    clip = Clip.open(video, start=start, frames=frames, size=size and parse_size(size), force=force)
+    from nerv360.api import encode as encode_video
+
+    with encoding_progress(clip.frames * config.epochs, config, float(clip.frame_rate) / clip.frames) as report:
+        result = encode_video(clip, output, config, device=device, report=report)
+    console.print(
+        f"{result.path}: {result.size:,} bytes for {result.frames} frames, {result.bitrate / 1000:.1f} kbit/s; "
+        f"decoder of {result.decoder_size:,} parameters; fitted in {result.seconds / 60:.1f} min "
+        f"to {result.training_psnr_db:.2f} dB"
+    )
+
+
+@app.command()
+def decode(
+    file: Source,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help=".mp4, .png, .rgb, or a folder.")],
+    yaw: Annotated[float, typer.Option(help="Degrees to the right.")] = 0.0,
+    pitch: Annotated[float, typer.Option(help="Degrees up.")] = 0.0,
+    roll: Annotated[float, typer.Option(help="Degrees that the camera turns clockwise.")] = 0.0,
+    hfov: Annotated[float, typer.Option(help="Horizontal field of view in degrees.")] = JVET_HFOV_DEG,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Size; by default the training viewport's.")] = None,
+    frames: Annotated[str | None, typer.Option(metavar="A:B", help="Frames A to B-1; by default all.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="YAW,PITCH", help="Move there from --yaw, --pitch, evenly.")] = None,
+    trajectory: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="A view per frame: yaw_deg,pitch_deg[,roll_deg][,hfov_deg].")
+    ] = None,
+    panorama: Annotated[bool, typer.Option("--panorama", help="The whole panorama, stitched from viewports.")] = False,
+) -> None:
+    """Decode a view of every frame, from the file alone.
+
+    The ending of OUT chooses the kind: a video (.mp4, .mkv, .mov), one picture (.png), raw RGB (.rgb), or a folder of
+    PNG pictures.
+    """
+    from nerv360.video.writer import check_ending
+
+    check_ending(output)
+    check_folder(output)
+    with Container(file) as container:
+        header, segment = container.header, container.segments[0].header
+        chosen = parse_frames(frames, header.frames)
+        width, height = parse_size(size) if size else (segment.view_width, segment.view_height)
+        container.verify()
+    look = Viewport(yaw, pitch, roll, hfov, None, width, height)
+    views: Viewport | list[Viewport] | None = look
+    if sum((panorama, to is not None, trajectory is not None)) > 1:
+        raise ArgumentError("--panorama, --to, --trajectory: give one of them")
+    if panorama:
+        views = None
+    elif trajectory is not None:
+        views = read_trajectory(trajectory, look)
+        if len(views) != len(chosen):
+            raise ArgumentError(f"{trajectory}: {len(views)} views for {len(chosen)} frames; give one for each")
+    elif to is not None:
+        views = linear_trajectory(look, len(chosen), (yaw, pitch), parse_pair(to, "--to", ","))
+    from nerv360.api import decode as decode_file
+
+    started = time.perf_counter()
+    with progress("decoding", len(chosen)) as (bar, task):
+        count = decode_file(
+            file, output, views, frames=chosen, report=lambda done, total: bar.update(task, completed=done)
+        )
+    console.print(f"{output}: {count} frames, {count / (time.perf_counter() - started):.1f} frames/s with writing")
+
+
+@app.command()
+def info(
+    file: Source,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Say what a file is, and where its bytes go. Reads and checks every byte; decodes nothing."""
+    with Container(file) as container:
+        container.verify()
+        budget, header = container.budget(), container.header
+    seconds = header.frames * header.rate_denominator / header.rate_numerator
+    total = sum(budget.values())
+    facts = {
+        "size": total,
+        "width": header.width,
+        "height": header.height,
+        "frames": header.frames,
+        "frame_rate": f"{header.rate_numerator}/{header.rate_denominator}",
+        "seconds": seconds,
+        "bitrate": 8 * total / seconds,
+        "bits_per_pixel": 8 * total / (header.frames * header.width * header.height),
+        "colour": {name: getattr(header.colour, name) for name in header.colour.__struct_fields__},
+        "segments": [named_fields(segment.header) for segment in container.segments],
+        "budget": budget,
+    }
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    table = Table(title=str(file), show_header=False, title_justify="left")
+    table.add_row("video", f"{header.width}x{header.height}, {header.frames} frames, {seconds:.2f} s")
+    table.add_row("rate", f"{facts['bitrate'] / 1000:.1f} kbit/s, {facts['bits_per_pixel']:.4f} bits per pixel")
+    for segment in container.segments:
+        network = segment.header
+        table.add_row("network", f"{network.model}, widths {tuple(network.channels)}, d = {network.embedding_channels}")
+        low, high = network.hfov_deg
+        fields = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        table.add_row("trained view", f"{network.view_width}x{network.view_height}, {fields} degrees wide")
+        table.add_row("random access", f"groups of {network.group_size} frames")
+    for name, size in budget.items():
+        table.add_row(name, f"{size:,} bytes ({100 * size / total:.1f} %)")
+    table.add_row("total", f"{total:,} bytes")
+    console.print(table)
+
+
+@app.command("eval")
+def evaluate(
+    file: Source,
+    source: Annotated[Path, typer.Option(help="The video that was encoded.", show_default=False)],
+    start: Annotated[int, typer.Option(metavar="K", help="The --start with which it was encoded.")] = 0,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Viewport; by default the training viewport's.")
+    ] = None,
+    hfov: Annotated[float, typer.Option(help="Horizontal field of view in degrees.")] = JVET_HFOV_DEG,
+    trajectory: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="A view per frame, instead of JVET's Balboa VP0 and VP1.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Write source, decoded view and their difference side by side.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    force: Force = False,
+) -> None:
+    """Decode a file and measure it against its source: PSNR, MS-SSIM, WS-PSNR, rate, speed."""
+    from nerv360.video.clip import Clip
+
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise ArgumentError(f"--picture {picture}: must end in .png")
+    with Container(file) as container:
+        container.verify()
+        header, segment = container.header, container.segments[0].header
+    width, height = parse_size(size) if size else (segment.view_width, segment.view_height)
+    look = Viewport(hfov_deg=hfov, width=width, height=height)
+    Clip.open(source, start=start, frames=header.frames, size=(header.width, header.height), force=force)
+    views = {trajectory.stem: read_trajectory(trajectory, look)} if trajectory else None
+    if views and len(next(iter(views.values()))) != header.frames:
+        raise ArgumentError(f"{trajectory}: needs {header.frames} views, one for each frame")
+    from nerv360.api import eval_file
+    from nerv360.evaluation.evaluate import dynamic_viewports
+
+    with progress("measuring", header.frames, quiet=as_json) as (bar, task):
+        result = eval_file(
+            file,
+            source,
+            start=start,
+            views=views or dynamic_viewports(look, header.frames),
+            picture=picture,
+            force=force,
+            report=lambda done, total: bar.update(task, completed=done),
+        )
+    if as_json:
+        print(json.dumps(result.as_dict(), indent=2))
+    else:
+        console.print(evaluation_table(result))
+
+
+def evaluation_table(result: "Evaluation") -> Table:
+    """The figures of an evaluation, as people read them."""
+    window = f"window {result.ms_ssim_window}" if result.ms_ssim_window else "picture too small"
+    table = Table(title=f"viewport {result.viewport}", title_justify="left")
+    for column in ("", "PSNR RGB", "PSNR Y", f"MS-SSIM ({window})"):
+        table.add_column(column, justify="left" if not column else "right")
+
+    def row(name: str, quality: "Quality") -> None:
+        table.add_row(name, f"{quality.psnr_db:.2f} dB", f"{quality.psnr_y_db:.2f} dB", f"{quality.ms_ssim:.4f}")
+
+    for name, quality in result.trajectories.items():
+        row(name, quality)
+    row("mean", result.mean)
+    table.add_section()
+    table.add_row("panorama", f"{result.ws_psnr_db:.2f} dB WS-PSNR", f"{result.panoramas} frames", "")
+    table.add_row(
+        "rate", f"{result.size:,} bytes", f"{result.bitrate / 1000:.1f} kbit/s", f"{result.bits_per_pixel:.4f} bpp"
+    )
+    table.add_row("decoding", f"{result.decode_fps:.1f} frames/s", "", "")
+    return table
+
+
+@contextmanager
+def progress(title: str, total: int, quiet: bool = False) -> Iterator[tuple[Progress, Any]]:
+    """A bar with a count and the time left, on standard error."""
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        yield bar, bar.add_task(title, total=total)
+
+
+@contextmanager
+def encoding_progress(steps: int, config: EncodingConfig, clip_hertz: float) -> Iterator["Report"]:
+    """A bar with loss, PSNR, the rate that a file would have now, and the time left."""
+    text = "loss {task.fields[loss]:.2f}  PSNR {task.fields[psnr]:.2f} dB  {task.fields[rate]}"
+    columns = (TextColumn("fitting"), BarColumn(), MofNCompleteColumn(), TextColumn(text))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("fitting", total=steps, loss=0.0, psnr=0.0, rate="")
+        estimated = 0.0
+
+        def report(state: Any, total: int, model: Any) -> None:
+            nonlocal estimated
+            if time.monotonic() - estimated > ESTIMATE_SECONDS:
+                from nerv360.codec.encoder import estimate_bytes
+
+                cells = model.config.grid_height * model.config.grid_width * model.config.embedding_channels
+                size = estimate_bytes(model, cells * total // config.epochs, config)
+                estimated = time.monotonic()
+                bar.update(task, rate=f"about {8 * size * clip_hertz / 1000:.0f} kbit/s")
+            bar.update(task, completed=state.step, loss=state.loss, psnr=state.psnr_db)
+
+        yield report
+
+
+def named_fields(header: Any) -> dict[str, Any]:
+    """A header as a dictionary, without its chunk table."""
+    return {name: getattr(header, name) for name in header.__struct_fields__ if name != "chunks"}
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
+    if not match:
+        raise ArgumentError(f"--size {text}: must be WIDTHxHEIGHT, as 1920x1080")
+    return int(match[1]), int(match[2])
+
+
+def parse_pair(text: str, option: str, separator: str) -> tuple[float, float]:
+    try:
+        first, second = (float(part) for part in text.split(separator))
+    except ValueError:
+        raise ArgumentError(f"{option} {text}: must be two numbers, as 10{separator}20") from None
+    return first, second
+
+
+def parse_range(text: str, option: str) -> tuple[float, float]:
+    return parse_pair(text, option, ":")
+
+
+def parse_frames(text: str | None, frames: int) -> range:
+    """A:B, A: or :B -> range(A, B) within the video."""
+    match = re.fullmatch(r"(\d{0,9}):(\d{0,9})", text or ":")
+    if not match:
+        raise ArgumentError(f"--frames {text}: must be A:B, as 0:10")
+    chosen = range(int(match[1] or 0), int(match[2]) if match[2] else frames)
+    if not 0 <= chosen.start < chosen.stop <= frames:
+        raise ArgumentError(f"--frames {text}: the video has frames 0:{frames}")
+    return chosen
+
+
+def check_folder(output: Path) -> None:
+    """Raises OutputError where the output cannot be written, before any work is done for it."""
+    folder = output.parent
+    if not folder.is_dir():
+        raise OutputError(f"{output}: cannot be written: no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{output}: cannot be written: no right to write in {folder}")
+    if output.suffix and output.is_dir():
+        raise OutputError(f"{output}: cannot be written: it is a folder")
+
+
+if __name__ == "__main__":
+    main()
