@@ -79,7 +79,7 @@ def decode(
 
 def eval_file(
     path: Path | str,
-    source: Path | str,
+    source: Path | str | Clip,
     *,
     start: int = 0,
     views: Mapping[str, Sequence[Viewport]] | None = None,
@@ -96,7 +96,11 @@ def eval_file(
     """
     with open(path) as decoder:
         size = (decoder.width, decoder.height)
-        clip = Clip.open(source, start=start, frames=decoder.frames, size=size, force=force)
+        clip = (
+            source
+            if isinstance(source, Clip)
+            else Clip.open(source, start=start, frames=decoder.frames, size=size, force=force)
+        )
         chosen = views or dynamic_viewports(decoder.native_view(), decoder.frames)
         result = evaluate(decoder, clip, chosen, report)
         if picture is not None:

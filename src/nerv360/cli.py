@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -41,14 +41,19 @@ Source = Annotated[Path, typer.Argument(help="A .nerv360 file.", show_default=Fa
 
 
 def main() -> None:
-    """Run the command line. Bad input is one line on standard error and exit code 2."""
+    """Run the command line."""
+    run(app)
+
+
+def run(command: Callable[[], object]) -> None:
+    """Call a command. Bad input is one line on standard error and exit code 2."""
     try:
-        app()
+        command()
     except Nerv360Error as error:
         print(f"error: {error}".replace("\n", " "), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted: an encoding goes on where it was when called again", file=sys.stderr)
         sys.exit(130)
 
 
@@ -85,7 +90,7 @@ def sample(
     check_folder(output)
     with progress("rendering", frames) as (bar, task):
         pictures = (render_frame(index, width=width, height=height, frames=frames) for index in range(frames))
-        counted = (bar.advance(task) or picture for picture in pictures)
+        counted = bar.track(pictures, total=frames, task_id=task)
         write_frames(output, counted, Fraction(fps), Colour(1, 1, 1, False))
     console.print(f"{output}: {width}x{height}, {frames} frames")
 
@@ -134,7 +139,7 @@ def encode(
     check_folder(output)
     if device not in (None, "cpu", "cuda"):
         raise ArgumentError(f"--device {device}: must be cpu or cuda")
-    clip = Clip.open(video, start=start, frames=frames, size=size and parse_size(size), force=force)
+    clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None, force=force)
     from nerv360.api import encode as encode_video
 
     with encoding_progress(clip.frames * config.epochs, config, float(clip.frame_rate) / clip.frames) as report:
@@ -209,7 +214,7 @@ def info(
         budget, header = container.budget(), container.header
     seconds = header.frames * header.rate_denominator / header.rate_numerator
     total = sum(budget.values())
-    facts = {
+    facts: dict[str, Any] = {
         "size": total,
         "width": header.width,
         "height": header.height,

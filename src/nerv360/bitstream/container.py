@@ -9,11 +9,13 @@ Everything needed for the first picture lies in front; every stretch can be fetc
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 from zlib import crc32
+
+from msgspec.structs import replace
 
 from nerv360.bitstream.header import Chunk, FileHeader, SegmentEntry, SegmentHeader, pack, unpack
 from nerv360.errors import BitstreamError, VersionError
@@ -24,8 +26,6 @@ MAGIC = b"\x89NERV360"
 VERSION = 1
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
-MAX_PARAMETERS = 1 << 26
-MAX_GROUP_VALUES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,9 @@ def write_container(header: FileHeader, segments: Iterator[tuple[SegmentHeader, 
     entries, bodies = [], []
     for entry, (segment, chunks) in zip(header.segments, segments, strict=True):
         table = [Chunk(len(chunk), crc32(chunk)) for chunk in chunks]
-        packed = pack(SegmentHeader(*(getattr(segment, name) for name in segment.__struct_fields__[:-1]), table))
+        packed = pack(replace(segment, chunks=table))
         body = packed + b"".join(chunks)
         entries.append(SegmentEntry(entry.frames, len(body), len(packed), crc32(packed)))
         bodies.append(body)
-    packed = pack(FileHeader(*(getattr(header, name) for name in header.__struct_fields__[:-1]), entries))
+    packed = pack(replace(header, segments=entries))
     return PREAMBLE.pack(MAGIC, VERSION, len(packed), crc32(packed)) + packed + b"".join(bodies)

@@ -23,16 +23,16 @@ from nerv360.codec.quantize import dequantize, dequantize_embedding
 from nerv360.config import ModelConfig
 from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.geometry.rays import viewport_rays
-from nerv360.geometry.sphere import lonlat_to_pixel, lonlat_to_ray, pixel_to_lonlat
+from nerv360.geometry.sphere import lonlat_to_ray, pixel_to_lonlat
 from nerv360.geometry.viewport import MAX_SIDE, Viewport
-from nerv360.geometry.window import Window
 from nerv360.models.base import Codec, build, decoder_tensors
 from nerv360.video.clip import Colour
 
 __all__ = ["Decoder", "Network", "load_network", "open_file", "stitch"]
 
 Picture = NDArray[np.uint8]
-Key, Value = TypeVar("Key"), TypeVar("Value")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 GROUPS_KEPT, NETWORKS_KEPT = 4, 2
 MAX_PARAMETERS = 1 << 27
@@ -125,7 +125,7 @@ class Decoder:
     def panorama(self, frame_index: int) -> Picture:
         """RGB picture [height, width, 3] of a whole frame, put together from overlapping viewports."""
         segment = self._segment(frame_index)
-        patches = [(view, self._decode(segment, frame_index, view)) for view in _patches(segment.header, self.width)]
+        patches = [(view, self._decode(segment, frame_index, view)) for view in _patches(segment.header)]
         return _to_picture(stitch(patches, self.width, self.height))
 
     def _segment(self, frame_index: int) -> Segment:
@@ -192,7 +192,7 @@ def load_network(container: Container, segment: Segment, device: torch.device) -
         raise BitstreamError(f"{container.path}: {error}") from None
     model = build(config, with_encoder=False)
     model.load_state_dict({name: torch.from_numpy(dequantize(tensor)) for name, tensor in weights.items()})
-    return Network(model.eval().to(device).to(memory_format=torch.channels_last), tables)
+    return Network(model.eval().to(device), tables)
 
 
 def _model_config(container: Container, header: SegmentHeader) -> ModelConfig:
@@ -228,7 +228,7 @@ def _native(view: Viewport, header: SegmentHeader) -> Viewport:
     return view if sides == [view.width, view.height] else view.resized(*sides)
 
 
-def _patches(header: SegmentHeader, panorama_width: int) -> Sequence[Viewport]:
+def _patches(header: SegmentHeader) -> Sequence[Viewport]:
     """Square viewports that cover the sphere with overlap, at the focal length of training."""
     focal = Viewport(hfov_deg=header.hfov_deg[0], width=header.view_width, height=header.view_height).focal[0]
     side = max(1, round(2 * focal * math.tan(math.radians(PATCH_FOV_DEG / 2))))
@@ -241,10 +241,10 @@ def stitch(patches: Sequence[tuple[Viewport, Tensor]], width: int, height: int) 
     """Square viewports [1, C, h, w] -> panorama [1, C, height, width], blended with weights that fall to the edges."""
     bands = []
     for top in range(0, height, BAND):
-        y = torch.arange(top, min(top + BAND, height), dtype=torch.float32)[:, None] + 0.5
-        x = torch.arange(width, dtype=torch.float32)[None, :] + 0.5
-        rays = lonlat_to_ray(*torch.broadcast_tensors(*pixel_to_lonlat(x, y, width, height)))
-        total, weights = 0.0, 0.0
+        rows = torch.arange(top, min(top + BAND, height), dtype=torch.float32) + 0.5
+        y, x = torch.meshgrid(rows, torch.arange(width, dtype=torch.float32) + 0.5, indexing="ij")
+        rays = lonlat_to_ray(*pixel_to_lonlat(x, y, width, height))
+        total, weights = torch.zeros(1), torch.zeros(1)
         for view, picture in patches:
             plane, weight = _project(view, rays)
             sampled = functional.grid_sample(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from nerv360.bitstream import header
 from nerv360.bitstream.container import Container, write_container
@@ -97,12 +98,12 @@ def write_model(
     return len(data)
 
 
-def estimate_bytes(model: Codec, embedding_values: int, config: EncodingConfig) -> int:
+def estimate_bytes(model: nn.Module, embedding_values: int, config: EncodingConfig) -> int:
     """About what a file would weigh now: the coded weights, and the embeddings at their full bits."""
     return len(write_weights(_quantized(model, config.weight_bits))) + embedding_values * config.embedding_bits // 8
 
 
-def _quantized(model: Codec, bits: int) -> dict[str, QuantizedTensor]:
+def _quantized(model: nn.Module, bits: int) -> dict[str, QuantizedTensor]:
     tensors = decoder_tensors(model)
     return {name: quantize(tensor.float().cpu().numpy(), bits) for name, tensor in tensors.items()}
 

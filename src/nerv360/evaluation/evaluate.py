@@ -1,4 +1,4 @@
-"""Measure a file against its source: both dynamic viewports, the panorama, the rate. All of it on what was read back."""
+"""Measure a file against its source: both dynamic viewports, the panorama, the rate; all on what was read back."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,6 +1,7 @@
 """Picture quality (docs/conventions.md, "Metrics"). Pictures are uint8 arrays [h, w, 3]."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ PERFECT_DB = 100.0
 BT709 = np.array([0.2126, 0.7152, 0.0722])
 
 
-def psnr(decoded: NDArray[np.generic], source: NDArray[np.generic]) -> float:
+def psnr(decoded: NDArray[Any], source: NDArray[Any]) -> float:
     """10 log10(255^2 / MSE) in dB; 100 where there is no difference."""
     return _decibels(float(np.square(decoded.astype(np.float64) - source).mean()))
 

@@ -16,9 +16,9 @@ def viewport_rays(view: Viewport, cell: int = 1, dtype: torch.dtype = torch.floa
     Blocks are laid from the top left corner; where `cell` does not divide the picture, the last row or column of
     blocks reaches beyond it (decode those pixels too, and crop).
     """
-    angles = (torch.tensor([angle], dtype=torch.float64) for angle in (view.yaw_deg, view.pitch_deg, view.roll_deg))
-    fx, fy = (torch.tensor([length], dtype=torch.float64) for length in view.focal)
-    return perspective_rays(*angles, fx, fy, view.width, view.height, cell).to(dtype)
+    angles = (view.yaw_deg, view.pitch_deg, view.roll_deg)
+    yaw, pitch, roll, fx, fy = (torch.tensor([number], dtype=torch.float64) for number in (*angles, *view.focal))
+    return perspective_rays(yaw, pitch, roll, fx, fy, view.width, view.height, cell).to(dtype)
 
 
 def perspective_rays(
@@ -36,7 +36,7 @@ def perspective_rays(
     rows = torch.arange(-(-height // cell), dtype=fx.dtype, device=fx.device)
     x = ((columns + 0.5) * cell - width / 2) / fx[:, None]
     y = -((rows + 0.5) * cell - height / 2) / fy[:, None]
-    x, y = torch.broadcast_tensors(x[:, None, :], y[:, :, None])
+    x, y = x[:, None, :] + 0 * y[:, :, None], y[:, :, None] + 0 * x[:, None, :]
     ray = torch.nn.functional.normalize(torch.stack((x, y, torch.ones_like(x)), dim=-1), dim=-1)
     return ray @ _rotation(yaw_deg, pitch_deg, roll_deg)[:, None].transpose(-1, -2)
 

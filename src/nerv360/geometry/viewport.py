@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nerv360.errors import ArgumentError
 
@@ -110,7 +111,8 @@ def _trajectory_rows(rows: "csv.DictReader[str]", path: Path, view: Viewport) ->
     empty = True
     for row in rows:
         try:
-            yield replace(view, **{name: float(row[name]) for name in names})
+            angles: dict[str, Any] = {name: float(row[name]) for name in names}
+            yield replace(view, **angles)
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"{path} line {rows.line_num}: {error}") from None
         empty = False

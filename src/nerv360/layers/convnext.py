@@ -1,7 +1,7 @@
 """ConvNeXt encoder of HNeRV (Sec. 3.1; ConvNeXt, Sec. 2), on the sphere and on any window of it.
 
-Differs: the last stage only projects to the embedding. HNeRV puts a ConvNeXt block behind it, which at the paper's
-d = 1 is a constant (its LayerNorm over one channel removes the input).
+Differs: every stage is c1 wide and a 1x1 convolution makes the embedding. HNeRV narrows the last stage to d, where at
+the paper's d = 1 the ConvNeXt block is a constant (its LayerNorm over one channel removes the input).
 """
 
 from collections.abc import Sequence
@@ -65,8 +65,8 @@ class Downsample(nn.Module):
 class ConvNeXtEncoder(nn.Module):
     """Panorama [B, 3, H, W] -> embedding [B, d, H / stride, W / stride], or any window of it.
 
-        panorama ─ down ─ block ─ down ─ block ─ ... ─ down ─ embedding y_t
-                    c1      c1     c1      c1            d
+        panorama ─ down ─ block ─ down ─ block ─ ... ─ down ─ block ─ project ─ embedding y_t
+                    c1      c1     c1      c1           c1      c1       d
 
     Only the part of the panorama that the window depends on is read and encoded.
     """
@@ -74,21 +74,23 @@ class ConvNeXtEncoder(nn.Module):
     def __init__(self, strides: Sequence[int], channels: int, embedding_channels: int) -> None:
         super().__init__()
         self.strides = tuple(strides)
-        widths = [3] + [channels] * (len(strides) - 1) + [embedding_channels]
+        inputs = [3] + [channels] * (len(strides) - 1)
         self.downs = nn.ModuleList(
-            Downsample(widths[i], widths[i + 1], stride, first=i == 0) for i, stride in enumerate(strides)
+            Downsample(width, channels, stride, first=i == 0)
+            for i, (width, stride) in enumerate(zip(inputs, strides, strict=True))
         )
-        self.blocks = nn.ModuleList(ConvNeXtBlock(channels) for _ in strides[1:])
+        self.blocks = nn.ModuleList(ConvNeXtBlock(channels) for _ in strides)
+        self.project = nn.Conv2d(channels, embedding_channels, 1)
         self.apply(_initialise)
 
     def needed(self, window: Window) -> list[tuple[Window, Window]]:
         """Per stage, from the first: the windows (before, after) its block, on the grid of that stage."""
         windows = []
-        for index in reversed(range(len(self.strides))):
+        for stride in reversed(self.strides):
             after = window.reduced()
-            before = after.grown(ConvNeXtBlock.HALO).reduced() if index < len(self.blocks) else after
+            before = after.grown(ConvNeXtBlock.HALO).reduced()
             windows.append((before, after))
-            window = before.scaled(self.strides[index])
+            window = before.scaled(stride)
         return windows[::-1]
 
     def forward(
@@ -96,17 +98,14 @@ class ConvNeXtEncoder(nn.Module):
         panorama: Tensor,  # [B, 3, H, W], uint8 or in [0, 1]; H, W are multiples of the total stride
         window: Window,  # of the embedding
     ) -> Tensor:  # [B, d, window.rows, window.columns]
-        stages = self.needed(window)
-        features = stages[0][0].scaled(self.strides[0]).crop(panorama)
-        if features.dtype == torch.uint8:
-            features = features.float() / 255
-        for index, (before, after) in enumerate(stages):
-            features = self.downs[index](features, before)
-            if index < len(self.blocks):
-                features = self.blocks[index](features, before, after)
-            if index + 1 < len(stages):
-                features = stages[index + 1][0].scaled(self.strides[index + 1]).crop(features, after)
-        return window.crop(features, stages[-1][1])
+        features, source = panorama, None
+        for stride, down, block, (before, after) in zip(
+            self.strides, self.downs, self.blocks, self.needed(window), strict=True
+        ):
+            patches = before.scaled(stride).crop(features, source)
+            patches = patches.float() / 255 if patches.dtype == torch.uint8 else patches
+            features, source = block(down(patches, before), before, after), after
+        return self.project(window.crop(features, source))
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """The state of a fit, in memory and on disk. A checkpoint is a safetensors file, replaced as a whole."""
 
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -71,8 +71,8 @@ def load(path: Path, identity: str) -> tuple[Progress, Tensors, Tensors] | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None
-    kinds = {f.name: type(f.default) for f in fields(Progress)}
-    progress = Progress(**{name: kind(metadata[name]) for name, kind in kinds.items()})
+    fresh = asdict(Progress())
+    progress = Progress(**{name: type(value)(metadata[name]) for name, value in fresh.items()})
     now, good = (
         {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         for prefix in ("now.", "good.")

@@ -14,6 +14,7 @@ from nerv360.errors import TrainingError
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.viewport import Viewport
+from nerv360.models.nerv360 import NeRV360
 from nerv360.training import checkpoint
 from nerv360.training.checkpoint import Progress, Tensors
 from nerv360.training.losses import distortion
@@ -33,7 +34,7 @@ R2 = np.array([0.7548776662466927, 0.5698402909980532])  # 1 / g, 1 / g^2 with g
 
 
 def fit(
-    model: nn.Module,
+    model: NeRV360,
     clip: Clip,
     config: EncodingConfig,
     checkpoint_path: Path,
@@ -46,7 +47,9 @@ def fit(
     """
     steps = config.epochs * clip.frames
     device = next(model.parameters()).device
-    model.to(memory_format=torch.channels_last)
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     optimiser = create_optimiser(model, config)
     identity = f"{clip.fingerprint()} {config}"
     progress, good = Progress(), checkpoint.capture(model, optimiser)
@@ -83,7 +86,7 @@ def fit(
 
 
 def _step(
-    model: nn.Module,
+    model: NeRV360,
     optimiser: torch.optim.Optimizer,
     panorama: Tensor,  # [1, 3, H, W] uint8
     moment: float,
@@ -98,7 +101,7 @@ def _step(
         decoded = model.decode(model.embed(panorama, model.window(view)), moment, view)
     loss = distortion(decoded.float(), source, config.loss_lambda, config.loss_alpha)
     optimiser.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     gradient = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     if not math.isfinite(gradient.item() + loss.item()):
         progress.skipped += 1

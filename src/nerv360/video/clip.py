@@ -108,14 +108,18 @@ class Clip:
                 if index == self.start + end:
                     return
                 wanted = index + 1
-                yield picture.reformat(
-                    self.width,
-                    self.height,
-                    "rgb24",
-                    src_colorspace=None if picture.format.is_rgb else matrix,
-                    dst_colorspace=None if picture.format.is_rgb else matrix,
-                    interpolation=EXACT,
-                ).to_ndarray()
+                yield (
+                    picture.reformat(
+                        self.width,
+                        self.height,
+                        "rgb24",
+                        src_colorspace=None if picture.format.is_rgb else matrix,
+                        dst_colorspace=None if picture.format.is_rgb else matrix,
+                        interpolation=EXACT,
+                    )
+                    .to_ndarray()
+                    .astype(np.uint8, copy=False)
+                )
         if wanted < self.start + end:
             raise VideoError(f"{self.path}: damaged: frame {wanted} cannot be decoded")
 

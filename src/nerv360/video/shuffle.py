@@ -1,6 +1,6 @@
 """Frames in a random order that can be taken up anywhere, in bounded memory."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +13,7 @@ __all__ = ["shuffled"]
 Block = list[NDArray[np.uint8]]
 
 
-def shuffled(clip: Clip, seed: int, first_step: int, memory: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def shuffled(clip: Clip, seed: int, first_step: int, memory: int) -> Generator[tuple[int, NDArray[np.uint8]]]:
     """(frame index, frame) without end, from `first_step` on; each epoch visits every frame once.
 
     A clip that fits `memory` bytes is held whole and shuffled whole. A longer one goes by in blocks of half the

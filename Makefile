@@ -1,0 +1,29 @@
+# make demo   encode a procedural clip (or VIDEO=path), decode a moving view, measure it; results in demo/
+# make test   format, lint, types, tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+
+.PHONY: demo test test-slow clean
+
+demo: $(INSTALLED)
+	$(BIN)/python -m nerv360.demo demo $(if $(VIDEO),"$(VIDEO)")
+
+test: $(INSTALLED)
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/pytest -q
+
+test-slow: $(INSTALLED)
+	$(BIN)/pytest -q -m slow
+
+clean:
+	rm -rf $(VENV) demo build dist
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nerv360 needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,51 @@
+"""The whole path in a few minutes: python -m nerv360.demo FOLDER [VIDEO]."""
+
+import sys
+import time
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from nerv360.cli import console, encoding_progress, evaluation_table, progress, run
+from nerv360.config import PRESETS
+from nerv360.geometry.viewport import linear_trajectory
+from nerv360.video.clip import Clip, Colour
+from nerv360.video.synthetic import render_frame
+from nerv360.video.writer import write_frames
+
+FRAMES, WIDTH, HEIGHT, STEPS = 32, 480, 240, 2400
+
+
+def demo(folder: Path, video: Path | None) -> None:
+    """Leave clip.mp4 (where no video is given), clip.nerv360, view.mp4 and compare.png in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if video is None:
+        video = folder / "clip.mp4"
+        frames = (render_frame(index, width=WIDTH, height=HEIGHT, frames=4 * FRAMES) for index in range(FRAMES))
+        write_frames(video, frames, Fraction(25), Colour(1, 1, 1, False))
+    whole = Clip.open(video)
+    clip = replace(whole, frames=min(FRAMES, whole.frames), width=WIDTH, height=HEIGHT)
+    from nerv360 import api
+
+    config = replace(PRESETS["tiny"], epochs=-(-STEPS // clip.frames))
+    output = folder / "clip.nerv360"
+    started = time.perf_counter()
+    with encoding_progress(clip.frames * config.epochs, config, float(clip.frame_rate) / clip.frames) as report:
+        encoded = api.encode(clip, output, config, report=report)
+    minutes = (time.perf_counter() - started) / 60
+    with api.open(output) as decoder:
+        look = replace(decoder.native_view(), width=640, height=360)
+    views = linear_trajectory(look, clip.frames, (-60, -10), (60, 20))
+    with progress("decoding", clip.frames) as (bar, task):
+        api.decode(output, folder / "view.mp4", views, report=lambda done, _: bar.update(task, completed=done))
+    with progress("measuring", clip.frames) as (bar, task):
+        result = api.eval_file(
+            output, clip, picture=folder / "compare.png", report=lambda done, _: bar.update(task, completed=done)
+        )
+    console.print(evaluation_table(result))
+    console.print(f"encoded in {minutes:.1f} min: {encoded.size:,} bytes, {encoded.bitrate / 1000:.1f} kbit/s")
+    console.print(f"look at {folder / 'view.mp4'} and {folder / 'compare.png'}")
+
+
+if __name__ == "__main__":
+    run(lambda: demo(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None))
