@@ -1,0 +1,51 @@
+"""The import direction of docs/architecture.md, and what must not need PyTorch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1] / "src" / "nerv360"
+LEVELS = [
+    {"errors"},
+    {"geometry", "bitstream", "config", "video"},
+    {"layers", "extract"},
+    {"models"},
+    {"training"},
+    {"codec"},
+    {"evaluation"},
+    {"api"},
+    {"cli"},
+    {"demo"},
+]
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+
+
+def imports(path: Path) -> set[str]:
+    """The packages of nerv360 that a file imports."""
+    tree = ast.walk(ast.parse(path.read_text()))
+    names = [node.module for node in tree if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.split(".")[1] for name in names if name.startswith("nerv360.")}
+
+
+def test_imports_point_one_way() -> None:
+    for path in SOURCE.rglob("*.py"):
+        place = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+        if place in ("__init__", "__main__"):
+            continue
+        for name in imports(path) - {place}:
+            assert LEVEL[name] < LEVEL[place] or {name, place} <= {"geometry", "bitstream", "config"}, (path, name)
+
+
+def test_models_read_nothing_but_geometry_layers_and_config() -> None:
+    for folder in ("models", "layers"):
+        for path in (SOURCE / folder).glob("*.py"):
+            assert imports(path) <= {"geometry", "layers", "config", "models", "errors"}, path
+
+
+def test_checking_input_needs_no_torch() -> None:
+    code = (
+        "import sys, nerv360.cli, nerv360.video.clip, nerv360.video.writer, nerv360.video.synthetic;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

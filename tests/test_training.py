@@ -1,0 +1,159 @@
+"""The loss against its formula; the schedule; determinism, resumption and recovery of a fit."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pytorch_msssim import ms_ssim
+
+from nerv360.api import encode
+from nerv360.codec.encoder import checkpoint_path
+from nerv360.config import EncodingConfig
+from nerv360.errors import ArgumentError, TrainingError
+from nerv360.training import fit as fitting
+from nerv360.training.losses import distortion, ms_ssim_window
+from nerv360.training.optim import learning_rate
+from nerv360.video.clip import Clip
+from nerv360.video.shuffle import shuffled
+
+
+def test_loss_is_equation_2() -> None:
+    torch.manual_seed(0)
+    a, b = torch.rand(1, 3, 48, 72, dtype=torch.float64), torch.rand(1, 3, 48, 72, dtype=torch.float64)
+    rows, columns = (torch.exp(-2j * math.pi * torch.outer(torch.arange(n), torch.arange(n)) / n) for n in (48, 72))
+    spectrum = rows.to(torch.complex128) @ (a - b).to(torch.complex128) @ columns.to(torch.complex128)
+    fourier = (spectrum.real.abs().mean() + spectrum.imag.abs().mean()) / 2
+    similarity = ms_ssim(a, b, data_range=1.0, win_size=3)
+    expected = fourier + 60 * 0.7 * (a - b).abs().mean() + 60 * 0.3 * (1 - similarity)
+    torch.testing.assert_close(distortion(a, b, 60, 0.7), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(("side", "window"), [(1080, 11), (161, 11), (160, 9), (120, 7), (48, 3), (33, 3)])
+def test_ms_ssim_window(side: int, window: int) -> None:
+    assert ms_ssim_window(side, side) == window
+    ms_ssim(torch.rand(1, 1, side, side), torch.rand(1, 1, side, side), win_size=window)
+
+
+def test_ms_ssim_needs_33_pixels() -> None:
+    with pytest.raises(ArgumentError, match="33"):
+        ms_ssim_window(32, 100)
+
+
+def test_learning_rate() -> None:
+    config = EncodingConfig(learning_rate=1e-2, learning_rate_start=1e-4, warmup=0.1)
+    assert learning_rate(0, 1000, config) == pytest.approx(1e-4)
+    assert learning_rate(100, 1000, config) == pytest.approx(1e-2)
+    assert learning_rate(550, 1000, config) == pytest.approx(5e-3)
+    assert learning_rate(1000, 1000, config) == pytest.approx(0)
+
+
+def test_views_cover_the_sphere_evenly(video: Path) -> None:
+    clip, config = Clip.open(video), EncodingConfig(hfov_deg=(60, 110), roll_deg=(-180, 180))
+    views = [fitting.sample_view(config, clip, frame, epoch) for frame in range(4) for epoch in range(500)]
+    for values, low, high in (
+        ([math.sin(math.radians(v.pitch_deg)) for v in views], -1, 1),
+        ([v.yaw_deg for v in views], -180, 180),
+        ([v.hfov_deg for v in views], 60, 110),
+        ([v.roll_deg for v in views], -180, 180),
+    ):
+        counts, _ = np.histogram(values, bins=8, range=(low, high))
+        assert counts.sum() == 2000
+        assert counts.min() > 200
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 160 * 80 * 3 * 4])
+def test_shuffled_frames_can_be_taken_up_anywhere(video: Path, memory: int) -> None:
+    clip = Clip.open(video)
+    whole = shuffled(clip, 0, 0, memory)
+    sequence = [next(whole) for _ in range(20)]
+    for epoch in range(3):
+        assert sorted(index for index, _ in sequence[6 * epoch : 6 * epoch + 6]) == list(range(6))
+    later = shuffled(clip, 0, 7, memory)
+    assert [next(later)[0] for _ in range(13)] == [index for index, _ in sequence[7:]]
+    frames = list(clip)
+    assert all(np.array_equal(frame, frames[index]) for index, frame in sequence)
+
+
+def test_interrupted_encoding_ends_with_the_same_bytes(
+    video: Path, encoded: Path, quick: EncodingConfig, tmp_path: Path
+) -> None:
+    output = tmp_path / "again.nerv360"
+
+    def interrupt(progress: fitting.Progress, steps: int, model: object) -> None:
+        if progress.step == 17:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode(video, output, quick, report=interrupt)
+    assert not output.exists()
+    assert checkpoint_path(output).exists()
+    steps: list[int] = []
+    encode(video, output, quick, report=lambda progress, total, model: steps.append(progress.step))
+    assert steps[0] == 18
+    assert output.read_bytes() == encoded.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["again.nerv360"]
+
+
+def test_a_killed_encoding_goes_on(video: Path, encoded: Path, quick: EncodingConfig, tmp_path: Path) -> None:
+    output = tmp_path / "killed.nerv360"
+    code = (
+        "import sys, torch, time; torch.set_num_threads(1)\n"
+        "from dataclasses import replace; from pathlib import Path\n"
+        "from nerv360.training import fit; fit.SAVE_SECONDS = 0.0\n"
+        "from nerv360 import api, config\n"
+        "quick = replace(config.PRESETS['tiny'], decoder_size=106_000, encoder_channels=8, epochs=6, group_size=4)\n"
+        f"api.encode({str(video)!r}, {str(output)!r}, quick, report=lambda *_: time.sleep(0.1))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 60
+    while not checkpoint_path(output).exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not output.exists()
+    steps: list[int] = []
+    encode(video, output, quick, report=lambda progress, total, model: steps.append(progress.step))
+    assert steps[0] > 1
+    assert output.read_bytes() == encoded.read_bytes()
+
+
+def test_a_damaged_or_foreign_checkpoint_is_not_used(video: Path, quick: EncodingConfig, tmp_path: Path) -> None:
+    output = tmp_path / "fresh.nerv360"
+    checkpoint_path(output).write_bytes(b"\x08\0\0\0\0\0\0\0garbage")
+    steps: list[int] = []
+    encode(video, output, replace(quick, epochs=1), report=lambda p, total, model: steps.append(p.step))
+    assert steps[0] == 1
+
+
+def test_a_gradient_that_is_not_finite_is_skipped(
+    video: Path, quick: EncodingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(range(10**6))
+    monkeypatch.setattr(fitting, "distortion", lambda *a: distortion(*a) * (math.nan if next(calls) in (3, 4) else 1.0))
+    seen: list[fitting.Progress] = []
+    encode(video, tmp_path / "a.nerv360", replace(quick, epochs=2), report=lambda p, s, m: seen.append(replace(p)))
+    assert [p.skipped for p in seen[:7]] == [0, 0, 0, 1, 2, 0, 0]
+    assert math.isfinite(seen[-1].loss)
+
+
+def test_a_collapsed_loss_returns_to_a_good_state_then_gives_up(
+    video: Path, quick: EncodingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "SNAPSHOT_STEPS", 5)
+    calls = iter(range(10**6))
+    monkeypatch.setattr(fitting, "distortion", lambda *a: distortion(*a) * (1 if next(calls) < 12 else 100))
+    seen: list[fitting.Progress] = []
+    with pytest.raises(TrainingError, match="lower learning rate"):
+        encode(video, tmp_path / "a.nerv360", replace(quick, epochs=50), report=lambda p, s, m: seen.append(replace(p)))
+    assert seen[-1].recoveries == fitting.MAX_RECOVERIES
+    assert seen[-1].rate_scale == 2.0**-fitting.MAX_RECOVERIES
+    assert not (tmp_path / "a.nerv360").exists()
