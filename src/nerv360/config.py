@@ -9,6 +9,7 @@ from nerv360.errors import ArgumentError
 __all__ = ["CONDITIONS", "MODELS", "PRESETS", "EncodingConfig", "ModelConfig"]
 
 MODELS = ("nerv360",)
+MAX_STAGES = 8
 CONDITIONS = ("yaw", "pitch", "roll", "fov")
 
 
@@ -18,7 +19,7 @@ def _setting(default: Any, help: str) -> Any:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that determines a network's shape (Sec. III-A). Kept in the file."""
+    """Everything that determines a network's shape (Sec. III-A). All but the encoder's width is kept in the file."""
 
     width: int
     height: int
@@ -47,7 +48,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class EncodingConfig:
-    """How to fit and to write a video: the defaults are the paper's (Sec. III-A)."""
+    """How to fit and to write a video: the paper's settings (Sec. III-A), and ours where it is silent."""
 
     model: str = _setting("nerv360", "The network: " + ", ".join(MODELS) + ".")
     decoder_size: int = _setting(2_200_000, "Parameters of the decoder; widths are solved to within 2 %.")
@@ -80,8 +81,11 @@ class EncodingConfig:
         unknown = [name for name in self.conditions if name not in CONDITIONS]
         if unknown:
             raise ArgumentError(f"conditions={unknown[0]!r}: must be among {', '.join(CONDITIONS)}")
-        if len(self.decoder_strides) < 1 or len(self.encoder_strides) < 1:
-            raise ArgumentError("strides=(): at least one stage is needed")
+        if len(set(self.conditions)) < len(self.conditions):
+            raise ArgumentError(f"conditions={self.conditions}: each at most once")
+        for name in ("encoder_strides", "decoder_strides"):
+            if not 1 <= len(getattr(self, name)) <= MAX_STAGES:
+                raise ArgumentError(f"{name}={getattr(self, name)}: must be 1 to {MAX_STAGES} stages")
         for name, low, high in _RANGES:
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):

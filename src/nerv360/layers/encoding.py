@@ -11,7 +11,7 @@ __all__ = ["Stem", "positional_encoding"]
 def positional_encoding(values: list[float], base: float, frequencies: int) -> Tensor:
     """(sin(b^i pi v), cos(b^i pi v)) for i in 0..l-1 of each value in [0, 1] -> [1, len(values) * 2 * l].
 
-    The highest frequency of the paper's b = 1.25, l = 80 is 4.5e7: only float64 gives every machine the same sine.
+    The highest frequency of the paper's b = 1.25, l = 80 is 1.4e8: only float64 gives every machine the same sine.
     """
     value = torch.tensor(values, dtype=torch.float64)[:, None]
     angle = value * (base ** torch.arange(frequencies, dtype=torch.float64) * math.pi)

@@ -87,6 +87,7 @@ class NeRV360(nn.Module):
         window = window or Window.whole(self.config.grid_height, self.config.grid_width)
         canvas = window.scaled(math.prod(self.config.encoder_strides))
         if panorama.shape[-2:] != (canvas.height, canvas.width):
+            panorama = panorama.float() / 255 if panorama.dtype == torch.uint8 else panorama
             panorama = functional.interpolate(panorama, (canvas.height, canvas.width), mode="bilinear")
         return self.encoder(panorama, window)
 

@@ -57,7 +57,7 @@ def fit(
         progress, now, good = resumed
         checkpoint.restore(now, model, optimiser)
     frames = shuffled(clip, config.seed, progress.step, FRAME_MEMORY)
-    saved = started = time.monotonic() - progress.seconds
+    saved, started = time.monotonic(), time.monotonic() - progress.seconds
 
     def save() -> None:
         progress.seconds = time.monotonic() - started
@@ -76,9 +76,6 @@ def fit(
             if time.monotonic() - saved > SAVE_SECONDS:
                 save()
                 saved = time.monotonic()
-    except KeyboardInterrupt:
-        save()
-        raise
     finally:
         frames.close()
     save()

@@ -1,0 +1,155 @@
+"""A second decoder of .nerv360 files, from bytes to real numbers, written from docs/bitstream.md alone."""
+
+import math
+import struct
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Table = tuple[int, list[int]]  # lowest symbol, counts
+Array = NDArray[Any]
+
+
+class Segment(NamedTuple):
+    steps: list[Array]  # codes, tensor by tensor
+    symbols: dict[str, Array]  # of the weights
+    weights: dict[str, Array]
+    groups: list[Array]  # symbols [frames, d, rows, columns]
+    embeddings: list[Array]
+
+
+def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
+    magic, version, length, checksum = struct.unpack_from("<8sHII", data)
+    assert (magic, version) == (b"\x89NERV360", 1)
+    packed = data[18 : 18 + length]
+    assert crc32(packed) == checksum
+    header, offset, segments = msgspec.msgpack.decode(packed), 18 + length, []
+    for frames, size, header_length, header_checksum in header[6]:
+        body = data[offset : offset + size]
+        assert crc32(body[:header_length]) == header_checksum
+        segments.append(read_segment(header, frames, msgspec.msgpack.decode(body[:header_length]), body[header_length:]))
+        offset += size
+    assert offset == len(data)
+    return header, segments
+
+
+def read_segment(file: list[Any], frames: int, header: list[Any], body: bytes) -> Segment:
+    chunks = []
+    for length, checksum in header[15]:
+        chunks.append(body[:length])
+        assert crc32(body[:length]) == checksum
+        body = body[length:]
+    steps, symbols = read_weights(chunks[0], tensor_shapes(header))
+    weights = {
+        name: dequantize(tensor, codes) for (name, tensor), codes in zip(symbols.items(), steps, strict=True)
+    }
+    stride, channels, group_size = math.prod(header[2]), header[5], header[14]
+    rows, columns = math.ceil(file[1] / stride), 2 * math.ceil(file[0] / (2 * stride))
+    scalings, tables, offset = [], [], 0
+    for _ in range(channels):
+        scalings.append(struct.unpack_from("<ff", chunks[1], offset))
+        table, offset = read_table(chunks[1], offset + 8)
+        tables.append(table)
+    groups = []
+    for index, chunk in enumerate(chunks[2:]):
+        count = min(group_size, frames - index * group_size)
+        parts = ans_decode(chunk, [(count * rows * columns, table) for table in tables])
+        groups.append(np.stack([np.reshape(part, (count, rows, columns)) for part in parts], axis=1))
+    least, step = (np.array(column, np.float64)[:, None, None] for column in zip(*scalings, strict=True))
+    return Segment(steps, symbols, weights, groups, [(least + step * g).astype(np.float32) for g in groups])
+
+
+def tensor_shapes(header: list[Any]) -> dict[str, tuple[int, ...]]:
+    _, channels, _, strides, kernels, d, _, conditions, _, frequencies, *_ = header
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def layer(name: str, *shape: int) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = shape, shape[:1]
+
+    def residual(name: str, c: int) -> None:
+        for half in (0, 1):
+            for branch in ("scale", "shift"):
+                layer(f"{name}.affine{half}.{branch}.0", 32, 32)
+                layer(f"{name}.affine{half}.{branch}.2", c, 32)
+            layer(f"{name}.conv{half}", c, c, 3, 3)
+
+    for stem, inputs in (("time_stem", 1), ("view_stem", 1 + len(conditions))):
+        layer(f"{stem}.hidden", 64, 2 * frequencies * inputs)
+        layer(f"{stem}.output", 32, 64)
+    layer("expand.block.conv", channels[0], d, 1, 1)
+    residual("expand.residual", channels[0])
+    for i, (stride, kernel) in enumerate(zip(strides, kernels, strict=True)):
+        layer(f"stages.{i}.block.conv", channels[i + 1] * stride**2, channels[i], kernel, kernel)
+        residual(f"stages.{i}.residual", channels[i + 1])
+    layer("head", 3, channels[-1], 3, 3)
+    return shapes
+
+
+def read_weights(data: bytes, shapes: dict[str, tuple[int, ...]]) -> tuple[list[Array], dict[str, Array]]:
+    tables, offset = [], 0
+    for _ in range(3):
+        table, offset = read_table(data, offset)
+        tables.append(table)
+    rows = [1 if len(shape) == 1 else shape[0] for shape in shapes.values()]
+    vectors = sum(math.prod(shape) for shape in shapes.values() if len(shape) == 1)
+    others = sum(math.prod(shape) for shape in shapes.values() if len(shape) > 1)
+    codes, *rest = ans_decode(data[offset:], list(zip((sum(rows), vectors, others), tables, strict=True)))
+    steps, symbols = [], {}
+    for (name, shape), count in zip(shapes.items(), rows, strict=True):
+        stream = rest[0 if len(shape) == 1 else 1]
+        symbols[name] = np.reshape([stream.pop(0) for _ in range(math.prod(shape))], shape)
+        steps.append(np.array([codes.pop(0) for _ in range(count)]))
+    return steps, symbols
+
+
+def dequantize(symbols: Array, codes: Array) -> Array:
+    rows = symbols.reshape(len(codes), -1) * 2.0 ** ((codes[:, None] - 224) / 8)
+    return rows.reshape(symbols.shape).astype(np.float32)
+
+
+def read_table(data: bytes, offset: int) -> tuple[Table, int]:
+    zigzag, offset = read_varint(data, offset)
+    length, offset = read_varint(data, offset)
+    counts = []
+    for _ in range(length):
+        count, offset = read_varint(data, offset)
+        counts.append(count)
+    assert min(counts) >= 1
+    assert sum(counts) == 65536
+    return (zigzag // 2 if zigzag % 2 == 0 else -(zigzag + 1) // 2, counts), offset
+
+
+def read_varint(data: bytes, offset: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        value |= (data[offset] & 127) << shift
+        offset, shift = offset + 1, shift + 7
+        if data[offset - 1] < 128:
+            return value, offset
+
+
+def ans_decode(data: bytes, parts: list[tuple[int, Table]]) -> list[list[int]]:
+    words = list(struct.unpack(f"<{len(data) // 4}I", data))
+    assert not words or words[-1] != 0
+    state, decoded = 0, []
+    for _ in range(2):
+        state = state << 32 | words.pop() if words else state
+    for count, (lowest, counts) in parts:
+        starts = [0, *accumulate(256 * c for c in counts)]
+        symbols = []
+        for _ in range(count):
+            slot = state % 2**24
+            index = bisect_right(starts, slot) - 1
+            state = 256 * counts[index] * (state >> 24) + slot - starts[index]
+            if state < 2**32 and words:
+                state = state << 32 | words.pop()
+            symbols.append(lowest + index)
+        decoded.append(symbols)
+    assert state == 0
+    assert not words
+    return decoded

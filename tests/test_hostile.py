@@ -1,0 +1,322 @@
+"""Files made to do harm. Each is refused with the package's own error, quickly, checksums right or wrong."""
+
+import random
+import struct
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import msgspec
+import pytest
+from test_bitstream import FILE_HEADER, VIEW, segment_header, small_chunks, small_file
+
+import nerv360
+from nerv360.bitstream.container import MAGIC, PREAMBLE, VERSION, Container
+from nerv360.bitstream.entropy import write_varint
+from nerv360.bitstream.header import FileHeader, SegmentHeader, pack
+from nerv360.errors import BitstreamError, VersionError
+
+PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489")
+ONE_SYMBOL = write_varint(0) + write_varint(2) + write_varint(65535) + write_varint(1)
+
+
+@pytest.fixture(scope="module")
+def valid() -> bytes:
+    return small_file()
+
+
+@pytest.fixture(scope="module")
+def chunks() -> list[bytes]:
+    return small_chunks()
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Callable[..., None]:
+    """Asserts that a file is refused: on opening and reading all of it, or in decoding a view of its first frame."""
+
+    def check(data: bytes, error: type[BitstreamError] = BitstreamError) -> None:
+        path = tmp_path / "hostile.nerv360"
+        path.write_bytes(data)
+        start = time.monotonic()
+        with pytest.raises(error):
+            verify(path)
+            view(path)
+        assert time.monotonic() - start < 1
+
+    return check
+
+
+def verify(path: Path) -> None:
+    with Container(path) as container:
+        container.verify()
+
+
+def view(path: Path) -> None:
+    with nerv360.open(path) as decoder:
+        decoder.viewport(0, VIEW)
+
+
+def preamble(header: bytes, version: int = VERSION, length: int | None = None) -> bytes:
+    return PREAMBLE.pack(MAGIC, version, len(header) if length is None else length, crc32(header)) + header
+
+
+def fields(kind: type[msgspec.Struct], header: msgspec.Struct, changes: dict[str, Any]) -> list[Any]:
+    """A header as a list with some fields changed, to whatever."""
+    values = msgspec.msgpack.decode(pack(header))
+    for name, value in changes.items():
+        values[kind.__struct_fields__.index(name)] = value
+    return values
+
+
+def forge(
+    chunks: Sequence[bytes],
+    file: dict[str, Any] | None = None,
+    segment: dict[str, Any] | bytes | None = None,
+) -> bytes:
+    """A file with right lengths and checksums, but with these fields in its headers (or this segment header)."""
+    if not isinstance(segment, bytes):
+        table = {"chunks": [[len(chunk), crc32(chunk)] for chunk in chunks]}
+        segment = msgspec.msgpack.encode(fields(SegmentHeader, segment_header(), {**table, **(segment or {})}))
+    body = segment + b"".join(chunks)
+    claims = {"frames": FILE_HEADER.frames, **(file or {})}
+    entry = [claims["frames"], len(body), len(segment), crc32(segment)]
+    header = msgspec.msgpack.encode(fields(FileHeader, FILE_HEADER, {"segments": [entry], **claims}))
+    return preamble(header) + body
+
+
+def test_the_forge_makes_valid_files(valid: bytes, chunks: list[bytes], tmp_path: Path) -> None:
+    path = tmp_path / "valid.nerv360"
+    path.write_bytes(valid)
+    verify(path)
+    view(path)
+    assert forge(chunks) == valid
+
+
+def test_truncated(valid: bytes, refused: Callable[..., None]) -> None:
+    for length in {*range(0, len(valid), 37), *range(100), *range(len(valid) - 20, len(valid))}:
+        refused(valid[:length])
+
+
+def test_flipped(valid: bytes, refused: Callable[..., None]) -> None:
+    rng = random.Random(0)
+    for position in {*range(30), *range(0, len(valid), 7)}:
+        data = bytearray(valid)
+        data[position] ^= rng.randrange(1, 256)
+        refused(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x89", MAGIC, PNG, bytes(1000), random.Random(1).randbytes(5000), MAGIC + b"\xff" * 1000]
+)
+def test_foreign(data: bytes, refused: Callable[..., None]) -> None:
+    refused(data)
+
+
+def test_not_a_file(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(BitstreamError):
+            Container(path)
+
+
+@pytest.mark.parametrize("version", [2, 65535])
+def test_newer(valid: bytes, version: int, refused: Callable[..., None]) -> None:
+    refused(valid[:8] + struct.pack("<H", version) + valid[10:], VersionError)
+    refused(valid[:8] + struct.pack("<H", version), BitstreamError)
+
+
+def test_version_zero(valid: bytes, refused: Callable[..., None]) -> None:
+    refused(valid[:8] + bytes(2) + valid[10:])
+
+
+def test_trailing(valid: bytes, refused: Callable[..., None]) -> None:
+    refused(valid + b"\0")
+    refused(valid + valid)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2**26, 2**32 - 1])
+def test_header_length(valid: bytes, length: int, refused: Callable[..., None]) -> None:
+    refused(PREAMBLE.pack(MAGIC, VERSION, length, 0) + valid[PREAMBLE.size :])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"frames": 10**9},
+        {"frames": 10**7},
+        {"frames": 0},
+        {"frames": -1},
+        {"frames": 4},
+        {"width": 10**9},
+        {"width": 16384, "height": 16384},
+        {"width": 0},
+        {"width": 2.5},
+        {"width": None},
+        {"rate_denominator": 0},
+        {"colour": []},
+        {"segments": []},
+        {"segments": [[5, 2**40, 100, 0]]},
+        {"segments": [[5, 1, 2**26, 0]]},
+        {"segments": [[5, 10, 10, 0]] * 10**5},
+    ],
+    ids=str,
+)
+def test_file_header(chunks: list[bytes], changes: dict[str, Any], refused: Callable[..., None]) -> None:
+    refused(forge(chunks, file=changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "other"},
+        {"model": "x" * 10**6},
+        {"channels": [10**9, 3, 3]},
+        {"channels": [4096, 4096, 4096]},
+        {"channels": [4, 3]},
+        {"channels": []},
+        {"encoder_strides": [1]},
+        {"encoder_strides": [10**9]},
+        {"encoder_strides": [0, 2]},
+        {"decoder_strides": [2, 0]},
+        {"decoder_strides": [16, 16]},
+        {"kernels": [1, 2]},
+        {"kernels": [1, 5]},
+        {"kernels": [1]},
+        {"embedding_channels": 256},
+        {"embedding_channels": 1},
+        {"conditions": ["yaw", "yaw"]},
+        {"conditions": ["time"]},
+        {"conditions": ["yaw\n", "pitch"]},
+        {"conditions": []},
+        {"pe_base": float("nan")},
+        {"pe_base": float("inf")},
+        {"pe_frequencies": 256},
+        {"view_width": 0},
+        {"hfov_deg": [float("nan"), 78.1]},
+        {"hfov_deg": [78.1, float("nan")]},
+        {"hfov_deg": [80.0, 70.0]},
+        {"hfov_deg": [1.0, 180.0]},
+        {"hfov_deg": [5e-324, 5e-324]},
+        {"hfov_deg": [1e-300, 1e-300]},
+        {"roll_deg": [float("nan"), float("nan")]},
+        {"roll_deg": [float("-inf"), float("inf")]},
+        {"group_size": 0},
+        {"group_size": 1},
+        {"group_size": 64},
+        {"group_size": 2**70 % 2**64},
+        {"chunks": []},
+        {"chunks": [[2**31, 0]] * 5},
+        {"chunks": [[0, 0]] * 10**5},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_segment_header(chunks: list[bytes], changes: dict[str, Any], refused: Callable[..., None]) -> None:
+    refused(forge(chunks, segment=changes))
+
+
+def test_upsampling_beyond_memory(refused: Callable[..., None]) -> None:
+    """Eight strides of 16 need few weights, and would make 2^64 pixels of one cell: refused on opening."""
+    path_free = forge(
+        [ONE_SYMBOL * 3 + bytes(1000), b"", b""],
+        file={"frames": 1},
+        segment={"channels": [1] * 9, "decoder_strides": [16] * 8, "kernels": [1] * 8, "group_size": 1},
+    )
+    refused_on_opening(path_free, refused)
+
+
+def refused_on_opening(data: bytes, refused: Callable[..., None]) -> None:
+    """As `refused`, but never decodes: a decoder that accepts the header fails here, not out of memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("test_hostile.view", lambda path: None)
+        refused(data)
+
+
+@pytest.mark.parametrize("count", [2, 4, 6])
+def test_wrong_number_of_chunks(chunks: list[bytes], count: int, refused: Callable[..., None]) -> None:
+    refused(forge((chunks + [b""])[:count]))
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        b"",
+        b"\x91" * 10**6,
+        b"\x81" * 10**6,
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\xdc\x00\x10\xa7nerv360\xdd\xff\xff\xff\xff",
+        b"\xdc\x00\x10\xa7nerv360\xdd\x7f\xff\xff\xff" + b"\x01" * 1000,
+        b"\xdc\x00\x10\xa7nerv360" + b"\x91" * 10**6,
+        b"\xdc\x00\x10\xa7nerv\xff60" + b"\x01" * 100,
+        b"\xc1",
+        b"\xc7\x01\x05\x00",
+    ],
+    ids=lambda bomb: f"{bomb[:18].hex()}-{len(bomb)}",
+)
+def test_messagepack_bombs(chunks: list[bytes], bomb: bytes, refused: Callable[..., None]) -> None:
+    refused(preamble(bomb))
+    refused(forge(chunks, segment=bomb))
+    refused(preamble(msgspec.msgpack.encode(fields(FileHeader, FILE_HEADER, {"segments": msgspec.Raw(bomb or b"\0")}))))
+
+
+def test_text_that_is_none(chunks: list[bytes], refused: Callable[..., None]) -> None:
+    header = msgspec.msgpack.encode(fields(SegmentHeader, segment_header(), {}))
+    for good, bad in ((b"nerv360", b"nerv\xff60"), (b"yaw", b"y\xffw")):
+        refused(forge(chunks, segment=header.replace(good, bad)))
+
+
+@pytest.mark.parametrize("name", ["least", "step"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scaling(chunks: list[bytes], name: str, value: float, refused: Callable[..., None]) -> None:
+    offset = 0 if name == "least" else 4
+    table = chunks[1][:offset] + struct.pack("<f", value) + chunks[1][offset + 4 :]
+    refused(forge([chunks[0], table, *chunks[2:]]))
+
+
+def varints(*values: int) -> bytes:
+    return b"".join(map(write_varint, values))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"",
+        varints(0),
+        b"\xff" * 100,
+        varints(0, 2**30) + b"\x01" * 1000,
+        varints(0, 2**17) + b"\x01" * 2**17,
+        varints(0, 0),
+        varints(0, 2, 65535, 2),
+        varints(0, 2, 65536, 0),
+        varints(0, 1, 65536),
+        varints(2**32 - 1, 1, 65536),
+        varints(2 * (2**31 - 1), 2, 1, 65535),
+    ],
+    ids=lambda table: f"{table[:12].hex()}-{len(table)}",
+)
+def test_frequency_tables(chunks: list[bytes], table: bytes, refused: Callable[..., None]) -> None:
+    refused(forge([table * 3, *chunks[1:]]))
+    refused(forge([table * 3 + bytes(4 * 200), *chunks[1:]]))
+    refused(forge([table * 3 + b"\x01" * (4 * 200), *chunks[1:]]))
+    refused(forge([chunks[0], bytes(8) + table, *chunks[2:]]))
+
+
+def test_chunks_that_do_not_fit(chunks: list[bytes], refused: Callable[..., None]) -> None:
+    weights, tables, group, *rest = chunks
+    for short in (b"", weights[:20], weights[:-4], weights[:-1], weights + bytes(4), weights + b"\x01" * 4):
+        refused(forge([short, tables, group, *rest]))
+    for other in (b"", tables[:-1], tables + b"\0", tables[: len(tables) // 2]):
+        refused(forge([weights, other, group, *rest]))
+    for wrong in (b"", group[:-1], group[:-4], group[4:], group + bytes(4), group + b"\x01" * 4, b"\xff" * 400):
+        refused(forge([weights, tables, wrong, *rest]))
+
+
+def test_weights_too_few_for_the_network(chunks: list[bytes], refused: Callable[..., None]) -> None:
+    """A hundred million parameters from a few bytes, each of which would be a symbol that is certain."""
+    certain = varints(0, 2, 65535, 1) * 3
+    wide = {"channels": [2048, 1024, 512]}
+    refused(forge([certain, *chunks[1:]], segment=wide))
+    refused(forge([certain + bytes(10**5), *chunks[1:]], segment=wide))

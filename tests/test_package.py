@@ -1,0 +1,49 @@
+"""The wheel built from the tree installs and runs away from it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+SCRIPT = """
+import nerv360, pathlib
+assert pathlib.Path(nerv360.__file__).is_relative_to({place!r}), nerv360.__file__
+from dataclasses import replace
+config = replace(nerv360.PRESETS["tiny"], decoder_size=106_000, epochs=1)
+nerv360.encode({video!r}, "a.nerv360", config)
+with nerv360.open("a.nerv360") as decoder:
+    assert decoder.viewport(0, nerv360.Viewport(width=64, height=48)).shape == (48, 64, 3)
+"""
+
+
+def test_wheel_runs(wheel: Path, video: Path, tmp_path: Path) -> None:
+    place = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(place), str(wheel)]
+    subprocess.run(command, check=True, capture_output=True)
+    script = SCRIPT.format(place=str(place), video=str(video))
+    environment = os.environ | {"PYTHONPATH": str(place)}
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env=environment)
+
+
+@pytest.mark.slow
+def test_wheel_runs_in_a_clean_environment(wheel: Path, video: Path, tmp_path: Path) -> None:
+    place = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+    python = place / "bin" / "python"
+    constraints = ROOT / "constraints.txt"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", str(constraints), str(wheel)], check=True)
+    subprocess.run([python, "-c", SCRIPT.format(place=str(place), video=str(video))], check=True, cwd=tmp_path)
+    subprocess.run([place / "bin" / "nerv360", "info", "a.nerv360"], check=True, cwd=tmp_path)
