@@ -32,7 +32,9 @@ def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
     for frames, size, header_length, header_checksum in header[6]:
         body = data[offset : offset + size]
         assert crc32(body[:header_length]) == header_checksum
-        segments.append(read_segment(header, frames, msgspec.msgpack.decode(body[:header_length]), body[header_length:]))
+        segments.append(
+            read_segment(header, frames, msgspec.msgpack.decode(body[:header_length]), body[header_length:])
+        )
         offset += size
     assert offset == len(data)
     return header, segments
@@ -45,9 +47,7 @@ def read_segment(file: list[Any], frames: int, header: list[Any], body: bytes) -
         assert crc32(body[:length]) == checksum
         body = body[length:]
     steps, symbols = read_weights(chunks[0], tensor_shapes(header))
-    weights = {
-        name: dequantize(tensor, codes) for (name, tensor), codes in zip(symbols.items(), steps, strict=True)
-    }
+    weights = {name: dequantize(tensor, codes) for (name, tensor), codes in zip(symbols.items(), steps, strict=True)}
     stride, channels, group_size = math.prod(header[2]), header[5], header[14]
     rows, columns = math.ceil(file[1] / stride), 2 * math.ceil(file[0] / (2 * stride))
     scalings, tables, offset = [], [], 0

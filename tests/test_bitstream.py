@@ -211,7 +211,11 @@ def test_a_stranger_reads_the_same(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [CONFIG, ModelConfig(96, 48, (7, 6, 5, 5, 4), conditions=("fov",)), ModelConfig(9, 9, (2, 1), "nerv360", (5,), (3,), (5,))],
+    [
+        CONFIG,
+        ModelConfig(96, 48, (7, 6, 5, 5, 4), conditions=("fov",)),
+        ModelConfig(9, 9, (2, 1), "nerv360", (5,), (3,), (5,)),
+    ],
 )
 def test_a_stranger_knows_the_tensors(config: ModelConfig) -> None:
     with torch.device("meta"):
@@ -297,7 +301,10 @@ def _cells(kind: inspect.Type) -> tuple[str, str]:
     match kind:
         case inspect.IntType() | inspect.FloatType():
             name = "integer" if isinstance(kind, inspect.IntType) else "float"
-            return name, "" if kind.ge is None else f"{kind.ge:g}..{kind.le:g}" if name == "float" else f"{kind.ge}..{kind.le}"
+            return (
+                name,
+                "" if kind.ge is None else f"{kind.ge:g}..{kind.le:g}" if name == "float" else f"{kind.ge}..{kind.le}",
+            )
         case inspect.BoolType():
             return "boolean", ""
         case inspect.StrType():
@@ -311,5 +318,8 @@ def _cells(kind: inspect.Type) -> tuple[str, str]:
         case inspect.ListType():
             name, limits = _cells(kind.item_type)
             length = f"{kind.min_length or 0}..{kind.max_length} items"
-            return f"array of {name}{'' if name[0].isupper() else 's'}", f"{length}, each {limits}" if limits else length
+            return (
+                f"array of {name}{'' if name[0].isupper() else 's'}",
+                f"{length}, each {limits}" if limits else length,
+            )
     raise AssertionError(kind)

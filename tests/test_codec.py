@@ -43,8 +43,8 @@ def test_file_and_model_give_the_same_picture(video: Path, quick: EncodingConfig
     embeddings = embed_clip(model, clip)
     write_model(model, embeddings, clip, config, tmp_path / "a.nerv360")
     with nerv360.open(tmp_path / "a.nerv360") as decoder, torch.no_grad():
-        for index, view in ((0, Viewport(0, 0, width=72, height=48)), (5, Viewport(170, 80, width=72, height=48))):
-            view = replace(view, hfov_deg=78.1)
+        for index, yaw, pitch in ((0, 0, 0), (5, 170, 80)):
+            view = replace(decoder.native_view(), yaw_deg=yaw, pitch_deg=pitch)
             patch = model.window(view).crop(torch.from_numpy(embeddings[index : index + 1]))
             expected = model.decode(patch, (index + 0.5) / clip.frames, view)[0].permute(1, 2, 0) * 255
             # only the quantisation stands between them

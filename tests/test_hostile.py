@@ -19,7 +19,6 @@ from nerv360.bitstream.header import FileHeader, SegmentHeader, pack
 from nerv360.errors import BitstreamError, VersionError
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489")
-ONE_SYMBOL = write_varint(0) + write_varint(2) + write_varint(65535) + write_varint(1)
 
 
 @pytest.fixture(scope="module")
@@ -95,20 +94,22 @@ def test_the_forge_makes_valid_files(valid: bytes, chunks: list[bytes], tmp_path
 
 
 def test_truncated(valid: bytes, refused: Callable[..., None]) -> None:
-    for length in {*range(0, len(valid), 37), *range(100), *range(len(valid) - 20, len(valid))}:
+    for length in {*range(0, len(valid), 211), *range(0, 200, 3), len(valid) - 1}:
         refused(valid[:length])
 
 
 def test_flipped(valid: bytes, refused: Callable[..., None]) -> None:
     rng = random.Random(0)
-    for position in {*range(30), *range(0, len(valid), 7)}:
+    for position in {*range(18), *rng.sample(range(len(valid)), 200)}:
         data = bytearray(valid)
         data[position] ^= rng.randrange(1, 256)
         refused(bytes(data))
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x89", MAGIC, PNG, bytes(1000), random.Random(1).randbytes(5000), MAGIC + b"\xff" * 1000]
+    "data",
+    [b"", b"\x89", MAGIC, PNG, bytes(1000), random.Random(1).randbytes(5000), MAGIC + b"\xff" * 1000],
+    ids=["empty", "byte", "magic", "png", "zeros", "random", "ones"],
 )
 def test_foreign(data: bytes, refused: Callable[..., None]) -> None:
     refused(data)
@@ -160,7 +161,7 @@ def test_header_length(valid: bytes, length: int, refused: Callable[..., None]) 
         {"segments": [[5, 1, 2**26, 0]]},
         {"segments": [[5, 10, 10, 0]] * 10**5},
     ],
-    ids=str,
+    ids=lambda changes: str(changes)[:60],
 )
 def test_file_header(chunks: list[bytes], changes: dict[str, Any], refused: Callable[..., None]) -> None:
     refused(forge(chunks, file=changes))
@@ -181,7 +182,6 @@ def test_file_header(chunks: list[bytes], changes: dict[str, Any], refused: Call
         {"decoder_strides": [2, 0]},
         {"decoder_strides": [16, 16]},
         {"kernels": [1, 2]},
-        {"kernels": [1, 5]},
         {"kernels": [1]},
         {"embedding_channels": 256},
         {"embedding_channels": 1},
@@ -191,14 +191,12 @@ def test_file_header(chunks: list[bytes], changes: dict[str, Any], refused: Call
         {"conditions": []},
         {"pe_base": float("nan")},
         {"pe_base": float("inf")},
-        {"pe_frequencies": 256},
+        {"pe_frequencies": 3},
         {"view_width": 0},
         {"hfov_deg": [float("nan"), 78.1]},
         {"hfov_deg": [78.1, float("nan")]},
         {"hfov_deg": [80.0, 70.0]},
         {"hfov_deg": [1.0, 180.0]},
-        {"hfov_deg": [5e-324, 5e-324]},
-        {"hfov_deg": [1e-300, 1e-300]},
         {"roll_deg": [float("nan"), float("nan")]},
         {"roll_deg": [float("-inf"), float("inf")]},
         {"group_size": 0},
@@ -215,21 +213,22 @@ def test_segment_header(chunks: list[bytes], changes: dict[str, Any], refused: C
     refused(forge(chunks, segment=changes))
 
 
-def test_upsampling_beyond_memory(refused: Callable[..., None]) -> None:
-    """Eight strides of 16 need few weights, and would make 2^64 pixels of one cell: refused on opening."""
-    path_free = forge(
-        [ONE_SYMBOL * 3 + bytes(1000), b"", b""],
-        file={"frames": 1},
-        segment={"channels": [1] * 9, "decoder_strides": [16] * 8, "kernels": [1] * 8, "group_size": 1},
-    )
-    refused_on_opening(path_free, refused)
-
-
-def refused_on_opening(data: bytes, refused: Callable[..., None]) -> None:
-    """As `refused`, but never decodes: a decoder that accepts the header fails here, not out of memory."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("test_hostile.view", lambda path: None)
-        refused(data)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"channels": [1] * 9, "decoder_strides": [16] * 8, "kernels": [1] * 8},  # 2^64 pixels of one cell
+        {"hfov_deg": [5e-324, 5e-324]},  # infinite focal length
+        {"hfov_deg": [1e-300, 78.1]},  # every view is decoded at the greatest size
+        {"hfov_deg": [0.01, 0.01]},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_work_without_end(
+    chunks: list[bytes], changes: dict[str, Any], refused: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused on opening: a decoder that let it pass would run out of memory, so none is started here."""
+    monkeypatch.setattr("test_hostile.view", lambda path: None)
+    refused(forge(chunks, segment=changes))
 
 
 @pytest.mark.parametrize("count", [2, 4, 6])

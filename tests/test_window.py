@@ -78,6 +78,23 @@ def test_local_encoding_in_float32() -> None:
         torch.testing.assert_close(model.embed(panorama, window), window.crop(whole), atol=2e-6, rtol=0)
 
 
+def test_half_precision_cells_are_sampled_at_precise_positions() -> None:
+    window, cells = Window.whole(64, 512), torch.rand(1, 1, 64, 512).round(decimals=1)
+    x, y = torch.rand(1, 20, 20) * 500 + 5, torch.rand(1, 20, 20) * 60 + 2
+    half = window.sample(cells.bfloat16(), x, y)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), window.sample(cells.bfloat16().float(), x, y), atol=4e-3, rtol=0)
+
+
+def test_training_in_mixed_precision_comes_near_full_precision() -> None:
+    torch.manual_seed(0)
+    model, panorama = NeRV360(ModelConfig(192, 96, (12, 12, 12, 12, 12))), torch.rand(1, 3, 96, 192)
+    full = model.decode(model.embed(panorama, model.window(VIEWS[0])), 0.5, VIEWS[0])
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = model.decode(model.embed(panorama, model.window(VIEWS[0])), 0.5, VIEWS[0])
+    torch.testing.assert_close(mixed.float(), full, atol=2e-2, rtol=0)
+
+
 def test_gradients_of_local_and_whole_encoding_agree() -> None:
     torch.manual_seed(0)
     model = NeRV360(ModelConfig(192, 96, (12, 12, 12, 12, 12), encoder_channels=8)).double()

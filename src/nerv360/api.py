@@ -36,6 +36,8 @@ def encode(
     Raises VideoError, ArgumentError, TrainingError, OutputError.
     """
     clip = video if isinstance(video, Clip) else Clip.open(video)
+    if Path(output).exists() and Path(output).samefile(clip.path):
+        raise ArgumentError(f"{output}: is the video itself; name another output")
     if device == "cuda" and not torch.cuda.is_available():
         raise ArgumentError("device=cuda: this PyTorch finds no CUDA device; leave it out, or give cpu")
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

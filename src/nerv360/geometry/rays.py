@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nerv360.geometry.viewport import Viewport
 
-__all__ = ["perspective_rays", "viewport_rays"]
+__all__ = ["perspective_rays", "rotation", "viewport_rays"]
 
 
 def viewport_rays(view: Viewport, cell: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -38,10 +38,10 @@ def perspective_rays(
     y = -((rows + 0.5) * cell - height / 2) / fy[:, None]
     x, y = x[:, None, :] + 0 * y[:, :, None], y[:, :, None] + 0 * x[:, None, :]
     ray = torch.nn.functional.normalize(torch.stack((x, y, torch.ones_like(x)), dim=-1), dim=-1)
-    return ray @ _rotation(yaw_deg, pitch_deg, roll_deg)[:, None].transpose(-1, -2)
+    return ray @ rotation(yaw_deg, pitch_deg, roll_deg)[:, None].transpose(-1, -2)
 
 
-def _rotation(yaw_deg: Tensor, pitch_deg: Tensor, roll_deg: Tensor) -> Tensor:
+def rotation(yaw_deg: Tensor, pitch_deg: Tensor, roll_deg: Tensor) -> Tensor:
     """Camera-to-world rotation [B, 3, 3]: roll first, then pitch, then yaw."""
     (sy, cy), (sp, cp), (sr, cr) = (
         (torch.deg2rad(angle).sin(), torch.deg2rad(angle).cos()) for angle in (yaw_deg, pitch_deg, roll_deg)

@@ -96,9 +96,13 @@ class Window:
         centre, half = self.left + self.columns / 2, self.width / 2
         x = (x - centre + half) % self.width - half + self.columns / 2  # wrapped around the window's centre
         y = y - self.top
-        grid = torch.stack((2 * x / self.columns - 1, 2 * y / self.rows - 1), dim=-1).to(cells.dtype)
+        precise = torch.promote_types(cells.dtype, torch.float32)  # positions in half precision would be cells off
+        grid = torch.stack((2 * x / self.columns - 1, 2 * y / self.rows - 1), dim=-1).to(precise)
         grid = grid.expand(cells.shape[0], -1, -1, -1)
-        return functional.grid_sample(cells, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        sampled = functional.grid_sample(
+            cells.to(precise), grid, mode="bilinear", padding_mode="border", align_corners=False
+        )
+        return sampled.to(cells.dtype)
 
 
 def _columns(part: Tensor, column: Tensor, turned: bool) -> Tensor:

@@ -99,8 +99,8 @@ class NeRV360(nn.Module):
     ) -> Tensor:  # [1, 3, view.height, view.width] in [0, 1]
         x, y = (position.to(embedding.device) for position in self._positions(view))
         footprint = Window.covering(x, y, self.config.grid_height, self.config.grid_width)
-        temporal = self.time_stem(self._encode([time]).to(embedding))
-        spatial = self.view_stem(self._encode([time, *self._conditions(view)]).to(embedding))
+        temporal = self.time_stem(self._encode([time]))
+        spatial = self.view_stem(self._encode([time, *self._conditions(view)]))
         if self.config.expand_first:
             features = footprint.sample(self.expand(embedding, temporal, footprint), x, y)
         else:
@@ -116,7 +116,8 @@ class NeRV360(nn.Module):
         return lonlat_to_pixel(lon, lat, self.config.grid_width, self.config.grid_height)
 
     def _encode(self, values: list[float]) -> Tensor:
-        return positional_encoding(values, self.config.pe_base, self.config.pe_frequencies)
+        encoded = positional_encoding(values, self.config.pe_base, self.config.pe_frequencies)
+        return encoded.to(self.head.weight)
 
     def _conditions(self, view: Viewport) -> list[float]:
         """The conditions of STAT, each in [0, 1]; whole turns make no difference."""

@@ -9,6 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from nerv360.errors import OutputError
+
 __all__ = ["Progress", "capture", "load", "restore", "save"]
 
 Tensors = dict[str, Tensor]
@@ -52,13 +54,20 @@ def restore(tensors: Tensors, model: nn.Module, optimiser: torch.optim.Optimizer
 
 
 def save(path: Path, progress: Progress, now: Tensors, good: Tensors, identity: str) -> None:
-    """Write to a temporary name, then rename: a kill leaves the old checkpoint or the new one."""
+    """Write to a temporary name, then rename: a kill leaves the old checkpoint or the new one.
+
+    Raises OutputError where it cannot be written.
+    """
     tensors = {f"now.{name}": tensor for name, tensor in now.items()}
     tensors |= {f"good.{name}": tensor for name, tensor in good.items()}
     metadata = {name: repr(value) for name, value in asdict(progress).items()} | {"identity": identity}
     partial = path.with_name(path.name + ".tmp")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata)
-    os.replace(partial, path)
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: the checkpoint cannot be written: {error}") from None
 
 
 def load(path: Path, identity: str) -> tuple[Progress, Tensors, Tensors] | None:
