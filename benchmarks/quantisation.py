@@ -1,6 +1,7 @@
 """What quantisation costs: a fitted model's checkpoint, written at several bit depths, read back and measured.
 
-python benchmarks/quantisation.py CHECKPOINT VIDEO [--start K --frames N --size WxH]; writes benchmarks/quantisation.tsv.
+python benchmarks/quantisation.py CHECKPOINT VIDEO [--start K --frames N --size WxH]
+writes benchmarks/quantisation.tsv.
 CHECKPOINT is the file beside an unfinished encoding (copy it before the encoding ends).
 """
 

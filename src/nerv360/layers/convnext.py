@@ -15,7 +15,7 @@ from nerv360.geometry.window import Window, convolve
 __all__ = ["ConvNeXtEncoder"]
 
 
-LAYER_SCALE = 0.1  # ConvNeXt for small networks, Sec. A; its 1e-6 is for deep ones (benchmarks/fitting.tsv)
+LAYER_SCALE = 0.1  # measured against ConvNeXt's 1e-6: benchmarks/fitting.tsv
 
 
 class LayerNorm(nn.LayerNorm):
