@@ -9,7 +9,7 @@ from nerv360.errors import ArgumentError
 __all__ = ["CONDITIONS", "MODELS", "PRESETS", "EncodingConfig", "ModelConfig"]
 
 MODELS = ("nerv360",)
-MAX_STAGES = 8
+MAX_STAGES, MAX_STRIDE = 8, 512
 CONDITIONS = ("yaw", "pitch", "roll", "fov")
 
 
@@ -86,6 +86,9 @@ class EncodingConfig:
         for name in ("encoder_strides", "decoder_strides"):
             if not 1 <= len(getattr(self, name)) <= MAX_STAGES:
                 raise ArgumentError(f"{name}={getattr(self, name)}: must be 1 to {MAX_STAGES} stages")
+        for name in ("encoder_strides", "decoder_strides"):
+            if math.prod(getattr(self, name)) > MAX_STRIDE:
+                raise ArgumentError(f"{name}={getattr(self, name)}: more than {MAX_STRIDE} in all")
         for name, low, high in _RANGES:
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):

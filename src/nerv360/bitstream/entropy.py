@@ -17,7 +17,7 @@ from nerv360.errors import BitstreamError
 __all__ = ["FrequencyTable", "decode", "encode", "read_varint", "write_varint"]
 
 TABLE_BITS, CODER_BITS = 16, 24
-MAX_ALPHABET = 1 << 17
+MAX_ALPHABET = 1 << TABLE_BITS
 
 AnsCoder = constriction.stream.stack.AnsCoder
 Categorical = constriction.stream.model.Categorical
@@ -59,7 +59,10 @@ class FrequencyTable:
             counts.append(count)
         if min(counts) < 1 or sum(counts) != 1 << TABLE_BITS:
             raise BitstreamError("impossible frequency table")
-        return cls(-(lowest + 1) // 2 if lowest % 2 else lowest // 2, tuple(counts)), offset
+        first = -(lowest + 1) // 2 if lowest % 2 else lowest // 2
+        if first + length > 1 << 31:
+            raise BitstreamError("impossible frequency table")
+        return cls(first, tuple(counts)), offset
 
     def model(self) -> Any:
         counts = np.array(self.counts, dtype=np.float64) * (1 << (CODER_BITS - TABLE_BITS))
@@ -70,7 +73,7 @@ def encode(parts: Sequence[tuple[Integers, FrequencyTable]]) -> bytes:
     """Symbols of every part, each with its table, as one stream that `decode` reads in this order."""
     coder = AnsCoder()
     for symbols, table in reversed(parts):
-        if symbols.size:
+        if symbols.size and len(table.counts) > 1:  # a certain symbol takes no bits
             coder.encode_reverse((symbols.ravel() - table.lowest).astype(np.int32), table.model())
     return bytes(coder.get_compressed().astype("<u4").tobytes())
 
@@ -83,7 +86,12 @@ def decode(data: bytes, parts: Sequence[tuple[int, FrequencyTable]]) -> list[Int
         coder = AnsCoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))
     except ValueError:
         raise BitstreamError("impossible coded integers") from None
-    symbols = [coder.decode(table.model(), count).astype(np.int32) + table.lowest for count, table in parts]
+    symbols = [
+        coder.decode(table.model(), count).astype(np.int32) + np.int32(table.lowest)
+        if len(table.counts) > 1
+        else np.full(count, table.lowest, dtype=np.int32)
+        for count, table in parts
+    ]
     if not coder.is_empty():
         raise BitstreamError("coded integers go on behind the last symbol")
     return symbols

@@ -4,6 +4,7 @@ These classes are the writer, the reader's checks, the rows of `nerv360 info`, a
 Headers are MessagePack arrays: the values in this order, without their names.
 """
 
+import math
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -20,11 +21,12 @@ def _integer(low: int, high: int, meaning: str) -> Meta:
 
 Header = TypeVar("Header", bound=Struct)
 
+MAX_STRIDE = 512  # from the panorama to its embedding, and from the cut-out to the viewport
 _U32 = 2**32 - 1
 _Stride = Annotated[int, Meta(ge=1, le=16)]
 _Width = Annotated[int, Meta(ge=1, le=4096)]
 _Kernel = Annotated[int, Meta(ge=1, le=7)]
-_Condition = Annotated[str, Meta(pattern="^(yaw|pitch|roll|fov)$")]
+_Condition = Annotated[str, Meta(pattern=r"^(yaw|pitch|roll|fov)\Z")]
 
 
 class Colour(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -79,7 +81,7 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
     pe_frequencies: Annotated[int, _integer(1, 256, "positional encoding, l")]
     view_width: Annotated[int, _integer(1, 16384, "width of the training viewport in pixels")]
     view_height: Annotated[int, _integer(1, 16384, "height of the training viewport in pixels")]
-    hfov_deg: Annotated[tuple[float, float], Meta(description="fields of view trained for, degrees, in (0, 180)")]
+    hfov_deg: Annotated[tuple[float, float], Meta(description="fields of view trained for, degrees, in 1..170")]
     roll_deg: Annotated[tuple[float, float], Meta(description="roll angles trained for, degrees")]
     group_size: Annotated[int, _integer(1, 64, "frames per embedding group (the last may have fewer)")]
     chunks: Annotated[
@@ -89,8 +91,10 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         low, high = self.hfov_deg
-        if not 0 < low <= high < 180:
+        if not 1 <= low <= high <= 170:
             raise ValueError(f"hfov_deg={self.hfov_deg}")
+        if max(math.prod(self.encoder_strides), math.prod(self.decoder_strides)) > MAX_STRIDE:
+            raise ValueError(f"strides {self.encoder_strides}, {self.decoder_strides}: more than {MAX_STRIDE} in all")
         if not -360 <= self.roll_deg[0] <= self.roll_deg[1] <= 360:
             raise ValueError(f"roll_deg={self.roll_deg}")
         if not len(self.channels) - 1 == len(self.decoder_strides) == len(self.kernels):
@@ -109,5 +113,5 @@ def unpack(data: bytes, kind: type[Header]) -> Header:
     """Inverse of `pack`. Raises BitstreamError where a value is missing, of the wrong type, or out of range."""
     try:
         return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError, ValueError) as error:
         raise BitstreamError(f"impossible {kind.__name__}: {error}") from None
