@@ -9,6 +9,7 @@ from nerv360.config import ModelConfig
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window, convolve
 from nerv360.layers.convnext import ConvNeXtEncoder
+from nerv360.layers.modulation import AffineResidualBlock
 from nerv360.models.nerv360 import NeRV360
 
 VIEWS = [
@@ -38,6 +39,37 @@ def test_crop_and_convolve(window: Window) -> None:
     whole = functional.conv2d(padded(cells, 1), weight, bias)
     local = convolve(window.grown(1).crop(cells), weight, bias, window)
     torch.testing.assert_close(local, window.crop(whole), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("window", [Window(4, 8, -1, -1, 4, 10), Window(4, 8, 2, 1, 4, 3), Window(4, 8, -2, 0, 9, 8)])
+def test_residual_block_on_the_sphere(window: Window) -> None:
+    """Also where the window overlaps itself and reaches over a pole."""
+    torch.manual_seed(0)
+    block = AffineResidualBlock(32, 3).double()
+    cells, condition = torch.rand(1, 3, 4, 8, dtype=torch.float64), torch.rand(1, 32, dtype=torch.float64)
+    modulated = block.affine0(cells, condition)
+    hidden = functional.gelu(functional.conv2d(padded(modulated, 1), block.conv0.weight, block.conv0.bias))
+    residual = functional.conv2d(padded(block.affine1(hidden, condition), 1), block.conv1.weight, block.conv1.bias)
+    local = block(window.grown(2).crop(cells), condition, window)
+    torch.testing.assert_close(local, window.crop(cells + residual), atol=1e-12, rtol=0)
+
+
+def test_decoding_from_a_window_equals_decoding_from_the_whole() -> None:
+    """Views of a pole included: the features are sampled from the whole expanded grid."""
+    torch.manual_seed(0)
+    model = NeRV360(ModelConfig(240, 120, (16, 14, 12, 12, 12), embedding_channels=2)).double()
+    embedding = torch.rand(1, 2, 5, 10, dtype=torch.float64)
+    everywhere = Window(5, 10, -5, -10, 15, 30)
+    for view in VIEWS:
+        decoded = model.decode(model.window(view).crop(embedding), 0.3, view)
+        time = model.time_stem(model._encode([0.3]))
+        expanded = model.expand(everywhere.grown(2).crop(embedding), time, everywhere)
+        features = everywhere.sample(expanded, *model._positions(view))
+        condition = model.view_stem(model._encode([0.3, *model._conditions(view)]))
+        for stage in model.stages:
+            features = stage(features, condition)
+        expected = torch.tanh(model.head(features))[..., : view.height, : view.width] * 0.5 + 0.5
+        torch.testing.assert_close(decoded, expected, atol=1e-9, rtol=0)
 
 
 def whole_embedding(encoder: ConvNeXtEncoder, panorama: Tensor) -> Tensor:

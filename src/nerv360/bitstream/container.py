@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -36,6 +37,7 @@ class Segment:
     first_frame: int
     frames: int
     offset: int
+    starts: list[int]  # of the chunks, from the offset
 
     def group_frames(self, group: int) -> int:
         """Frames in an embedding group."""
@@ -43,8 +45,7 @@ class Segment:
 
     def chunk_range(self, index: int) -> tuple[int, int]:
         """Offset and length of a chunk in the file: 0 is the weights, 1 the embedding tables, 2 + k group k."""
-        chunks = self.header.chunks
-        return self.offset + sum(chunk.length for chunk in chunks[:index]), chunks[index].length
+        return self.offset + self.starts[index], self.header.chunks[index].length
 
 
 class Container:
@@ -137,7 +138,8 @@ class Container:
             header = unpack(
                 self._read(offset, entry.header_length, entry.header_crc32, "segment header"), SegmentHeader
             )
-            segment = Segment(header, first_frame, entry.frames, offset + entry.header_length)
+            starts = list(accumulate((chunk.length for chunk in header.chunks), initial=0))
+            segment = Segment(header, first_frame, entry.frames, offset + entry.header_length, starts)
             _check_segment(segment, entry)
             segments.append(segment)
             first_frame, offset = first_frame + entry.frames, offset + entry.length

@@ -36,7 +36,7 @@ Value = TypeVar("Value")
 
 GROUPS_KEPT, NETWORKS_KEPT = 4, 2
 MAX_PARAMETERS = 1 << 27
-MAX_GROUP_VALUES = 1 << 26
+MAX_GROUP_VALUES = 1 << 24
 LEAST_BYTES_PER_PARAMETER = 1 / 64
 FOCAL_TOLERANCE = 0.15  # benchmarks/focal.tsv
 PATCH_FOV_DEG = 60.0
@@ -165,7 +165,10 @@ class Decoder:
         data = self.container.chunk(segment, 2 + group)
         config = network.model.config
         shape = (segment.group_frames(group), config.grid_height, config.grid_width)
-        symbols = read_group(data, network.tables, *shape)
+        try:
+            symbols = read_group(data, network.tables, *shape)
+        except BitstreamError as error:
+            raise BitstreamError(f"{self.container.path}: {error}") from None
         channels = [dequantize_embedding(symbols[:, i], scaling) for i, (scaling, _) in enumerate(network.tables)]
         return torch.from_numpy(np.stack(channels, axis=1)).to(self.device)
 

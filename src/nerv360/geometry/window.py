@@ -76,11 +76,11 @@ class Window:
         The source must contain the window, or go all round and contain its rows' true positions.
         """
         source = source or Window.whole(self.height, self.width)
-        if source == self:
-            return cells
-        if source.columns < source.width:
-            top, left = self.top - source.top, self.left - source.left
+        top, left = self.top - source.top, self.left - source.left
+        inside = min(top, left) >= 0 and top + self.rows <= source.rows and left + self.columns <= source.columns
+        if inside or source.columns < source.width:
             return cells[..., top : top + self.rows, left : left + self.columns]
+        cells = cells[..., : source.width]  # once round, where the source overlaps itself
         column = torch.arange(self.left, self.left + self.columns, device=cells.device)
         parts = []
         for first, end, turned in self.sheets():
