@@ -13,7 +13,7 @@ from nerv360.video.clip import Clip, Colour
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
-FRAMES, WIDTH, HEIGHT, STEPS = 32, 480, 240, 2400
+FRAMES, WIDTH, HEIGHT, STEPS = 24, 384, 192, 1500
 
 
 def demo(folder: Path, video: Path | None) -> None:
