@@ -274,7 +274,7 @@ def evaluate(
         header, segment = container.header, container.segments[0].header
     width, height = parse_size(size) if size else (segment.view_width, segment.view_height)
     look = Viewport(hfov_deg=hfov, width=width, height=height)
-    Clip.open(source, start=start, frames=header.frames, size=(header.width, header.height), force=force)
+    clip = Clip.open(source, start=start, frames=header.frames, size=(header.width, header.height), force=force)
     views = {trajectory.stem: read_trajectory(trajectory, look)} if trajectory else None
     if views and len(next(iter(views.values()))) != header.frames:
         raise ArgumentError(f"{trajectory}: needs {header.frames} views, one for each frame")
@@ -284,11 +284,9 @@ def evaluate(
     with progress("measuring", header.frames, quiet=as_json) as (bar, task):
         result = eval_file(
             file,
-            source,
-            start=start,
+            clip,
             views=views or dynamic_viewports(look, header.frames),
             picture=picture,
-            force=force,
             report=lambda done, total: bar.update(task, completed=done),
         )
     if as_json:

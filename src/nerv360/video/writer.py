@@ -16,7 +16,7 @@ from PIL import Image
 from nerv360.errors import ArgumentError, OutputError
 from nerv360.video.clip import EXACT, Colour, matrix_of
 
-__all__ = ["replacing", "write_bytes", "write_frames"]
+__all__ = ["check_ending", "replacing", "write_frames"]
 
 Frames = Iterable[NDArray[np.uint8]]
 CONTAINERS = {".mp4", ".mkv", ".mov"}
@@ -44,12 +44,6 @@ def check_ending(path: Path) -> None:
     """Raises ArgumentError for an output whose kind is not known."""
     if path.suffix.lower() not in CONTAINERS | RAW | {".png", ""}:
         raise ArgumentError(f"{path}: must end in .mp4, .mkv, .mov, .png or .rgb, or be a folder for PNG frames")
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """A whole file, or none. Raises OutputError where it cannot be written."""
-    with replacing(path) as partial:
-        partial.write_bytes(data)
 
 
 @contextmanager
