@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -82,6 +83,18 @@ def test_other_focal_lengths_show_the_same_scene(encoded: Path) -> None:
         fine = decoder.viewport(0, replace(native, width=192, height=144))
         coarse = decoder.viewport(0, native)
     assert psnr(fine.reshape(72, 2, 96, 2, 3).mean(axis=(1, 3)), coarse) > 35
+
+
+@pytest.mark.parametrize("trained", [(16384, 16384, 1.0), (16384, 1, 1.0), (1, 16384, 170.0), (64, 36, 170.0)])
+def test_no_training_view_makes_a_small_view_huge(encoded: Path, trained: tuple[int, int, float]) -> None:
+    """A file may claim any; the picture asked for is 640x360."""
+    width, height, hfov = trained
+    with nerv360.open(encoded) as decoder:
+        claimed = msgspec.structs.replace(
+            decoder.container.segments[0].header, view_width=width, view_height=height, hfov_deg=(hfov, hfov)
+        )
+    native = decoding._native(Viewport(width=640, height=360), claimed)
+    assert native.width * native.height <= 1.01 * 2**23
 
 
 def test_stitching_a_known_panorama() -> None:

@@ -114,6 +114,13 @@ def test_any_viewport_size_is_a_crop_of_a_larger_one(width: int, height: int) ->
     assert model.decode(model.window(view).crop(embedding), 0.5, view).shape == (1, 3, height, width)
 
 
+def test_what_is_trained_over_is_a_condition() -> None:
+    assert EncodingConfig().learned_conditions() == ("yaw", "pitch")
+    ranges = EncodingConfig(hfov_deg=(60, 110), roll_deg=(-180, 180))
+    assert ranges.learned_conditions() == ("yaw", "pitch", "roll", "fov")
+    assert replace(ranges, conditions=("fov", "yaw")).learned_conditions() == ("fov", "yaw", "roll")
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -134,8 +134,6 @@ def encode(
         "seed": seed,
     }
     config = replace(PRESETS[preset], **{name: value for name, value in given.items() if value is not None})
-    learned = [name for name, value in (("roll", roll), ("fov", hfov)) if value]
-    config = replace(config, conditions=(*config.conditions, *learned))
     check_folder(output)
     if device not in (None, "cpu", "cuda"):
         raise ArgumentError(f"--device {device}: must be cpu or cuda")

@@ -99,6 +99,12 @@ class EncodingConfig:
             if start > end:
                 raise ArgumentError(f"{name}={start:g}:{end:g}: the first must not exceed the second")
 
+    def learned_conditions(self) -> tuple[str, ...]:
+        """`conditions`, and every one whose range is trained over."""
+        ranges = {"roll": self.roll_deg, "fov": self.hfov_deg}
+        varied = (name for name, (start, end) in ranges.items() if start < end and name not in self.conditions)
+        return (*self.conditions, *varied)
+
     def kernels(self) -> tuple[int, ...]:
         """Kernel of each upsampling convolution: 1, then 3 (Boosting-NeRV)."""
         return tuple(min(1 + 2 * stage, 3) for stage in range(len(self.decoder_strides)))

@@ -24,7 +24,7 @@ from nerv360.config import ModelConfig
 from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sphere import lonlat_to_ray, pixel_to_lonlat
-from nerv360.geometry.viewport import MAX_SIDE, Viewport
+from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import Codec, build, decoder_tensors
 from nerv360.video.clip import Colour
 
@@ -41,6 +41,7 @@ LEAST_BYTES_PER_PARAMETER = 1 / 64
 FOCAL_TOLERANCE = 0.15  # a guess, still to be measured with benchmarks/focal.py
 PATCH_FOV_DEG = 60.0
 BAND = 128
+MAX_NATIVE_PIXELS = 1 << 23  # of a view that is decoded larger than asked for
 
 
 @dataclass
@@ -223,11 +224,15 @@ def _native(view: Viewport, header: SegmentHeader) -> Viewport:
         Viewport(hfov_deg=hfov, width=header.view_width, height=header.view_height).focal[0]
         for hfov in reversed(header.hfov_deg)
     )
-    sides = []
-    for length, side in zip(view.focal, (view.width, view.height), strict=True):
+    scales = []
+    for length in view.focal:
         nearest = min(max(length, shortest), longest)
-        scale = 1.0 if abs(nearest / length - 1) <= FOCAL_TOLERANCE else nearest / length
-        sides.append(min(MAX_SIDE, max(1, round(side * scale))))
+        scales.append(1.0 if abs(nearest / length - 1) <= FOCAL_TOLERANCE else nearest / length)
+    pixels = view.width * view.height
+    shrink = min(1.0, math.sqrt(max(MAX_NATIVE_PIXELS, pixels) / (pixels * math.prod(scales))))
+    sides = [
+        max(1, round(side * scale * shrink)) for side, scale in zip((view.width, view.height), scales, strict=True)
+    ]
     return view if sides == [view.width, view.height] else view.resized(*sides)
 
 

@@ -57,7 +57,7 @@ def configure(settings: EncodingConfig, width: int, height: int) -> ModelConfig:
             encoder_channels=settings.encoder_channels,
             embedding_channels=settings.embedding_channels,
             expand_first=settings.expand_first,
-            conditions=settings.conditions,
+            conditions=settings.learned_conditions(),
         )
 
     def size_of(channels: tuple[int, ...]) -> int:
