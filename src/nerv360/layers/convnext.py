@@ -1,7 +1,7 @@
 """ConvNeXt encoder of HNeRV (Sec. 3.1; ConvNeXt, Sec. 2), on the sphere and on any window of it.
 
-Differs: every stage is c1 wide and a 1x1 convolution makes the embedding. HNeRV narrows the last stage to d, where at
-the paper's d = 1 the ConvNeXt block is a constant (its LayerNorm over one channel removes the input).
+Differs: every stage is c1 wide, and a LayerNorm and a 1x1 convolution make the embedding. HNeRV narrows the last stage
+to d, where at the paper's d = 1 the ConvNeXt block is a constant (its LayerNorm over one channel removes the input).
 """
 
 from collections.abc import Sequence
@@ -65,8 +65,8 @@ class Downsample(nn.Module):
 class ConvNeXtEncoder(nn.Module):
     """Panorama [B, 3, H, W] -> embedding [B, d, H / stride, W / stride], or any window of it.
 
-        panorama ─ down ─ block ─ down ─ block ─ ... ─ down ─ block ─ project ─ embedding y_t
-                    c1      c1     c1      c1           c1      c1       d
+        panorama ─ down ─ block ─ down ─ block ─ ... ─ down ─ block ─ norm ─ project ─ embedding y_t
+                    c1      c1     c1      c1           c1      c1     c1       d
 
     Only the part of the panorama that the window depends on is read and encoded.
     """
@@ -80,6 +80,7 @@ class ConvNeXtEncoder(nn.Module):
             for i, (width, stride) in enumerate(zip(inputs, strides, strict=True))
         )
         self.blocks = nn.ModuleList(ConvNeXtBlock(channels) for _ in strides)
+        self.norm = LayerNorm(channels, eps=1e-6)
         self.project = nn.Conv2d(channels, embedding_channels, 1)
         self.apply(_initialise)
 
@@ -105,7 +106,7 @@ class ConvNeXtEncoder(nn.Module):
             patches = before.scaled(stride).crop(features, source)
             patches = patches.float() / 255 if patches.dtype == torch.uint8 else patches
             features, source = block(down(patches, before), before, after), after
-        return self.project(window.crop(features, source))
+        return self.project(self.norm(window.crop(features, source)))
 
 
 def _initialise(module: nn.Module) -> None:
