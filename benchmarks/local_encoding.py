@@ -31,16 +31,16 @@ def main(size: Annotated[str, typer.Option()] = "1536x768", steps: int = 20) -> 
     clip = Clip(Path(), 0, 1, width, height, Fraction(25), Colour())
     panorama = torch.from_numpy(render_frame(0, width=width, height=height, frames=1)).permute(2, 0, 1)[None]
     torch.manual_seed(0)
-    model = build(configure(config, width, height))
+    model = build(configure(config, width, height), 1)
     optimiser = create_optimiser(model, config)
 
     def step(epoch: int, local: bool) -> float:
         view = sample_view(config, clip, 0, epoch)
         started = time.perf_counter()
         source = sample_sphere(panorama, viewport_rays(view)) / 255
-        window = model.window(view)
+        window = model.windows(view)[0]
         patch = model.embed(panorama, window) if local else window.crop(model.embed(panorama))
-        loss = distortion(model.decode(patch, 0.5, view), source, config.loss_lambda, config.loss_alpha)
+        loss = distortion(model.decode([patch], 0.5, view), source, config.loss_lambda, config.loss_alpha)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

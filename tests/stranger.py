@@ -19,8 +19,8 @@ class Segment(NamedTuple):
     steps: list[Array]  # codes, tensor by tensor
     symbols: dict[str, Array]  # of the weights
     weights: dict[str, Array]
-    groups: list[Array]  # symbols [frames, d, rows, columns]
-    embeddings: list[Array]
+    symbols_of: list[Array]  # of each latent [keys, channels, rows, columns]
+    latents: list[Array]
 
 
 def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
@@ -42,26 +42,36 @@ def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
 
 def read_segment(file: list[Any], frames: int, header: list[Any], body: bytes) -> Segment:
     chunks = []
-    for length, checksum in header[15]:
+    for length, checksum in header[16]:
         chunks.append(body[:length])
         assert crc32(body[:length]) == checksum
         body = body[length:]
     steps, symbols = read_weights(chunks[0], tensor_shapes(header))
     weights = {name: dequantize(tensor, codes) for (name, tensor), codes in zip(symbols.items(), steps, strict=True)}
-    stride, channels, group_size = math.prod(header[2]), header[5], header[14]
-    rows, columns = math.ceil(file[1] / stride), 2 * math.ceil(file[0] / (2 * stride))
-    scalings, tables, offset = [], [], 0
-    for _ in range(channels):
-        scalings.append(struct.unpack_from("<ff", chunks[1], offset))
-        table, offset = read_table(chunks[1], offset + 8)
-        tables.append(table)
-    groups = []
-    for index, chunk in enumerate(chunks[2:]):
-        count = min(group_size, frames - index * group_size)
-        parts = ans_decode(chunk, [(count * rows * columns, table) for table in tables])
-        groups.append(np.stack([np.reshape(part, (count, rows, columns)) for part in parts], axis=1))
-    least, step = (np.array(column, np.float64)[:, None, None] for column in zip(*scalings, strict=True))
-    return Segment(steps, symbols, weights, groups, [(least + step * g).astype(np.float32) for g in groups])
+    latents = header[15] or [(math.prod(header[2]), header[5], 1)]
+    scalings: list[list[Any]] = [[] for _ in latents]
+    tables: list[list[Table]] = [[] for _ in latents]
+    offset, order = 0, []
+    for index, (_, channels, period) in enumerate(latents):
+        for _ in range(channels):
+            scalings[index].append(struct.unpack_from("<ff", chunks[1], offset))
+            table, offset = read_table(chunks[1], offset + 8)
+            tables[index].append(table)
+        keys, step = (1, 1) if period == 0 else (math.ceil((frames - 1) / period) + 1, max(1, header[14] // period))
+        for first in range(0, keys, step):
+            order.append(((first - 1) * period + 1 if first else 0, index, first, min(step, keys - first)))
+    found: list[list[Array]] = [[] for _ in latents]
+    for chunk, (_, index, _, count) in zip(chunks[2:], sorted(order), strict=True):
+        stride = latents[index][0]
+        rows, columns = math.ceil(file[1] / stride), 2 * math.ceil(file[0] / (2 * stride))
+        parts = ans_decode(chunk, [(count * rows * columns, table) for table in tables[index]])
+        found[index].append(np.stack([np.reshape(part, (count, rows, columns)) for part in parts], axis=1))
+    integers = [np.concatenate(parts) for parts in found]
+    reals = []
+    for scaling, values in zip(scalings, integers, strict=True):
+        least, step = (np.array(column, np.float64)[:, None, None] for column in zip(*scaling, strict=True))
+        reals.append((least + step * values).astype(np.float32))
+    return Segment(steps, symbols, weights, integers, reals)
 
 
 def tensor_shapes(header: list[Any]) -> dict[str, tuple[int, ...]]:
@@ -78,6 +88,16 @@ def tensor_shapes(header: list[Any]) -> dict[str, tuple[int, ...]]:
                 layer(f"{name}.affine{half}.{branch}.2", c, 32)
             layer(f"{name}.conv{half}", c, c, 3, 3)
 
+    if header[0] == "nerv360-grid":
+        grids, remaining = header[15], math.prod(strides)
+        layer("expand", channels[0], sum(c for s, c, _ in grids if s == remaining), 1, 1)
+        for i, (stride, kernel) in enumerate(zip(strides, kernels, strict=True)):
+            remaining //= stride
+            layer(f"stages.{i}.conv", channels[i + 1] * stride**2, channels[i], kernel, kernel)
+            if here := sum(c for s, c, _ in grids if s == remaining):
+                shapes[f"stages.{i}.project.weight"] = (channels[i + 1], here, 1, 1)
+        layer("head", 3, channels[-1], 3, 3)
+        return shapes
     for stem, inputs in (("time_stem", 1), ("view_stem", 1 + len(conditions))):
         layer(f"{stem}.hidden", 64, 2 * frequencies * inputs)
         layer(f"{stem}.output", 32, 64)

@@ -21,10 +21,11 @@ from nerv360.bitstream import container as layout
 from nerv360.bitstream import entropy
 from nerv360.bitstream.container import Container, write_container
 from nerv360.bitstream.entropy import FrequencyTable
-from nerv360.bitstream.header import Chunk, Colour, FileHeader, SegmentEntry, SegmentHeader, pack, unpack
-from nerv360.codec.chunks import read_group, write_group, write_tables, write_weights
+from nerv360.bitstream.header import Chunk, Colour, FileHeader, Grid, SegmentEntry, SegmentHeader, pack, unpack
+from nerv360.bitstream.layout import Latent
+from nerv360.codec.chunks import read_part, write_part, write_tables, write_weights
 from nerv360.codec.decoder import load_network
-from nerv360.codec.quantize import Scaling, dequantize_embedding, quantize
+from nerv360.codec.quantize import Scaling, dequantize_latent, quantize
 from nerv360.config import ModelConfig
 from nerv360.errors import BitstreamError
 from nerv360.models.base import build, decoder_tensors
@@ -40,6 +41,15 @@ CONFIG = ModelConfig(
     kernels=(1, 3),
     embedding_channels=2,
     pe_frequencies=4,
+)
+GRID_CONFIG = ModelConfig(
+    WIDTH,
+    HEIGHT,
+    (5, 4, 3),
+    "nerv360-grid",
+    decoder_strides=(3, 2),
+    kernels=(1, 3),
+    grids=(Latent(6, 2, 2), Latent(1, 1, 0), Latent(2, 3, 3), Latent(6, 1, 1)),
 )
 VIEW = nerv360.Viewport(yaw_deg=170, pitch_deg=70, width=21, height=10)
 FILE_HEADER = FileHeader(WIDTH, HEIGHT, FRAMES, 30000, 1001, Colour(1, 1, 1, False), [SegmentEntry(FRAMES, 1, 1, 0)])
@@ -64,6 +74,7 @@ def segment_header(config: ModelConfig = CONFIG) -> SegmentHeader:
         hfov_deg=(78.1, 78.1),
         roll_deg=(0.0, 0.0),
         group_size=GROUP,
+        grids=[Grid(grid.stride, grid.channels, grid.period) for grid in config.grids],
         chunks=[Chunk(0, 0)] * 3,
     )
 
@@ -77,12 +88,12 @@ def random_symbols(seed: int = 0) -> NDArray[np.int32]:
 
 def small_chunks(seed: int = 0) -> list[bytes]:
     torch.manual_seed(seed)
-    tensors = decoder_tensors(build(CONFIG, with_encoder=False))
+    tensors = decoder_tensors(build(CONFIG))
     symbols = random_symbols(seed)
     tables = [(Scaling(-0.5, 0.25 + i), FrequencyTable.of(symbols[:, i])) for i in range(symbols.shape[1])]
     groups = [symbols[first : first + GROUP] for first in range(0, FRAMES, GROUP)]
     weights = {name: quantize(tensor.numpy(), 8) for name, tensor in tensors.items()}
-    return [write_weights(weights), write_tables(tables), *(write_group(group, tables) for group in groups)]
+    return [write_weights(weights), write_tables(tables), *(write_part(group, tables) for group in groups)]
 
 
 def small_file(seed: int = 0) -> bytes:
@@ -196,7 +207,7 @@ def test_size_is_near_the_entropy(symbols: NDArray[np.int32]) -> None:
 def test_a_stranger_reads_the_same(path: Path) -> None:
     header, (theirs,) = stranger.read_file(path.read_bytes())
     assert header[:5] == [WIDTH, HEIGHT, FRAMES, 30000, 1001]
-    assert np.array_equal(np.concatenate(theirs.groups), random_symbols())
+    assert np.array_equal(theirs.symbols_of[0], random_symbols())
     with Container(path) as container:
         network = load_network(container, container.segments[0], torch.device("cpu"))
     ours = {name: tensor.numpy() for name, tensor in decoder_tensors(network.model).items()}
@@ -204,9 +215,9 @@ def test_a_stranger_reads_the_same(path: Path) -> None:
     for name, tensor in ours.items():
         assert theirs.weights[name].shape == tensor.shape
         np.testing.assert_allclose(theirs.weights[name], tensor, rtol=1e-6)  # two libraries' 2^x
-    for channel, (scaling, _) in enumerate(network.tables):
-        expected = dequantize_embedding(random_symbols()[:, channel], scaling)
-        assert np.array_equal(np.concatenate(theirs.embeddings)[:, channel], expected)
+    for channel, (scaling, _) in enumerate(network.tables[0]):
+        expected = dequantize_latent(random_symbols()[:, channel], scaling)
+        assert np.array_equal(theirs.latents[0][:, channel], expected)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +226,7 @@ def test_a_stranger_reads_the_same(path: Path) -> None:
         CONFIG,
         ModelConfig(96, 48, (7, 6, 5, 5, 4), conditions=("fov",)),
         ModelConfig(9, 9, (2, 1), "nerv360", (5,), (3,), (5,)),
+        GRID_CONFIG,
     ],
 )
 def test_a_stranger_knows_the_tensors(config: ModelConfig) -> None:
@@ -243,11 +255,11 @@ def test_two_segments(tmp_path: Path) -> None:
         assert container.segment_of(FRAMES) is container.segments[1]
         for segment, (_, chunks) in zip(container.segments, parts, strict=True):
             assert [container.chunk(segment, i) for i in range(len(chunks))] == chunks
-            tables = load_network(container, segment, torch.device("cpu")).tables
-            group = read_group(chunks[-1], tables, 1, CONFIG.grid_height, CONFIG.grid_width)
+            tables = load_network(container, segment, torch.device("cpu")).tables[0]
+            group = read_part(chunks[-1], tables, 1, CONFIG.grid_height, CONFIG.grid_width)
             assert group.shape == (1, 2, 4, 8)
     _, segments = stranger.read_file((tmp_path / "two").read_bytes())
-    assert np.array_equal(np.concatenate(segments[1].groups), random_symbols(1))
+    assert np.array_equal(segments[1].symbols_of[0], random_symbols(1))
 
 
 def test_only_the_group_of_the_frame_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +283,7 @@ def test_random_access_changes_nothing(path: Path) -> None:
         assert not np.array_equal(pictures[0], pictures[1])
 
 
-@pytest.mark.parametrize("kind", [FileHeader, SegmentEntry, Colour, SegmentHeader, Chunk])
+@pytest.mark.parametrize("kind", [FileHeader, SegmentEntry, Colour, SegmentHeader, Grid, Chunk])
 def test_the_document_has_every_field(kind: type[msgspec.Struct]) -> None:
     section = DOCUMENT.read_text().split(f"\n### {kind.__name__}\n")[1].split("\n#")[0]
     assert [line for line in section.splitlines() if line.startswith("| ")][1:] == header_rows(kind)

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from nerv360.bitstream.entropy import FrequencyTable, write_varint
 from nerv360.codec.chunks import (
-    EmbeddingTables,
-    read_group,
+    LatentTables,
+    read_part,
     read_tables,
     read_weights,
-    write_group,
+    write_part,
     write_tables,
     write_weights,
 )
@@ -21,7 +21,7 @@ from nerv360.codec.quantize import (
     QuantizedTensor,
     Scaling,
     dequantize,
-    dequantize_embedding,
+    dequantize_latent,
     quantize,
     quantize_embedding,
 )
@@ -43,7 +43,7 @@ def tensors(seed: int = 0) -> dict[str, QuantizedTensor]:
     return {name: quantize(rng.normal(size=shape).astype(np.float32), 8) for name, shape in SHAPES.items()}
 
 
-def embedding_tables(symbols: NDArray[np.int32]) -> EmbeddingTables:
+def embedding_tables(symbols: NDArray[np.int32]) -> LatentTables:
     return [(Scaling(-1.5, 0.125), FrequencyTable.of(symbols[:, channel])) for channel in range(symbols.shape[1])]
 
 
@@ -86,14 +86,14 @@ def test_embeddings_are_off_by_half_a_step_at_most(channel: Floats, bits: int) -
     symbols, scaling = quantize_embedding(channel, bits)
     assert 0 <= symbols.min() <= symbols.max() < 2**bits
     assert (np.float32(scaling.least), np.float32(scaling.step)) == (scaling.least, scaling.step)
-    error = np.abs(dequantize_embedding(symbols, scaling).astype(np.float64) - channel).max()
+    error = np.abs(dequantize_latent(symbols, scaling).astype(np.float64) - channel).max()
     assert error <= scaling.step / 2 + 1e-7 * np.abs(channel).max() + 2e-5 * scaling.step  # float32: value and step
 
 
 def test_a_constant_embedding_is_exact() -> None:
     symbols, scaling = quantize_embedding(np.full((2, 3), 0.3, np.float32), 8)
     assert not symbols.any()
-    assert (dequantize_embedding(symbols, scaling) == np.float32(0.3)).all()
+    assert (dequantize_latent(symbols, scaling) == np.float32(0.3)).all()
 
 
 def test_weights_survive() -> None:
@@ -128,7 +128,7 @@ def test_embeddings_survive(symbols: NDArray[np.int32]) -> None:
     tables = embedding_tables(symbols)
     assert read_tables(write_tables(tables), 2) == tables
     for group in (symbols, symbols[2:]):
-        assert np.array_equal(read_group(write_group(group, tables), tables, len(group), 2, 4), group)
+        assert np.array_equal(read_part(write_part(group, tables), tables, len(group), 2, 4), group)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

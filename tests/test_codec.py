@@ -12,7 +12,7 @@ import torch
 
 import nerv360
 from nerv360.codec import decoder as decoding
-from nerv360.codec.encoder import embed_clip, write_model
+from nerv360.codec.encoder import fitted_latents, write_model
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr, ws_psnr
@@ -40,14 +40,14 @@ def test_viewports_of_any_size(encoded: Path, width: int, height: int) -> None:
 def test_file_and_model_give_the_same_picture(video: Path, quick: EncodingConfig, tmp_path: Path) -> None:
     torch.manual_seed(1)
     clip, config = Clip.open(video), replace(quick, weight_bits=16)
-    model = build(configure(config, clip.width, clip.height))
-    embeddings = embed_clip(model, clip)
-    write_model(model, embeddings, clip, config, tmp_path / "a.nerv360")
+    model = build(configure(config, clip.width, clip.height), clip.frames)
+    (embeddings,) = fitted_latents(model, clip)
+    write_model(model, [embeddings], clip, config, tmp_path / "a.nerv360")
     with nerv360.open(tmp_path / "a.nerv360") as decoder, torch.no_grad():
         for index, yaw, pitch in ((0, 0, 0), (5, 170, 80)):
             view = replace(decoder.native_view(), yaw_deg=yaw, pitch_deg=pitch)
-            patch = model.window(view).crop(torch.from_numpy(embeddings[index : index + 1]))
-            expected = model.decode(patch, (index + 0.5) / clip.frames, view)[0].permute(1, 2, 0) * 255
+            patch = model.windows(view)[0].crop(torch.from_numpy(embeddings[index : index + 1]))
+            expected = model.decode([patch], (index + 0.5) / clip.frames, view)[0].permute(1, 2, 0) * 255
             # only the quantisation stands between them
             assert psnr(decoder.viewport(index, view), expected.round().numpy()) > 38
 

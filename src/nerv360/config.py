@@ -1,14 +1,15 @@
 """Settings of the model and of its fitting, and the named presets. The help texts are the command line's."""
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from nerv360.bitstream.layout import Latent
 from nerv360.errors import ArgumentError
 
 __all__ = ["CONDITIONS", "MODELS", "PRESETS", "EncodingConfig", "ModelConfig"]
 
-MODELS = ("nerv360",)
+MODELS = ("nerv360", "nerv360-grid")
 MAX_STAGES, MAX_STRIDE = 8, 512
 CONDITIONS = ("yaw", "pitch", "roll", "fov")
 
@@ -34,16 +35,27 @@ class ModelConfig:
     conditions: tuple[str, ...] = ("yaw", "pitch")
     pe_base: float = 1.25
     pe_frequencies: int = 80
+    grids: tuple[Latent, ...] = ()
+
+    @property
+    def embedding(self) -> Latent:
+        """The embeddings y_t of the model nerv360."""
+        return Latent(math.prod(self.encoder_strides), self.embedding_channels, 1)
+
+    @property
+    def latents(self) -> tuple[Latent, ...]:
+        """All that the network decodes from."""
+        return self.grids or (self.embedding,)
 
     @property
     def grid_height(self) -> int:
         """Rows of the embedding."""
-        return -(-self.height // math.prod(self.encoder_strides))
+        return self.embedding.size(self.width, self.height)[0]
 
     @property
     def grid_width(self) -> int:
-        """Columns of the embedding: an even number, so that half a turn is a whole number of cells."""
-        return 2 * -(-self.width // (2 * math.prod(self.encoder_strides)))
+        """Columns of the embedding."""
+        return self.embedding.size(self.width, self.height)[1]
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,7 @@ class EncodingConfig:
 
     model: str = _setting("nerv360", "The network: " + ", ".join(MODELS) + ".")
     decoder_size: int = _setting(2_200_000, "Parameters of the decoder; widths are solved to within 2 %.")
+    channels: tuple[int, ...] | None = _setting(None, "Widths of the decoder, instead of its size.")
     encoder_strides: tuple[int, ...] = _setting((3, 2, 2, 2), "Downsampling of the panorama, stage by stage.")
     decoder_strides: tuple[int, ...] = _setting((3, 2, 2, 2), "Upsampling of the viewport, stage by stage.")
     encoder_channels: int = _setting(64, "Width of the ConvNeXt encoder, c1.")
@@ -70,6 +83,9 @@ class EncodingConfig:
     warmup: float = _setting(0.1, "Part of the steps over which the learning rate rises.")
     loss_lambda: float = _setting(60.0, "Weight of the pixel terms against the Fourier term (Eq. 2).")
     loss_alpha: float = _setting(0.7, "Share of L1 against MS-SSIM in the pixel terms (Eq. 2).")
+    grids: tuple[Latent, ...] = _setting((), "Latent grids of nerv360-grid.")
+    grid_learning_rate: float = _setting(0.25, "Peak of the learning rate of the grids, in steps of their quantiser.")
+    rate_weight: float = _setting(300.0, "Weight of one bit per decoded pixel against the distortion (grids).")
     weight_bits: int = _setting(8, "Bits per decoder weight before entropy coding.")
     embedding_bits: int = _setting(8, "Bits per embedding value before entropy coding.")
     group_size: int = _setting(8, "Frames whose embeddings are coded together: the unit of random access.")
@@ -78,6 +94,10 @@ class EncodingConfig:
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise ArgumentError(f"model={self.model!r}: must be one of {', '.join(MODELS)}")
+        if (self.model == "nerv360-grid") != bool(self.grids):
+            raise ArgumentError(f"grids={self.grids}: the model nerv360-grid, and it alone, has grids")
+        if self.channels is not None and len(self.channels) != len(self.decoder_strides) + 1:
+            raise ArgumentError(f"channels={self.channels}: must be {len(self.decoder_strides) + 1} widths")
         unknown = [name for name in self.conditions if name not in CONDITIONS]
         if unknown:
             raise ArgumentError(f"conditions={unknown[0]!r}: must be among {', '.join(CONDITIONS)}")
@@ -128,6 +148,7 @@ _RANGES = (
     ("decoder_strides", 1, 16),
     ("encoder_channels", 1, 4096),
     ("embedding_channels", 1, 256),
+    ("channels", 1, 4096),
     ("reduction", 1, 4),
     ("minimum_width", 1, 4096),
     ("epochs", 1, 10**6),
@@ -138,6 +159,8 @@ _RANGES = (
     ("learning_rate", 1e-8, 1),
     ("learning_rate_start", 0, 1),
     ("warmup", 0, 1),
+    ("grid_learning_rate", 1e-8, 10),
+    ("rate_weight", 0, 1e9),
     ("loss_lambda", 0, 1e6),
     ("loss_alpha", 0, 1),
     ("weight_bits", 2, 16),
@@ -146,7 +169,22 @@ _RANGES = (
     ("seed", 0, 2**32 - 1),
 )
 
+_GRID = EncodingConfig(
+    model="nerv360-grid",
+    channels=(12, 12, 12, 12, 12),
+    grids=(
+        *(Latent(stride, channels, 16) for stride, channels in ((24, 2), (8, 4), (4, 2), (2, 1))),
+        *(Latent(stride, channels, 0) for stride, channels in ((8, 8), (4, 6), (2, 2), (1, 1))),
+    ),
+    learning_rate=4e-3,
+    warmup=0.05,
+    group_size=16,
+)
+
 PRESETS = {
+    "fast": replace(_GRID, epochs=30),
+    "medium": replace(_GRID, epochs=100),
+    "slow": replace(_GRID, epochs=300),
     "tiny": EncodingConfig(decoder_size=140_000, epochs=100),
     "small": EncodingConfig(decoder_size=500_000, epochs=200),
     "paper-2.2m": EncodingConfig(view_width=1920, view_height=1080),

@@ -1,15 +1,17 @@
 """The layout of a .nerv360 file: magic, version, header, segments of chunks (docs/bitstream.md).
 
     magic 8 | version u16 | header length u32 | header CRC-32 u32 | FileHeader | segment | segment | ...
-    segment = SegmentHeader | weights | embedding tables | group 0 | group 1 | ...
+    segment = SegmentHeader | weights | latent tables | part 0 | part 1 | ...
 
 Everything needed for the first picture lies in front; every stretch can be fetched on its own by its byte range.
 """
 
 import os
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +21,7 @@ from zlib import crc32
 from msgspec.structs import replace
 
 from nerv360.bitstream.header import Chunk, FileHeader, SegmentEntry, SegmentHeader, pack, unpack
+from nerv360.bitstream.layout import Latent, Part, count_parts, parts
 from nerv360.errors import BitstreamError, VersionError
 
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "write_container"]
@@ -39,12 +42,22 @@ class Segment:
     offset: int
     starts: list[int]  # of the chunks, from the offset
 
-    def group_frames(self, group: int) -> int:
-        """Frames in an embedding group."""
-        return min(self.header.group_size, self.frames - group * self.header.group_size)
+    @cached_property
+    def latents(self) -> list[Latent]:
+        return self.header.latents()
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """What the chunks from the third on hold."""
+        return parts(self.latents, self.frames, self.header.group_size)
+
+    @cached_property
+    def chunk_of(self) -> dict[tuple[int, int], int]:
+        """(latent, key) -> the chunk that holds it."""
+        return {(p.latent, p.first_key + k): 2 + i for i, p in enumerate(self.parts) for k in range(p.keys)}
 
     def chunk_range(self, index: int) -> tuple[int, int]:
-        """Offset and length of a chunk in the file: 0 is the weights, 1 the embedding tables, 2 + k group k."""
+        """Offset and length of a chunk in the file: 0 is the weights, 1 the latent tables, 2 + k part k."""
         return self.offset + self.starts[index], self.header.chunks[index].length
 
 
@@ -100,13 +113,13 @@ class Container:
 
     def budget(self) -> dict[str, int]:
         """Bytes of every part; they sum to the size of the file."""
-        chunks = [segment.header.chunks for segment in self.segments]
-        parts = {
-            "weights": sum(c[0].length for c in chunks),
-            "embedding tables": sum(c[1].length for c in chunks),
-            "embeddings": sum(chunk.length for c in chunks for chunk in c[2:]),
-        }
-        return {"headers": self.size - sum(parts.values()), **parts}
+        spent: Counter[str] = Counter()
+        for segment in self.segments:
+            weights, tables, *rest = (chunk.length for chunk in segment.header.chunks)
+            spent += {"weights": weights, "latent tables": tables}
+            for part, length in zip(segment.parts, rest, strict=True):
+                spent[_name(segment, part)] += length
+        return {"headers": self.size - spent.total(), **spent}
 
     def _read_header(self) -> FileHeader:
         if self.size == 0:
@@ -155,11 +168,19 @@ class Container:
         return data
 
 
+def _name(segment: Segment, part: Part) -> str:
+    if not segment.header.grids:
+        return "embeddings"
+    latent = segment.latents[part.latent]
+    when = f"every {latent.period} frames" if latent.period else "still"
+    return f"grid 1/{latent.stride}, {latent.channels} channels, {when}"
+
+
 def _check_segment(segment: Segment, entry: SegmentEntry) -> None:
     header = segment.header
-    groups = -(-entry.frames // header.group_size)
-    if len(header.chunks) != 2 + groups:
-        raise BitstreamError(f"{entry.frames} frames need {2 + groups} chunks, the segment has {len(header.chunks)}")
+    needed = 2 + count_parts(segment.latents, entry.frames, header.group_size)
+    if len(header.chunks) != needed:
+        raise BitstreamError(f"{entry.frames} frames need {needed} chunks, the segment has {len(header.chunks)}")
     if entry.header_length + sum(chunk.length for chunk in header.chunks) != entry.length:
         raise BitstreamError("the chunks do not fill their segment")
 

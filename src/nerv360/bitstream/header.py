@@ -10,9 +10,10 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from nerv360.bitstream.layout import Latent
 from nerv360.errors import BitstreamError
 
-__all__ = ["Chunk", "Colour", "FileHeader", "SegmentEntry", "SegmentHeader", "pack", "unpack"]
+__all__ = ["Chunk", "Colour", "FileHeader", "Grid", "SegmentEntry", "SegmentHeader", "pack", "unpack"]
 
 
 def _integer(low: int, high: int, meaning: str) -> Meta:
@@ -66,6 +67,14 @@ class Chunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     crc32: Annotated[int, _integer(0, _U32, "CRC-32 of these bytes")]
 
 
+class Grid(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A latent grid on the panorama."""
+
+    stride: Annotated[int, _integer(1, MAX_STRIDE, "pixels of the panorama per cell, each way")]
+    channels: Annotated[int, _integer(1, 64, "numbers per cell")]
+    period: Annotated[int, _integer(0, 10**7, "frames from key to key; 0: one key for all frames")]
+
+
 class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """A segment's network, and where its chunks lie: one behind the other, from the end of this header."""
 
@@ -83,10 +92,11 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
     view_height: Annotated[int, _integer(1, 16384, "height of the training viewport in pixels")]
     hfov_deg: Annotated[tuple[float, float], Meta(description="fields of view trained for, degrees, in 1..170")]
     roll_deg: Annotated[tuple[float, float], Meta(description="roll angles trained for, degrees")]
-    group_size: Annotated[int, _integer(1, 64, "frames per embedding group (the last may have fewer)")]
+    group_size: Annotated[int, _integer(1, 64, "frames per chunk of a latent (the last may have fewer)")]
+    grids: Annotated[list[Grid], Meta(max_length=32, description="see Grid; none in the model nerv360")]
     chunks: Annotated[
         list[Chunk],
-        Meta(min_length=3, max_length=10**7, description="weights, embedding tables, then the groups in order"),
+        Meta(min_length=3, max_length=10**7, description="weights, latent tables, then the parts of the latents"),
     ]
 
     def __post_init__(self) -> None:
@@ -99,10 +109,21 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
             raise ValueError(f"roll_deg={self.roll_deg}")
         if not len(self.channels) - 1 == len(self.decoder_strides) == len(self.kernels):
             raise ValueError("channels, decoder_strides and kernels disagree")
+        strides = [math.prod(self.decoder_strides[stage:]) for stage in range(len(self.channels))]
+        if self.grids and (strides[0] not in (g.stride for g in self.grids)):
+            raise ValueError(f"grids: none has the stride {strides[0]} of the decoder")
+        if any(grid.stride not in strides for grid in self.grids):
+            raise ValueError(f"grids: a stride is not among the decoder's {strides}")
         if any(kernel % 2 == 0 for kernel in self.kernels):
             raise ValueError(f"kernels={self.kernels}: must be odd")
         if len(set(self.conditions)) < len(self.conditions):
             raise ValueError(f"conditions={self.conditions}")
+
+    def latents(self) -> list[Latent]:
+        """What the network decodes from: its grids, or the embeddings of the model nerv360."""
+        if self.grids:
+            return [Latent(grid.stride, grid.channels, grid.period) for grid in self.grids]
+        return [Latent(math.prod(self.encoder_strides), self.embedding_channels, 1)]
 
 
 def pack(header: Struct) -> bytes:

@@ -1,4 +1,4 @@
-"""The chunks of a segment: weights, embedding tables, groups of embeddings. Each writer has its reader beneath."""
+"""The chunks of a segment: weights, latent tables, parts of latents. Each writer has its reader beneath."""
 
 import math
 import struct
@@ -12,17 +12,17 @@ from nerv360.codec.quantize import STEP_CODES, QuantizedTensor, Scaling
 from nerv360.errors import BitstreamError
 
 __all__ = [
-    "EmbeddingTables",
-    "read_group",
+    "LatentTables",
+    "read_part",
     "read_tables",
     "read_weights",
-    "write_group",
+    "write_part",
     "write_tables",
     "write_weights",
 ]
 
 Shape = tuple[int, ...]
-EmbeddingTables = list[tuple[Scaling, FrequencyTable]]  # one for each channel
+LatentTables = list[tuple[Scaling, FrequencyTable]]  # one for each channel
 SCALING = struct.Struct("<ff")
 
 
@@ -64,33 +64,33 @@ def _split(values: Integers, sizes: list[int]) -> Iterator[Integers]:
     return iter(np.split(values, np.cumsum(sizes)[:-1])) if sizes else iter(())
 
 
-def write_tables(tables: EmbeddingTables) -> bytes:
-    """Least value, step and frequency table of every embedding channel."""
+def write_tables(tables: LatentTables) -> bytes:
+    """Least value, step and frequency table of every channel of every latent."""
     return b"".join(SCALING.pack(scaling.least, scaling.step) + table.write() for scaling, table in tables)
 
 
-def read_tables(data: bytes, channels: int) -> EmbeddingTables:
+def read_tables(data: bytes, channels: int) -> LatentTables:
     """Inverse of `write_tables`."""
     tables, offset = [], 0
     for _ in range(channels):
         if offset + SCALING.size > len(data):
-            raise BitstreamError("truncated embedding table")
+            raise BitstreamError("truncated latent table")
         scaling = Scaling(*SCALING.unpack_from(data, offset))
         if not (math.isfinite(scaling.least) and math.isfinite(scaling.step)):
-            raise BitstreamError("impossible embedding table")
+            raise BitstreamError("impossible latent table")
         table, offset = FrequencyTable.read(data, offset + SCALING.size)
         tables.append((scaling, table))
     if offset != len(data):
-        raise BitstreamError("embedding tables go on behind the last")
+        raise BitstreamError("latent tables go on behind the last")
     return tables
 
 
-def write_group(symbols: Integers, tables: EmbeddingTables) -> bytes:
-    """The embeddings [frames, d, h, w] of a group: channel by channel, in each frame by frame."""
+def write_part(symbols: Integers, tables: LatentTables) -> bytes:
+    """Keys [keys, channels, rows, columns] of a latent: channel by channel, in each key by key."""
     return entropy.encode([(symbols[:, channel], table) for channel, (_, table) in enumerate(tables)])
 
 
-def read_group(data: bytes, tables: EmbeddingTables, frames: int, height: int, width: int) -> Integers:
-    """Inverse of `write_group`."""
-    parts = entropy.decode(data, [(frames * height * width, table) for _, table in tables])
-    return np.stack([part.reshape(frames, height, width) for part in parts], axis=1)
+def read_part(data: bytes, tables: LatentTables, keys: int, rows: int, columns: int) -> Integers:
+    """Inverse of `write_part`."""
+    parts = entropy.decode(data, [(keys * rows * columns, table) for _, table in tables])
+    return np.stack([part.reshape(keys, rows, columns) for part in parts], axis=1)

@@ -18,13 +18,15 @@ from torch.nn import functional
 
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.header import SegmentHeader
-from nerv360.codec.chunks import EmbeddingTables, read_group, read_tables, read_weights
-from nerv360.codec.quantize import dequantize, dequantize_embedding
-from nerv360.config import ModelConfig
+from nerv360.bitstream.layout import Part, keys_at, keys_per_chunk
+from nerv360.codec.chunks import LatentTables, read_part, read_tables, read_weights
+from nerv360.codec.quantize import dequantize, dequantize_latent
+from nerv360.config import MODELS, ModelConfig
 from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sphere import lonlat_to_ray, pixel_to_lonlat
 from nerv360.geometry.viewport import Viewport
+from nerv360.geometry.window import Window
 from nerv360.models.base import Codec, build, decoder_tensors
 from nerv360.video.clip import Colour
 
@@ -34,9 +36,9 @@ Picture = NDArray[np.uint8]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-GROUPS_KEPT, NETWORKS_KEPT = 4, 2
+PARTS_KEPT, NETWORKS_KEPT = 4, 2  # of each latent
 MAX_PARAMETERS = 1 << 27
-MAX_GROUP_VALUES = 1 << 24
+MAX_PART_VALUES = 1 << 26
 LEAST_BYTES_PER_PARAMETER = 1 / 64
 FOCAL_TOLERANCE = 0.15  # a guess, still to be measured with benchmarks/focal.py
 PATCH_FOV_DEG = 60.0
@@ -46,10 +48,10 @@ MAX_NATIVE_PIXELS = 1 << 23  # of a view that is decoded larger than asked for
 
 @dataclass
 class Network:
-    """A segment's network and what its embeddings are read with."""
+    """A segment's network and what its latents are read with."""
 
     model: Codec
-    tables: EmbeddingTables
+    tables: list[LatentTables]
 
 
 def open_file(path: Path | str, device: str = "cpu") -> "Decoder":
@@ -63,14 +65,14 @@ def open_file(path: Path | str, device: str = "cpu") -> "Decoder":
 class Decoder:
     """An open .nerv360 file. Reads and keeps what the views asked for need, and no more; a context manager.
 
-    file ─ group of frame t ─ embedding y_t ─ window ─ network ─ viewport
+    file ─ chunks of frame t ─ latents ─ windows ─ network ─ viewport
     """
 
     def __init__(self, container: Container, device: torch.device) -> None:
         self.container = container
         self.device = device
         self._networks: OrderedDict[int, Network] = OrderedDict()
-        self._groups: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+        self._parts: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
 
     def __enter__(self) -> "Decoder":
         return self
@@ -81,7 +83,7 @@ class Decoder:
     def close(self) -> None:
         self.container.close()
         self._networks.clear()
-        self._groups.clear()
+        self._parts.clear()
 
     @property
     def width(self) -> int:
@@ -143,65 +145,87 @@ class Decoder:
             NETWORKS_KEPT,
             lambda: load_network(self.container, segment, self.device),
         )
-        group, position = divmod(frame_index - segment.first_frame, segment.header.group_size)
-        embeddings = _kept(
-            self._groups,
-            (segment.first_frame, group),
-            GROUPS_KEPT,
-            lambda: self._read_group(segment, network, group),
-        )
         native = _native(view, segment.header)
-        window = network.model.window(native)
-        moment = (frame_index - segment.first_frame + 0.5) / segment.frames
-        patch = window.crop(embeddings[position : position + 1])
-        patch = patch.contiguous(memory_format=torch.channels_last)
-        picture = network.model.decode(patch, moment, native).float() * 255
+        index = frame_index - segment.first_frame
+        latents = [
+            self._latent(segment, network, latent, index, window)
+            for latent, window in enumerate(network.model.windows(native))
+        ]
+        picture = network.model.decode(latents, (index + 0.5) / segment.frames, native).float() * 255
         if (native.width, native.height) != (view.width, view.height):
             picture = functional.interpolate(
                 picture, (view.height, view.width), mode="bilinear", antialias=True, align_corners=False
             )
         return picture
 
-    def _read_group(self, segment: Segment, network: Network, group: int) -> Tensor:
-        data = self.container.chunk(segment, 2 + group)
-        config = network.model.config
-        shape = (segment.group_frames(group), config.grid_height, config.grid_width)
+    def _latent(self, segment: Segment, network: Network, latent: int, frame: int, window: Window) -> Tensor:
+        """A window [1, channels, rows, columns] of a latent at a frame of the segment."""
+        mixed: Tensor | float = 0.0
+        for key, weight in keys_at(segment.latents[latent].period, frame):
+            chunk = segment.chunk_of[latent, key]
+            part = segment.parts[chunk - 2]
+            values = _kept(
+                self._parts,
+                (segment.first_frame, chunk),
+                PARTS_KEPT * len(segment.latents),
+                lambda part=part, chunk=chunk: self._read_part(segment, network, part, chunk),  # type: ignore[misc]
+            )
+            mixed = mixed + weight * window.crop(values[key - part.first_key][None])
+        assert isinstance(mixed, Tensor)
+        return mixed.contiguous(memory_format=torch.channels_last)
+
+    def _read_part(self, segment: Segment, network: Network, part: Part, chunk: int) -> Tensor:
+        """Keys [keys, channels, rows, columns] of a latent."""
+        rows, columns = segment.latents[part.latent].size(self.width, self.height)
+        tables = network.tables[part.latent]
         try:
-            symbols = read_group(data, network.tables, *shape)
+            symbols = read_part(self.container.chunk(segment, chunk), tables, part.keys, rows, columns)
         except BitstreamError as error:
             raise BitstreamError(f"{self.container.path}: {error}") from None
-        channels = [dequantize_embedding(symbols[:, i], scaling) for i, (scaling, _) in enumerate(network.tables)]
+        channels = [dequantize_latent(symbols[:, i], scaling) for i, (scaling, _) in enumerate(tables)]
         return torch.from_numpy(np.stack(channels, axis=1)).to(self.device)
 
 
 def load_network(container: Container, segment: Segment, device: torch.device) -> Network:
-    """Read a segment's decoder weights and embedding tables into a network.
+    """Read a segment's decoder weights and latent tables into a network.
 
     Raises BitstreamError where the header and the chunks do not fit each other.
     """
     config = _model_config(container, segment.header)
-    size = segment.header.group_size * segment.header.embedding_channels * config.grid_height * config.grid_width
+    sizes = [
+        math.prod(latent.size(config.width, config.height))
+        * latent.channels
+        * keys_per_chunk(latent.period, segment.header.group_size)
+        for latent in segment.latents
+    ]
     with torch.device("meta"):
         shapes = {name: tuple(tensor.shape) for name, tensor in decoder_tensors(build(config)).items()}
     parameters = sum(math.prod(shape) for shape in shapes.values())
     data = container.chunk(segment, 0)
-    if parameters > MAX_PARAMETERS or size > MAX_GROUP_VALUES or len(data) < parameters * LEAST_BYTES_PER_PARAMETER:
+    if (
+        parameters > MAX_PARAMETERS
+        or max(sizes) > MAX_PART_VALUES
+        or len(data) < parameters * LEAST_BYTES_PER_PARAMETER
+    ):
         raise BitstreamError(
-            f"{container.path}: {parameters} parameters in {len(data)} bytes, {size} values in a group: impossible"
+            f"{container.path}: {parameters} parameters in {len(data)} bytes, {max(sizes)} values in one: impossible"
         )
     try:
         weights = read_weights(data, shapes)
-        tables = read_tables(container.chunk(segment, 1), config.embedding_channels)
+        flat = iter(read_tables(container.chunk(segment, 1), sum(latent.channels for latent in segment.latents)))
     except BitstreamError as error:
         raise BitstreamError(f"{container.path}: {error}") from None
-    model = build(config, with_encoder=False)
+    tables = [[next(flat) for _ in range(latent.channels)] for latent in segment.latents]
+    model = build(config)
     model.load_state_dict({name: torch.from_numpy(dequantize(tensor)) for name, tensor in weights.items()})
     return Network(model.eval().to(device), tables)
 
 
 def _model_config(container: Container, header: SegmentHeader) -> ModelConfig:
-    if header.model != "nerv360":
-        raise BitstreamError(f"{container.path}: model {header.model!r} is not known to this version")
+    if header.model not in MODELS or (header.model == "nerv360-grid") != bool(header.grids):
+        raise BitstreamError(
+            f"{container.path}: model {header.model!r} is not known to this version, or not with these grids"
+        )
     return ModelConfig(
         width=container.header.width,
         height=container.header.height,
@@ -215,6 +239,7 @@ def _model_config(container: Container, header: SegmentHeader) -> ModelConfig:
         conditions=tuple(header.conditions),
         pe_base=header.pe_base,
         pe_frequencies=header.pe_frequencies,
+        grids=tuple(header.latents()) if header.grids else (),
     )
 
 

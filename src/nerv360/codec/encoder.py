@@ -1,6 +1,6 @@
 """A video -> a fitted model -> a .nerv360 file, which is read again before it gets its name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,20 +12,21 @@ from torch import nn
 from nerv360.bitstream import header
 from nerv360.bitstream.container import Container, write_container
 from nerv360.bitstream.entropy import FrequencyTable, Integers
+from nerv360.bitstream.layout import parts
 from nerv360.codec.chunks import (
-    EmbeddingTables,
-    read_group,
+    LatentTables,
+    read_part,
     read_tables,
     read_weights,
-    write_group,
+    write_part,
     write_tables,
     write_weights,
 )
-from nerv360.codec.quantize import QuantizedTensor, quantize, quantize_embedding
+from nerv360.codec.quantize import QuantizedTensor, quantize, quantize_embedding, quantize_grid
 from nerv360.config import EncodingConfig
 from nerv360.errors import BitstreamError
-from nerv360.models.base import Codec, build, configure, decoder_tensors
-from nerv360.models.nerv360 import NeRV360
+from nerv360.layers.grids import GRID_STEP
+from nerv360.models.base import Network, build, configure, decoder_tensors, latents_of
 from nerv360.training.checkpoint import Progress
 from nerv360.training.fit import fit
 from nerv360.video.clip import Clip
@@ -33,7 +34,8 @@ from nerv360.video.writer import replacing
 
 __all__ = ["Encoded", "checkpoint_path", "encode_clip", "estimate_bytes", "write_model"]
 
-Report = Callable[[Progress, int, Codec], None]
+Report = Callable[[Progress, int, Network], None]
+Latents = NDArray[np.float32]  # [keys, channels, rows, columns]
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,10 @@ def encode_clip(clip: Clip, output: Path, config: EncodingConfig, device: torch.
     and ends with the same bytes. Raises TrainingError, OutputError, ArgumentError.
     """
     torch.manual_seed(config.seed)
-    model = build(configure(config, clip.width, clip.height)).to(device)
+    model = build(configure(config, clip.width, clip.height), clip.frames).to(device)
     checkpoint = checkpoint_path(output)
     progress = fit(model, clip, config, checkpoint, lambda state, steps: report(state, steps, model))
-    size = write_model(model, embed_clip(model, clip), clip, config, output)
+    size = write_model(model, fitted_latents(model, clip), clip, config, output)
     checkpoint.unlink(missing_ok=True)
     parameters = sum(tensor.numel() for tensor in decoder_tensors(model).values())
     bitrate = 8 * size * float(clip.frame_rate) / clip.frames
@@ -72,29 +74,25 @@ def checkpoint_path(output: Path) -> Path:
 
 
 @torch.inference_mode()
-def embed_clip(model: NeRV360, clip: Clip) -> NDArray[np.float32]:
-    """The embeddings of every frame [frames, d, h, w]."""
+def fitted_latents(model: Network, clip: Clip) -> list[Latents]:
+    """The latents of a clip [keys, channels, rows, columns]."""
     device = next(model.parameters()).device
     panoramas = (torch.from_numpy(frame).permute(2, 0, 1)[None].to(device) for frame in clip)
-    return np.concatenate([model.embed(panorama).float().cpu().numpy() for panorama in panoramas])
+    return [latent.cpu().numpy() for latent in latents_of(model, panoramas)]
 
 
-def write_model(
-    model: NeRV360,
-    embeddings: NDArray[np.float32],  # [frames, d, h, w]
-    clip: Clip,
-    config: EncodingConfig,
-    output: Path,
-) -> int:
+def write_model(model: Network, latents: Sequence[Latents], clip: Clip, config: EncodingConfig, output: Path) -> int:
     """Quantise, code and write one segment; read it again and compare every integer. Returns the file's size."""
     weights = _quantized(model, config.weight_bits)
-    symbols, tables = _quantized_embeddings(embeddings, config.embedding_bits)
-    groups = [symbols[first : first + config.group_size] for first in range(0, len(symbols), config.group_size)]
-    chunks = [write_weights(weights), write_tables(tables), *(write_group(group, tables) for group in groups)]
+    symbols, tables = _quantized_latents(latents, config)
+    layout = parts(model.config.latents, clip.frames, config.group_size)
+    pieces = [(symbols[p.latent][p.first_key : p.first_key + p.keys], tables[p.latent]) for p in layout]
+    table_chunk = write_tables([table for latent in tables for table in latent])
+    chunks = [write_weights(weights), table_chunk, *(write_part(*piece) for piece in pieces)]
     data = write_container(_file_header(clip), iter([(_segment_header(model, clip, config), chunks)]))
     with replacing(output) as partial:
         partial.write_bytes(data)
-        _read_again(partial, weights, tables, groups)
+        _read_again(partial, weights, tables, pieces)
     return len(data)
 
 
@@ -108,10 +106,18 @@ def _quantized(model: nn.Module, bits: int) -> dict[str, QuantizedTensor]:
     return {name: quantize(tensor.float().cpu().numpy(), bits) for name, tensor in tensors.items()}
 
 
-def _quantized_embeddings(embeddings: NDArray[np.float32], bits: int) -> tuple[Integers, EmbeddingTables]:
-    pairs = [quantize_embedding(embeddings[:, channel], bits) for channel in range(embeddings.shape[1])]
-    symbols = np.stack([symbols for symbols, _ in pairs], axis=1)
-    return symbols, [(scaling, FrequencyTable.of(channel)) for channel, scaling in pairs]
+def _quantized_latents(latents: Sequence[Latents], config: EncodingConfig) -> tuple[list[Integers], list[LatentTables]]:
+    """Grids are multiples of their step; embeddings, fitted without regard to rate, are spread over their range."""
+    symbols, tables = [], []
+    for latent in latents:
+        channels = latent.swapaxes(0, 1)
+        if config.grids:
+            pairs = [quantize_grid(channel, GRID_STEP) for channel in channels]
+        else:
+            pairs = [quantize_embedding(channel, config.embedding_bits) for channel in channels]
+        symbols.append(np.stack([integers for integers, _ in pairs], axis=1))
+        tables.append([(scaling, FrequencyTable.of(integers)) for integers, scaling in pairs])
+    return symbols, tables
 
 
 def _file_header(clip: Clip) -> header.FileHeader:
@@ -127,7 +133,7 @@ def _file_header(clip: Clip) -> header.FileHeader:
     )
 
 
-def _segment_header(model: Codec, clip: Clip, config: EncodingConfig) -> header.SegmentHeader:
+def _segment_header(model: Network, clip: Clip, config: EncodingConfig) -> header.SegmentHeader:
     shape, (view_width, view_height) = model.config, config.training_view(clip.width)
     return header.SegmentHeader(
         model=shape.model,
@@ -145,25 +151,28 @@ def _segment_header(model: Codec, clip: Clip, config: EncodingConfig) -> header.
         hfov_deg=config.hfov_deg,
         roll_deg=config.roll_deg,
         group_size=config.group_size,
+        grids=[header.Grid(grid.stride, grid.channels, grid.period) for grid in shape.grids],
         chunks=[],
     )
 
 
 def _read_again(
-    path: Path, weights: Mapping[str, QuantizedTensor], tables: EmbeddingTables, groups: list[Integers]
+    path: Path,
+    weights: Mapping[str, QuantizedTensor],
+    tables: Sequence[LatentTables],
+    pieces: Sequence[tuple[Integers, LatentTables]],
 ) -> None:
     """Parse what was written and compare integers. Raises BitstreamError: never seen, and never let through."""
     with Container(path) as container:
         (segment,) = container.segments
         read = read_weights(container.chunk(segment, 0), {name: t.symbols.shape for name, t in weights.items()})
-        same = read_tables(container.chunk(segment, 1), len(tables)) == tables
+        flat = [table for latent in tables for table in latent]
+        same = read_tables(container.chunk(segment, 1), len(flat)) == flat
         for name, tensor in weights.items():
             same &= np.array_equal(read[name].symbols, tensor.symbols)
             same &= np.array_equal(read[name].steps, tensor.steps)
-        for index, group in enumerate(groups):
-            frames, _, height, width = group.shape
-            same &= np.array_equal(
-                read_group(container.chunk(segment, 2 + index), tables, frames, height, width), group
-            )
+        for index, (symbols, own) in enumerate(pieces):
+            keys, _, rows, columns = symbols.shape
+            same &= np.array_equal(read_part(container.chunk(segment, 2 + index), own, keys, rows, columns), symbols)
     if not same:
         raise BitstreamError(f"{path}: what was written does not read back")

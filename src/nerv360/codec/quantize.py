@@ -7,7 +7,15 @@ from numpy.typing import NDArray
 
 from nerv360.bitstream.entropy import Integers
 
-__all__ = ["QuantizedTensor", "Scaling", "dequantize", "dequantize_embedding", "quantize", "quantize_embedding"]
+__all__ = [
+    "QuantizedTensor",
+    "Scaling",
+    "dequantize",
+    "dequantize_latent",
+    "quantize",
+    "quantize_embedding",
+    "quantize_grid",
+]
 
 STEP_ZERO, STEPS_PER_OCTAVE, STEP_CODES = 224, 8, 256
 
@@ -50,7 +58,7 @@ def _step(codes: Integers) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Least value and step of an embedding channel over a segment; both are exactly representable in float32."""
+    """Least value and step of a latent channel over a segment; both are exactly representable in float32."""
 
     least: float
     step: float
@@ -64,6 +72,11 @@ def quantize_embedding(channel: Floats, bits: int) -> tuple[Integers, Scaling]:
     return symbols.astype(np.int32), Scaling(least, step)
 
 
-def dequantize_embedding(symbols: Integers, scaling: Scaling) -> Floats:
-    """Inverse of `quantize_embedding`, to half a step."""
+def quantize_grid(channel: Floats, step: float) -> tuple[Integers, Scaling]:
+    """One channel of a latent grid -> the nearest multiples of a step that float32 holds exactly."""
+    return np.rint(channel / step).astype(np.int32), Scaling(0.0, step)
+
+
+def dequantize_latent(symbols: Integers, scaling: Scaling) -> Floats:
+    """Inverse of `quantize_embedding` and of `quantize_grid`, to half a step."""
     return (scaling.least + scaling.step * symbols.astype(np.float64)).astype(np.float32)

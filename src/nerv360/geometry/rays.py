@@ -10,15 +10,16 @@ from nerv360.geometry.viewport import Viewport
 __all__ = ["perspective_rays", "rotation", "viewport_rays"]
 
 
-def viewport_rays(view: Viewport, cell: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
+def viewport_rays(view: Viewport, cell: int = 1, dtype: torch.dtype = torch.float32, whole: int = 1) -> Tensor:
     """Unit vectors [1, rows, columns, 3] through the centres of cell x cell blocks of the viewport's pixels.
 
     Blocks are laid from the top left corner; where `cell` does not divide the picture, the last row or column of
-    blocks reaches beyond it (decode those pixels too, and crop).
+    blocks reaches beyond it (decode those pixels too, and crop). With `whole`, a multiple of the cell, they reach to a
+    whole number of `whole` pixels.
     """
     angles = (view.yaw_deg, view.pitch_deg, view.roll_deg)
     yaw, pitch, roll, fx, fy = (torch.tensor([number], dtype=torch.float64) for number in (*angles, *view.focal))
-    return perspective_rays(yaw, pitch, roll, fx, fy, view.width, view.height, cell).to(dtype)
+    return perspective_rays(yaw, pitch, roll, fx, fy, view.width, view.height, cell, whole).to(dtype)
 
 
 def perspective_rays(
@@ -30,10 +31,12 @@ def perspective_rays(
     width: int,
     height: int,
     cell: int = 1,
+    whole: int = 1,
 ) -> Tensor:  # [B, ceil(height / cell), ceil(width / cell), 3]
     """Unit rays of a batch of viewports of one size; differentiable in every angle and focal length."""
-    columns = torch.arange(-(-width // cell), dtype=fx.dtype, device=fx.device)
-    rows = torch.arange(-(-height // cell), dtype=fx.dtype, device=fx.device)
+    whole = max(cell, whole)
+    columns = torch.arange(-(-width // whole) * whole // cell, dtype=fx.dtype, device=fx.device)
+    rows = torch.arange(-(-height // whole) * whole // cell, dtype=fx.dtype, device=fx.device)
     x = ((columns + 0.5) * cell - width / 2) / fx[:, None]
     y = -((rows + 0.5) * cell - height / 2) / fy[:, None]
     x, y = x[:, None, :] + 0 * y[:, :, None], y[:, :, None] + 0 * x[:, None, :]

@@ -91,6 +91,16 @@ class Window:
             parts.append(_columns(part, column - source.left, turned))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
 
+    def indices(self, device: torch.device) -> Tensor:
+        """Of this window's cells in the whole grid, flattened [rows * columns]; none occurs twice in a reduced one."""
+        row = torch.arange(self.top, self.top + self.rows, device=device) % (2 * self.height)
+        turned = row >= self.height
+        row = torch.where(turned, 2 * self.height - 1 - row, row)
+        column = torch.arange(self.left, self.left + self.columns, device=device)[None] + turned[:, None] * (
+            self.width // 2
+        )
+        return (row[:, None] * self.width + column % self.width).flatten()
+
     def sample(self, cells: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Bilinear samples [B, C, h, w] of this window's cells at points [B or 1, h, w] that it covers."""
         centre, half = self.left + self.columns / 2, self.width / 2

@@ -1,5 +1,6 @@
 """The contract that every network of this package keeps, and its making from settings."""
 
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -8,10 +9,14 @@ from torch import Tensor, nn
 from nerv360.config import EncodingConfig, ModelConfig
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
+from nerv360.layers.grids import GRID_STEP
 from nerv360.models.budget import decoder_size, solve_widths
 from nerv360.models.nerv360 import NeRV360
+from nerv360.models.nerv360_grid import NeRV360Grid
 
-__all__ = ["Codec", "build", "configure", "decoder_tensors"]
+__all__ = ["Codec", "Network", "build", "configure", "decoder_tensors", "latents_of"]
+
+Network = NeRV360 | NeRV360Grid
 
 
 class Codec(Protocol):
@@ -19,19 +24,33 @@ class Codec(Protocol):
 
     config: ModelConfig
 
-    def window(self, view: Viewport) -> Window:
-        """The part of the embedding that decoding `view` reads."""
+    def windows(self, view: Viewport) -> list[Window]:
+        """The part of every latent that decoding `view` reads."""
 
-    def embed(self, panorama: Tensor, window: Window | None = None) -> Tensor:
-        """Panorama [1, 3, H, W] -> embedding [1, d, rows, columns], whole or the window."""
+    def decode(self, latents: Sequence[Tensor], time: float, view: Viewport) -> Tensor:
+        """Those parts, at that time -> viewport [1, 3, h, w] in [0, 1]."""
 
-    def decode(self, embedding: Tensor, time: float, view: Viewport) -> Tensor:
-        """That part of the embedding -> viewport [1, 3, h, w] in [0, 1]."""
+    def analyse(
+        self, panorama: Tensor, frame: int, view: Viewport, noise: torch.Generator | None
+    ) -> tuple[list[Tensor], Tensor]:
+        """While fitting: those parts, and their bits per decoded pixel. With `noise`, it stands in for rounding."""
+
+    def refine(self, rate: float) -> None:
+        """While fitting: one step of what the optimiser does not hold."""
 
 
-def build(config: ModelConfig, with_encoder: bool = True) -> NeRV360:
-    """A network with fresh weights; without its encoder it can only decode."""
-    return NeRV360(config, with_encoder)
+def build(config: ModelConfig, frames: int | None = None) -> Network:
+    """A network with fresh weights, to be fitted to so many frames; without them, one that can only decode."""
+    if config.model == "nerv360-grid":
+        return NeRV360Grid(config, frames)
+    return NeRV360(config, with_encoder=frames is not None)
+
+
+def latents_of(model: Network, panoramas: Iterable[Tensor]) -> list[Tensor]:
+    """The fitted latents [keys, channels, rows, columns] of a clip, whose frames are [1, 3, H, W]."""
+    if isinstance(model, NeRV360Grid):
+        return [GRID_STEP * model.encoder.values(index) for index in range(len(model.config.grids))]
+    return [torch.cat([model.embed(panorama).float() for panorama in panoramas])]
 
 
 def decoder_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -50,6 +69,7 @@ def configure(settings: EncodingConfig, width: int, height: int) -> ModelConfig:
             width=width,
             height=height,
             channels=channels,
+            grids=settings.grids,
             model=settings.model,
             encoder_strides=settings.encoder_strides,
             decoder_strides=settings.decoder_strides,
@@ -62,8 +82,10 @@ def configure(settings: EncodingConfig, width: int, height: int) -> ModelConfig:
 
     def size_of(channels: tuple[int, ...]) -> int:
         with torch.device("meta"):
-            return decoder_size(build(with_widths(channels), with_encoder=False))
+            return decoder_size(build(with_widths(channels)))
 
+    if settings.channels is not None:
+        return with_widths(settings.channels)
     stages = len(settings.decoder_strides)
     widths = solve_widths(size_of, settings.decoder_size, stages, settings.reduction, settings.minimum_width)
     return with_widths(widths)

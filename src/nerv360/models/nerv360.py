@@ -4,6 +4,7 @@ Differs: what the paper leaves open is decided in docs/paper-map.md; roll and fi
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -77,10 +78,10 @@ class NeRV360(nn.Module):
         )
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
-    def window(self, view: Viewport) -> Window:
-        """The part of the embedding that decoding `view` reads."""
+    def windows(self, view: Viewport) -> list[Window]:
+        """The part of the embedding that decoding `view` reads: one, for there is one latent."""
         footprint = Window.covering(*self._positions(view), self.config.grid_height, self.config.grid_width)
-        return footprint.grown(Expansion.HALO) if self.config.expand_first else footprint
+        return [footprint.grown(Expansion.HALO) if self.config.expand_first else footprint]
 
     def embed(self, panorama: Tensor, window: Window | None = None) -> Tensor:
         """Panorama x_t [1, 3, H, W], uint8 or in [0, 1], of any size -> embedding y_t, or a window of it."""
@@ -91,12 +92,22 @@ class NeRV360(nn.Module):
             panorama = functional.interpolate(panorama, (canvas.height, canvas.width), mode="bilinear")
         return self.encoder(panorama, window)
 
+    def analyse(
+        self, panorama: Tensor, frame: int, view: Viewport, noise: torch.Generator | None
+    ) -> tuple[list[Tensor], Tensor]:
+        """What `decode` needs for a view of a frame; the rate of embeddings is not part of the loss."""
+        return [self.embed(panorama, *self.windows(view))], torch.zeros((), device=panorama.device)
+
+    def refine(self, rate: float) -> None:
+        """Nothing: all that is learned is in the optimiser's hands."""
+
     def decode(
         self,
-        embedding: Tensor,  # [1, d, window.rows, window.columns] the part of y_t named by self.window(view)
+        latents: Sequence[Tensor],  # the embedding: [1, d, rows, columns], the part of y_t named by self.windows(view)
         time: float,  # (t + 1/2) / number of frames
         view: Viewport,
     ) -> Tensor:  # [1, 3, view.height, view.width] in [0, 1]
+        (embedding,) = latents
         x, y = (position.to(embedding.device) for position in self._positions(view))
         footprint = Window.covering(x, y, self.config.grid_height, self.config.grid_width)
         temporal = self.time_stem(self._encode([time]))

@@ -14,7 +14,7 @@ from nerv360.errors import TrainingError
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.viewport import Viewport
-from nerv360.models.nerv360 import NeRV360
+from nerv360.models.base import Network
 from nerv360.training import checkpoint
 from nerv360.training.checkpoint import Progress, Tensors
 from nerv360.training.losses import distortion
@@ -30,11 +30,13 @@ SNAPSHOT_STEPS = 100
 SMOOTHING = 0.98
 COLLAPSE = 1.5  # times the best running loss
 MAX_RECOVERIES, MAX_SKIPPED = 5, 20
+NOISY_PART = 0.75  # of the steps; then the values of grids are rounded
+RAMP_PART = 0.25  # of the steps, over which the weight of the rate rises
 R2 = np.array([0.7548776662466927, 0.5698402909980532])  # 1 / g, 1 / g^2 with g^3 = g + 1
 
 
 def fit(
-    model: NeRV360,
+    model: Network,
     clip: Clip,
     config: EncodingConfig,
     checkpoint_path: Path,
@@ -69,7 +71,8 @@ def fit(
             panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
             view = sample_view(config, clip, index, progress.step // clip.frames)
             rate = progress.rate_scale * learning_rate(progress.step, steps, config)
-            _step(model, optimiser, panorama, (index + 0.5) / clip.frames, view, rate, config, progress)
+            part = progress.step / steps
+            _step(model, optimiser, panorama, (index, (index + 0.5) / clip.frames), view, rate, part, config, progress)
             good = _watch(model, optimiser, progress, good)
             progress.step += 1
             report(progress, steps)
@@ -83,20 +86,27 @@ def fit(
 
 
 def _step(
-    model: NeRV360,
+    model: Network,
     optimiser: torch.optim.Optimizer,
     panorama: Tensor,  # [1, 3, H, W] uint8
-    moment: float,
+    moment: tuple[int, float],  # frame, and its time in (0, 1)
     view: Viewport,
     rate: float,
+    part: float,  # of all steps that are done
     config: EncodingConfig,
     progress: Progress,
 ) -> None:
     """One step of the optimiser; none where the loss or its gradient is not finite."""
     source = sample_sphere(panorama, viewport_rays(view).to(panorama.device)) / 255
+    frame, time_ = moment
+    noise = None
+    if part < NOISY_PART:
+        noise = torch.Generator(panorama.device).manual_seed(config.seed << 32 | progress.step)
     with torch.autocast(panorama.device.type, torch.bfloat16, enabled=panorama.is_cuda):
-        decoded = model.decode(model.embed(panorama, model.window(view)), moment, view)
-    loss = distortion(decoded.float(), source, config.loss_lambda, config.loss_alpha)
+        latents, bits = model.analyse(panorama, frame, view, noise)
+        decoded = model.decode(latents, time_, view)
+    rate_weight = config.rate_weight * min(1.0, part / RAMP_PART)
+    loss = distortion(decoded.float(), source, config.loss_lambda, config.loss_alpha) + rate_weight * bits
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     gradient = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
@@ -106,6 +116,7 @@ def _step(
     progress.skipped = 0
     optimiser.param_groups[0]["lr"] = rate
     optimiser.step()
+    model.refine(rate / config.learning_rate * config.grid_learning_rate)
     with torch.no_grad():
         psnr_db = -10 * math.log10(max(1e-10, (decoded.float() - source).square().mean().item()))
     progress.loss = _smoothed(progress.loss, loss.item(), progress.step)

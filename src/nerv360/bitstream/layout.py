@@ -1,0 +1,66 @@
+"""Which keys of which latent a chunk holds, and in what order the chunks lie (docs/bitstream.md, "Latents").
+
+A latent is a grid of numbers on the panorama, given at keys: every `period` frames, for every frame (1) or once (0).
+Between two keys it is interpolated linearly.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Latent", "Part", "count_parts", "key_count", "keys_at", "keys_per_chunk", "parts"]
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A grid of one cell per stride x stride pixels of the panorama."""
+
+    stride: int
+    channels: int
+    period: int  # frames from key to key; 0: one key for all frames
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Rows and columns; the columns are even, so that half a turn is a whole number of cells."""
+        return -(-height // self.stride), 2 * -(-width // (2 * self.stride))
+
+
+@dataclass(frozen=True)
+class Part:
+    """The content of one chunk: consecutive keys of a latent."""
+
+    latent: int
+    first_key: int
+    keys: int
+
+
+def key_count(period: int, frames: int) -> int:
+    return 1 if period == 0 else -(-(frames - 1) // period) + 1
+
+
+def keys_at(period: int, frame: int) -> list[tuple[int, float]]:
+    """The keys that a frame is made of, with their weights."""
+    if period == 0:
+        return [(0, 1.0)]
+    key, rest = divmod(frame, period)
+    return [(key, 1 - rest / period), (key + 1, rest / period)] if rest else [(key, 1.0)]
+
+
+def keys_per_chunk(period: int, group_size: int) -> int:
+    return max(1, group_size // max(1, period))
+
+
+def count_parts(latents: Sequence[Latent], frames: int, group_size: int) -> int:
+    """How many chunks `parts` names."""
+    return sum(-(-key_count(each.period, frames) // keys_per_chunk(each.period, group_size)) for each in latents)
+
+
+def parts(latents: Sequence[Latent], frames: int, group_size: int) -> list[Part]:
+    """In the order of the file: by the first frame that needs a part, then by latent. Playing reads straight on."""
+
+    def of_latent(index: int, latent: Latent) -> Iterator[tuple[int, Part]]:
+        count, step = key_count(latent.period, frames), keys_per_chunk(latent.period, group_size)
+        for first in range(0, count, step):
+            needed_from = (first - 1) * latent.period + 1 if first else 0
+            yield needed_from, Part(index, first, min(step, count - first))
+
+    found = (entry for index, latent in enumerate(latents) for entry in of_latent(index, latent))
+    return [part for _, part in sorted(found, key=lambda entry: entry[0])]

@@ -1,0 +1,250 @@
+"""nerv360-grid: its forward pass, its latents while they are fitted, and the file that holds them."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stranger
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import nerv360
+from nerv360.bitstream.container import Container
+from nerv360.bitstream.layout import Latent, key_count, keys_at, keys_per_chunk, parts
+from nerv360.codec.encoder import fitted_latents, write_model
+from nerv360.config import PRESETS, EncodingConfig, ModelConfig
+from nerv360.errors import ArgumentError
+from nerv360.evaluation.metrics import psnr
+from nerv360.geometry.rays import viewport_rays
+from nerv360.geometry.sampling import sample_sphere
+from nerv360.geometry.viewport import Viewport
+from nerv360.layers.grids import GRID_STEP, LatentGrids
+from nerv360.models.base import build, configure
+from nerv360.models.nerv360_grid import NeRV360Grid
+from nerv360.video.clip import Clip
+
+GRIDS = (Latent(6, 2, 2), Latent(2, 3, 3), Latent(1, 1, 0), Latent(6, 1, 1), Latent(1, 2, 4))
+TOY = ModelConfig(96, 48, (5, 4, 3), "nerv360-grid", decoder_strides=(3, 2), kernels=(1, 3), grids=GRIDS)
+FRAMES = 8
+VIEWS = [
+    Viewport(0, 0, 0, 80, None, 36, 24),
+    Viewport(178, 10, 30, 80, None, 36, 24),
+    Viewport(20, 88, 0, 80, None, 36, 24),
+    Viewport(-100, -70, 190, 100, None, 35, 23),
+]
+CONFIG = EncodingConfig(
+    model="nerv360-grid",
+    channels=(4, 4, 4, 4, 4),
+    grids=(Latent(24, 2, 2), Latent(8, 2, 0), Latent(1, 1, 4)),
+    epochs=6,
+    learning_rate=4e-3,
+    group_size=4,
+)
+
+
+def fitted(config: ModelConfig = TOY) -> NeRV360Grid:
+    """A network with random grids, of FRAMES frames."""
+    torch.manual_seed(0)
+    model = build(config, FRAMES)
+    assert isinstance(model, NeRV360Grid)
+    for index in range(len(config.grids)):
+        model.encoder.values(index).normal_(std=8)
+    return model
+
+
+def grids_at(model: NeRV360Grid, frame: int) -> list[Tensor]:
+    """Whole grids at a frame, interpolated between their keys."""
+    return [
+        sum(
+            (w * GRID_STEP * model.encoder.values(i)[k].round()[None] for k, w in keys_at(grid.period, frame)),
+            torch.zeros(()),
+        )
+        for i, grid in enumerate(model.config.grids)
+    ]
+
+
+def plain_forward(model: NeRV360Grid, grids: list[Tensor], view: Viewport) -> Tensor:
+    """The forward pass as docs/bitstream.md writes it, on whole grids, for views that the strides divide."""
+    samples = {
+        stride: torch.cat(
+            [
+                sample_sphere(g, viewport_rays(view, stride))
+                for g, grid in zip(grids, GRIDS, strict=True)
+                if grid.stride == stride
+            ],
+            1,
+        )
+        for stride in (6, 2, 1)
+    }
+    features = model.expand(samples[6]).sin()
+    for stage, stride, factor in zip(model.stages, (2, 1), (3, 2), strict=True):
+        weight = stage.conv.weight
+        features = functional.conv2d(features, weight, stage.conv.bias, padding=weight.shape[-1] // 2)
+        features = functional.pixel_shuffle(features, factor)
+        features = (features + functional.conv2d(samples[stride], stage.project.weight)).sin()
+    return model.head(features).tanh() / 2 + 0.5
+
+
+@pytest.mark.parametrize("view", VIEWS[:3])
+@pytest.mark.parametrize("frame", [0, 3, 7])
+def test_forward_pass(view: Viewport, frame: int) -> None:
+    model = fitted()
+    grids = grids_at(model, frame)
+    windows = [window.crop(grid) for window, grid in zip(model.windows(view), grids, strict=True)]
+    with torch.no_grad():
+        decoded, expected = model.decode(windows, 0.5, view), plain_forward(model, grids, view)
+    torch.testing.assert_close(decoded, expected, atol=2e-5, rtol=0)  # worst of 9: 4e-6
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_fitting_sees_what_the_decoder_will(view: Viewport) -> None:
+    """With rounding, the latents of `analyse` are those of the file."""
+    model = fitted()
+    latents, bits = model.analyse(torch.zeros(()), 3, view, None)
+    for latent, window, grid in zip(latents, model.windows(view), grids_at(model, 3), strict=True):
+        torch.testing.assert_close(latent, window.crop(grid), atol=1e-6, rtol=0)
+    assert bits > 0
+
+
+def test_any_size_is_a_crop_of_a_larger_view() -> None:
+    model, grids = fitted(), grids_at(fitted(), 0)
+    small = replace(VIEWS[0], width=31, height=19)
+    with torch.no_grad():
+        decoded = model.decode([w.crop(g) for w, g in zip(model.windows(small), grids, strict=True)], 0.5, small)
+    assert decoded.shape == (1, 3, 19, 31)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_step_moves_what_the_view_reads_and_nothing_else(view: Viewport) -> None:
+    """Also over the seam and the poles, where windows overlap themselves: each cell once, by its whole gradient."""
+    model = fitted()
+    before = [model.encoder.values(i).clone() for i in range(len(GRIDS))]
+    wholes = [before[i].clone().requires_grad_() for i in range(len(GRIDS))]
+    latents, _ = model.analyse(torch.zeros(()), 3, view, None)
+    model.decode(latents, 0.5, view).square().sum().backward()
+    mixed = [
+        sum((w * whole[k][None] for k, w in keys_at(g.period, 3)), torch.zeros(()))
+        for whole, g in zip(wholes, GRIDS, strict=True)
+    ]
+    rounded = [m + (w - m).detach() for m, w in zip(mixed, grids_at(model, 3), strict=True)]
+    scaled = [GRID_STEP * m + (r - GRID_STEP * m).detach() for m, r in zip(mixed, rounded, strict=True)]
+    model.decode(
+        [w.crop(s) for w, s in zip(model.windows(view), scaled, strict=True)], 0.5, view
+    ).square().sum().backward()
+    model.refine(1.0)
+    for index, whole in enumerate(wholes):
+        assert whole.grad is not None
+        moved = model.encoder.values(index) - before[index]
+        expected = -(0.1 * whole.grad) / (0.1 * whole.grad.abs() + 1e-12)
+        clear = whole.grad.abs() > 1e-6  # elsewhere the sign is rounding
+        torch.testing.assert_close(moved[clear], expected[clear], atol=1e-3, rtol=0)
+        assert moved[whole.grad == 0].abs().max() < 1e-3
+
+
+def test_bits_of_a_grid_are_those_of_its_file_size() -> None:
+    """Six views that make up the sphere together pay for every cell once."""
+    torch.manual_seed(0)
+    grids = LatentGrids((Latent(1, 1, 0),), 96, 48, frames=1)
+    grids.values(0).copy_(torch.distributions.Laplace(0.0, 3.0).sample(grids.values(0).shape).round())
+    grids.log_scale[0].data.fill_(math.log(3))
+    model = NeRV360Grid(replace(TOY, channels=(3, 3), decoder_strides=(1,), kernels=(1,), grids=(Latent(1, 1, 0),)), 1)
+    model.encoder = grids
+    values = grids.values(0).abs()
+    mass = torch.where(values == 0, 1 - math.exp(-1 / 6), math.sinh(1 / 6) * torch.exp(-values / 3))
+    faces = [(yaw, 0) for yaw in (0, 90, 180, 270)] + [(0, 90), (0, -90)]
+    cube = [Viewport(yaw, pitch, 0, 90, None, 64, 64) for yaw, pitch in faces]
+    spent = sum(model.analyse(torch.zeros(()), 0, view, None)[1].item() * 64 * 64 for view in cube)
+    bits = -torch.log2(mass).sum().item()
+    assert spent == pytest.approx(bits, rel=0.01)
+
+
+def test_file_and_model_give_the_same_picture(video: Path, tmp_path: Path) -> None:
+    clip, config = Clip.open(video), replace(CONFIG, weight_bits=16)
+    torch.manual_seed(0)
+    model = build(configure(config, clip.width, clip.height), clip.frames)
+    assert isinstance(model, NeRV360Grid)
+    for index in range(3):
+        model.encoder.values(index).normal_(std=8).round_()
+    write_model(model, fitted_latents(model, clip), clip, config, tmp_path / "a.nerv360")
+    with nerv360.open(tmp_path / "a.nerv360") as decoder, torch.no_grad():
+        for index, yaw, pitch in ((0, 0, 0), (3, 170, 80), (5, 30, -20)):
+            view = replace(decoder.native_view(), yaw_deg=yaw, pitch_deg=pitch)
+            latents, _ = model.analyse(torch.zeros(()), index, view, None)
+            expected = model.decode(latents, 0.5, view)[0].permute(1, 2, 0) * 255
+            assert psnr(decoder.viewport(index, view), expected.round().numpy()) > 55
+    _, (theirs,) = stranger.read_file((tmp_path / "a.nerv360").read_bytes())
+    for index, latent in enumerate(theirs.latents):
+        assert np.array_equal(latent, GRID_STEP * model.encoder.values(index).numpy())
+
+
+def test_encoding_learns_and_repeats(video: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        result = nerv360.encode(video, tmp_path / name, CONFIG)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert result.training_psnr_db > 12
+    with Container(tmp_path / "a") as container:
+        container.verify()
+        budget = container.budget()
+    assert sum(budget.values()) == result.size
+    assert "grid 1/24, 2 channels, every 2 frames" in budget
+    assert "grid 1/8, 2 channels, still" in budget
+
+
+def test_an_interrupted_encoding_ends_with_the_same_bytes(video: Path, tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(progress: object, *_: object) -> None:
+        if progress.step == 20:  # type: ignore[attr-defined]
+            raise Stop
+
+    nerv360.encode(video, tmp_path / "whole", CONFIG)
+    with pytest.raises(Stop), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nerv360.training.fit.SAVE_SECONDS", 0.0)
+        nerv360.encode(video, tmp_path / "cut", CONFIG, report=stop)
+    nerv360.encode(video, tmp_path / "cut", CONFIG)
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "cut").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("period", "frames", "keys"), [(0, 9, 1), (1, 9, 9), (4, 9, 3), (4, 10, 4), (4, 1, 1), (99, 9, 2)]
+)
+def test_keys(period: int, frames: int, keys: int) -> None:
+    assert key_count(period, frames) == keys
+    used = {key for frame in range(frames) for key, _ in keys_at(period, frame)}
+    assert used == set(range(keys))
+    for frame in range(frames):
+        at = keys_at(period, frame)
+        assert sum(weight for _, weight in at) == pytest.approx(1)
+        if period:
+            assert sum(weight * key * period for key, weight in at) == pytest.approx(frame)
+
+
+def test_parts_lie_in_the_order_of_playing() -> None:
+    found = parts(GRIDS, 9, 4)
+    for index, grid in enumerate(GRIDS):
+        keys = [p.first_key + k for p in found if p.latent == index for k in range(p.keys)]
+        assert keys == list(range(key_count(grid.period, 9)))
+    read = 0
+    where = {(p.latent, p.first_key + k): i for i, p in enumerate(found) for k in range(p.keys)}
+    for frame in range(9):
+        last = max(where[i, key] for i, g in enumerate(GRIDS) for key, _ in keys_at(g.period, frame))
+        for part in found[read : last + 1]:  # nothing is read before a frame needs it
+            keys = range(part.first_key, part.first_key + part.keys)
+            assert any(key in keys for key, _ in keys_at(GRIDS[part.latent].period, frame))
+        read = max(read, last + 1)
+    assert read == len(found)
+    assert keys_per_chunk(0, 16) == 16
+
+
+@pytest.mark.parametrize("change", [{"grids": ()}, {"model": "nerv360"}, {"channels": (4, 4)}, {"rate_weight": -1.0}])
+def test_impossible_settings(change: dict[str, object]) -> None:
+    with pytest.raises(ArgumentError, match=next(iter(change)) if "model" not in change else "grids"):
+        replace(CONFIG, **change)  # type: ignore[arg-type]
+
+
+def test_presets_are_of_both_models() -> None:
+    assert {config.model for config in PRESETS.values()} == {"nerv360", "nerv360-grid"}
