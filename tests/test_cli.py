@@ -15,7 +15,7 @@ from nerv360 import cli
 from nerv360.bitstream.container import Container
 from nerv360.errors import ArgumentError
 
-QUICK = ["--epochs", "1", "--decoder-size", "106000"]
+QUICK = ["--epochs", "1"]
 
 
 def nerv360(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
@@ -34,7 +34,9 @@ def test_the_whole_path(tmp_path: Path) -> None:
     facts = json.loads(run("info", "a.nerv360", "--json"))
     assert sum(facts["budget"].values()) == facts["size"] == (tmp_path / "a.nerv360").stat().st_size
     assert facts["frame_rate"] == "30000/1001"
-    assert "groups of 8" in run("info", "a.nerv360")
+    assert "1/8 of the panorama, 4 channels" in run("info", "a.nerv360")
+    run("encode", "clip.mp4", "-o", "b.nerv360", "--preset", "tiny", "--decoder-size", 106000, "--epochs", 1)
+    assert "groups of 8" in run("info", "b.nerv360")
     run("decode", "a.nerv360", "-o", "v.mp4", "--yaw", -170, "--to", "170,30", "--size", "65x33")
     run("decode", "a.nerv360", "-o", "p.png", "--panorama", "--frames", "1:2")
     assert np.array(Image.open(tmp_path / "p.png")).shape == (64, 128, 3)
@@ -82,7 +84,9 @@ BAD = [
     ("encode ok.mp4 -o a.nerv360 --start 6", "has 6 frames"),
     ("encode ok.mp4 -o a.nerv360 --size 100", "--size 100"),
     ("encode ok.mp4 -o a.nerv360 --preset huge", "must be one of"),
-    ("encode ok.mp4 -o a.nerv360 --model x", "model='x'"),
+    ("encode ok.mp4 -o a.nerv360 --model x", "--model x: must be one of nerv360, nerv360-grid"),
+    ("encode ok.mp4 -o a.nerv360 --model nerv360 --preset fast", "must be one of tiny"),
+    ("encode ok.mp4 -o a.nerv360 --decoder-size 9999", "of its own size"),
     ("encode ok.mp4 -o a.nerv360 --epochs 0", "epochs=0"),
     ("encode ok.mp4 -o a.nerv360 --hfov 200:300", "hfov_deg=200"),
     ("info missing.nerv360", "No such file"),

@@ -23,7 +23,7 @@ __all__ = ["decode", "encode", "eval_file", "open"]
 def encode(
     video: Path | str | Clip,
     output: Path | str,
-    config: EncodingConfig = PRESETS["tiny"],
+    config: EncodingConfig = PRESETS["medium"],
     *,
     device: str | None = None,
     report: Report = lambda progress, steps, model: None,

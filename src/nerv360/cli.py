@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec.structs import asdict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from nerv360 import __version__
 from nerv360.bitstream.container import Container
-from nerv360.config import PRESETS, EncodingConfig, help_of
+from nerv360.config import DEFAULT_MODEL, DEFAULT_PRESET, MODELS, PRESETS, EncodingConfig, help_of, presets_of
 from nerv360.errors import ArgumentError, Nerv360Error, OutputError
 from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, linear_trajectory, read_trajectory
 
@@ -35,6 +36,10 @@ app = typer.Typer(
 )
 console = Console()
 ESTIMATE_SECONDS = 20.0
+
+PRESETS_HELP = "; ".join(
+    f"for {model}: {', '.join(presets_of(model))} (by default {DEFAULT_PRESET[model]})" for model in MODELS
+)
 
 Force = Annotated[bool, typer.Option("--force", help="Go on with a video that is not 2:1.")]
 Source = Annotated[Path, typer.Argument(help="A .nerv360 file.", show_default=False)]
@@ -99,15 +104,18 @@ def sample(
 def encode(
     video: Annotated[Path, typer.Argument(help="An equirectangular video, 2:1.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The .nerv360 file to write.")],
-    preset: Annotated[str, typer.Option(help="Settings to start from: " + ", ".join(PRESETS) + ".")] = "tiny",
-    model: Annotated[str | None, typer.Option(help=help_of("model"), show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(help=help_of("model") + " By default, the preset's.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Settings to start from; " + PRESETS_HELP, show_default=False)
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help=help_of("epochs"), show_default=False)] = None,
     start: Annotated[int, typer.Option(metavar="K", help="First frame to encode, from 0.")] = 0,
     frames: Annotated[int | None, typer.Option(metavar="N", help="Number of frames; by default, to the end.")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Scale the panorama first.")] = None,
     decoder_size: Annotated[int | None, typer.Option(help=help_of("decoder_size"), show_default=False)] = None,
-    hfov: Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("hfov_deg") + " STAT learns it.")] = None,
-    roll: Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("roll_deg") + " STAT learns it.")] = None,
+    hfov: Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("hfov_deg"))] = None,
+    roll: Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("roll_deg"))] = None,
+    rate_weight: Annotated[float | None, typer.Option(help=help_of("rate_weight"), show_default=False)] = None,
     weight_bits: Annotated[int | None, typer.Option(help=help_of("weight_bits"), show_default=False)] = None,
     embedding_bits: Annotated[int | None, typer.Option(help=help_of("embedding_bits"), show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help=help_of("seed"), show_default=False)] = None,
@@ -121,14 +129,20 @@ def encode(
     """
     from nerv360.video.clip import Clip
 
-    if preset not in PRESETS:
-        raise ArgumentError(f"--preset {preset}: must be one of {', '.join(PRESETS)}")
+    if model not in (None, *MODELS):
+        raise ArgumentError(f"--model {model}: must be one of {', '.join(MODELS)}")
+    names = presets_of(model) if model else list(PRESETS)
+    preset = preset or DEFAULT_PRESET[model or DEFAULT_MODEL]
+    if preset not in names:
+        raise ArgumentError(f"--preset {preset}: must be one of {', '.join(names)}")
+    if decoder_size is not None and PRESETS[preset].channels is not None:
+        raise ArgumentError(f"--decoder-size {decoder_size}: the preset {preset} has a network of its own size")
     given: dict[str, Any] = {
-        "model": model,
         "epochs": epochs,
         "decoder_size": decoder_size,
         "hfov_deg": hfov and parse_range(hfov, "--hfov"),
         "roll_deg": roll and parse_range(roll, "--roll"),
+        "rate_weight": rate_weight,
         "weight_bits": weight_bits,
         "embedding_bits": embedding_bits,
         "seed": seed,
@@ -226,14 +240,17 @@ def info(
         "budget": budget,
     }
     if as_json:
-        print(json.dumps(facts, indent=2))
+        print(json.dumps(facts, indent=2, default=asdict))
         return
     table = Table(title=str(file), show_header=False, title_justify="left")
     table.add_row("video", f"{header.width}x{header.height}, {header.frames} frames, {seconds:.2f} s")
     table.add_row("rate", f"{facts['bitrate'] / 1000:.1f} kbit/s, {facts['bits_per_pixel']:.4f} bits per pixel")
     for segment in container.segments:
         network = segment.header
-        table.add_row("network", f"{network.model}, widths {tuple(network.channels)}, d = {network.embedding_channels}")
+        table.add_row("network", f"{network.model}, widths {tuple(network.channels)}")
+        for latent in segment.latents:
+            when = f"every {latent.period} frames" if latent.period > 1 else "every frame" if latent.period else "still"
+            table.add_row("latent", f"1/{latent.stride} of the panorama, {latent.channels} channels, {when}")
         low, high = network.hfov_deg
         fields = f"{low:g}" if low == high else f"{low:g} to {high:g}"
         table.add_row("trained view", f"{network.view_width}x{network.view_height}, {fields} degrees wide")
@@ -337,8 +354,7 @@ def encoding_progress(steps: int, config: EncodingConfig, clip_hertz: float) -> 
             if time.monotonic() - estimated > ESTIMATE_SECONDS:
                 from nerv360.codec.encoder import estimate_bytes
 
-                cells = model.config.grid_height * model.config.grid_width * model.config.embedding_channels
-                size = estimate_bytes(model, cells * total // config.epochs, config)
+                size = estimate_bytes(model, total // config.epochs, config)
                 estimated = time.monotonic()
                 bar.update(task, rate=f"about {8 * size * clip_hertz / 1000:.0f} kbit/s")
             bar.update(task, completed=state.step, loss=state.loss, psnr=state.psnr_db)

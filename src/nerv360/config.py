@@ -7,7 +7,17 @@ from typing import Any
 from nerv360.bitstream.layout import Latent
 from nerv360.errors import ArgumentError
 
-__all__ = ["CONDITIONS", "MODELS", "PRESETS", "EncodingConfig", "ModelConfig"]
+__all__ = [
+    "CONDITIONS",
+    "DEFAULT_MODEL",
+    "DEFAULT_PRESET",
+    "MODELS",
+    "PRESETS",
+    "EncodingConfig",
+    "ModelConfig",
+    "help_of",
+    "presets_of",
+]
 
 MODELS = ("nerv360", "nerv360-grid")
 MAX_STAGES, MAX_STRIDE = 8, 512
@@ -62,7 +72,7 @@ class ModelConfig:
 class EncodingConfig:
     """How to fit and to write a video: the paper's settings (Sec. III-A), and ours where it is silent."""
 
-    model: str = _setting("nerv360", "The network: " + ", ".join(MODELS) + ".")
+    model: str = _setting("nerv360", "The network: nerv360-grid is ours, nerv360 the paper's.")
     decoder_size: int = _setting(2_200_000, "Parameters of the decoder; widths are solved to within 2 %.")
     channels: tuple[int, ...] | None = _setting(None, "Widths of the decoder, instead of its size.")
     encoder_strides: tuple[int, ...] = _setting((3, 2, 2, 2), "Downsampling of the panorama, stage by stage.")
@@ -190,6 +200,15 @@ PRESETS = {
     "paper-2.2m": EncodingConfig(view_width=1920, view_height=1080),
     "paper-17.6m": EncodingConfig(view_width=1920, view_height=1080, decoder_size=17_600_000),
 }
+
+
+DEFAULT_MODEL = "nerv360-grid"
+DEFAULT_PRESET = {"nerv360": "tiny", "nerv360-grid": "medium"}
+
+
+def presets_of(model: str) -> list[str]:
+    """Names of the presets that are settings of this model."""
+    return [name for name, config in PRESETS.items() if config.model == model]
 
 
 def help_of(name: str) -> str:

@@ -13,16 +13,7 @@ from nerv360.video.clip import Clip, Colour
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
-FRAMES, WIDTH, HEIGHT, STEPS = 16, 384, 192, 1200
-# The presets' total stride of 24 leaves too few cells of so small a panorama: here it is 8.
-SETTINGS = replace(
-    PRESETS["tiny"],
-    decoder_size=110_000,
-    encoder_strides=(2, 2, 2),
-    decoder_strides=(2, 2, 2),
-    encoder_channels=32,
-    embedding_channels=4,
-)
+FRAMES, WIDTH, HEIGHT, STEPS = 32, 768, 384, 1200
 
 
 def demo(folder: Path, video: Path | None) -> None:
@@ -36,7 +27,7 @@ def demo(folder: Path, video: Path | None) -> None:
     clip = replace(whole, frames=min(FRAMES, whole.frames), width=WIDTH, height=HEIGHT)
     from nerv360 import api
 
-    config = replace(SETTINGS, epochs=-(-STEPS // clip.frames))
+    config = replace(PRESETS["medium"], epochs=-(-STEPS // clip.frames))
     output = folder / "clip.nerv360"
     started = time.perf_counter()
     with encoding_progress(clip.frames * config.epochs, config, float(clip.frame_rate) / clip.frames) as report:

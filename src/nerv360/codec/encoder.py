@@ -96,9 +96,15 @@ def write_model(model: Network, latents: Sequence[Latents], clip: Clip, config: 
     return len(data)
 
 
-def estimate_bytes(model: nn.Module, embedding_values: int, config: EncodingConfig) -> int:
-    """About what a file would weigh now: the coded weights, and the embeddings at their full bits."""
-    return len(write_weights(_quantized(model, config.weight_bits))) + embedding_values * config.embedding_bits // 8
+def estimate_bytes(model: Network, frames: int, config: EncodingConfig) -> int:
+    """About what a file would weigh now: coded weights and grids; embeddings, not yet known, at their full bits."""
+    weights = len(write_weights(_quantized(model, config.weight_bits)))
+    if not config.grids:
+        embedding = model.config.embedding
+        rows, columns = embedding.size(model.config.width, model.config.height)
+        return weights + frames * rows * columns * embedding.channels * config.embedding_bits // 8
+    symbols, tables = _quantized_latents([latent.cpu().numpy() for latent in latents_of(model, ())], config)
+    return weights + sum(len(write_part(*part)) for part in zip(symbols, tables, strict=True))
 
 
 def _quantized(model: nn.Module, bits: int) -> dict[str, QuantizedTensor]:
