@@ -2,6 +2,7 @@
 
 import math
 import struct
+import zlib
 from bisect import bisect_right
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ class Segment(NamedTuple):
     weights: dict[str, Array]
     symbols_of: list[Array]  # of each latent [keys, channels, rows, columns]
     latents: list[Array]
+    angles: Array | None  # [frames, 3]
 
 
 def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
@@ -42,7 +44,7 @@ def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
 
 def read_segment(file: list[Any], frames: int, header: list[Any], body: bytes) -> Segment:
     chunks = []
-    for length, checksum in header[16]:
+    for length, checksum in header[17]:
         chunks.append(body[:length])
         assert crc32(body[:length]) == checksum
         body = body[length:]
@@ -71,7 +73,11 @@ def read_segment(file: list[Any], frames: int, header: list[Any], body: bytes) -
     for scaling, values in zip(scalings, integers, strict=True):
         least, step = (np.array(column, np.float64)[:, None, None] for column in zip(*scaling, strict=True))
         reals.append((least + step * values).astype(np.float32))
-    return Segment(steps, symbols, weights, integers, reals)
+    angles = None
+    if header[16]:
+        raw = struct.unpack(f"<{3 * frames}H", zlib.decompress(chunks[1][offset:]))
+        angles = (np.cumsum(np.reshape(raw, (frames, 3)), axis=0) + 32768) % 65536 - 32768
+    return Segment(steps, symbols, weights, integers, reals, angles)
 
 
 def tensor_shapes(header: list[Any]) -> dict[str, tuple[int, ...]]:

@@ -75,6 +75,7 @@ def segment_header(config: ModelConfig = CONFIG) -> SegmentHeader:
         roll_deg=(0.0, 0.0),
         group_size=GROUP,
         grids=[Grid(grid.stride, grid.channels, grid.period) for grid in config.grids],
+        oriented=False,
         chunks=[Chunk(0, 0)] * 3,
     )
 

@@ -1,5 +1,7 @@
 """Real numbers <-> integers <-> chunks."""
 
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,9 +12,11 @@ from numpy.typing import NDArray
 from nerv360.bitstream.entropy import FrequencyTable, write_varint
 from nerv360.codec.chunks import (
     LatentTables,
+    read_angles,
     read_part,
     read_tables,
     read_weights,
+    write_angles,
     write_part,
     write_tables,
     write_weights,
@@ -126,16 +130,29 @@ def test_impossible_steps_are_refused(code: int) -> None:
 @given(arrays(np.int32, (3, 2, 2, 4), elements=st.integers(0, 255)))
 def test_embeddings_survive(symbols: NDArray[np.int32]) -> None:
     tables = embedding_tables(symbols)
-    assert read_tables(write_tables(tables), 2) == tables
+    assert read_tables(write_tables(tables) + b"rest", 2) == (tables, b"rest")
     for group in (symbols, symbols[2:]):
         assert np.array_equal(read_part(write_part(group, tables), tables, len(group), 2, 4), group)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_tables_of_other_embeddings_are_refused(channels: int) -> None:
+def test_missing_tables_are_refused() -> None:
     tables = embedding_tables(np.arange(16, dtype=np.int32).reshape(1, 2, 2, 4))
     with pytest.raises(BitstreamError):
-        read_tables(write_tables(tables), channels)
+        read_tables(write_tables(tables), 3)
+
+
+def test_angles_survive() -> None:
+    angles = np.array([[0, 0, 0], [17999, -9000, 5], [-18000, 9000, -5], [-18000, 0, 18000]], dtype=np.int32)
+    data = write_angles(angles)
+    assert np.array_equal(read_angles(data, 4), angles)
+    for wrong, frames in ((data, 3), (data, 5), (data[:-1], 4), (data + b"x", 4), (b"", 4), (b"\0" * 9, 4)):
+        with pytest.raises(BitstreamError):
+            read_angles(wrong, frames)
+
+
+def test_a_bomb_of_angles_is_refused() -> None:
+    with pytest.raises(BitstreamError):
+        read_angles(zlib.compress(bytes(10**8), 9), 4)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

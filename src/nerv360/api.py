@@ -27,11 +27,13 @@ def encode(
     *,
     device: str | None = None,
     report: Report = lambda progress, steps, model: None,
+    looked_at: Callable[[int], None] = lambda done: None,
 ) -> Encoded:
     """Fit a network to an equirectangular video and write it as a .nerv360 file.
 
     A call that was interrupted, called again, goes on where it was. `report` is called after every step with
-    the progress, the number of steps, and the model. The device is CUDA where there is one.
+    the progress, the number of steps, and the model; before, `looked_at` is, with the number of frames, while the
+    camera's rotation is found. The device is CUDA where there is one.
 
     Raises VideoError, ArgumentError, TrainingError, OutputError.
     """
@@ -41,7 +43,7 @@ def encode(
     if device == "cuda" and not torch.cuda.is_available():
         raise ArgumentError("device=cuda: this PyTorch finds no CUDA device; leave it out, or give cpu")
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return encode_clip(clip, Path(output), config, chosen, report)
+    return encode_clip(clip, Path(output), config, chosen, report, looked_at)
 
 
 def open(path: Path | str, device: str = "cpu") -> Decoder:

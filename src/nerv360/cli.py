@@ -27,6 +27,7 @@ from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, linear_trajectory
 if TYPE_CHECKING:
     from nerv360.codec.encoder import Report
     from nerv360.evaluation.evaluate import Evaluation, Quality
+    from nerv360.video.clip import Clip
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -154,8 +155,8 @@ def encode(
     clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None, force=force)
     from nerv360.api import encode as encode_video
 
-    with encoding_progress(clip.frames * config.epochs, config, float(clip.frame_rate) / clip.frames) as report:
-        result = encode_video(clip, output, config, device=device, report=report)
+    with encoding_progress(clip, config) as (report, looked_at):
+        result = encode_video(clip, output, config, device=device, report=report, looked_at=looked_at)
     console.print(
         f"{result.path}: {result.size:,} bytes for {result.frames} frames, {result.bitrate / 1000:.1f} kbit/s; "
         f"decoder of {result.decoder_size:,} parameters; fitted in {result.seconds / 60:.1f} min "
@@ -341,12 +342,12 @@ def progress(title: str, total: int, quiet: bool = False) -> Iterator[tuple[Prog
 
 
 @contextmanager
-def encoding_progress(steps: int, config: EncodingConfig, clip_hertz: float) -> Iterator["Report"]:
+def encoding_progress(clip: "Clip", config: EncodingConfig) -> Iterator[tuple["Report", Callable[[int], None]]]:
     """A bar with loss, PSNR, the rate that a file would have now, and the time left."""
     text = "loss {task.fields[loss]:.2f}  PSNR {task.fields[psnr]:.2f} dB  {task.fields[rate]}"
-    columns = (TextColumn("fitting"), BarColumn(), MofNCompleteColumn(), TextColumn(text))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(text))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task("fitting", total=steps, loss=0.0, psnr=0.0, rate="")
+        task = bar.add_task("fitting", total=clip.frames * config.epochs, loss=0.0, psnr=0.0, rate="")
         estimated = 0.0
 
         def report(state: Any, total: int, model: Any) -> None:
@@ -354,12 +355,18 @@ def encoding_progress(steps: int, config: EncodingConfig, clip_hertz: float) -> 
             if time.monotonic() - estimated > ESTIMATE_SECONDS:
                 from nerv360.codec.encoder import estimate_bytes
 
-                size = estimate_bytes(model, total // config.epochs, config)
+                size = estimate_bytes(model, clip.frames, config)
                 estimated = time.monotonic()
-                bar.update(task, rate=f"about {8 * size * clip_hertz / 1000:.0f} kbit/s")
+                bitrate = 8 * size * float(clip.frame_rate) / clip.frames
+                bar.update(task, rate=f"about {bitrate / 1000:.0f} kbit/s")
             bar.update(task, completed=state.step, loss=state.loss, psnr=state.psnr_db)
 
-        yield report
+        def looked_at(done: int) -> None:
+            bar.update(task, description=f"camera, frame {done} of {clip.frames}")
+            if done == clip.frames:
+                bar.update(task, description="fitting")
+
+        yield report, looked_at
 
 
 def named_fields(header: Any) -> dict[str, Any]:

@@ -94,8 +94,8 @@ class EncodingConfig:
     loss_lambda: float = _setting(60.0, "Weight of the pixel terms against the Fourier term (Eq. 2).")
     loss_alpha: float = _setting(0.7, "Share of L1 against MS-SSIM in the pixel terms (Eq. 2).")
     grids: tuple[Latent, ...] = _setting((), "Latent grids of nerv360-grid.")
-    grid_learning_rate: float = _setting(0.25, "Peak of the learning rate of the grids, in steps of their quantiser.")
-    rate_weight: float = _setting(300.0, "Weight of one bit per decoded pixel against the distortion (grids).")
+    grid_learning_rate: float = _setting(0.2, "Peak of the learning rate of the grids, in steps of their quantiser.")
+    rate_weight: float = _setting(2.0, "Weight of one bit per decoded pixel against the distortion (grids).")
     weight_bits: int = _setting(8, "Bits per decoder weight before entropy coding.")
     embedding_bits: int = _setting(8, "Bits per embedding value before entropy coding.")
     group_size: int = _setting(8, "Frames whose embeddings are coded together: the unit of random access.")
@@ -181,10 +181,10 @@ _RANGES = (
 
 _GRID = EncodingConfig(
     model="nerv360-grid",
-    channels=(12, 12, 12, 12, 12),
+    channels=(8, 8, 8, 8, 8),
     grids=(
-        *(Latent(stride, channels, 16) for stride, channels in ((24, 2), (8, 4), (4, 2), (2, 1))),
-        *(Latent(stride, channels, 0) for stride, channels in ((8, 8), (4, 6), (2, 2), (1, 1))),
+        *(Latent(*grid) for grid in ((24, 2, 4), (8, 4, 8), (4, 2, 16), (2, 1, 32))),
+        *(Latent(*grid) for grid in ((8, 8, 0), (4, 6, 0), (2, 2, 0), (1, 1, 0))),
     ),
     learning_rate=4e-3,
     warmup=0.05,

@@ -30,8 +30,8 @@ def demo(folder: Path, video: Path | None) -> None:
     config = replace(PRESETS["medium"], epochs=-(-STEPS // clip.frames))
     output = folder / "clip.nerv360"
     started = time.perf_counter()
-    with encoding_progress(clip.frames * config.epochs, config, float(clip.frame_rate) / clip.frames) as report:
-        encoded = api.encode(clip, output, config, report=report)
+    with encoding_progress(clip, config) as (report, looked_at):
+        encoded = api.encode(clip, output, config, report=report, looked_at=looked_at)
     minutes = (time.perf_counter() - started) / 60
     with api.open(output) as decoder:
         look = replace(decoder.native_view(), width=640, height=360)

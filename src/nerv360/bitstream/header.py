@@ -94,6 +94,7 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
     roll_deg: Annotated[tuple[float, float], Meta(description="roll angles trained for, degrees")]
     group_size: Annotated[int, _integer(1, 64, "frames per chunk of a latent (the last may have fewer)")]
     grids: Annotated[list[Grid], Meta(max_length=32, description="see Grid; none in the model nerv360")]
+    oriented: Annotated[bool, Meta(description="the camera's angles are given, behind the latent tables")]
     chunks: Annotated[
         list[Chunk],
         Meta(min_length=3, max_length=10**7, description="weights, latent tables, then the parts of the latents"),

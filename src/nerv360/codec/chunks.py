@@ -2,9 +2,11 @@
 
 import math
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nerv360.bitstream import entropy
 from nerv360.bitstream.entropy import FrequencyTable, Integers
@@ -13,9 +15,11 @@ from nerv360.errors import BitstreamError
 
 __all__ = [
     "LatentTables",
+    "read_angles",
     "read_part",
     "read_tables",
     "read_weights",
+    "write_angles",
     "write_part",
     "write_tables",
     "write_weights",
@@ -69,8 +73,8 @@ def write_tables(tables: LatentTables) -> bytes:
     return b"".join(SCALING.pack(scaling.least, scaling.step) + table.write() for scaling, table in tables)
 
 
-def read_tables(data: bytes, channels: int) -> LatentTables:
-    """Inverse of `write_tables`."""
+def read_tables(data: bytes, channels: int) -> tuple[LatentTables, bytes]:
+    """Inverse of `write_tables`; also the bytes behind them."""
     tables, offset = [], 0
     for _ in range(channels):
         if offset + SCALING.size > len(data):
@@ -80,9 +84,26 @@ def read_tables(data: bytes, channels: int) -> LatentTables:
             raise BitstreamError("impossible latent table")
         table, offset = FrequencyTable.read(data, offset + SCALING.size)
         tables.append((scaling, table))
-    if offset != len(data):
-        raise BitstreamError("latent tables go on behind the last")
-    return tables
+    return tables, data[offset:]
+
+
+def write_angles(angles: NDArray[np.int32]) -> bytes:
+    """The camera's angles [frames, 3]: the first, and the difference to the one before, modulo 2^16, deflated."""
+    differences = np.diff(angles, axis=0, prepend=np.zeros((1, 3), dtype=np.int32))
+    return zlib.compress((differences & 0xFFFF).astype("<u2").tobytes(), 9)
+
+
+def read_angles(data: bytes, frames: int) -> NDArray[np.int32]:
+    """Inverse of `write_angles`, for angles of less than 2^15 steps."""
+    inflate = zlib.decompressobj()
+    try:
+        raw = inflate.decompress(data, 6 * frames + 1)
+    except zlib.error:
+        raise BitstreamError("impossible camera angles") from None
+    if len(raw) != 6 * frames or not inflate.eof or inflate.unused_data:
+        raise BitstreamError("impossible camera angles")
+    differences = np.frombuffer(raw, dtype="<u2").reshape(frames, 3).astype(np.int64)
+    return (((differences.cumsum(axis=0) + (1 << 15)) & 0xFFFF) - (1 << 15)).astype(np.int32)
 
 
 def write_part(symbols: Integers, tables: LatentTables) -> bytes:

@@ -19,10 +19,11 @@ from torch.nn import functional
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.header import SegmentHeader
 from nerv360.bitstream.layout import Part, keys_at, keys_per_chunk
-from nerv360.codec.chunks import LatentTables, read_part, read_tables, read_weights
+from nerv360.codec.chunks import LatentTables, read_angles, read_part, read_tables, read_weights
 from nerv360.codec.quantize import dequantize, dequantize_latent
 from nerv360.config import MODELS, ModelConfig
 from nerv360.errors import ArgumentError, BitstreamError
+from nerv360.geometry.orientation import Angles, orientation, turned
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sphere import lonlat_to_ray, pixel_to_lonlat
 from nerv360.geometry.viewport import Viewport
@@ -52,6 +53,7 @@ class Network:
 
     model: Codec
     tables: list[LatentTables]
+    angles: Angles | None
 
 
 def open_file(path: Path | str, device: str = "cpu") -> "Decoder":
@@ -147,6 +149,8 @@ class Decoder:
         )
         native = _native(view, segment.header)
         index = frame_index - segment.first_frame
+        if network.angles is not None:
+            native = turned(native, orientation(network.angles[index]))
         latents = [
             self._latent(segment, network, latent, index, window)
             for latent, window in enumerate(network.model.windows(native))
@@ -212,13 +216,18 @@ def load_network(container: Container, segment: Segment, device: torch.device) -
         )
     try:
         weights = read_weights(data, shapes)
-        flat = iter(read_tables(container.chunk(segment, 1), sum(latent.channels for latent in segment.latents)))
+        channels = sum(latent.channels for latent in segment.latents)
+        found, rest = read_tables(container.chunk(segment, 1), channels)
+        if rest and not segment.header.oriented:
+            raise BitstreamError("latent tables go on behind the last")
+        angles = read_angles(rest, segment.frames) if segment.header.oriented else None
     except BitstreamError as error:
         raise BitstreamError(f"{container.path}: {error}") from None
+    flat = iter(found)
     tables = [[next(flat) for _ in range(latent.channels)] for latent in segment.latents]
     model = build(config)
     model.load_state_dict({name: torch.from_numpy(dequantize(tensor)) for name, tensor in weights.items()})
-    return Network(model.eval().to(device), tables)
+    return Network(model.eval().to(device), tables, angles)
 
 
 def _model_config(container: Container, header: SegmentHeader) -> ModelConfig:

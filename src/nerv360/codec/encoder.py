@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import nn
 
@@ -15,9 +16,11 @@ from nerv360.bitstream.entropy import FrequencyTable, Integers
 from nerv360.bitstream.layout import parts
 from nerv360.codec.chunks import (
     LatentTables,
+    read_angles,
     read_part,
     read_tables,
     read_weights,
+    write_angles,
     write_part,
     write_tables,
     write_weights,
@@ -25,6 +28,7 @@ from nerv360.codec.chunks import (
 from nerv360.codec.quantize import QuantizedTensor, quantize, quantize_embedding, quantize_grid
 from nerv360.config import EncodingConfig
 from nerv360.errors import BitstreamError
+from nerv360.geometry.orientation import Angles, orientations
 from nerv360.layers.grids import GRID_STEP
 from nerv360.models.base import Network, build, configure, decoder_tensors, latents_of
 from nerv360.training.checkpoint import Progress
@@ -51,17 +55,26 @@ class Encoded:
     seconds: float  # of fitting, over all runs
 
 
-def encode_clip(clip: Clip, output: Path, config: EncodingConfig, device: torch.device, report: Report) -> Encoded:
+def encode_clip(
+    clip: Clip,
+    output: Path,
+    config: EncodingConfig,
+    device: torch.device,
+    report: Report,
+    looked_at: Callable[[int], None],
+) -> Encoded:
     """Fit the configured network to the clip and write the file.
 
     Interrupted at any moment, the same call goes on from the checkpoint beside the output (`checkpoint_path`),
-    and ends with the same bytes. Raises TrainingError, OutputError, ArgumentError.
+    and ends with the same bytes. `looked_at` is told of every frame whose camera angles have been found, before the
+    fitting begins. Raises TrainingError, OutputError, ArgumentError.
     """
     torch.manual_seed(config.seed)
     model = build(configure(config, clip.width, clip.height), clip.frames).to(device)
     checkpoint = checkpoint_path(output)
-    progress = fit(model, clip, config, checkpoint, lambda state, steps: report(state, steps, model))
-    size = write_model(model, fitted_latents(model, clip), clip, config, output)
+    angles = orientations(clip, looked_at) if config.grids else None
+    progress = fit(model, clip, config, checkpoint, lambda state, steps: report(state, steps, model), angles)
+    size = write_model(model, fitted_latents(model, clip), clip, config, output, angles)
     checkpoint.unlink(missing_ok=True)
     parameters = sum(tensor.numel() for tensor in decoder_tensors(model).values())
     bitrate = 8 * size * float(clip.frame_rate) / clip.frames
@@ -81,18 +94,28 @@ def fitted_latents(model: Network, clip: Clip) -> list[Latents]:
     return [latent.cpu().numpy() for latent in latents_of(model, panoramas)]
 
 
-def write_model(model: Network, latents: Sequence[Latents], clip: Clip, config: EncodingConfig, output: Path) -> int:
+def write_model(
+    model: Network,
+    latents: Sequence[Latents],
+    clip: Clip,
+    config: EncodingConfig,
+    output: Path,
+    angles: Angles | None = None,
+) -> int:
     """Quantise, code and write one segment; read it again and compare every integer. Returns the file's size."""
     weights = _quantized(model, config.weight_bits)
     symbols, tables = _quantized_latents(latents, config)
     layout = parts(model.config.latents, clip.frames, config.group_size)
     pieces = [(symbols[p.latent][p.first_key : p.first_key + p.keys], tables[p.latent]) for p in layout]
-    table_chunk = write_tables([table for latent in tables for table in latent])
-    chunks = [write_weights(weights), table_chunk, *(write_part(*piece) for piece in pieces)]
-    data = write_container(_file_header(clip), iter([(_segment_header(model, clip, config), chunks)]))
+    side = write_tables([table for latent in tables for table in latent])
+    if angles is not None:
+        side += write_angles(angles)
+    chunks = [write_weights(weights), side, *(write_part(*piece) for piece in pieces)]
+    header = replace(_segment_header(model, clip, config), oriented=angles is not None)
+    data = write_container(_file_header(clip), iter([(header, chunks)]))
     with replacing(output) as partial:
         partial.write_bytes(data)
-        _read_again(partial, weights, tables, pieces)
+        _read_again(partial, weights, tables, pieces, angles)
     return len(data)
 
 
@@ -157,6 +180,7 @@ def _segment_header(model: Network, clip: Clip, config: EncodingConfig) -> heade
         hfov_deg=config.hfov_deg,
         roll_deg=config.roll_deg,
         group_size=config.group_size,
+        oriented=False,
         grids=[header.Grid(grid.stride, grid.channels, grid.period) for grid in shape.grids],
         chunks=[],
     )
@@ -167,13 +191,17 @@ def _read_again(
     weights: Mapping[str, QuantizedTensor],
     tables: Sequence[LatentTables],
     pieces: Sequence[tuple[Integers, LatentTables]],
+    angles: Angles | None,
 ) -> None:
     """Parse what was written and compare integers. Raises BitstreamError: never seen, and never let through."""
     with Container(path) as container:
         (segment,) = container.segments
         read = read_weights(container.chunk(segment, 0), {name: t.symbols.shape for name, t in weights.items()})
         flat = [table for latent in tables for table in latent]
-        same = read_tables(container.chunk(segment, 1), len(flat)) == flat
+        found, rest = read_tables(container.chunk(segment, 1), len(flat))
+        same = found == flat
+        if angles is not None:
+            same &= np.array_equal(read_angles(rest, segment.frames), angles)
         for name, tensor in weights.items():
             same &= np.array_equal(read[name].symbols, tensor.symbols)
             same &= np.array_equal(read[name].steps, tensor.steps)

@@ -21,7 +21,7 @@ class Progress:
     """Where a fit stands."""
 
     step: int = 0
-    loss: float = float("inf")  # running mean
+    loss: float = float("inf")  # running mean of the distortion
     best_loss: float = float("inf")  # least running mean so far
     psnr_db: float = 0.0  # running mean over training viewports
     rate_scale: float = 1.0  # factor on the learning rate, halved at every recovery

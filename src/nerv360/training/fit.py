@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from nerv360.config import EncodingConfig
 from nerv360.errors import TrainingError
+from nerv360.geometry.orientation import Angles, orientation, turned
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.viewport import Viewport
@@ -35,14 +37,28 @@ RAMP_PART = 0.25  # of the steps, over which the weight of the rate rises
 R2 = np.array([0.7548776662466927, 0.5698402909980532])  # 1 / g, 1 / g^2 with g^3 = g + 1
 
 
+@dataclass(frozen=True)
+class Example:
+    """What one step sees."""
+
+    panorama: Tensor  # [1, 3, H, W] uint8
+    frame: int
+    time: float  # of the frame, in (0, 1)
+    view: Viewport  # in the panorama
+    world: Viewport  # the same on the model's sphere
+
+
 def fit(
     model: Network,
     clip: Clip,
     config: EncodingConfig,
     checkpoint_path: Path,
     report: Callable[[Progress, int], None],
+    angles: Angles | None = None,
 ) -> Progress:
     """Minimise Eq. 2 over random viewports of the clip's frames, on the model's device; `report` sees every step.
+
+    With the camera's `angles`, the model's sphere is the world's, not the camera's.
 
     Goes on from the checkpoint where there is one of this very fit, with the same result as one that was never
     interrupted. Raises TrainingError where the loss cannot be kept finite.
@@ -70,9 +86,10 @@ def fit(
             index, frame = next(frames)
             panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
             view = sample_view(config, clip, index, progress.step // clip.frames)
+            world = view if angles is None else turned(view, orientation(angles[index]))
+            example = Example(panorama, index, (index + 0.5) / clip.frames, view, world)
             rate = progress.rate_scale * learning_rate(progress.step, steps, config)
-            part = progress.step / steps
-            _step(model, optimiser, panorama, (index, (index + 0.5) / clip.frames), view, rate, part, config, progress)
+            _step(model, optimiser, example, rate, progress.step / steps, config, progress)
             good = _watch(model, optimiser, progress, good)
             progress.step += 1
             report(progress, steps)
@@ -88,25 +105,24 @@ def fit(
 def _step(
     model: Network,
     optimiser: torch.optim.Optimizer,
-    panorama: Tensor,  # [1, 3, H, W] uint8
-    moment: tuple[int, float],  # frame, and its time in (0, 1)
-    view: Viewport,
+    example: Example,
     rate: float,
     part: float,  # of all steps that are done
     config: EncodingConfig,
     progress: Progress,
 ) -> None:
     """One step of the optimiser; none where the loss or its gradient is not finite."""
-    source = sample_sphere(panorama, viewport_rays(view).to(panorama.device)) / 255
-    frame, time_ = moment
-    noise = None
+    panorama, noise = example.panorama, None
+    source = sample_sphere(panorama, viewport_rays(example.view).to(panorama.device)) / 255
     if part < NOISY_PART:
         noise = torch.Generator(panorama.device).manual_seed(config.seed << 32 | progress.step)
     with torch.autocast(panorama.device.type, torch.bfloat16, enabled=panorama.is_cuda):
-        latents, bits = model.analyse(panorama, frame, view, noise)
-        decoded = model.decode(latents, time_, view)
-    rate_weight = config.rate_weight * min(1.0, part / RAMP_PART)
-    loss = distortion(decoded.float(), source, config.loss_lambda, config.loss_alpha) + rate_weight * bits
+        latents, bits = model.analyse(panorama, example.frame, example.world, noise)
+        decoded = model.decode(latents, example.time, example.world)
+    side = math.sqrt(example.view.width * example.view.height)  # the Fourier term grows with it
+    rate_weight = config.rate_weight * side * min(1.0, part / RAMP_PART)
+    error = distortion(decoded.float(), source, config.loss_lambda, config.loss_alpha)
+    loss = error + rate_weight * bits
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     gradient = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
@@ -119,7 +135,7 @@ def _step(
     model.refine(rate / config.learning_rate * config.grid_learning_rate)
     with torch.no_grad():
         psnr_db = -10 * math.log10(max(1e-10, (decoded.float() - source).square().mean().item()))
-    progress.loss = _smoothed(progress.loss, loss.item(), progress.step)
+    progress.loss = _smoothed(progress.loss, error.item(), progress.step)
     progress.psnr_db = _smoothed(progress.psnr_db, psnr_db, progress.step)
 
 
