@@ -36,7 +36,7 @@ def main(
         "viewport": result.viewport,
         "bytes": result.size,
         "weights": budget["weights"],
-        "embeddings": budget["embeddings"],
+        "latents": result.size - budget["weights"] - budget["headers"],
         "kbit_per_s": f"{result.bitrate / 1000:.1f}",
         "vp0_psnr_db": f"{result.trajectories['VP0'].psnr_db:.2f}",
         "vp1_psnr_db": f"{result.trajectories['VP1'].psnr_db:.2f}",

@@ -82,10 +82,13 @@ def plain_forward(model: NeRV360Grid, grids: list[Tensor], view: Viewport) -> Te
     features = model.expand(samples[6]).sin()
     for stage, stride, factor in zip(model.stages, (2, 1), (3, 2), strict=True):
         weight = stage.conv.weight
-        features = functional.conv2d(features, weight, stage.conv.bias, padding=weight.shape[-1] // 2)
+        margin = weight.shape[-1] // 2
+        features = functional.pad(features, [margin] * 4, mode="replicate")
+        features = functional.conv2d(features, weight, stage.conv.bias)
         features = functional.pixel_shuffle(features, factor)
         features = (features + functional.conv2d(samples[stride], stage.project.weight)).sin()
-    return model.head(features).tanh() / 2 + 0.5
+    features = functional.pad(features, [1] * 4, mode="replicate")
+    return functional.conv2d(features, model.head.weight, model.head.bias).tanh() / 2 + 0.5
 
 
 @pytest.mark.parametrize("view", VIEWS[:3])

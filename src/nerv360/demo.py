@@ -13,7 +13,7 @@ from nerv360.video.clip import Clip, Colour
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
-FRAMES, WIDTH, HEIGHT, STEPS = 32, 768, 384, 1200
+FRAMES, WIDTH, HEIGHT, STEPS, RATE_WEIGHT = 16, 768, 384, 1200, 0.4
 
 
 def demo(folder: Path, video: Path | None) -> None:
@@ -27,7 +27,7 @@ def demo(folder: Path, video: Path | None) -> None:
     clip = replace(whole, frames=min(FRAMES, whole.frames), width=WIDTH, height=HEIGHT)
     from nerv360 import api
 
-    config = replace(PRESETS["medium"], epochs=-(-STEPS // clip.frames))
+    config = replace(PRESETS["medium"], epochs=-(-STEPS // clip.frames), rate_weight=RATE_WEIGHT)
     output = folder / "clip.nerv360"
     started = time.perf_counter()
     with encoding_progress(clip, config) as (report, looked_at):

@@ -30,7 +30,7 @@ class GridStage(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, latents: int) -> None:
         super().__init__()
         self.stride = stride
-        self.conv = nn.Conv2d(inputs, outputs * stride**2, kernel, padding=kernel // 2)
+        self.conv = nn.Conv2d(inputs, outputs * stride**2, kernel, padding=kernel // 2, padding_mode="replicate")
         self.project = nn.Conv2d(latents, outputs, 1, bias=False) if latents else None
 
     def forward(self, features: Tensor, latents: list[Tensor]) -> Tensor:
@@ -64,7 +64,7 @@ class NeRV360Grid(nn.Module):
             remaining = math.prod(config.decoder_strides[stage + 1 :])
             self.stages.append(GridStage(widths[stage], widths[stage + 1], kernel, stride, self._channels(remaining)))
             self.strides.append(remaining)
-        self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.head = nn.Conv2d(widths[-1], 3, 3, padding=1, padding_mode="replicate")
 
     def windows(self, view: Viewport) -> list[Window]:
         """The part of every grid that decoding `view` reads."""
