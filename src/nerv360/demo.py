@@ -13,7 +13,7 @@ from nerv360.video.clip import Clip, Colour
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
-FRAMES, WIDTH, HEIGHT, STEPS, RATE_WEIGHT = 16, 768, 384, 1200, 0.4
+FRAMES, LOOP, WIDTH, HEIGHT, STEPS, RATE_WEIGHT = 16, 256, 768, 384, 1200, 0.4
 
 
 def demo(folder: Path, video: Path | None) -> None:
@@ -21,7 +21,7 @@ def demo(folder: Path, video: Path | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if video is None:
         video = folder / "clip.mp4"
-        frames = (render_frame(index, width=WIDTH, height=HEIGHT, frames=4 * FRAMES) for index in range(FRAMES))
+        frames = (render_frame(index, width=WIDTH, height=HEIGHT, frames=LOOP) for index in range(FRAMES))
         write_frames(video, frames, Fraction(25), Colour(1, 1, 1, False))
     whole = Clip.open(video)
     clip = replace(whole, frames=min(FRAMES, whole.frames), width=WIDTH, height=HEIGHT)
