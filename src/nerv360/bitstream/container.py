@@ -21,7 +21,7 @@ from zlib import crc32
 from msgspec.structs import replace
 
 from nerv360.bitstream.header import Chunk, FileHeader, SegmentEntry, SegmentHeader, pack, unpack
-from nerv360.bitstream.layout import Latent, Part, count_parts, parts
+from nerv360.bitstream.layout import Latent, Part, count_parts, keys_per_chunk, parts
 from nerv360.errors import BitstreamError, VersionError
 
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "write_container"]
@@ -51,10 +51,14 @@ class Segment:
         """What the chunks from the third on hold."""
         return parts(self.latents, self.frames, self.header.group_size)
 
+    def chunk_of(self, latent: int, key: int) -> int:
+        """The chunk that holds a key of a latent."""
+        step = keys_per_chunk(self.latents[latent].period, self.header.group_size)
+        return self._chunks[latent, key - key % step]
+
     @cached_property
-    def chunk_of(self) -> dict[tuple[int, int], int]:
-        """(latent, key) -> the chunk that holds it."""
-        return {(p.latent, p.first_key + k): 2 + i for i, p in enumerate(self.parts) for k in range(p.keys)}
+    def _chunks(self) -> dict[tuple[int, int], int]:
+        return {(part.latent, part.first_key): 2 + index for index, part in enumerate(self.parts)}
 
     def chunk_range(self, index: int) -> tuple[int, int]:
         """Offset and length of a chunk in the file: 0 is the weights, 1 the latent tables, 2 + k part k."""

@@ -41,7 +41,7 @@ PARTS_KEPT, NETWORKS_KEPT = 4, 2  # of each latent
 MAX_PARAMETERS = 1 << 27
 MAX_PART_VALUES = 1 << 26
 LEAST_BYTES_PER_PARAMETER = 1 / 64
-FOCAL_TOLERANCE = 0.15  # a guess, still to be measured with benchmarks/focal.py
+FOCAL_TOLERANCE = 0.15  # where the two ways are level, on the short side: benchmarks/focal.tsv
 PATCH_FOV_DEG = 60.0
 BAND = 128
 MAX_NATIVE_PIXELS = 1 << 23  # of a view that is decoded larger than asked for
@@ -166,7 +166,7 @@ class Decoder:
         """A window [1, channels, rows, columns] of a latent at a frame of the segment."""
         mixed: Tensor | float = 0.0
         for key, weight in keys_at(segment.latents[latent].period, frame):
-            chunk = segment.chunk_of[latent, key]
+            chunk = segment.chunk_of(latent, key)
             part = segment.parts[chunk - 2]
             values = _kept(
                 self._parts,

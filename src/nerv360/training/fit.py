@@ -26,7 +26,7 @@ from nerv360.video.shuffle import shuffled
 
 __all__ = ["fit", "sample_view"]
 
-SAVE_SECONDS = 20.0
+SAVE_SECONDS, MOST_SECONDS = 20.0, 50.0  # between checkpoints; large ones, slow to write, are rarer
 FRAME_MEMORY = 2 << 30
 SNAPSHOT_STEPS = 100
 SMOOTHING = 0.98
@@ -75,7 +75,7 @@ def fit(
         progress, now, good = resumed
         checkpoint.restore(now, model, optimiser)
     frames = shuffled(clip, config.seed, progress.step, FRAME_MEMORY)
-    saved, started = time.monotonic(), time.monotonic() - progress.seconds
+    saved, pause, started = time.monotonic(), SAVE_SECONDS, time.monotonic() - progress.seconds
 
     def save() -> None:
         progress.seconds = time.monotonic() - started
@@ -93,9 +93,11 @@ def fit(
             good = _watch(model, optimiser, progress, good)
             progress.step += 1
             report(progress, steps)
-            if time.monotonic() - saved > SAVE_SECONDS:
+            if time.monotonic() - saved > pause:
+                began = time.monotonic()
                 save()
                 saved = time.monotonic()
+                pause = min(MOST_SECONDS, max(SAVE_SECONDS, 10 * (saved - began)))
     finally:
         frames.close()
     save()
