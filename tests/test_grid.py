@@ -207,6 +207,7 @@ def test_an_interrupted_encoding_ends_with_the_same_bytes(video: Path, tmp_path:
     nerv360.encode(video, tmp_path / "whole", CONFIG)
     with pytest.raises(Stop), pytest.MonkeyPatch.context() as patch:
         patch.setattr("nerv360.training.fit.SAVE_SECONDS", 0.0)
+        patch.setattr("nerv360.training.fit.MOST_SECONDS", 0.0)
         nerv360.encode(video, tmp_path / "cut", CONFIG, report=stop)
     nerv360.encode(video, tmp_path / "cut", CONFIG)
     assert (tmp_path / "whole").read_bytes() == (tmp_path / "cut").read_bytes()

@@ -87,6 +87,7 @@ def test_interrupted_encoding_ends_with_the_same_bytes(
 ) -> None:
     output = tmp_path / "again.nerv360"
     monkeypatch.setattr(fitting, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(fitting, "MOST_SECONDS", 0.0)
 
     def interrupt(progress: fitting.Progress, steps: int, model: object) -> None:
         if progress.step == 17:
@@ -108,7 +109,7 @@ def test_a_killed_encoding_goes_on(video: Path, encoded: Path, quick: EncodingCo
     code = (
         "import sys, torch, time; torch.set_num_threads(1)\n"
         "from dataclasses import replace; from pathlib import Path\n"
-        "from nerv360.training import fit; fit.SAVE_SECONDS = 0.0\n"
+        "from nerv360.training import fit; fit.SAVE_SECONDS = fit.MOST_SECONDS = 0.0\n"
         "from nerv360 import api, config\n"
         "quick = replace(config.PRESETS['tiny'], decoder_size=106_000, encoder_channels=8, epochs=6, group_size=4)\n"
         f"api.encode({str(video)!r}, {str(output)!r}, quick, report=lambda *_: time.sleep(0.1))\n"
