@@ -252,3 +252,54 @@ def test_impossible_settings(change: dict[str, object]) -> None:
 
 def test_presets_are_of_both_models() -> None:
     assert {config.model for config in PRESETS.values()} == {"nerv360", "nerv360-grid"}
+
+
+def test_no_cell_is_twice_in_a_reduced_window() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        yaw, pitch = generator.uniform(-180, 180), math.degrees(math.asin(generator.uniform(-1, 1)))
+        view = Viewport(yaw, pitch, generator.uniform(-180, 180), 78.1, None, 60, 36)
+        for window in build(replace(TOY, width=384, height=192)).windows(view):
+            index = window.reduced().indices(torch.device("cpu"))
+            assert len(index.unique()) == len(index)
+            grid = torch.rand(1, 1, window.height, window.width)
+            reduced = window.reduced()
+            assert torch.equal(window.crop(reduced.crop(grid), reduced), window.crop(grid))
+
+
+def test_decoding_and_then_fitting_the_same_view() -> None:
+    model, view = fitted(), Viewport(77, 7, 0, 80, None, 36, 24)
+    with torch.inference_mode():
+        model.decode([w.crop(g) for w, g in zip(model.windows(view), grids_at(model, 0), strict=True)], 0.5, view)
+    latents, bits = model.analyse(torch.zeros(()), 0, view, None)
+    (model.decode(latents, 0.5, view).sum() + bits).backward()
+    model.refine(0.1)
+
+
+def test_angles_are_found_once(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def find(*_: object) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
+        calls.append(1)
+        return np.arange(18, dtype=np.int32).reshape(6, 3) * 100
+
+    class Stop(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    monkeypatch.setattr("nerv360.codec.encoder.orientations", find)
+    with pytest.raises(Stop):
+        nerv360.encode(video, tmp_path / "a", CONFIG, report=stop)
+    nerv360.encode(video, tmp_path / "a", CONFIG)
+    assert calls == [1]
+    _, (segment,) = stranger.read_file((tmp_path / "a").read_bytes())
+    assert segment.angles is not None
+    assert np.array_equal(segment.angles, find())
+
+
+def test_a_panorama_too_large_to_be_decoded_is_refused_before_fitting(video: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, grids=(*CONFIG.grids, *[Latent(1, 64, 0)] * 200))
+    with pytest.raises(ArgumentError, match="scale the panorama"):
+        nerv360.encode(video, tmp_path / "a", config)

@@ -36,6 +36,16 @@ def test_a_pan_is_found() -> None:
     assert np.abs(ANGLE_STEP_DEG * found - path).max() < 0.1  # a tenth of a pixel; worst was 0.03
 
 
+def test_a_cut_does_not_derail_it() -> None:
+    first, second = (render_frame(index, width=WIDTH, height=HEIGHT, frames=64) for index in (0, 32))
+    second = np.ascontiguousarray(second[::-1, :, ::-1])
+    path = [(3.0 * k, 0.0, 0.0) for k in range(8)]
+    found = orientations(seen(first if k < 4 else second, angles) for k, angles in enumerate(path))
+    assert found is not None
+    steps = ANGLE_STEP_DEG * np.diff(found, axis=0)[[0, 1, 2, 4, 5, 6]]
+    assert np.abs(steps - (3, 0, 0)).max() < 0.6
+
+
 def test_a_still_camera_is_left_alone() -> None:
     def clip() -> Iterator[NDArray[np.uint8]]:
         world = render_frame(0, width=WIDTH, height=HEIGHT, frames=64)

@@ -135,9 +135,16 @@ def encode(
     names = presets_of(model) if model else list(PRESETS)
     preset = preset or DEFAULT_PRESET[model or DEFAULT_MODEL]
     if preset not in names:
-        raise ArgumentError(f"--preset {preset}: must be one of {', '.join(names)}")
-    if decoder_size is not None and PRESETS[preset].channels is not None:
-        raise ArgumentError(f"--decoder-size {decoder_size}: the preset {preset} has a network of its own size")
+        wanted = f" for --model {model}" if model else ""
+        raise ArgumentError(f"--preset {preset}: must be one of {', '.join(names)}{wanted}")
+    grids = bool(PRESETS[preset].grids)
+    for option, value, fits in (
+        ("--decoder-size", decoder_size, not grids),
+        ("--embedding-bits", embedding_bits, not grids),
+        ("--rate-weight", rate_weight, grids),
+    ):
+        if value is not None and not fits:
+            raise ArgumentError(f"{option} {value}: has no meaning for {PRESETS[preset].model}; leave it out")
     given: dict[str, Any] = {
         "epochs": epochs,
         "decoder_size": decoder_size,
@@ -348,15 +355,17 @@ def encoding_progress(clip: "Clip", config: EncodingConfig) -> Iterator[tuple["R
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(text))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("fitting", total=clip.frames * config.epochs, loss=0.0, psnr=0.0, rate="")
-        estimated = 0.0
+        estimated, pause = 0.0, ESTIMATE_SECONDS
 
         def report(state: Any, total: int, model: Any) -> None:
-            nonlocal estimated
-            if time.monotonic() - estimated > ESTIMATE_SECONDS:
+            nonlocal estimated, pause
+            if time.monotonic() - estimated > pause:
                 from nerv360.codec.encoder import estimate_bytes
 
+                began = time.monotonic()
                 size = estimate_bytes(model, clip.frames, config)
                 estimated = time.monotonic()
+                pause = max(ESTIMATE_SECONDS, 20 * (estimated - began))
                 bitrate = 8 * size * float(clip.frame_rate) / clip.frames
                 bar.update(task, rate=f"about {bitrate / 1000:.0f} kbit/s")
             bar.update(task, completed=state.step, loss=state.loss, psnr=state.psnr_db)

@@ -106,6 +106,12 @@ class EncodingConfig:
             raise ArgumentError(f"model={self.model!r}: must be one of {', '.join(MODELS)}")
         if (self.model == "nerv360-grid") != bool(self.grids):
             raise ArgumentError(f"grids={self.grids}: the model nerv360-grid, and it alone, has grids")
+        strides = [math.prod(self.decoder_strides[stage:]) for stage in range(len(self.decoder_strides) + 1)]
+        for grid in self.grids:
+            if grid.stride not in strides or not 1 <= grid.channels <= 64 or not 0 <= grid.period <= 10**7:
+                raise ArgumentError(f"grids={grid}: stride must be one of {strides}, channels 1..64, period 0..10^7")
+        if self.grids and strides[0] not in (grid.stride for grid in self.grids):
+            raise ArgumentError(f"grids={self.grids}: one must have the stride {strides[0]}")
         if self.channels is not None and len(self.channels) != len(self.decoder_strides) + 1:
             raise ArgumentError(f"channels={self.channels}: must be {len(self.decoder_strides) + 1} widths")
         unknown = [name for name in self.conditions if name not in CONDITIONS]

@@ -110,6 +110,8 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
             raise ValueError(f"roll_deg={self.roll_deg}")
         if not len(self.channels) - 1 == len(self.decoder_strides) == len(self.kernels):
             raise ValueError("channels, decoder_strides and kernels disagree")
+        if self.oriented and not self.grids:
+            raise ValueError("oriented: only with grids")
         strides = [math.prod(self.decoder_strides[stage:]) for stage in range(len(self.channels))]
         if self.grids and (strides[0] not in (g.stride for g in self.grids)):
             raise ValueError(f"grids: none has the stride {strides[0]} of the decoder")

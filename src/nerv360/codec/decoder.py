@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.header import SegmentHeader
-from nerv360.bitstream.layout import Part, keys_at, keys_per_chunk
+from nerv360.bitstream.layout import Part, key_count, keys_at, keys_per_chunk
 from nerv360.codec.chunks import LatentTables, read_angles, read_part, read_tables, read_weights
 from nerv360.codec.quantize import dequantize, dequantize_latent
 from nerv360.config import MODELS, ModelConfig
@@ -31,15 +31,16 @@ from nerv360.geometry.window import Window
 from nerv360.models.base import Codec, build, decoder_tensors
 from nerv360.video.clip import Colour
 
-__all__ = ["Decoder", "Network", "load_network", "open_file", "stitch"]
+__all__ = ["MAX_LATENT_VALUES", "Decoder", "latent_values", "load_network", "open_file", "stitch"]
 
 Picture = NDArray[np.uint8]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-PARTS_KEPT, NETWORKS_KEPT = 4, 2  # of each latent
+PARTS_KEPT, NETWORKS_KEPT = 2, 2  # parts of each latent
 MAX_PARAMETERS = 1 << 27
-MAX_PART_VALUES = 1 << 26
+MAX_LATENT_VALUES = 1 << 27
+MAX_FEATURES = 1 << 29
 LEAST_BYTES_PER_PARAMETER = 1 / 64
 FOCAL_TOLERANCE = 0.15  # where the two ways are level, on the short side: benchmarks/focal.tsv
 PATCH_FOV_DEG = 60.0
@@ -48,7 +49,7 @@ MAX_NATIVE_PIXELS = 1 << 23  # of a view that is decoded larger than asked for
 
 
 @dataclass
-class Network:
+class SegmentNetwork:
     """A segment's network and what its latents are read with."""
 
     model: Codec
@@ -73,7 +74,7 @@ class Decoder:
     def __init__(self, container: Container, device: torch.device) -> None:
         self.container = container
         self.device = device
-        self._networks: OrderedDict[int, Network] = OrderedDict()
+        self._networks: OrderedDict[int, SegmentNetwork] = OrderedDict()
         self._parts: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
 
     def __enter__(self) -> "Decoder":
@@ -148,6 +149,7 @@ class Decoder:
             lambda: load_network(self.container, segment, self.device),
         )
         native = _native(view, segment.header)
+        _check_features(native, network.model.config)
         index = frame_index - segment.first_frame
         if network.angles is not None:
             native = turned(native, orientation(network.angles[index]))
@@ -162,7 +164,7 @@ class Decoder:
             )
         return picture
 
-    def _latent(self, segment: Segment, network: Network, latent: int, frame: int, window: Window) -> Tensor:
+    def _latent(self, segment: Segment, network: SegmentNetwork, latent: int, frame: int, window: Window) -> Tensor:
         """A window [1, channels, rows, columns] of a latent at a frame of the segment."""
         mixed: Tensor | float = 0.0
         for key, weight in keys_at(segment.latents[latent].period, frame):
@@ -178,7 +180,7 @@ class Decoder:
         assert isinstance(mixed, Tensor)
         return mixed.contiguous(memory_format=torch.channels_last)
 
-    def _read_part(self, segment: Segment, network: Network, part: Part, chunk: int) -> Tensor:
+    def _read_part(self, segment: Segment, network: SegmentNetwork, part: Part, chunk: int) -> Tensor:
         """Keys [keys, channels, rows, columns] of a latent."""
         rows, columns = segment.latents[part.latent].size(self.width, self.height)
         tables = network.tables[part.latent]
@@ -190,30 +192,21 @@ class Decoder:
         return torch.from_numpy(np.stack(channels, axis=1)).to(self.device)
 
 
-def load_network(container: Container, segment: Segment, device: torch.device) -> Network:
+def load_network(container: Container, segment: Segment, device: torch.device) -> SegmentNetwork:
     """Read a segment's decoder weights and latent tables into a network.
 
     Raises BitstreamError where the header and the chunks do not fit each other.
     """
     config = _model_config(container, segment.header)
-    sizes = [
-        math.prod(latent.size(config.width, config.height))
-        * latent.channels
-        * keys_per_chunk(latent.period, segment.header.group_size)
-        for latent in segment.latents
-    ]
+    values = latent_values(config, segment.frames, segment.header.group_size)
     with torch.device("meta"):
         shapes = {name: tuple(tensor.shape) for name, tensor in decoder_tensors(build(config)).items()}
     parameters = sum(math.prod(shape) for shape in shapes.values())
     data = container.chunk(segment, 0)
-    if (
-        parameters > MAX_PARAMETERS
-        or max(sizes) > MAX_PART_VALUES
-        or len(data) < parameters * LEAST_BYTES_PER_PARAMETER
-    ):
-        raise BitstreamError(
-            f"{container.path}: {parameters} parameters in {len(data)} bytes, {max(sizes)} values in one: impossible"
-        )
+    if parameters > MAX_PARAMETERS or len(data) < parameters * LEAST_BYTES_PER_PARAMETER:
+        raise BitstreamError(f"{container.path}: {parameters} parameters in {len(data)} bytes: impossible")
+    if values > MAX_LATENT_VALUES:
+        raise BitstreamError(f"{container.path}: latents of {values} values; at most {MAX_LATENT_VALUES} are decoded")
     try:
         weights = read_weights(data, shapes)
         channels = sum(latent.channels for latent in segment.latents)
@@ -227,7 +220,35 @@ def load_network(container: Container, segment: Segment, device: torch.device) -
     tables = [[next(flat) for _ in range(latent.channels)] for latent in segment.latents]
     model = build(config)
     model.load_state_dict({name: torch.from_numpy(dequantize(tensor)) for name, tensor in weights.items()})
-    return Network(model.eval().to(device), tables, angles)
+    return SegmentNetwork(model.eval().to(device), tables, angles)
+
+
+def latent_values(config: ModelConfig, frames: int, group_size: int) -> int:
+    """Numbers in the largest parts of all latents: what showing one frame takes."""
+    return sum(
+        math.prod(latent.size(config.width, config.height))
+        * latent.channels
+        * min(key_count(latent.period, frames), keys_per_chunk(latent.period, group_size))
+        for latent in config.latents
+    )
+
+
+def _check_features(view: Viewport, config: ModelConfig) -> None:
+    """Raises ArgumentError for a view that would take too much memory."""
+    pixels = view.width * view.height
+    entering = [
+        sum(latent.channels for latent in config.grids if latent.stride == stride)
+        for stride in (math.prod(config.decoder_strides[stage:]) for stage in range(len(config.channels)))
+    ]
+    largest = max(
+        (width + latents) * pixels / math.prod(config.decoder_strides[stage:]) ** 2
+        for stage, (width, latents) in enumerate(zip(config.channels, entering, strict=True))
+    )
+    if largest > MAX_FEATURES:
+        raise ArgumentError(
+            f"viewport {view.width}x{view.height}: this network needs {largest:.3g} numbers for it, at most "
+            f"{MAX_FEATURES} are allowed; ask for a smaller view"
+        )
 
 
 def _model_config(container: Container, header: SegmentHeader) -> ModelConfig:

@@ -25,9 +25,10 @@ from nerv360.codec.chunks import (
     write_tables,
     write_weights,
 )
+from nerv360.codec.decoder import MAX_LATENT_VALUES, latent_values, load_network
 from nerv360.codec.quantize import QuantizedTensor, quantize, quantize_embedding, quantize_grid
 from nerv360.config import EncodingConfig
-from nerv360.errors import BitstreamError
+from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.geometry.orientation import Angles, orientations
 from nerv360.layers.grids import GRID_STEP
 from nerv360.models.base import Network, build, configure, decoder_tensors, latents_of
@@ -72,8 +73,20 @@ def encode_clip(
     torch.manual_seed(config.seed)
     model = build(configure(config, clip.width, clip.height), clip.frames).to(device)
     checkpoint = checkpoint_path(output)
-    angles = orientations(clip, looked_at) if config.grids else None
-    progress = fit(model, clip, config, checkpoint, lambda state, steps: report(state, steps, model), angles)
+    values = latent_values(model.config, clip.frames, config.group_size)
+    if values > MAX_LATENT_VALUES:
+        raise ArgumentError(
+            f"{clip.width}x{clip.height}: its latents would have {values} values, at most {MAX_LATENT_VALUES} can be "
+            "decoded; scale the panorama with --size"
+        )
+    progress, angles = fit(
+        model,
+        clip,
+        config,
+        checkpoint,
+        lambda state, steps: report(state, steps, model),
+        lambda: orientations(clip, looked_at) if config.grids else None,
+    )
     size = write_model(model, fitted_latents(model, clip), clip, config, output, angles)
     checkpoint.unlink(missing_ok=True)
     parameters = sum(tensor.numel() for tensor in decoder_tensors(model).values())
@@ -196,6 +209,7 @@ def _read_again(
     """Parse what was written and compare integers. Raises BitstreamError: never seen, and never let through."""
     with Container(path) as container:
         (segment,) = container.segments
+        load_network(container, segment, torch.device("cpu"))
         read = read_weights(container.chunk(segment, 0), {name: t.symbols.shape for name, t in weights.items()})
         flat = [table for latent in tables for table in latent]
         found, rest = read_tables(container.chunk(segment, 1), len(flat))

@@ -22,6 +22,7 @@ ANGLE_STEP_DEG = 0.01
 POINTS = 4000
 HEIGHTS = (32, 64, 128, 256)  # of the pyramid
 ITERATIONS = 4
+SAME_SCENE = 3.0  # times the residual of neighbouring frames: above, the first frame shows something else by now
 LEAST_GAIN = 0.1  # of the residual: below, the camera is taken to stand still
 
 Angles = NDArray[np.int32]  # [frames, 3] yaw, pitch, roll in steps of ANGLE_STEP_DEG
@@ -56,9 +57,12 @@ def orientations(
         reference = reference or pyramid
         if previous:
             relative = _align(previous, pyramid, points, torch.eye(3, dtype=torch.float64), HEIGHTS)
-            chained = camera @ relative
-            direct = _align(reference, pyramid, points, chained, HEIGHTS[-2:])
-            camera = min(chained, direct, key=lambda guess: _residual(reference, pyramid, points, guess))
+            camera = camera @ relative
+            direct = _align(reference, pyramid, points, camera, HEIGHTS[-2:])
+            to_reference = _residual(reference, pyramid, points, direct)
+            same_scene = to_reference < SAME_SCENE * _residual(previous, pyramid, points, relative)
+            if same_scene and to_reference < _residual(reference, pyramid, points, camera):
+                camera = direct  # no drift
         steps = [round(angle / ANGLE_STEP_DEG) for angle in _angles(camera)]
         found.append(steps)
         still += _residual(reference, pyramid, points, torch.eye(3, dtype=torch.float64))

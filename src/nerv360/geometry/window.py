@@ -53,6 +53,9 @@ class Window:
     def reduced(self) -> "Window":
         """Without cells that occur twice: a window all round the sphere needs no overlap, and none over a pole."""
         if self.columns < self.width:
+            over_a_pole = self.top < 0 or self.top + self.rows > self.height
+            if over_a_pole and self.columns > self.width // 2:  # what lies beyond may be in the window twice
+                return replace(self, left=0, columns=self.width).reduced()
             return self
         top, bottom = max(self.top, 0), min(self.top + self.rows, self.height)
         if self.top < 0:

@@ -104,14 +104,15 @@ class NeRV360Grid(nn.Module):
         return [_footprint(view, grid.stride, grid.size(*size), self.total_stride) for grid in self.config.grids]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what decoding has computed, fitting may use
 def _footprint(view: Viewport, stride: int, size: tuple[int, int], total_stride: int) -> Footprint:
     """Positions on a grid of the centres of blocks of stride x stride pixels of the view."""
     rows, columns = size
-    rays = viewport_rays(view, stride, whole=total_stride)
+    rays = viewport_rays(view, stride, torch.float64, whole=total_stride)
     lon, lat = ray_to_lonlat(rays)
     x, y = lonlat_to_pixel(lon, lat, columns, rows)
-    forward = viewport_rays(Viewport(view.yaw_deg, view.pitch_deg, 0, 90, None, 1, 1))[0, 0, 0]
+    forward = viewport_rays(Viewport(view.yaw_deg, view.pitch_deg, 0, 90, None, 1, 1), dtype=torch.float64)[0, 0, 0]
     solid_angle = (rays @ forward) ** 3 * stride**2 / math.prod(view.focal)
     density = rows * columns / (2 * math.pi**2) / lat.cos().clamp_min(LEAST_COSINE)
-    return Footprint(Window.covering(x, y, rows, columns), x, y, density * solid_angle)
+    return Footprint(Window.covering(x, y, rows, columns), x, y, (density * solid_angle).float())

@@ -54,11 +54,12 @@ def fit(
     config: EncodingConfig,
     checkpoint_path: Path,
     report: Callable[[Progress, int], None],
-    angles: Angles | None = None,
-) -> Progress:
+    find_angles: Callable[[], Angles | None] = lambda: None,
+) -> tuple[Progress, Angles | None]:
     """Minimise Eq. 2 over random viewports of the clip's frames, on the model's device; `report` sees every step.
 
-    With the camera's `angles`, the model's sphere is the world's, not the camera's.
+    With the camera's angles, the model's sphere is the world's, not the camera's. They are found once, and kept in the
+    checkpoint.
 
     Goes on from the checkpoint where there is one of this very fit, with the same result as one that was never
     interrupted. Raises TrainingError where the loss cannot be kept finite.
@@ -74,13 +75,21 @@ def fit(
     if resumed := checkpoint.load(checkpoint_path, identity):
         progress, now, good = resumed
         checkpoint.restore(now, model, optimiser)
+        angles = now["angles"].numpy() if "angles" in now else None
+    else:
+        angles = find_angles()
     frames = shuffled(clip, config.seed, progress.step, FRAME_MEMORY)
     saved, pause, started = time.monotonic(), SAVE_SECONDS, time.monotonic() - progress.seconds
 
     def save() -> None:
         progress.seconds = time.monotonic() - started
-        checkpoint.save(checkpoint_path, progress, checkpoint.capture(model, optimiser), good, identity)
+        now = checkpoint.capture(model, optimiser)
+        if angles is not None:
+            now["angles"] = torch.from_numpy(angles)
+        checkpoint.save(checkpoint_path, progress, now, good, identity)
 
+    if resumed is None:
+        save()
     try:
         while progress.step < steps:
             index, frame = next(frames)
@@ -101,7 +110,7 @@ def fit(
     finally:
         frames.close()
     save()
-    return progress
+    return progress, angles
 
 
 def _step(
