@@ -192,7 +192,7 @@ _GRID = EncodingConfig(
         *(Latent(*grid) for grid in ((24, 2, 4), (8, 4, 8), (4, 2, 16), (2, 1, 32))),
         *(Latent(*grid) for grid in ((8, 8, 0), (4, 6, 0), (2, 2, 0), (1, 1, 0))),
     ),
-    learning_rate=1e-2,
+    learning_rate=4e-3,
     warmup=0.05,
     group_size=16,
 )
