@@ -12,6 +12,7 @@ from typing import Annotated
 
 import torch
 import typer
+from table import append
 
 from nerv360.cli import parse_size
 from nerv360.config import PRESETS
@@ -65,11 +66,7 @@ def main(size: Annotated[str, typer.Option()] = "1536x768", steps: int = 20) -> 
         "torch": torch.__version__,
     }
     table = Path(__file__).with_suffix(".tsv")
-    new = not table.exists()
-    with table.open("a") as file:
-        if new:
-            print(*row, sep="\t", file=file)
-        print(*row.values(), sep="\t", file=file)
+    append(table, row)
     print(row)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import torch
 import typer
+from table import append
 
 from nerv360 import api
 
@@ -52,11 +53,7 @@ def main(
         "command": command,
     }
     table = ROOT / "benchmarks" / "real_input.tsv"
-    new = not table.exists()
-    with table.open("a") as out:
-        if new:
-            print(*row, sep="\t", file=out)
-        print(*row.values(), sep="\t", file=out)
+    append(table, row)
     print(row)
 
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from nerv360.bitstream.layout import Latent
+from nerv360.bitstream.layout import Latent, stage_strides
 from nerv360.errors import ArgumentError
 
 __all__ = [
@@ -57,6 +57,10 @@ class ModelConfig:
         """All that the network decodes from."""
         return self.grids or (self.embedding,)
 
+    def entering(self) -> list[int]:
+        """Channels of all grids that enter at the cut-out, then at every stage's output."""
+        return [sum(g.channels for g in self.grids if g.stride == s) for s in stage_strides(self.decoder_strides)]
+
     @property
     def grid_height(self) -> int:
         """Rows of the embedding."""
@@ -106,7 +110,7 @@ class EncodingConfig:
             raise ArgumentError(f"model={self.model!r}: must be one of {', '.join(MODELS)}")
         if (self.model == "nerv360-grid") != bool(self.grids):
             raise ArgumentError(f"grids={self.grids}: the model nerv360-grid, and it alone, has grids")
-        strides = [math.prod(self.decoder_strides[stage:]) for stage in range(len(self.decoder_strides) + 1)]
+        strides = stage_strides(self.decoder_strides)
         for grid in self.grids:
             if grid.stride not in strides or not 1 <= grid.channels <= 64 or not 0 <= grid.period <= 10**7:
                 raise ArgumentError(f"grids={grid}: stride must be one of {strides}, channels 1..64, period 0..10^7")

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from nerv360.bitstream.layout import Latent
+from nerv360.bitstream.layout import Latent, stage_strides
 from nerv360.errors import BitstreamError
 
 __all__ = ["Chunk", "Colour", "FileHeader", "Grid", "SegmentEntry", "SegmentHeader", "pack", "unpack"]
@@ -112,7 +112,7 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
             raise ValueError("channels, decoder_strides and kernels disagree")
         if self.oriented and not self.grids:
             raise ValueError("oriented: only with grids")
-        strides = [math.prod(self.decoder_strides[stage:]) for stage in range(len(self.channels))]
+        strides = stage_strides(self.decoder_strides)
         if self.grids and (strides[0] not in (g.stride for g in self.grids)):
             raise ValueError(f"grids: none has the stride {strides[0]} of the decoder")
         if any(grid.stride not in strides for grid in self.grids):

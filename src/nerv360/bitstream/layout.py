@@ -4,10 +4,11 @@ A latent is a grid of numbers on the panorama, given at keys: every `period` fra
 Between two keys it is interpolated linearly.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Latent", "Part", "count_parts", "key_count", "keys_at", "keys_per_chunk", "parts"]
+__all__ = ["Latent", "Part", "count_parts", "key_count", "keys_at", "keys_per_chunk", "parts", "stage_strides"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Part:
     latent: int
     first_key: int
     keys: int
+
+
+def stage_strides(decoder_strides: Sequence[int]) -> list[int]:
+    """Pixels of the view per feature cell: at the cut-out, then behind every stage, down to 1."""
+    return [math.prod(decoder_strides[stage:]) for stage in range(len(decoder_strides) + 1)]
 
 
 def key_count(period: int, frames: int) -> int:

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -18,7 +19,7 @@ from torch.nn import functional
 
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.header import SegmentHeader
-from nerv360.bitstream.layout import Part, key_count, keys_at, keys_per_chunk
+from nerv360.bitstream.layout import key_count, keys_at, keys_per_chunk, stage_strides
 from nerv360.codec.chunks import LatentTables, read_angles, read_part, read_tables, read_weights
 from nerv360.codec.quantize import dequantize, dequantize_latent
 from nerv360.config import MODELS, ModelConfig
@@ -169,19 +170,19 @@ class Decoder:
         mixed: Tensor | float = 0.0
         for key, weight in keys_at(segment.latents[latent].period, frame):
             chunk = segment.chunk_of(latent, key)
-            part = segment.parts[chunk - 2]
             values = _kept(
                 self._parts,
                 (segment.first_frame, chunk),
                 PARTS_KEPT * len(segment.latents),
-                lambda part=part, chunk=chunk: self._read_part(segment, network, part, chunk),  # type: ignore[misc]
+                partial(self._read_part, segment, network, chunk),
             )
-            mixed = mixed + weight * window.crop(values[key - part.first_key][None])
+            mixed = mixed + weight * window.crop(values[key - segment.parts[chunk - 2].first_key][None])
         assert isinstance(mixed, Tensor)
         return mixed.contiguous(memory_format=torch.channels_last)
 
-    def _read_part(self, segment: Segment, network: SegmentNetwork, part: Part, chunk: int) -> Tensor:
+    def _read_part(self, segment: Segment, network: SegmentNetwork, chunk: int) -> Tensor:
         """Keys [keys, channels, rows, columns] of a latent."""
+        part = segment.parts[chunk - 2]
         rows, columns = segment.latents[part.latent].size(self.width, self.height)
         tables = network.tables[part.latent]
         try:
@@ -235,14 +236,10 @@ def latent_values(config: ModelConfig, frames: int, group_size: int) -> int:
 
 def _check_features(view: Viewport, config: ModelConfig) -> None:
     """Raises ArgumentError for a view that would take too much memory."""
-    pixels = view.width * view.height
-    entering = [
-        sum(latent.channels for latent in config.grids if latent.stride == stride)
-        for stride in (math.prod(config.decoder_strides[stage:]) for stage in range(len(config.channels)))
-    ]
+    strides = stage_strides(config.decoder_strides)
     largest = max(
-        (width + latents) * pixels / math.prod(config.decoder_strides[stage:]) ** 2
-        for stage, (width, latents) in enumerate(zip(config.channels, entering, strict=True))
+        (width + latents) * view.width * view.height / stride**2
+        for width, latents, stride in zip(config.channels, config.entering(), strides, strict=True)
     )
     if largest > MAX_FEATURES:
         raise ArgumentError(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import nn
 
@@ -16,9 +15,7 @@ from nerv360.bitstream.entropy import FrequencyTable, Integers
 from nerv360.bitstream.layout import parts
 from nerv360.codec.chunks import (
     LatentTables,
-    read_angles,
     read_part,
-    read_tables,
     read_weights,
     write_angles,
     write_part,
@@ -71,14 +68,15 @@ def encode_clip(
     fitting begins. Raises TrainingError, OutputError, ArgumentError.
     """
     torch.manual_seed(config.seed)
-    model = build(configure(config, clip.width, clip.height), clip.frames).to(device)
-    checkpoint = checkpoint_path(output)
-    values = latent_values(model.config, clip.frames, config.group_size)
+    shape = configure(config, clip.width, clip.height)
+    values = latent_values(shape, clip.frames, config.group_size)
     if values > MAX_LATENT_VALUES:
         raise ArgumentError(
             f"{clip.width}x{clip.height}: its latents would have {values} values, at most {MAX_LATENT_VALUES} can be "
             "decoded; scale the panorama with --size"
         )
+    model = build(shape, clip.frames).to(device)
+    checkpoint = checkpoint_path(output)
     progress, angles = fit(
         model,
         clip,
@@ -124,8 +122,8 @@ def write_model(
     if angles is not None:
         side += write_angles(angles)
     chunks = [write_weights(weights), side, *(write_part(*piece) for piece in pieces)]
-    header = replace(_segment_header(model, clip, config), oriented=angles is not None)
-    data = write_container(_file_header(clip), iter([(header, chunks)]))
+    segment = _segment_header(model, clip, config, oriented=angles is not None)
+    data = write_container(_file_header(clip), iter([(segment, chunks)]))
     with replacing(output) as partial:
         partial.write_bytes(data)
         _read_again(partial, weights, tables, pieces, angles)
@@ -175,7 +173,7 @@ def _file_header(clip: Clip) -> header.FileHeader:
     )
 
 
-def _segment_header(model: Network, clip: Clip, config: EncodingConfig) -> header.SegmentHeader:
+def _segment_header(model: Network, clip: Clip, config: EncodingConfig, oriented: bool) -> header.SegmentHeader:
     shape, (view_width, view_height) = model.config, config.training_view(clip.width)
     return header.SegmentHeader(
         model=shape.model,
@@ -193,7 +191,7 @@ def _segment_header(model: Network, clip: Clip, config: EncodingConfig) -> heade
         hfov_deg=config.hfov_deg,
         roll_deg=config.roll_deg,
         group_size=config.group_size,
-        oriented=False,
+        oriented=oriented,
         grids=[header.Grid(grid.stride, grid.channels, grid.period) for grid in shape.grids],
         chunks=[],
     )
@@ -202,20 +200,20 @@ def _segment_header(model: Network, clip: Clip, config: EncodingConfig) -> heade
 def _read_again(
     path: Path,
     weights: Mapping[str, QuantizedTensor],
-    tables: Sequence[LatentTables],
+    tables: list[LatentTables],
     pieces: Sequence[tuple[Integers, LatentTables]],
     angles: Angles | None,
 ) -> None:
     """Parse what was written and compare integers. Raises BitstreamError: never seen, and never let through."""
     with Container(path) as container:
         (segment,) = container.segments
-        load_network(container, segment, torch.device("cpu"))
+        network = load_network(container, segment, torch.device("cpu"))
+        same = network.tables == tables
+        if angles is None or network.angles is None:
+            same &= angles is network.angles
+        else:
+            same &= np.array_equal(network.angles, angles)
         read = read_weights(container.chunk(segment, 0), {name: t.symbols.shape for name, t in weights.items()})
-        flat = [table for latent in tables for table in latent]
-        found, rest = read_tables(container.chunk(segment, 1), len(flat))
-        same = found == flat
-        if angles is not None:
-            same &= np.array_equal(read_angles(rest, segment.frames), angles)
         for name, tensor in weights.items():
             same &= np.array_equal(read[name].symbols, tensor.symbols)
             same &= np.array_equal(read[name].steps, tensor.steps)

@@ -47,7 +47,7 @@ class LatentGrids(nn.Module):
     """The grids' values, in steps of the quantiser.
 
     They are no parameters of the optimiser: a step moves only the cells under the view (Adam's rule), so that its time
-    and memory do not grow with the panorama.
+    does not grow with the panorama.
     """
 
     def __init__(self, latents: Sequence[Latent], width: int, height: int, frames: int) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nerv360.bitstream.layout import stage_strides
 from nerv360.config import ModelConfig
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
@@ -53,17 +54,17 @@ class NeRV360Grid(nn.Module):
         """With `frames`, a network to be fitted to so many; without, one that can only decode."""
         super().__init__()
         self.config = config
-        self.total_stride = math.prod(config.decoder_strides)
-        widths = config.channels
+        self.total_stride, *self.strides = stage_strides(config.decoder_strides)  # before and behind the stages
+        widths, (first, *entering) = config.channels, config.entering()
         if frames is not None:
             self.encoder = LatentGrids(config.grids, config.width, config.height, frames)
-        self.expand = nn.Conv2d(self._channels(self.total_stride), widths[0], 1)
-        self.stages = nn.ModuleList()
-        self.strides = []  # of the stages' outputs
-        for stage, (kernel, stride) in enumerate(zip(config.kernels, config.decoder_strides, strict=True)):
-            remaining = math.prod(config.decoder_strides[stage + 1 :])
-            self.stages.append(GridStage(widths[stage], widths[stage + 1], kernel, stride, self._channels(remaining)))
-            self.strides.append(remaining)
+        self.expand = nn.Conv2d(first, widths[0], 1)
+        self.stages = nn.ModuleList(
+            GridStage(inputs, outputs, kernel, stride, latents)
+            for inputs, outputs, kernel, stride, latents in zip(
+                widths[:-1], widths[1:], config.kernels, config.decoder_strides, entering, strict=True
+            )
+        )
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1, padding_mode="replicate")
 
     def windows(self, view: Viewport) -> list[Window]:
@@ -95,9 +96,6 @@ class NeRV360Grid(nn.Module):
     def refine(self, rate: float) -> None:
         """One step of the grids, by the gradients of the last `analyse`."""
         self.encoder.step(rate)
-
-    def _channels(self, stride: int) -> int:
-        return sum(grid.channels for grid in self.config.grids if grid.stride == stride)
 
     def _footprints(self, view: Viewport) -> list[Footprint]:
         size = (self.config.width, self.config.height)
