@@ -13,7 +13,7 @@ import torch
 import typer
 from PIL import Image
 
-from nerv360.cli import parse_size
+from nerv360.console import parse_size
 from nerv360.geometry.rays import rotation
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.sphere import lonlat_to_ray, pixel_to_lonlat

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 from table import append
 
-from nerv360.cli import parse_size
+from nerv360.console import parse_size
 from nerv360.evaluation.evaluate import dynamic_viewports
 from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport

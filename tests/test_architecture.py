@@ -15,6 +15,7 @@ LEVELS = [
     {"codec"},
     {"evaluation"},
     {"api"},
+    {"console"},
     {"cli"},
     {"demo"},
 ]

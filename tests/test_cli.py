@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nerv360 import cli
 from nerv360.bitstream.container import Container
 from nerv360.errors import ArgumentError
 
@@ -159,11 +158,11 @@ def test_a_full_disk_leaves_nothing(folder: Path, video: Path) -> None:
 
 
 def test_frames_of_the_file_are_a_range() -> None:
-    assert cli.parse_frames(None, 5) == range(5)
-    assert cli.parse_frames("1:", 5) == range(1, 5)
+    assert console.parse_frames(None, 5) == range(5)
+    assert console.parse_frames("1:", 5) == range(1, 5)
     for text in ("3:2", "0:6", "x", "2"):
         with pytest.raises(ArgumentError):
-            cli.parse_frames(text, 5)
+            console.parse_frames(text, 5)
 
 
 def test_info_reads_what_the_container_says(encoded: Path) -> None:

@@ -16,10 +16,12 @@ __all__ = [
     "EncodingConfig",
     "ModelConfig",
     "help_of",
+    "preset_for",
     "presets_of",
 ]
 
-MODELS = ("nerv360", "nerv360-grid")
+MODELS = ("nerv360-grid", "nerv360", "hnerv", "hnerv-boost")
+PAPER_MODELS = ("nerv360", "hnerv", "hnerv-boost")
 MAX_STAGES, MAX_STRIDE = 8, 512
 CONDITIONS = ("yaw", "pitch", "roll", "fov")
 
@@ -76,7 +78,9 @@ class ModelConfig:
 class EncodingConfig:
     """How to fit and to write a video: the paper's settings (Sec. III-A), and ours where it is silent."""
 
-    model: str = _setting("nerv360", "The network: nerv360-grid is ours, nerv360 the paper's.")
+    model: str = _setting(
+        "nerv360", "The network: nerv360-grid is ours, nerv360 the paper's; hnerv and hnerv-boost are its baselines."
+    )
     decoder_size: int = _setting(2_200_000, "Parameters of the decoder; widths are solved to within 2 %.")
     channels: tuple[int, ...] | None = _setting(None, "Widths of the decoder, instead of its size.")
     encoder_strides: tuple[int, ...] = _setting((3, 2, 2, 2), "Downsampling of the panorama, stage by stage.")
@@ -92,6 +96,8 @@ class EncodingConfig:
     view_height: int | None = _setting(None, "Height of the training viewport; by default 9/16 of its width.")
     hfov_deg: tuple[float, float] = _setting((78.1, 78.1), "Range of horizontal fields of view trained for.")
     roll_deg: tuple[float, float] = _setting((0.0, 0.0), "Range of roll angles trained for.")
+    loss: str = _setting("eq2", "Distortion to minimise: eq2 (Eq. 2) or l2 (the squared error).")
+    optimiser: str = _setting("adan", "adan or adam.")
     learning_rate: float = _setting(3e-3, "Peak of the learning rate.")
     learning_rate_start: float = _setting(1e-4, "Learning rate at the start of the warm-up.")
     warmup: float = _setting(0.1, "Part of the steps over which the learning rate rises.")
@@ -108,6 +114,9 @@ class EncodingConfig:
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise ArgumentError(f"model={self.model!r}: must be one of {', '.join(MODELS)}")
+        for name, values in (("loss", ("eq2", "l2")), ("optimiser", ("adan", "adam"))):
+            if getattr(self, name) not in values:
+                raise ArgumentError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(values)}")
         if (self.model == "nerv360-grid") != bool(self.grids):
             raise ArgumentError(f"grids={self.grids}: the model nerv360-grid, and it alone, has grids")
         strides = stage_strides(self.decoder_strides)
@@ -140,14 +149,17 @@ class EncodingConfig:
                 raise ArgumentError(f"{name}={start:g}:{end:g}: the first must not exceed the second")
 
     def learned_conditions(self) -> tuple[str, ...]:
-        """`conditions`, and every one whose range is trained over."""
+        """`conditions`, and every one whose range is trained over; none for a network that has no STAT."""
+        if self.model != "nerv360":
+            return ()
         ranges = {"roll": self.roll_deg, "fov": self.hfov_deg}
         varied = (name for name, (start, end) in ranges.items() if start < end and name not in self.conditions)
         return (*self.conditions, *varied)
 
     def kernels(self) -> tuple[int, ...]:
-        """Kernel of each upsampling convolution: 1, then 3 (Boosting-NeRV)."""
-        return tuple(min(1 + 2 * stage, 3) for stage in range(len(self.decoder_strides)))
+        """Kernel of each upsampling convolution: 1, then 3 (Boosting-NeRV), then 5 (HNeRV)."""
+        largest = 5 if self.model == "hnerv" else 3
+        return tuple(min(1 + 2 * stage, largest) for stage in range(len(self.decoder_strides)))
 
     def training_view(self, width: int) -> tuple[int, int]:
         """Size of the training viewport for a panorama of this width, in whole decoder cells.
@@ -209,16 +221,23 @@ PRESETS = {
     "small": EncodingConfig(decoder_size=500_000, epochs=200),
     "paper-2.2m": EncodingConfig(view_width=1920, view_height=1080),
     "paper-17.6m": EncodingConfig(view_width=1920, view_height=1080, decoder_size=17_600_000),
+    "hnerv-published": EncodingConfig("hnerv", loss="l2", optimiser="adam", learning_rate=1e-3),
 }
 
 
 DEFAULT_MODEL = "nerv360-grid"
-DEFAULT_PRESET = {"nerv360": "tiny", "nerv360-grid": "medium"}
+DEFAULT_PRESET = {"nerv360-grid": "medium", **dict.fromkeys(PAPER_MODELS, "tiny")}
 
 
 def presets_of(model: str) -> list[str]:
-    """Names of the presets that are settings of this model."""
-    return [name for name, config in PRESETS.items() if config.model == model]
+    """Names of the presets that are settings of this model; those of nerv360 are its baselines' too (Sec. III-A)."""
+    models = {model, "nerv360"} if model in PAPER_MODELS else {model}
+    return [name for name, config in PRESETS.items() if config.model in models]
+
+
+def preset_for(model: str, name: str) -> EncodingConfig:
+    """A preset of `presets_of(model)`, as settings of that model."""
+    return replace(PRESETS[name], model=model)
 
 
 def help_of(name: str) -> str:

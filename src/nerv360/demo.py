@@ -6,8 +6,8 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from nerv360.cli import console, encoding_progress, evaluation_table, progress, run
 from nerv360.config import PRESETS
+from nerv360.console import console, encoding_progress, evaluation_table, progress, run
 from nerv360.geometry.viewport import linear_trajectory
 from nerv360.video.clip import Clip, Colour
 from nerv360.video.synthetic import render_frame

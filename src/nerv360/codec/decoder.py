@@ -29,7 +29,8 @@ from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sphere import lonlat_to_ray, pixel_to_lonlat
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
-from nerv360.models.base import Codec, build, decoder_tensors
+from nerv360.models.base import Network, build, decoder_tensors
+from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.video.clip import Colour
 
 __all__ = ["MAX_LATENT_VALUES", "Decoder", "latent_values", "load_network", "open_file", "stitch"]
@@ -53,7 +54,7 @@ MAX_NATIVE_PIXELS = 1 << 23  # of a view that is decoded larger than asked for
 class SegmentNetwork:
     """A segment's network and what its latents are read with."""
 
-    model: Codec
+    model: Network
     tables: list[LatentTables]
     angles: Angles | None
 
@@ -122,7 +123,7 @@ class Decoder:
         """RGB picture [view.height, view.width, 3] of a frame.
 
         The network is run at a focal length that it was trained for; where the view asks for another one (by more
-        than 15 %), it is decoded at the nearest and resampled.
+        than 15 %), it is decoded at the nearest and resampled. From a network that decodes panoramas, it is cut.
 
         Raises ArgumentError for a frame outside the video, BitstreamError where the file is damaged.
         """
@@ -130,8 +131,11 @@ class Decoder:
         return _to_picture(self._decode(segment, frame_index, view))
 
     def panorama(self, frame_index: int) -> Picture:
-        """RGB picture [height, width, 3] of a whole frame, put together from overlapping viewports."""
+        """RGB picture [height, width, 3] of a whole frame; most networks decode it as overlapping viewports."""
         segment = self._segment(frame_index)
+        network = self._network(segment)
+        if isinstance(network.model, PanoramaDecoder):
+            return _to_picture(self._whole(segment, network, network.model, frame_index))
         patches = [(view, self._decode(segment, frame_index, view)) for view in _patches(segment.header)]
         return _to_picture(stitch(patches, self.width, self.height))
 
@@ -140,17 +144,30 @@ class Decoder:
             raise ArgumentError(f"frame {frame_index}: the video has frames 0..{self.frames - 1}")
         return self.container.segment_of(frame_index)
 
-    @torch.inference_mode()
-    def _decode(self, segment: Segment, frame_index: int, view: Viewport) -> Tensor:
-        """The view [1, 3, h, w], values 0..255."""
-        network = _kept(
+    def _network(self, segment: Segment) -> SegmentNetwork:
+        return _kept(
             self._networks,
             segment.first_frame,
             NETWORKS_KEPT,
             lambda: load_network(self.container, segment, self.device),
         )
-        native = _native(view, segment.header)
-        _check_features(native, network.model.config)
+
+    @torch.inference_mode()
+    def _whole(self, segment: Segment, network: SegmentNetwork, model: PanoramaDecoder, frame_index: int) -> Tensor:
+        """The panorama [1, 3, H, W], values 0..255."""
+        index = frame_index - segment.first_frame
+        everything = Window.whole(model.config.grid_height, model.config.grid_width)
+        embedding = self._latent(segment, network, 0, index, everything)
+        return model.panorama([embedding], (index + 0.5) / segment.frames).float() * 255
+
+    @torch.inference_mode()
+    def _decode(self, segment: Segment, frame_index: int, view: Viewport) -> Tensor:
+        """The view [1, 3, h, w], values 0..255."""
+        network = self._network(segment)
+        native = view
+        if not isinstance(network.model, PanoramaDecoder):
+            native = _native(view, segment.header)
+            _check_features(native, network.model.config)
         index = frame_index - segment.first_frame
         if network.angles is not None:
             native = turned(native, orientation(network.angles[index]))

@@ -4,6 +4,7 @@ Differs: every stage is c1 wide, and a LayerNorm and a 1x1 convolution make the 
 to d, where at the paper's d = 1 the ConvNeXt block is a constant (its LayerNorm over one channel removes the input).
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -96,9 +97,13 @@ class ConvNeXtEncoder(nn.Module):
 
     def forward(
         self,
-        panorama: Tensor,  # [B, 3, H, W], uint8 or in [0, 1]; H, W are multiples of the total stride
+        panorama: Tensor,  # [B, 3, H, W], uint8 or in [0, 1], of any size: resampled where the strides do not divide it
         window: Window,  # of the embedding
     ) -> Tensor:  # [B, d, window.rows, window.columns]
+        canvas = window.scaled(math.prod(self.strides))
+        if panorama.shape[-2:] != (canvas.height, canvas.width):
+            panorama = panorama.float() / 255 if panorama.dtype == torch.uint8 else panorama
+            panorama = functional.interpolate(panorama, (canvas.height, canvas.width), mode="bilinear")
         features, source = panorama, None
         for stride, down, block, (before, after) in zip(
             self.strides, self.downs, self.blocks, self.needed(window), strict=True

@@ -1,13 +1,13 @@
-"""The sinusoidal NeRV block: convolution, pixel shuffle, sine (Boosting-NeRV, Sec. 3.3)."""
+"""Upsampling blocks: convolution, pixel shuffle, activation (NeRV, Sec. 3.2; Boosting-NeRV, Sec. 3.3)."""
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["SNeRVBlock"]
+__all__ = ["NeRVBlock", "SNeRVBlock"]
 
 
-class SNeRVBlock(nn.Module):
-    """[B, inputs, H, W] -> sin(pixel_shuffle(conv(.))) [B, outputs, stride H, stride W]."""
+class Upsampling(nn.Module):
+    """[B, inputs, H, W] -> pixel_shuffle(conv(.)) [B, outputs, stride H, stride W]."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -15,4 +15,18 @@ class SNeRVBlock(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs * stride**2, kernel, padding=kernel // 2)
 
     def forward(self, features: Tensor) -> Tensor:
-        return functional.pixel_shuffle(self.conv(features), self.stride).sin()
+        return functional.pixel_shuffle(self.conv(features), self.stride)
+
+
+class NeRVBlock(Upsampling):
+    """GELU(pixel_shuffle(conv(.)))."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return functional.gelu(super().forward(features))
+
+
+class SNeRVBlock(Upsampling):
+    """The sinusoidal NeRV block: sin(pixel_shuffle(conv(.)))."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features).sin()

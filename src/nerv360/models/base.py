@@ -11,12 +11,14 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.layers.grids import GRID_STEP
 from nerv360.models.budget import decoder_size, solve_widths
+from nerv360.models.hnerv import HNeRV
+from nerv360.models.hnerv_boost import HNeRVBoost
 from nerv360.models.nerv360 import NeRV360
 from nerv360.models.nerv360_grid import NeRV360Grid
 
 __all__ = ["Codec", "Network", "build", "configure", "decoder_tensors", "latents_of"]
 
-Network = NeRV360 | NeRV360Grid
+Network = NeRV360 | NeRV360Grid | HNeRV | HNeRVBoost
 
 
 class Codec(Protocol):
@@ -43,6 +45,10 @@ def build(config: ModelConfig, frames: int | None = None) -> Network:
     """A network with fresh weights, to be fitted to so many frames; without them, one that can only decode."""
     if config.model == "nerv360-grid":
         return NeRV360Grid(config, frames)
+    if config.model == "hnerv":
+        return HNeRV(config, with_encoder=frames is not None)
+    if config.model == "hnerv-boost":
+        return HNeRVBoost(config, with_encoder=frames is not None)
     return NeRV360(config, with_encoder=frames is not None)
 
 

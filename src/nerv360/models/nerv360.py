@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nerv360.config import ModelConfig
 from nerv360.geometry.rays import viewport_rays
@@ -20,7 +19,7 @@ from nerv360.layers.encoding import Stem, positional_encoding
 from nerv360.layers.modulation import AffineResidualBlock
 from nerv360.layers.upsampling import SNeRVBlock
 
-__all__ = ["NeRV360"]
+__all__ = ["CONDITION", "STEM_HIDDEN", "Expansion", "NeRV360", "Stage"]
 
 STEM_HIDDEN, CONDITION = 64, 32  # Boosting-NeRV
 
@@ -85,12 +84,7 @@ class NeRV360(nn.Module):
 
     def embed(self, panorama: Tensor, window: Window | None = None) -> Tensor:
         """Panorama x_t [1, 3, H, W], uint8 or in [0, 1], of any size -> embedding y_t, or a window of it."""
-        window = window or Window.whole(self.config.grid_height, self.config.grid_width)
-        canvas = window.scaled(math.prod(self.config.encoder_strides))
-        if panorama.shape[-2:] != (canvas.height, canvas.width):
-            panorama = panorama.float() / 255 if panorama.dtype == torch.uint8 else panorama
-            panorama = functional.interpolate(panorama, (canvas.height, canvas.width), mode="bilinear")
-        return self.encoder(panorama, window)
+        return self.encoder(panorama, window or Window.whole(self.config.grid_height, self.config.grid_width))
 
     def analyse(
         self, panorama: Tensor, frame: int, view: Viewport, noise: torch.Generator | None

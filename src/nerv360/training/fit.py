@@ -17,14 +17,15 @@ from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import Network
+from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.training import checkpoint
 from nerv360.training.checkpoint import Progress, Tensors
-from nerv360.training.losses import distortion
+from nerv360.training.losses import distortion, squared_error
 from nerv360.training.optim import create_optimiser, learning_rate
 from nerv360.video.clip import Clip
 from nerv360.video.shuffle import shuffled
 
-__all__ = ["fit", "sample_view"]
+__all__ = ["Example", "fit", "sample_view", "train_step"]
 
 SAVE_SECONDS, MOST_SECONDS = 20.0, 50.0  # between checkpoints; large ones, slow to write, are rarer
 FRAME_MEMORY = 2 << 30
@@ -56,7 +57,9 @@ def fit(
     report: Callable[[Progress, int], None],
     find_angles: Callable[[], Angles | None] = lambda: None,
 ) -> tuple[Progress, Angles | None]:
-    """Minimise Eq. 2 over random viewports of the clip's frames, on the model's device; `report` sees every step.
+    """Minimise the loss over random viewports of the clip's frames, on the model's device; `report` sees every step.
+
+    A network that decodes whole panoramas is fitted to those.
 
     With the camera's angles, the model's sphere is the world's, not the camera's. They are found once, and kept in the
     checkpoint.
@@ -98,7 +101,7 @@ def fit(
             world = view if angles is None else turned(view, orientation(angles[index]))
             example = Example(panorama, index, (index + 0.5) / clip.frames, view, world)
             rate = progress.rate_scale * learning_rate(progress.step, steps, config)
-            _step(model, optimiser, example, rate, progress.step / steps, config, progress)
+            train_step(model, optimiser, example, rate, progress.step / steps, config, progress)
             good = _watch(model, optimiser, progress, good)
             progress.step += 1
             report(progress, steps)
@@ -113,7 +116,7 @@ def fit(
     return progress, angles
 
 
-def _step(
+def train_step(
     model: Network,
     optimiser: torch.optim.Optimizer,
     example: Example,
@@ -124,15 +127,21 @@ def _step(
 ) -> None:
     """One step of the optimiser; none where the loss or its gradient is not finite."""
     panorama, noise = example.panorama, None
-    source = sample_sphere(panorama, viewport_rays(example.view).to(panorama.device)) / 255
     if part < NOISY_PART:
         noise = torch.Generator(panorama.device).manual_seed(config.seed << 32 | progress.step)
     with torch.autocast(panorama.device.type, torch.bfloat16, enabled=panorama.is_cuda):
         latents, bits = model.analyse(panorama, example.frame, example.world, noise)
-        decoded = model.decode(latents, example.time, example.world)
+        if isinstance(model, PanoramaDecoder):
+            decoded, source = model.panorama(latents, example.time), panorama.float() / 255
+        else:
+            decoded = model.decode(latents, example.time, example.world)
+            source = sample_sphere(panorama, viewport_rays(example.view).to(panorama.device)) / 255
     side = math.sqrt(example.view.width * example.view.height)  # the Fourier term grows with it
     rate_weight = config.rate_weight * side * min(1.0, part / RAMP_PART)
-    error = distortion(decoded.float(), source, config.loss_lambda, config.loss_alpha)
+    if config.loss == "l2":
+        error = squared_error(decoded.float(), source)
+    else:
+        error = distortion(decoded.float(), source, config.loss_lambda, config.loss_alpha)
     loss = error + rate_weight * bits
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from nerv360.errors import ArgumentError
 
-__all__ = ["MS_SSIM_LEAST_SIDE", "distortion", "ms_ssim_window"]
+__all__ = ["MS_SSIM_LEAST_SIDE", "distortion", "ms_ssim_window", "squared_error"]
 
 MS_SSIM_LEAST_SIDE = 33
 
@@ -38,6 +38,11 @@ def distortion(
     pixels = functional.l1_loss(decoded, source)
     structure = 1 - ms_ssim(decoded, source, data_range=1.0, win_size=window)
     return fourier + loss_lambda * (loss_alpha * pixels + (1 - loss_alpha) * structure)
+
+
+def squared_error(decoded: Tensor, source: Tensor) -> Tensor:
+    """The mean squared error (HNeRV, Sec. 3.3)."""
+    return functional.mse_loss(decoded, source)
 
 
 def _transform(picture: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""The optimiser and its learning rate (Sec. III-A): Adan, linear warm-up, cosine decay."""
+"""The optimiser and its learning rate (Sec. III-A): Adan, linear warm-up, cosine decay. Adam is HNeRV's own."""
 
 import math
 
+import torch
 from pytorch_optimizer import Adan
 from torch import nn
 
@@ -10,8 +11,10 @@ from nerv360.config import EncodingConfig
 __all__ = ["create_optimiser", "learning_rate"]
 
 
-def create_optimiser(model: nn.Module, config: EncodingConfig) -> Adan:
-    """Adan with the betas of its paper, no weight decay."""
+def create_optimiser(model: nn.Module, config: EncodingConfig) -> torch.optim.Optimizer:
+    """Adan or Adam with the betas of its paper, no weight decay."""
+    if config.optimiser == "adam":
+        return torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     return Adan(model.parameters(), lr=config.learning_rate, betas=(0.98, 0.92, 0.99), weight_decay=0.0)
 
 

@@ -1,0 +1,39 @@
+"""HNeRV (Chen et al., CVPR 2023): the paper's first baseline. Written from its paper.
+
+Differs: the encoder is the one that all networks here share (layers/convnext.py).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from nerv360.config import ModelConfig
+from nerv360.layers.upsampling import NeRVBlock
+from nerv360.models.panoramic import PanoramaDecoder
+
+__all__ = ["HNeRV"]
+
+
+class HNeRV(PanoramaDecoder):
+    """Nothing but convolutions between the embedding and the panorama; the time is in the embedding alone.
+
+    y_t ─ expand ─ stage ─ stage ─ stage ─ stage ─ head ─ panorama
+     d      c2      c2/r   c2/r²   c2/r³   c2/r⁴    3
+    """
+
+    def __init__(self, config: ModelConfig, with_encoder: bool = True) -> None:
+        super().__init__(config, with_encoder)
+        widths = config.channels
+        self.expand = NeRVBlock(config.embedding_channels, widths[0], kernel=1, stride=1)
+        self.stages = nn.ModuleList(
+            NeRVBlock(inputs, outputs, kernel, stride)
+            for inputs, outputs, kernel, stride in zip(
+                widths[:-1], widths[1:], config.kernels, config.decoder_strides, strict=True
+            )
+        )
+        self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
+
+    def draw(self, embedding: Tensor, time: float) -> Tensor:
+        features = self.expand(embedding)
+        for stage in self.stages:
+            features = stage(features)
+        return torch.tanh(self.head(features)) * 0.5 + 0.5

@@ -1,0 +1,44 @@
+"""HNeRV-Boost (Zhang et al., CVPR 2024): the paper's second baseline. Written from its paper.
+
+Differs: the encoder is the one that all networks here share (layers/convnext.py).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from nerv360.config import ModelConfig
+from nerv360.layers.encoding import Stem, positional_encoding
+from nerv360.models.nerv360 import CONDITION, STEM_HIDDEN, Expansion, Stage
+from nerv360.models.panoramic import PanoramaDecoder
+
+__all__ = ["HNeRVBoost"]
+
+
+class HNeRVBoost(PanoramaDecoder):
+    """The blocks of NeRV360, conditioned on time alone, on the whole panorama.
+
+    y_t ─ expand ─ stage ─ stage ─ stage ─ stage ─ head ─ panorama
+     d      c2      c2/r   c2/r²   c2/r³   c2/r⁴    3
+          TAT(t)         TAT(t) in every stage
+    """
+
+    def __init__(self, config: ModelConfig, with_encoder: bool = True) -> None:
+        super().__init__(config, with_encoder)
+        widths = config.channels
+        self.time_stem = Stem(2 * config.pe_frequencies, STEM_HIDDEN, CONDITION)
+        self.expand = Expansion(config.embedding_channels, widths[0])
+        self.stages = nn.ModuleList(
+            Stage(inputs, outputs, kernel, stride)
+            for inputs, outputs, kernel, stride in zip(
+                widths[:-1], widths[1:], config.kernels, config.decoder_strides, strict=True
+            )
+        )
+        self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
+
+    def draw(self, embedding: Tensor, time: float) -> Tensor:
+        encoded = positional_encoding([time], self.config.pe_base, self.config.pe_frequencies)
+        temporal = self.time_stem(encoded.to(self.head.weight))
+        features = self.expand(embedding, temporal, None)
+        for stage in self.stages:
+            features = stage(features, temporal)
+        return torch.tanh(self.head(features)) * 0.5 + 0.5
