@@ -17,7 +17,7 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 
-__all__ = ["decode", "encode", "eval_file", "open"]
+__all__ = ["choose_device", "decode", "encode", "eval_file", "open"]
 
 
 def encode(
@@ -40,10 +40,16 @@ def encode(
     clip = video if isinstance(video, Clip) else Clip.open(video)
     if Path(output).exists() and Path(output).samefile(clip.path):
         raise ArgumentError(f"{output}: is the video itself; name another output")
-    if device == "cuda" and not torch.cuda.is_available():
+    return encode_clip(clip, Path(output), config, choose_device(device), report, looked_at)
+
+
+def choose_device(name: str | None) -> torch.device:
+    """cpu or cuda; for None, CUDA where there is one. Raises ArgumentError."""
+    if name not in (None, "cpu", "cuda"):
+        raise ArgumentError(f"device={name}: must be cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
         raise ArgumentError("device=cuda: this PyTorch finds no CUDA device; leave it out, or give cpu")
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return encode_clip(clip, Path(output), config, chosen, report, looked_at)
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def open(path: Path | str, device: str = "cpu") -> Decoder:

@@ -12,7 +12,7 @@ import typer
 from msgspec.structs import asdict
 from rich.table import Table
 
-from nerv360 import __version__
+from nerv360 import __version__, cli_reproduce
 from nerv360.bitstream.container import Container
 from nerv360.config import (
     DEFAULT_MODEL,
@@ -44,6 +44,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Neural codec for 360-degree video: fits a small network to a video, and decodes only the view you look at.",
 )
+app.add_typer(cli_reproduce.app, name="reproduce")
+
 PRESETS_HELP = "; ".join(
     f"for {model}: {', '.join(presets_of(model))} (by default {DEFAULT_PRESET[model]})" for model in MODELS
 )
