@@ -32,7 +32,7 @@ def main(width: int, view_width: int, view_height: int, hfov: float) -> None:
     for index in range(7):
         view = Viewport(30.0 * index, 20.0, 0.0, hfov, None, view_width, view_height)
         started = time.perf_counter()
-        train_step(model, optimiser, Example(panorama, 3, 0.5, view, view), 1e-3, 0.5, config, Progress())
+        train_step(model, optimiser, Example(panorama, 3, 0.5, [view], [view]), 1e-3, 0.5, config, Progress())
         seconds.append(time.perf_counter() - started)
     row = {
         "panorama": f"{width}x{width // 2}",

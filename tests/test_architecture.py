@@ -16,6 +16,7 @@ LEVELS = [
     {"evaluation"},
     {"api"},
     {"console"},
+    {"cli_reproduce"},
     {"cli"},
     {"demo"},
 ]

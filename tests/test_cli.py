@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nerv360 import console
 from nerv360.bitstream.container import Container
 from nerv360.errors import ArgumentError
 
@@ -83,7 +84,7 @@ BAD = [
     ("encode ok.mp4 -o a.nerv360 --start 6", "has 6 frames"),
     ("encode ok.mp4 -o a.nerv360 --size 100", "--size 100"),
     ("encode ok.mp4 -o a.nerv360 --preset huge", "must be one of"),
-    ("encode ok.mp4 -o a.nerv360 --model x", "--model x: must be one of nerv360, nerv360-grid"),
+    ("encode ok.mp4 -o a.nerv360 --model x", "--model x: must be one of nerv360-grid, nerv360, hnerv, hnerv-boost"),
     ("encode ok.mp4 -o a.nerv360 --model nerv360 --preset fast", "must be one of tiny"),
     ("encode ok.mp4 -o a.nerv360 --decoder-size 9999", "has no meaning for nerv360-grid"),
     ("encode ok.mp4 -o a.nerv360 --embedding-bits 4", "has no meaning for nerv360-grid"),

@@ -15,7 +15,7 @@ import nerv360
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.layout import Latent, key_count, keys_at, keys_per_chunk, parts
 from nerv360.codec.encoder import fitted_latents, write_model
-from nerv360.config import PRESETS, EncodingConfig, ModelConfig
+from nerv360.config import EncodingConfig, ModelConfig
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.rays import viewport_rays
@@ -106,7 +106,7 @@ def test_forward_pass(view: Viewport, frame: int) -> None:
 def test_fitting_sees_what_the_decoder_will(view: Viewport) -> None:
     """With rounding, the latents of `analyse` are those of the file."""
     model = fitted()
-    latents, bits = model.analyse(torch.zeros(()), 3, view, None)
+    (latents,), bits = model.analyse(torch.zeros(()), 3, [view], None)
     for latent, window, grid in zip(latents, model.windows(view), grids_at(model, 3), strict=True):
         torch.testing.assert_close(latent, window.crop(grid), atol=1e-6, rtol=0)
     assert bits > 0
@@ -126,7 +126,7 @@ def test_a_step_moves_what_the_view_reads_and_nothing_else(view: Viewport) -> No
     model = fitted()
     before = [model.encoder.values(i).clone() for i in range(len(GRIDS))]
     wholes = [before[i].clone().requires_grad_() for i in range(len(GRIDS))]
-    latents, _ = model.analyse(torch.zeros(()), 3, view, None)
+    (latents,), _ = model.analyse(torch.zeros(()), 3, [view], None)
     model.decode(latents, 0.5, view).square().sum().backward()
     mixed = [
         sum((w * whole[k][None] for k, w in keys_at(g.period, 3)), torch.zeros(()))
@@ -159,7 +159,7 @@ def test_bits_of_a_grid_are_those_of_its_file_size() -> None:
     mass = torch.where(values == 0, 1 - math.exp(-1 / 6), math.sinh(1 / 6) * torch.exp(-values / 3))
     faces = [(yaw, 0) for yaw in (0, 90, 180, 270)] + [(0, 90), (0, -90)]
     cube = [Viewport(yaw, pitch, 0, 90, None, 64, 64) for yaw, pitch in faces]
-    spent = sum(model.analyse(torch.zeros(()), 0, view, None)[1].item() * 64 * 64 for view in cube)
+    spent = sum(model.analyse(torch.zeros(()), 0, [view], None)[1].item() * 64 * 64 for view in cube)
     bits = -torch.log2(mass).sum().item()
     assert spent == pytest.approx(bits, rel=0.01)
 
@@ -175,7 +175,7 @@ def test_file_and_model_give_the_same_picture(video: Path, tmp_path: Path) -> No
     with nerv360.open(tmp_path / "a.nerv360") as decoder, torch.no_grad():
         for index, yaw, pitch in ((0, 0, 0), (3, 170, 80), (5, 30, -20)):
             view = replace(decoder.native_view(), yaw_deg=yaw, pitch_deg=pitch)
-            latents, _ = model.analyse(torch.zeros(()), index, view, None)
+            (latents,), _ = model.analyse(torch.zeros(()), index, [view], None)
             expected = model.decode(latents, 0.5, view)[0].permute(1, 2, 0) * 255
             assert psnr(decoder.viewport(index, view), expected.round().numpy()) > 55
     _, (theirs,) = stranger.read_file((tmp_path / "a.nerv360").read_bytes())
@@ -250,10 +250,6 @@ def test_impossible_settings(change: dict[str, object]) -> None:
         replace(CONFIG, **change)  # type: ignore[arg-type]
 
 
-def test_presets_are_of_both_models() -> None:
-    assert {config.model for config in PRESETS.values()} == {"nerv360", "nerv360-grid"}
-
-
 def test_no_cell_is_twice_in_a_reduced_window() -> None:
     generator = np.random.default_rng(0)
     for _ in range(200):
@@ -271,7 +267,7 @@ def test_decoding_and_then_fitting_the_same_view() -> None:
     model, view = fitted(), Viewport(77, 7, 0, 80, None, 36, 24)
     with torch.inference_mode():
         model.decode([w.crop(g) for w, g in zip(model.windows(view), grids_at(model, 0), strict=True)], 0.5, view)
-    latents, bits = model.analyse(torch.zeros(()), 0, view, None)
+    (latents,), bits = model.analyse(torch.zeros(()), 0, [view], None)
     (model.decode(latents, 0.5, view).sum() + bits).backward()
     model.refine(0.1)
 

@@ -94,6 +94,7 @@ class EncodingConfig:
     epochs: int = _setting(300, "Times that every frame is visited.")
     view_width: int | None = _setting(None, "Width of the training viewport; by default 5/16 of the panorama's.")
     view_height: int | None = _setting(None, "Height of the training viewport; by default 9/16 of its width.")
+    views: int = _setting(1, "Training viewports per frame and step; more need the encoder only once (nerv360).")
     hfov_deg: tuple[float, float] = _setting((78.1, 78.1), "Range of horizontal fields of view trained for.")
     roll_deg: tuple[float, float] = _setting((0.0, 0.0), "Range of roll angles trained for.")
     loss: str = _setting("eq2", "Distortion to minimise: eq2 (Eq. 2) or l2 (the squared error).")
@@ -117,6 +118,8 @@ class EncodingConfig:
         for name, values in (("loss", ("eq2", "l2")), ("optimiser", ("adan", "adam"))):
             if getattr(self, name) not in values:
                 raise ArgumentError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(values)}")
+        if self.views > 1 and self.model != "nerv360":
+            raise ArgumentError(f"views={self.views}: only the model nerv360 is fitted to several views at once")
         if (self.model == "nerv360-grid") != bool(self.grids):
             raise ArgumentError(f"grids={self.grids}: the model nerv360-grid, and it alone, has grids")
         strides = stage_strides(self.decoder_strides)
@@ -184,6 +187,7 @@ _RANGES = (
     ("reduction", 1, 4),
     ("minimum_width", 1, 4096),
     ("epochs", 1, 10**6),
+    ("views", 1, 64),
     ("view_width", 33, 16384),
     ("view_height", 33, 16384),
     ("hfov_deg", 1, 170),

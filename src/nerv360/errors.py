@@ -6,6 +6,7 @@
     ├── BitstreamError    the .nerv360 file is damaged, foreign, or claims what cannot be
     │   └── VersionError  the file was written by a newer nerv360
     ├── OutputError       the output cannot be written
+    ├── OutOfMemory       the work does not fit the memory of this machine
     └── TrainingError     fitting failed and could not be recovered
 
 Each message is one line that names the value, what was wrong with it, and what to do.
@@ -15,6 +16,7 @@ __all__ = [
     "ArgumentError",
     "BitstreamError",
     "Nerv360Error",
+    "OutOfMemory",
     "OutputError",
     "TrainingError",
     "VersionError",
@@ -44,6 +46,10 @@ class VersionError(BitstreamError):
 
 class OutputError(Nerv360Error):
     """The output file or folder cannot be written."""
+
+
+class OutOfMemory(Nerv360Error):
+    """The work does not fit the memory of this machine."""
 
 
 class TrainingError(Nerv360Error):

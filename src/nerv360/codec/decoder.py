@@ -29,7 +29,8 @@ from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sphere import lonlat_to_ray, pixel_to_lonlat
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
-from nerv360.models.base import Network, build, decoder_tensors
+from nerv360.models.base import Network, build, channels_last, decoder_tensors
+from nerv360.models.memory import check_memory
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.video.clip import Colour
 
@@ -225,6 +226,7 @@ def load_network(container: Container, segment: Segment, device: torch.device) -
         raise BitstreamError(f"{container.path}: {parameters} parameters in {len(data)} bytes: impossible")
     if values > MAX_LATENT_VALUES:
         raise BitstreamError(f"{container.path}: latents of {values} values; at most {MAX_LATENT_VALUES} are decoded")
+    check_memory(config, "decoding", device)
     try:
         weights = read_weights(data, shapes)
         channels = sum(latent.channels for latent in segment.latents)
@@ -238,7 +240,7 @@ def load_network(container: Container, segment: Segment, device: torch.device) -
     tables = [[next(flat) for _ in range(latent.channels)] for latent in segment.latents]
     model = build(config)
     model.load_state_dict({name: torch.from_numpy(dequantize(tensor)) for name, tensor in weights.items()})
-    return SegmentNetwork(model.eval().to(device), tables, angles)
+    return SegmentNetwork(channels_last(model.eval().to(device)), tables, angles)
 
 
 def latent_values(config: ModelConfig, frames: int, group_size: int) -> int:

@@ -29,6 +29,7 @@ from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.geometry.orientation import Angles, orientations
 from nerv360.layers.grids import GRID_STEP
 from nerv360.models.base import Network, build, configure, decoder_tensors, latents_of
+from nerv360.models.memory import enough_memory
 from nerv360.training.checkpoint import Progress
 from nerv360.training.fit import fit
 from nerv360.video.clip import Clip
@@ -65,7 +66,7 @@ def encode_clip(
 
     Interrupted at any moment, the same call goes on from the checkpoint beside the output (`checkpoint_path`),
     and ends with the same bytes. `looked_at` is told of every frame whose camera angles have been found, before the
-    fitting begins. Raises TrainingError, OutputError, ArgumentError.
+    fitting begins. Raises TrainingError, OutputError, ArgumentError, OutOfMemory.
     """
     torch.manual_seed(config.seed)
     shape = configure(config, clip.width, clip.height)
@@ -77,14 +78,15 @@ def encode_clip(
         )
     model = build(shape, clip.frames).to(device)
     checkpoint = checkpoint_path(output)
-    progress, angles = fit(
-        model,
-        clip,
-        config,
-        checkpoint,
-        lambda state, steps: report(state, steps, model),
-        lambda: orientations(clip, looked_at) if config.grids else None,
-    )
+    with enough_memory(shape, "training", device):
+        progress, angles = fit(
+            model,
+            clip,
+            config,
+            checkpoint,
+            lambda state, steps: report(state, steps, model),
+            lambda: orientations(clip, looked_at) if config.grids else None,
+        )
     size = write_model(model, fitted_latents(model, clip), clip, config, output, angles)
     checkpoint.unlink(missing_ok=True)
     parameters = sum(tensor.numel() for tensor in decoder_tensors(model).values())

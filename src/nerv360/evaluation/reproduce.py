@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,8 @@ class Run:
     @property
     def name(self) -> str:
         """Of its file and of its row: the same for the same clip and settings, and for no others."""
-        digest = hashlib.sha256(f"{self.clip.fingerprint()} {self.config}".encode()).hexdigest()
+        chosen = {f.name: value for f in fields(self.config) if (value := getattr(self.config, f.name)) != f.default}
+        digest = hashlib.sha256(f"{self.clip.fingerprint()} {chosen}".encode()).hexdigest()
         return f"{self.clip.path.stem}-{self.config.model}-{digest[:12]}"
 
 

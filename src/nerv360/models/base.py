@@ -16,7 +16,7 @@ from nerv360.models.hnerv_boost import HNeRVBoost
 from nerv360.models.nerv360 import NeRV360
 from nerv360.models.nerv360_grid import NeRV360Grid
 
-__all__ = ["Codec", "Network", "build", "configure", "decoder_tensors", "latents_of"]
+__all__ = ["Codec", "Network", "build", "channels_last", "configure", "decoder_tensors", "latents_of"]
 
 Network = NeRV360 | NeRV360Grid | HNeRV | HNeRVBoost
 
@@ -33,9 +33,12 @@ class Codec(Protocol):
         """Those parts, at that time -> viewport [1, 3, h, w] in [0, 1]."""
 
     def analyse(
-        self, panorama: Tensor, frame: int, view: Viewport, noise: torch.Generator | None
-    ) -> tuple[list[Tensor], Tensor]:
-        """While fitting: those parts, and their bits per decoded pixel. With `noise`, it stands in for rounding."""
+        self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
+    ) -> tuple[list[list[Tensor]], Tensor]:
+        """While fitting: those parts for each view, and their bits per decoded pixel.
+
+        With `noise`, it stands in for rounding.
+        """
 
     def refine(self, rate: float) -> None:
         """While fitting: one step of what the optimiser does not hold."""
@@ -50,6 +53,14 @@ def build(config: ModelConfig, frames: int | None = None) -> Network:
     if config.model == "hnerv-boost":
         return HNeRVBoost(config, with_encoder=frames is not None)
     return NeRV360(config, with_encoder=frames is not None)
+
+
+def channels_last(model: Network) -> Network:
+    """The network itself, its kernels in the order in memory that convolutions are fastest with."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
 
 
 def latents_of(model: Network, panoramas: Iterable[Tensor]) -> list[Tensor]:

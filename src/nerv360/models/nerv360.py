@@ -87,10 +87,16 @@ class NeRV360(nn.Module):
         return self.encoder(panorama, window or Window.whole(self.config.grid_height, self.config.grid_width))
 
     def analyse(
-        self, panorama: Tensor, frame: int, view: Viewport, noise: torch.Generator | None
-    ) -> tuple[list[Tensor], Tensor]:
-        """What `decode` needs for a view of a frame; the rate of embeddings is not part of the loss."""
-        return [self.embed(panorama, *self.windows(view))], torch.zeros((), device=panorama.device)
+        self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
+    ) -> tuple[list[list[Tensor]], Tensor]:
+        """What `decode` needs for views of a frame; the rate of embeddings is not part of the loss."""
+        windows = [window for view in views for window in self.windows(view)]
+        if len(windows) == 1:
+            embeddings = [self.embed(panorama, windows[0])]
+        else:
+            whole = self.embed(panorama)
+            embeddings = [window.crop(whole) for window in windows]
+        return [[embedding] for embedding in embeddings], torch.zeros((), device=panorama.device)
 
     def refine(self, rate: float) -> None:
         """Nothing: all that is learned is in the optimiser's hands."""

@@ -87,11 +87,12 @@ class NeRV360Grid(nn.Module):
         return picture[..., : view.height, : view.width]
 
     def analyse(
-        self, panorama: Tensor, frame: int, view: Viewport, noise: torch.Generator | None
-    ) -> tuple[list[Tensor], Tensor]:
-        """What `decode` needs for a view of a frame, and its bits per decoded pixel, while fitting."""
+        self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
+    ) -> tuple[list[list[Tensor]], Tensor]:
+        """What `decode` needs for the one view of a frame, and its bits per decoded pixel, while fitting."""
+        (view,) = views
         latents, bits = self.encoder.read(frame, self._footprints(view), noise)
-        return latents, bits / (view.width * view.height)
+        return [latents], bits / (view.width * view.height)
 
     def refine(self, rate: float) -> None:
         """One step of the grids, by the gradients of the last `analyse`."""

@@ -55,10 +55,10 @@ class PanoramaDecoder(nn.Module):
         return self.encoder(panorama, Window.whole(self.config.grid_height, self.config.grid_width))
 
     def analyse(
-        self, panorama: Tensor, frame: int, view: Viewport, noise: torch.Generator | None
-    ) -> tuple[list[Tensor], Tensor]:
+        self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
+    ) -> tuple[list[list[Tensor]], Tensor]:
         """What `panorama` and `decode` need of a frame; the rate of embeddings is not part of the loss."""
-        return [self.embed(panorama)], torch.zeros((), device=panorama.device)
+        return [[self.embed(panorama)]] * len(views), torch.zeros((), device=panorama.device)
 
     def refine(self, rate: float) -> None:
         """Nothing: all that is learned is in the optimiser's hands."""

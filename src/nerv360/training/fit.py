@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from nerv360.geometry.orientation import Angles, orientation, turned
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.viewport import Viewport
-from nerv360.models.base import Network
+from nerv360.models.base import Network, channels_last
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.training import checkpoint
 from nerv360.training.checkpoint import Progress, Tensors
@@ -45,8 +45,8 @@ class Example:
     panorama: Tensor  # [1, 3, H, W] uint8
     frame: int
     time: float  # of the frame, in (0, 1)
-    view: Viewport  # in the panorama
-    world: Viewport  # the same on the model's sphere
+    views: Sequence[Viewport]  # in the panorama
+    worlds: Sequence[Viewport]  # the same on the model's sphere
 
 
 def fit(
@@ -69,10 +69,7 @@ def fit(
     """
     steps = config.epochs * clip.frames
     device = next(model.parameters()).device
-    for parameter in model.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    optimiser = create_optimiser(model, config)
+    optimiser = create_optimiser(channels_last(model), config)
     identity = f"{clip.fingerprint()} {config}"
     progress, good = Progress(), checkpoint.capture(model, optimiser)
     if resumed := checkpoint.load(checkpoint_path, identity):
@@ -97,9 +94,10 @@ def fit(
         while progress.step < steps:
             index, frame = next(frames)
             panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
-            view = sample_view(config, clip, index, progress.step // clip.frames)
-            world = view if angles is None else turned(view, orientation(angles[index]))
-            example = Example(panorama, index, (index + 0.5) / clip.frames, view, world)
+            first = progress.step // clip.frames * config.views
+            views = [sample_view(config, clip, index, first + k) for k in range(config.views)]
+            worlds = views if angles is None else [turned(view, orientation(angles[index])) for view in views]
+            example = Example(panorama, index, (index + 0.5) / clip.frames, views, worlds)
             rate = progress.rate_scale * learning_rate(progress.step, steps, config)
             train_step(model, optimiser, example, rate, progress.step / steps, config, progress)
             good = _watch(model, optimiser, progress, good)
@@ -130,13 +128,15 @@ def train_step(
     if part < NOISY_PART:
         noise = torch.Generator(panorama.device).manual_seed(config.seed << 32 | progress.step)
     with torch.autocast(panorama.device.type, torch.bfloat16, enabled=panorama.is_cuda):
-        latents, bits = model.analyse(panorama, example.frame, example.world, noise)
+        latents, bits = model.analyse(panorama, example.frame, example.worlds, noise)
         if isinstance(model, PanoramaDecoder):
-            decoded, source = model.panorama(latents, example.time), panorama.float() / 255
+            decoded, source = model.panorama(latents[0], example.time), panorama.float() / 255
         else:
-            decoded = model.decode(latents, example.time, example.world)
-            source = sample_sphere(panorama, viewport_rays(example.view).to(panorama.device)) / 255
-    side = math.sqrt(example.view.width * example.view.height)  # the Fourier term grows with it
+            pairs = zip(latents, example.worlds, strict=True)
+            decoded = torch.cat([model.decode(latent, example.time, world) for latent, world in pairs])
+            rays = (viewport_rays(view).to(panorama.device) for view in example.views)
+            source = torch.cat([sample_sphere(panorama, each) for each in rays]) / 255
+    side = math.sqrt(example.views[0].width * example.views[0].height)  # the Fourier term grows with it
     rate_weight = config.rate_weight * side * min(1.0, part / RAMP_PART)
     if config.loss == "l2":
         error = squared_error(decoded.float(), source)
@@ -184,17 +184,17 @@ def _watch(model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progres
     return good
 
 
-def sample_view(config: EncodingConfig, clip: Clip, frame: int, epoch: int) -> Viewport:
-    """The training viewport of a frame in an epoch: its centre uniform on the sphere.
+def sample_view(config: EncodingConfig, clip: Clip, frame: int, number: int) -> Viewport:
+    """The training viewport of a frame, by number: its centre uniform on the sphere.
 
     Uniform on the sphere means that pitch is the arcsine of a uniform number, so the poles are not seen more often
-    than their area. Over the epochs each frame's centres follow an additive recurrence (R2) from a random
-    start: they cover the sphere evenly, not by chance.
+    than their area. A frame's centres follow an additive recurrence (R2) from a random start: they cover the sphere
+    evenly, not by chance.
     """
     width, height = config.training_view(clip.width)
-    random = np.random.default_rng((config.seed, frame, epoch))
+    random = np.random.default_rng((config.seed, frame, number))
     start = np.random.default_rng((config.seed, frame)).uniform(size=2)
-    across, up = (start + epoch * R2) % 1
+    across, up = (start + number * R2) % 1
     return Viewport(
         yaw_deg=float(360 * across - 180),
         pitch_deg=float(np.degrees(np.arcsin(2 * up - 1))),

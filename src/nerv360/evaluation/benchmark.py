@@ -1,0 +1,167 @@
+"""What a network costs: seconds and memory of encoding, decoding and fitting, each in a process of its own.
+
+Weights are fresh and pictures are noise: neither changes the cost. Memory is what the network adds to a process that
+has PyTorch loaded: on CUDA `torch.cuda.max_memory_allocated`, on a CPU the peak of the resident size (Linux).
+"""
+
+import gc
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nerv360.config import EncodingConfig
+from nerv360.errors import OutOfMemory
+from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
+from nerv360.models.base import Network, build, channels_last, configure, latents_of
+from nerv360.models.memory import check_memory
+from nerv360.training.checkpoint import Progress
+from nerv360.training.fit import Example, train_step
+from nerv360.training.optim import create_optimiser
+
+__all__ = ["PHASES", "Cost", "measure", "measure_apart"]
+
+Work = Callable[[int], None]
+PHASES = ("encoding", "decoding", "training")
+WARM_UP = 2
+FRAMES = 16
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one phase, for one frame."""
+
+    median_s: float
+    p95_s: float
+    repeats: int
+    peak_bytes: int  # 0 where it cannot be measured
+
+    @property
+    def frames_per_s(self) -> float:
+        return 1 / self.median_s
+
+
+def measure_apart(
+    config: EncodingConfig, width: int, height: int, phase: str, device: str, threads: int, repeats: int
+) -> Cost:
+    """`measure` in a fresh process. Raises OutOfMemory where it does not fit."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(measure, config, width, height, phase, device, threads, repeats).result()
+        except (BrokenProcessPool, torch.OutOfMemoryError, MemoryError):
+            raise OutOfMemory(
+                f"{config.model}, {width}x{height}: {phase} does not fit the memory of this machine; "
+                "take a smaller panorama (--size) or decoder"
+            ) from None
+
+
+def measure(
+    config: EncodingConfig, width: int, height: int, phase: str, device: str, threads: int, repeats: int
+) -> Cost:
+    """Time and memory of a phase ("encoding", "decoding" or "training") for a panorama of this size."""
+    torch.set_num_threads(threads)
+    place, shape = torch.device(device), configure(config, width, height)
+    check_memory(shape, phase, place)
+    nn.Conv2d(3, 3, 3).to(place)(torch.rand(1, 3, 8, 8, device=place)).sum().backward()
+    forget_peak(place)
+    before = peak(place)
+    model = channels_last(build(shape, FRAMES).to(place))
+    prepare = {"encoding": _encoding, "decoding": _decoding, "training": _training}[phase]
+    work = prepare(model, config, place)
+    seconds = []
+    for index in range(WARM_UP + repeats):
+        _synchronise(place)
+        started = time.perf_counter()
+        work(index % FRAMES)
+        _synchronise(place)
+        seconds.append(time.perf_counter() - started)
+    timed = sorted(seconds[WARM_UP:])
+    return Cost(statistics.median(timed), timed[int(0.95 * (repeats - 1) + 0.5)], repeats, peak(place) - before)
+
+
+def _encoding(model: Network, config: EncodingConfig, device: torch.device) -> Work:
+    """Panorama -> embedding."""
+    panorama = _panorama(model, device)
+
+    @torch.inference_mode()
+    def work(index: int) -> None:
+        with _half(device):
+            latents_of(model, [panorama])
+
+    return work
+
+
+def _decoding(model: Network, config: EncodingConfig, device: torch.device) -> Work:
+    """Embedding -> viewport, along a trajectory."""
+    shape = model.config
+    del model.encoder
+    embedding = torch.rand(1, shape.embedding_channels, shape.grid_height, shape.grid_width, device=device)
+    views = _views(model, config)
+
+    @torch.inference_mode()
+    def work(index: int) -> None:
+        view = views[index]
+        with _half(device):
+            model.decode([window.crop(embedding) for window in model.windows(view)], 0.5, view)
+
+    return work
+
+
+def _training(model: Network, config: EncodingConfig, device: torch.device) -> Work:
+    """One step of the optimiser."""
+    panorama, views, optimiser = _panorama(model, device), _views(model, config), create_optimiser(model, config)
+
+    def work(index: int) -> None:
+        seen = [views[(index + k) % FRAMES] for k in range(config.views)]
+        example = Example(panorama, index, 0.5, seen, seen)
+        train_step(model, optimiser, example, 1e-4, 0.5, config, Progress())
+
+    return work
+
+
+def _panorama(model: Network, device: torch.device) -> Tensor:
+    return torch.randint(0, 256, (1, 3, model.config.height, model.config.width), dtype=torch.uint8, device=device)
+
+
+def _views(model: Network, config: EncodingConfig) -> list[Viewport]:
+    width, height = config.training_view(model.config.width)
+    return linear_trajectory(Viewport(width=width, height=height), FRAMES, *JVET_TRAJECTORIES["Balboa"][0])
+
+
+def _half(device: torch.device) -> torch.autocast:
+    """Half precision on CUDA (Sec. III-A), single on a CPU."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let `peak` speak of what comes from now on."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif STATUS.exists():
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak(device: torch.device) -> int:
+    """Most bytes in use since `forget_peak`; 0 on a CPU without Linux."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if not STATUS.exists():
+        return 0
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])
+
+
+STATUS = Path("/proc/self/status")
