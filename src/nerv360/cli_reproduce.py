@@ -11,6 +11,9 @@ from nerv360.console import console, encoding_progress, parse_size, progress
 from nerv360.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from nerv360.config import EncodingConfig
     from nerv360.evaluation.reproduce import Row, Run, Scale
     from nerv360.video.clip import Clip
 
@@ -30,6 +33,7 @@ Epochs = Annotated[int | None, typer.Option(help="By default, the scale's.", sho
 DecoderSize = Annotated[int | None, typer.Option(help="By default, the scale's.", show_default=False)]
 Seeds = Annotated[str, typer.Option(metavar="A,B,...", help="Every network is fitted once with each of them.")]
 Only = Annotated[str | None, typer.Option(metavar="NAME", help="Only the rows that are called so.")]
+Repeats = Annotated[int, typer.Option(help="Measurements of speed; their median counts.", min=1, max=1000)]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default, what there is.")]
 
 
@@ -45,14 +49,27 @@ def table1(
     decoder_size: DecoderSize = None,
     seeds: Seeds = "0",
     only: Only = None,
+    budget: Annotated[
+        str, typer.Option(help="What all have the same of: steps, or time (as many steps as NeRV360's time allows).")
+    ] = "steps",
+    repeats: Repeats = 5,
     device: Device = None,
 ) -> None:
     """Table I: HNeRV, HNeRV-Boost and NeRV360 side by side: quality, speed, memory, bytes."""
-    from nerv360.evaluation.reproduce import table1_runs
+    from nerv360.evaluation.benchmark import PHASES
+    from nerv360.evaluation.report import table1 as render
+    from nerv360.evaluation.reproduce import equal_time, table1_runs
 
+    if budget not in ("steps", "time"):
+        raise ArgumentError(f"--budget {budget}: must be steps or time")
     chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     runs = table1_runs(chosen.settings, clips, _parse_seeds(seeds))
-    _carry_out(runs, output, only, device)
+    configs = list(dict.fromkeys(replace(run.config, seed=0) for run in runs if only in (None, run.variant)))
+    costs = _measure(configs, [(chosen.width, chosen.height)], PHASES, output, repeats, device)
+    if budget == "time":
+        runs = equal_time(runs, costs)
+    rows = _carry_out(runs, output, only, device)
+    _show(render(rows, costs), output / ("table1" if budget == "steps" else "table1-time"))
 
 
 @app.command()
@@ -70,11 +87,40 @@ def table2(
     device: Device = None,
 ) -> None:
     """Table II: NeRV360 and its six ablations."""
+    from nerv360.evaluation.report import table2 as render
     from nerv360.evaluation.reproduce import table2_runs
 
     chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     runs = table2_runs(chosen.settings, clips, _parse_seeds(seeds))
-    _carry_out(runs, output, only, device)
+    _show(render(_carry_out(runs, output, only, device)), output / "table2")
+
+
+@app.command()
+def figure4(
+    videos: Videos,
+    output: Output = Path("reproduction"),
+    scale: ScaleName = "small",
+    start: Start = 0,
+    frames: Frames = None,
+    size: Size = None,
+    epochs: Epochs = None,
+    decoder_size: DecoderSize = None,
+    seeds: Seeds = "0",
+    only: Only = None,
+    device: Device = None,
+) -> None:
+    """Fig. 4: crops of the networks of Table I beside the source; a PNG for every video."""
+    from nerv360.evaluation import figures
+    from nerv360.evaluation.reproduce import file_of, table1_runs
+
+    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
+    for clip in clips:
+        runs = table1_runs(chosen.settings, [clip], _parse_seeds(seeds)[:1])
+        _carry_out(runs, output, only, device)
+        files = {run.variant: file_of(run, output) for run in runs if only in (None, run.variant)}
+        picture = output / f"figure4-{clip.path.stem}.png"
+        figures.figure4(files, clip, picture)
+        console.print(f"{picture}")
 
 
 @app.command()
@@ -92,11 +138,97 @@ def freeview(
     device: Device = None,
 ) -> None:
     """The paper's future work: one file for every roll and field of view, against one for a fixed view."""
-    from nerv360.evaluation.reproduce import free_view_runs
+    from nerv360.evaluation import figures
+    from nerv360.evaluation.report import free_view_table
+    from nerv360.evaluation.reproduce import FREE_VIEWS, file_of, free_view_rows, free_view_runs
 
     chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
-    runs = free_view_runs(chosen.settings, clips, _parse_seeds(seeds))
-    _carry_out(runs, output, only, device)
+    for clip in clips:
+        runs = free_view_runs(chosen.settings, [clip], _parse_seeds(seeds)[:1])
+        _carry_out(runs, output, only, device)
+        files = {run.variant: file_of(run, output) for run in runs if only in (None, run.variant)}
+        with progress("measuring views", len(files) * len(FREE_VIEWS)) as (bar, task):
+            rows = [
+                row
+                for run in runs
+                if run.variant in files
+                for row in bar.track(free_view_rows(run, output), total=len(FREE_VIEWS), task_id=task)
+            ]
+        _show(free_view_table(rows), output / f"freeview-{clip.path.stem}")
+        picture = output / f"freeview-{clip.path.stem}.png"
+        figures.free_view_figure(files, clip, picture)
+        console.print(f"{picture}")
+
+
+@app.command()
+def speed(
+    panoramas: Annotated[
+        str, typer.Argument(metavar="WxH,WxH,...", help="Sizes of the panorama; what does not fit is extrapolated.")
+    ] = "6144x3072",
+    output: Output = Path("reproduction"),
+    scale: ScaleName = "paper-2.2m",
+    viewport: Annotated[
+        str | None, typer.Option(metavar="WxH", help="By default, 5/16 of the panorama's width.")
+    ] = None,
+    decoder_size: DecoderSize = None,
+    phases: Annotated[str, typer.Option(metavar="A,B,...", help="Which to measure.")] = "encoding,decoding,training",
+    repeats: Repeats = 5,
+    device: Device = None,
+) -> None:
+    """Speed and memory of the three networks without fitting them: on a GPU, the paper's in a few minutes."""
+    from nerv360.evaluation.benchmark import PHASES
+    from nerv360.evaluation.report import costs_table
+    from nerv360.evaluation.reproduce import NAMES
+
+    settings = replace(_scale(scale).settings, view_width=None, view_height=None)
+    if decoder_size is not None:
+        settings = replace(settings, decoder_size=decoder_size)
+    if viewport is not None:
+        width, height = parse_size(viewport)
+        settings = replace(settings, view_width=width, view_height=height)
+    wanted = phases.split(",")
+    if not set(wanted) <= set(PHASES):
+        raise ArgumentError(f"--phases {phases}: must be among {', '.join(PHASES)}")
+    output.mkdir(parents=True, exist_ok=True)
+    configs = [replace(settings, model=model) for model in NAMES]
+    sizes = [parse_size(size) for size in panoramas.split(",")]
+    _show(costs_table(_measure(configs, sizes, wanted, output, repeats, device)), output / "speed")
+
+
+def _measure(
+    configs: "Sequence[EncodingConfig]",
+    sizes: Sequence[tuple[int, int]],
+    phases: Sequence[str],
+    folder: Path,
+    repeats: int,
+    device: str | None,
+) -> "list[Row]":
+    """What every network costs at every size, each phase in a process of its own."""
+    from nerv360.api import choose_device
+    from nerv360.evaluation.reproduce import cost_of
+
+    wanted = [(config, size, phase) for size in sizes for config in configs for phase in phases]
+    with progress("measuring speed and memory", len(wanted)) as (bar, task):
+        return [
+            cost_of(config, size, phase, folder, choose_device(device), repeats)
+            for config, size, phase in bar.track(wanted, task_id=task)
+        ]
+
+
+def _show(table: "Table", path: Path) -> None:
+    """On the terminal, and as Markdown and HTML."""
+    from nerv360.evaluation.report import write_table
+
+    print(write_table(table, path))
+    console.print(f"{path}.md, {path}.html")
+
+
+def _scale(name: str) -> "Scale":
+    from nerv360.evaluation.reproduce import SCALES
+
+    if name not in SCALES:
+        raise ArgumentError(f"--scale {name}: must be one of {', '.join(SCALES)}")
+    return SCALES[name]
 
 
 def _prepare(
@@ -110,13 +242,10 @@ def _prepare(
     decoder_size: int | None,
 ) -> "tuple[Scale, list[Clip]]":
     """The scale with what was asked for in its place, and the videos at it."""
-    from nerv360.evaluation.reproduce import SCALES
     from nerv360.video.clip import Clip
 
-    if scale not in SCALES:
-        raise ArgumentError(f"--scale {scale}: must be one of {', '.join(SCALES)}")
     given: dict[str, Any] = {"epochs": epochs, "decoder_size": decoder_size}
-    chosen = SCALES[scale]
+    chosen = _scale(scale)
     settings = replace(chosen.settings, **{name: value for name, value in given.items() if value is not None})
     width, height = parse_size(size) if size else (chosen.width, chosen.height)
     clips = []

@@ -43,10 +43,6 @@ class Cost:
     repeats: int
     peak_bytes: int  # 0 where it cannot be measured
 
-    @property
-    def frames_per_s(self) -> float:
-        return 1 / self.median_s
-
 
 def measure_apart(
     config: EncodingConfig, width: int, height: int, phase: str, device: str, threads: int, repeats: int

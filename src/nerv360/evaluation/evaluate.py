@@ -18,7 +18,7 @@ from nerv360.training.losses import MS_SSIM_LEAST_SIDE, ms_ssim_window
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 
-__all__ = ["Evaluation", "Quality", "compare_picture", "dynamic_viewports", "evaluate"]
+__all__ = ["Evaluation", "Quality", "compare_picture", "dynamic_viewports", "evaluate", "titled"]
 
 PANORAMAS = 5
 Picture = NDArray[np.uint8]
@@ -112,13 +112,13 @@ def compare_picture(decoder: Decoder, source: Clip, frame_index: int, view: View
     original, decoded = extract_viewport(panorama, view), decoder.viewport(frame_index, view)
     error = np.clip(4 * np.abs(decoded.astype(int) - original), 0, 255).astype(np.uint8)
     titles = ("source", f"decoded, {psnr(decoded, original):.1f} dB", "difference x 4")
-    tiles = [_titled(tile, title) for tile, title in zip((original, decoded, error), titles, strict=True)]
+    tiles = [titled(tile, title) for tile, title in zip((original, decoded, error), titles, strict=True)]
     write_frames(output, [np.concatenate(tiles, axis=1)], source.frame_rate, source.colour)
 
 
-def _titled(picture: Picture, title: str) -> Picture:
-    """The picture, enlarged by whole pixels to be seen, under a line of text."""
-    scale = max(1, round(480 / picture.shape[1]))
+def titled(picture: Picture, title: str, width: int = 480) -> Picture:
+    """The picture, enlarged by whole pixels to about that width, under a line of text."""
+    scale = max(1, round(width / picture.shape[1]))
     picture = picture.repeat(scale, axis=0).repeat(scale, axis=1)
     sheet = Image.new("RGB", (picture.shape[1] + 8, picture.shape[0] + 32), "white")
     sheet.paste(Image.fromarray(picture), (4, 28))

@@ -9,7 +9,7 @@ import hashlib
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,23 +19,30 @@ import torch
 
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import Report, encode_clip
-from nerv360.config import PRESETS, EncodingConfig
-from nerv360.errors import OutputError
+from nerv360.config import PRESETS, EncodingConfig, ModelConfig
+from nerv360.errors import OutOfMemory, OutputError
+from nerv360.evaluation.benchmark import measure_apart
 from nerv360.evaluation.evaluate import dynamic_viewports, evaluate
+from nerv360.evaluation.figures import free_view_psnr
 from nerv360.models.base import build, configure
 from nerv360.models.budget import decoder_size
 from nerv360.video.clip import Clip
 
 __all__ = [
+    "FREE_VIEWS",
     "NAMES",
     "SCALES",
     "Row",
     "Run",
     "Scale",
     "append_row",
+    "cost_of",
+    "device_name",
+    "equal_time",
     "file_of",
     "finished",
     "fit_run",
+    "free_view_rows",
     "free_view_runs",
     "measure_run",
     "provenance",
@@ -44,8 +51,10 @@ __all__ = [
     "table2_runs",
 ]
 
-Row = Mapping[str, Any]
+Row = Mapping[str, str]
 NAMES = {"hnerv": "HNeRV", "hnerv-boost": "HNeRV-Boost", "nerv360": "NeRV360"}  # in the order of Table I
+MANY_VIEWS = 8
+FREE_VIEWS = [(hfov, roll) for roll in (0.0, 30.0, 90.0, 180.0) for hfov in (60.0, 70.0, 78.1, 90.0, 100.0, 110.0)]
 FREE_HFOV_DEG, FREE_ROLL_DEG = (60.0, 110.0), (-180.0, 180.0)
 
 
@@ -83,12 +92,14 @@ class Run:
 
 
 def table1_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Iterable[int]) -> list[Run]:
-    """HNeRV, HNeRV-Boost and NeRV360 under the same settings (Table I)."""
+    """HNeRV, HNeRV-Boost and NeRV360 under the same settings (Table I); and NeRV360 with several views per step."""
+    configs = {name: replace(settings, model=model) for model, name in NAMES.items()}
+    configs[f"NeRV360, {MANY_VIEWS} views per step"] = replace(settings, model="nerv360", views=MANY_VIEWS)
     return [
-        Run(NAMES[model], replace(settings, model=model, seed=seed), clip)
+        Run(variant, replace(config, seed=seed), clip)
         for seed in seeds
         for clip in clips
-        for model in NAMES
+        for variant, config in configs.items()
     ]
 
 
@@ -123,6 +134,30 @@ def free_view_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Itera
     ]
 
 
+def equal_time(runs: Sequence[Run], costs: Sequence[Row]) -> list[Run]:
+    """The same runs with as many epochs as the training speed of each network allows in NeRV360's time."""
+    speeds = {(row["model"], row["views"]): float(row["frames_per_s"]) for row in costs if row["phase"] == "training"}
+    return [
+        replace(run, config=replace(run.config, epochs=max(1, round(run.config.epochs * ratio))))
+        for run in runs
+        for ratio in [speeds[run.config.model, str(run.config.views)] / speeds["nerv360", "1"]]
+    ]
+
+
+def free_view_rows(run: Run, folder: Path) -> Iterator[Row]:
+    """PSNR at every field of view and roll of FREE_VIEWS; a row each in freeview.tsv."""
+    table = folder / "freeview.tsv"
+    with open_file(file_of(run, folder)) as decoder:
+        for hfov_deg, roll_deg in FREE_VIEWS:
+            known = {"run": run.name, "variant": run.variant, "hfov_deg": f"{hfov_deg:g}", "roll_deg": f"{roll_deg:g}"}
+            row: Row | None = next((row for row in read_rows(table) if known.items() <= row.items()), None)
+            if row is None:
+                psnr_db = free_view_psnr(decoder, run.clip, hfov_deg, roll_deg)
+                row = {**known, "psnr_db": f"{psnr_db:.3f}", **provenance(torch.device("cpu"))}
+                append_row(table, row)
+            yield row
+
+
 def file_of(run: Run, folder: Path) -> Path:
     """Where a run's file is kept."""
     return folder / f"{run.name}.nerv360"
@@ -148,9 +183,7 @@ def measure_run(run: Run, folder: Path, device: torch.device, report: Callable[[
     with open_file(path, str(device)) as decoder:
         result = evaluate(decoder, clip, dynamic_viewports(decoder.native_view(), clip.frames), report)
     shape = configure(config, clip.width, clip.height)
-    with torch.device("meta"):
-        parameters = decoder_size(build(shape))
-    row: Row = {
+    row: dict[str, object] = {
         "run": run.name,
         "variant": run.variant,
         "model": config.model,
@@ -159,7 +192,8 @@ def measure_run(run: Run, folder: Path, device: torch.device, report: Callable[[
         "frames": clip.frames,
         "panorama": f"{clip.width}x{clip.height}",
         "viewport": result.viewport,
-        "decoder_size": parameters,
+        "decoder_size": _parameters(shape),
+        "views": config.views,
         "embedding": f"{shape.embedding_channels}x{shape.grid_height}x{shape.grid_width}",
         "epochs": config.epochs,
         "steps": config.epochs * clip.frames,
@@ -176,8 +210,53 @@ def measure_run(run: Run, folder: Path, device: torch.device, report: Callable[[
         "ws_psnr_db": f"{result.ws_psnr_db:.3f}",
         **provenance(device),
     }
-    append_row(folder / "runs.tsv", row)
-    return {name: str(value) for name, value in row.items()}
+    text = {name: str(value) for name, value in row.items()}
+    append_row(folder / "runs.tsv", text)
+    return text
+
+
+def cost_of(
+    config: EncodingConfig, size: tuple[int, int], phase: str, folder: Path, device: torch.device, repeats: int
+) -> Row:
+    """Speed and memory of a phase, measured in a process of its own, unless costs.tsv has the row already.
+
+    Where the memory of the machine does not do, the row says so.
+    """
+    width, height = size
+    view_width, view_height = config.training_view(width)
+    known = {
+        "model": config.model,
+        "decoder_size": str(_parameters(configure(config, width, height))),
+        "panorama": f"{width}x{height}",
+        "viewport": f"{view_width}x{view_height}",
+        "views": str(config.views),
+        "phase": phase,
+        "device": device_name(device),
+    }
+    for row in read_rows(folder / "costs.tsv"):
+        if known.items() <= row.items():
+            return row
+    measured = {"frames_per_s": "", "median_s": "", "p95_s": "", "repeats": "", "peak_mib": "", "verdict": ""}
+    try:
+        cost = measure_apart(config, width, height, phase, str(device), torch.get_num_threads(), repeats)
+    except OutOfMemory as error:
+        measured["verdict"] = str(error)
+    else:
+        measured |= {
+            "frames_per_s": f"{1 / cost.median_s:.4f}",
+            "median_s": f"{cost.median_s:.4f}",
+            "p95_s": f"{cost.p95_s:.4f}",
+            "repeats": str(cost.repeats),
+            "peak_mib": f"{cost.peak_bytes / 2**20:.0f}",
+        }
+    row = {**known, **measured, **provenance(device)}
+    append_row(folder / "costs.tsv", row)
+    return row
+
+
+def _parameters(shape: ModelConfig) -> int:
+    with torch.device("meta"):
+        return decoder_size(build(shape))
 
 
 def _find(table: Path, run: Run) -> Row | None:
@@ -192,17 +271,20 @@ def provenance(device: torch.device) -> Row:
         text=True,
         check=False,
     )
-    named = f"{platform.machine()}, {torch.get_num_threads()} threads"
-    if device.type == "cuda":
-        named = torch.cuda.get_device_name(device)
     return {
-        "device": f"{device.type.upper()} {named}",
+        "device": device_name(device),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "commit": found.stdout.strip() or "unknown",
         "date": datetime.now(UTC).date().isoformat(),
         "command": " ".join(["nerv360", *sys.argv[1:]]),
     }
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
 
 
 def read_rows(table: Path) -> list[dict[str, str]]:

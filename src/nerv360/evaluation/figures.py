@@ -1,0 +1,100 @@
+"""Pictures of the experiments: crops side by side (Fig. 4), and one file at several fields of view and rolls."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerv360.codec.decoder import Decoder, open_file
+from nerv360.evaluation.evaluate import dynamic_viewports, titled
+from nerv360.evaluation.metrics import psnr
+from nerv360.extract import extract_viewport
+from nerv360.video.clip import Clip
+from nerv360.video.writer import write_frames
+
+__all__ = ["figure4", "free_view_figure", "free_view_psnr"]
+
+Picture = NDArray[np.uint8]
+TILE, CROP = 384, 3  # width of a viewport in pixels; a crop is one CROP-th of each side
+EVERY = 8  # frames, of those that the table over roll and field of view is measured on
+
+
+def figure4(files: Mapping[str, Path], clip: Clip, output: Path) -> None:
+    """Fig. 4: the source and every network, at the middle frame of both trajectories; below each its liveliest part."""
+    middle = clip.frames // 2
+    panorama = next(clip.read(middle, middle + 1))
+    sheets = []
+    decoders = {name: open_file(path) for name, path in files.items()}
+    for name, views in dynamic_viewports(next(iter(decoders.values())).native_view(), clip.frames).items():
+        view = views[middle]
+        source = extract_viewport(panorama, view)
+        pictures = {f"source, {name}": source}
+        for network, decoder in decoders.items():
+            decoded = decoder.viewport(middle, view)
+            pictures[f"{network}, {psnr(decoded, source):.2f} dB"] = decoded
+        rows, columns = _liveliest(source)
+        sheets.append(_row(list(pictures.items())))
+        sheets.append(_row([("", picture[rows, columns]) for picture in pictures.values()]))
+    for decoder in decoders.values():
+        decoder.close()
+    write_frames(output, [_stacked(sheets)], clip.frame_rate, clip.colour)
+
+
+def free_view_psnr(decoder: Decoder, clip: Clip, hfov_deg: float, roll_deg: float) -> float:
+    """Mean PSNR over both trajectories at this field of view and roll, of every eighth frame."""
+    look = replace(decoder.native_view(), hfov_deg=hfov_deg, roll_deg=roll_deg)
+    trajectories = dynamic_viewports(look, clip.frames).values()
+    scores = []
+    for index, panorama in enumerate(clip):
+        if index % EVERY == 0:
+            for views in trajectories:
+                view = views[index]
+                scores.append(psnr(decoder.viewport(index, view), extract_viewport(panorama, view)))
+    return float(np.mean(scores))
+
+
+def free_view_figure(files: Mapping[str, Path], clip: Clip, output: Path) -> None:
+    """The middle frame at four fields of view and rolls: source, then every file."""
+    middle = clip.frames // 2
+    panorama = next(clip.read(middle, middle + 1))
+    decoders = {name: open_file(path) for name, path in files.items()}
+    native = next(iter(decoders.values())).native_view()
+    first = dynamic_viewports(native, clip.frames)["VP0"][middle]
+    looks = [replace(first, hfov_deg=hfov, roll_deg=roll) for hfov, roll in ((60, 0), (78.1, 30), (90, 90), (110, 180))]
+    sheets = []
+    for look in looks:
+        source = extract_viewport(panorama, look)
+        pictures = [(f"source, {look.hfov_deg:g} deg, roll {look.roll_deg:g}", source)]
+        for name, decoder in decoders.items():
+            decoded = decoder.viewport(middle, look)
+            pictures.append((f"{name}, {psnr(decoded, source):.2f} dB", decoded))
+        sheets.append(_row(pictures))
+    for decoder in decoders.values():
+        decoder.close()
+    write_frames(output, [_stacked(sheets)], clip.frame_rate, clip.colour)
+
+
+def _stacked(sheets: Sequence[Picture]) -> Picture:
+    """One below the other, on white."""
+    width = max(sheet.shape[1] for sheet in sheets)
+    padded = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in sheets]
+    return np.concatenate(padded)
+
+
+def _row(pictures: Sequence[tuple[str, Picture]]) -> Picture:
+    return np.concatenate([titled(picture, title, TILE) for title, picture in pictures], axis=1)
+
+
+def _liveliest(picture: Picture) -> tuple[slice, slice]:
+    """The part of the picture with the largest variance of brightness."""
+    height, width = (side // CROP for side in picture.shape[:2])
+    brightness = picture.mean(axis=2)
+    corners = [
+        (top, left)
+        for top in range(0, picture.shape[0] - height + 1, max(1, height // 2))
+        for left in range(0, picture.shape[1] - width + 1, max(1, width // 2))
+    ]
+    top, left = max(corners, key=lambda c: brightness[c[0] : c[0] + height, c[1] : c[1] + width].var())
+    return slice(top, top + height), slice(left, left + width)
