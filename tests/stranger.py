@@ -104,7 +104,14 @@ def tensor_shapes(header: list[Any]) -> dict[str, tuple[int, ...]]:
                 shapes[f"stages.{i}.project.weight"] = (channels[i + 1], here, 1, 1)
         layer("head", 3, channels[-1], 3, 3)
         return shapes
-    for stem, inputs in (("time_stem", 1), ("view_stem", 1 + len(conditions))):
+    if header[0] == "hnerv":
+        layer("expand.conv", channels[0], d, 1, 1)
+        for i, (stride, kernel) in enumerate(zip(strides, kernels, strict=True)):
+            layer(f"stages.{i}.conv", channels[i + 1] * stride**2, channels[i], kernel, kernel)
+        layer("head", 3, channels[-1], 3, 3)
+        return shapes
+    stems = {"time_stem": 1} if header[0] == "hnerv-boost" else {"time_stem": 1, "view_stem": 1 + len(conditions)}
+    for stem, inputs in stems.items():
         layer(f"{stem}.hidden", 64, 2 * frequencies * inputs)
         layer(f"{stem}.output", 32, 64)
     layer("expand.block.conv", channels[0], d, 1, 1)

@@ -227,6 +227,8 @@ def test_a_stranger_reads_the_same(path: Path) -> None:
         CONFIG,
         ModelConfig(96, 48, (7, 6, 5, 5, 4), conditions=("fov",)),
         ModelConfig(9, 9, (2, 1), "nerv360", (5,), (3,), (5,)),
+        ModelConfig(96, 48, (7, 6, 5, 5, 4), "hnerv", kernels=(1, 3, 5, 5)),
+        ModelConfig(96, 48, (7, 6, 5, 5, 4), "hnerv-boost", conditions=()),
         GRID_CONFIG,
     ],
 )

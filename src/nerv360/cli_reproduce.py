@@ -63,12 +63,12 @@ def table1(
     if budget not in ("steps", "time"):
         raise ArgumentError(f"--budget {budget}: must be steps or time")
     chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
-    runs = table1_runs(chosen.settings, clips, _parse_seeds(seeds))
-    configs = list(dict.fromkeys(replace(run.config, seed=0) for run in runs if only in (None, run.variant)))
+    runs = _choose(table1_runs(chosen.settings, clips, _parse_seeds(seeds)), only)
+    configs = list(dict.fromkeys(replace(run.config, seed=0) for run in runs))
     costs = _measure(configs, [(chosen.width, chosen.height)], PHASES, output, repeats, device)
     if budget == "time":
         runs = equal_time(runs, costs)
-    rows = _carry_out(runs, output, only, device)
+    rows = _carry_out(runs, output, device)
     _show(render(rows, costs), output / ("table1" if budget == "steps" else "table1-time"))
 
 
@@ -91,8 +91,8 @@ def table2(
     from nerv360.evaluation.reproduce import table2_runs
 
     chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
-    runs = table2_runs(chosen.settings, clips, _parse_seeds(seeds))
-    _show(render(_carry_out(runs, output, only, device)), output / "table2")
+    runs = _choose(table2_runs(chosen.settings, clips, _parse_seeds(seeds)), only)
+    _show(render(_carry_out(runs, output, device)), output / "table2")
 
 
 @app.command()
@@ -115,9 +115,9 @@ def figure4(
 
     chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     for clip in clips:
-        runs = table1_runs(chosen.settings, [clip], _parse_seeds(seeds)[:1])
-        _carry_out(runs, output, only, device)
-        files = {run.variant: file_of(run, output) for run in runs if only in (None, run.variant)}
+        runs = _choose(table1_runs(chosen.settings, [clip], _parse_seeds(seeds)[:1]), only)
+        _carry_out(runs, output, device)
+        files = {run.variant: file_of(run, output) for run in runs}
         picture = output / f"figure4-{clip.path.stem}.png"
         figures.figure4(files, clip, picture)
         console.print(f"{picture}")
@@ -144,14 +144,13 @@ def freeview(
 
     chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     for clip in clips:
-        runs = free_view_runs(chosen.settings, [clip], _parse_seeds(seeds)[:1])
-        _carry_out(runs, output, only, device)
-        files = {run.variant: file_of(run, output) for run in runs if only in (None, run.variant)}
+        runs = _choose(free_view_runs(chosen.settings, [clip], _parse_seeds(seeds)[:1]), only)
+        _carry_out(runs, output, device)
+        files = {run.variant: file_of(run, output) for run in runs}
         with progress("measuring views", len(files) * len(FREE_VIEWS)) as (bar, task):
             rows = [
                 row
                 for run in runs
-                if run.variant in files
                 for row in bar.track(free_view_rows(run, output), total=len(FREE_VIEWS), task_id=task)
             ]
         _show(free_view_table(rows), output / f"freeview-{clip.path.stem}")
@@ -261,17 +260,26 @@ def _prepare(
     return replace(chosen, settings=settings, width=width, height=height), clips
 
 
-def _carry_out(runs: "Sequence[Run]", folder: Path, only: str | None, device: str | None) -> "list[Row]":
-    """The rows of all runs, each under a progress bar of its own."""
-    from nerv360.api import choose_device
-    from nerv360.evaluation.reproduce import finished, fit_run, measure_run
+def _choose(runs: "Sequence[Run]", only: str | None) -> "list[Run]":
+    """The runs of one row, or all; every one of them can be built."""
+    from nerv360.models.base import configure
 
     chosen = [run for run in runs if only in (None, run.variant)]
     if not chosen:
         raise ArgumentError(f"--only {only}: must be one of {', '.join(dict.fromkeys(run.variant for run in runs))}")
+    for run in chosen:
+        configure(run.config, run.clip.width, run.clip.height)
+    return chosen
+
+
+def _carry_out(runs: "Sequence[Run]", folder: Path, device: str | None) -> "list[Row]":
+    """The rows of all runs, each under a progress bar of its own."""
+    from nerv360.api import choose_device
+    from nerv360.evaluation.reproduce import finished, fit_run, measure_run
+
     rows = []
-    for number, run in enumerate(chosen, start=1):
-        console.print(f"{number} of {len(chosen)}: {run.variant}, {run.clip.path.name}, seed {run.config.seed}")
+    for number, run in enumerate(runs, start=1):
+        console.print(f"{number} of {len(runs)}: {run.variant}, {run.clip.path.name}, seed {run.config.seed}")
         row = finished(run, folder)
         if row is None:
             with encoding_progress(run.clip, run.config) as (report, _):

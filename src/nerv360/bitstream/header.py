@@ -93,7 +93,7 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
     hfov_deg: Annotated[tuple[float, float], Meta(description="fields of view trained for, degrees, in 1..170")]
     roll_deg: Annotated[tuple[float, float], Meta(description="roll angles trained for, degrees")]
     group_size: Annotated[int, _integer(1, 64, "frames per chunk of a latent (the last may have fewer)")]
-    grids: Annotated[list[Grid], Meta(max_length=32, description="see Grid; none in the model nerv360")]
+    grids: Annotated[list[Grid], Meta(max_length=32, description="see Grid; only in the model nerv360-grid")]
     oriented: Annotated[bool, Meta(description="the camera's angles are given, behind the latent tables")]
     chunks: Annotated[
         list[Chunk],
@@ -123,7 +123,7 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
             raise ValueError(f"conditions={self.conditions}")
 
     def latents(self) -> list[Latent]:
-        """What the network decodes from: its grids, or the embeddings of the model nerv360."""
+        """What the network decodes from: its grids, or the embeddings of the other models."""
         if self.grids:
             return [Latent(grid.stride, grid.channels, grid.period) for grid in self.grids]
         return [Latent(math.prod(self.encoder_strides), self.embedding_channels, 1)]

@@ -69,7 +69,7 @@ class Scale:
 
 
 SCALES = {
-    "small": Scale(replace(PRESETS["tiny"], epochs=12), 624, 312, 64),
+    "small": Scale(replace(PRESETS["tiny"], epochs=8), 624, 312, 64),
     "paper-2.2m": Scale(PRESETS["paper-2.2m"], 6144, 3072, None),
     "paper-17.6m": Scale(PRESETS["paper-17.6m"], 6144, 3072, None),
 }

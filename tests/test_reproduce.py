@@ -1,0 +1,212 @@
+"""`nerv360 reproduce`: what is run, what is kept, what is not run again, and what the tables say."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nerv360.config import PRESETS, EncodingConfig
+from nerv360.evaluation import benchmark, report, reproduce
+from nerv360.evaluation.reproduce import SCALES, Run, table1_runs, table2_runs
+from nerv360.models.base import build, configure
+from nerv360.models.budget import decoder_size
+from nerv360.video.clip import Clip
+
+SMALL = ["--frames", "2", "--size", "192x96", "--epochs", "1"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> Path:
+    """Where the small film lies, and what is made of it."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    make_video(192, 96, 2).rename(folder / "film.mp4")
+    return folder
+
+
+def nerv360(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "nerv360.cli", "reproduce", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, timeout=300)
+
+
+def test_table_1_is_made_once(folder: Path) -> None:
+    first = nerv360(folder, "table1", "film.mp4", *SMALL, "--repeats", "1")
+    assert first.returncode == 0, first.stderr
+    out = folder / "reproduction"
+    rows, costs = reproduce.read_rows(out / "runs.tsv"), reproduce.read_rows(out / "costs.tsv")
+    assert [row["variant"] for row in rows] == ["HNeRV", "HNeRV-Boost", "NeRV360", "NeRV360, 8 views per step"]
+    assert len(costs) == 4 * 3
+    for row in rows:
+        file = out / f"{row['run']}.nerv360"
+        assert file.stat().st_size == int(row["bytes"])
+        assert row["command"] == "nerv360 reproduce table1 film.mp4 " + " ".join([*SMALL, "--repeats", "1"])
+        assert (row["panorama"], row["frames"], row["seed"], row["steps"]) == ("192x96", "2", "0", "2")
+    assert all(float(cost["frames_per_s"]) > 0 and float(cost["peak_mib"]) > 0 for cost in costs)
+    lines = (out / "table1.md").read_text().splitlines()
+    assert len(lines) == 2 + 2 + 4 + 3  # title, head, ours, published
+    assert rows[2]["mean_psnr_db"][:5] in lines[6]
+    assert "38.4" in lines[-1]
+    assert "<html>" in (out / "table1.html").read_text()
+
+    times = {file: file.stat().st_mtime_ns for file in out.glob("*.nerv360")}
+    before = (out / "runs.tsv").read_bytes()
+    again = nerv360(folder, "table1", "film.mp4", *SMALL, "--repeats", "1")
+    assert again.returncode == 0, again.stderr
+    assert (out / "runs.tsv").read_bytes() == before
+    assert {file: file.stat().st_mtime_ns for file in out.glob("*.nerv360")} == times
+
+    picture = nerv360(folder, "figure4", "film.mp4", *SMALL)
+    assert picture.returncode == 0, picture.stderr
+    assert (out / "runs.tsv").read_bytes() == before
+    shown = np.array(Image.open(out / "figure4-film.png"))
+    assert shown.std() > 20
+    assert shown.shape[1] > 5 * 300
+
+
+def test_a_run_is_known_by_its_clip_and_settings(video: Path) -> None:
+    clip = Clip.open(video)
+    settings = PRESETS["tiny"]
+    runs = [*table1_runs(settings, [clip], [0, 1]), *table2_runs(settings, [clip], [0])]
+    names = {run.name for run in runs}
+    assert len(names) == 2 * 4 + 7 - 1  # the first row of Table II is the third of Table I
+    assert runs[2].name == runs[8].name
+    assert Run("x", settings, replace(clip, start=1)).name not in names
+    assert Run("x", replace(settings, epochs=7), clip).name not in names
+
+
+def test_table_2_has_the_papers_seven_rows(video: Path) -> None:
+    runs = table2_runs(SCALES["paper-17.6m"].settings, [Clip.open(video)], [0])
+    assert [run.variant for run in runs] == list(report.PUBLISHED_2)
+    for run in runs:
+        shape = configure(run.config, 6144, 3072)
+        with torch.device("meta"):
+            assert decoder_size(build(shape)) == pytest.approx(17_600_000, rel=0.02)
+        embedding = f"{shape.embedding_channels}x{shape.grid_height}x{shape.grid_width}"
+        assert embedding == report.PUBLISHED_2[run.variant][0]
+    assert [run.config.expand_first for run in runs].count(False) == 1
+    assert [run.config.conditions for run in runs].count(()) == 1
+
+
+def test_table_2_and_free_view_run(folder: Path) -> None:
+    arguments = ["film.mp4", *SMALL, "-o", "other"]
+    result = nerv360(folder, "table2", *arguments, "--only", "w/o STAT inputs (yaw, pitch)")
+    assert result.returncode == 0, result.stderr
+    assert "| 26.51" in (folder / "other" / "table2.md").read_text()
+    result = nerv360(folder, "freeview", *arguments)
+    assert result.returncode == 0, result.stderr
+    rows = reproduce.read_rows(folder / "other" / "freeview.tsv")
+    assert len(rows) == 2 * len(reproduce.FREE_VIEWS)
+    assert len((folder / "other" / "freeview-film.md").read_text().splitlines()) == 2 + 2 + 2 * 4
+    assert Image.open(folder / "other" / "freeview-film.png").width > 900
+
+
+def run_row(variant: str, psnr_db: float, seed: int = 0) -> dict[str, str]:
+    return {
+        **dict.fromkeys(("video", "frames", "steps", "device"), "x"),
+        "panorama": "192x96",
+        "viewport": "72x48 @ 78.1 deg",
+        "variant": variant,
+        "model": "nerv360",
+        "views": "1",
+        "decoder_size": "1000",
+        "embedding": "1x4x8",
+        "bytes": "5000",
+        "minutes": "1.5",
+        "seed": str(seed),
+        **dict.fromkeys(("vp0_psnr_db", "vp1_psnr_db", "mean_psnr_db"), str(psnr_db)),
+        "mean_ms_ssim": "0.5",
+    }
+
+
+def cost_row(size: str, seconds: float | None) -> dict[str, str]:
+    known = {"model": "nerv360", "views": "1", "decoder_size": "1000", "viewport": "72x48", "panorama": size}
+    figures = {"median_s": "" if seconds is None else str(seconds), "peak_mib": "" if seconds is None else "1024"}
+    return known | figures | {"phase": "decoding", "device": "x", "verdict": "" if seconds else "does not fit"}
+
+
+def cells(markdown: str, first: str) -> list[str]:
+    line = next(line for line in markdown.splitlines() if line.startswith(f"| {first}"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_tables_say_what_was_measured(tmp_path: Path) -> None:
+    rows = [run_row("NeRV360", 20.0), run_row("NeRV360", 21.0, seed=1)]
+    text = report.write_table(report.table1(rows, [cost_row("192x96", 0.25)]), tmp_path / "t")
+    ours = cells(text, "NeRV360 ")
+    assert ours[3] == "20.50 ± 0.71"
+    assert ours[5:11] == ["-", "4", "-", "-", "1", "-"]
+    rows = [run_row("NeRV360", 20.0), run_row("w/o STAT inputs (yaw, pitch)", 19.0)]
+    text = report.write_table(report.table2(rows), tmp_path / "t")
+    assert cells(text, "w/o STAT")[4:] == ["-1.00", "1x128x256", "26.51", "26.85", "-0.16"]
+
+
+def test_what_does_not_fit_is_extrapolated_and_marked(tmp_path: Path) -> None:
+    costs = [cost_row("100x50", 1.0), cost_row("200x100", 4.0), cost_row("400x200", None)]
+    text = report.write_table(report.costs_table(costs), tmp_path / "t")
+    assert cells(text, "200x100")[5] == "0.25"
+    assert cells(text, "400x200")[5] == "~0.0625"
+    text = report.write_table(report.costs_table(costs[1:]), tmp_path / "t")
+    assert cells(text, "400x200")[5] == "-"
+
+
+def test_equal_time_takes_epochs_by_speed(video: Path) -> None:
+    runs = table1_runs(replace(PRESETS["tiny"], epochs=12), [Clip.open(video)], [0])
+    speeds = {"hnerv": 1.0, "hnerv-boost": 0.01, "nerv360": 2.0}
+    costs = [
+        {"model": run.config.model, "views": str(run.config.views), "phase": "training", "frames_per_s": str(speed)}
+        for run in runs
+        for speed in [speeds[run.config.model] / run.config.views]
+    ]
+    assert [run.config.epochs for run in reproduce.equal_time(runs, costs)] == [6, 1, 12, 2]
+
+
+def test_memory_is_that_of_the_phase() -> None:
+    small = EncodingConfig("hnerv-boost", decoder_size=140_000, encoder_channels=8)
+    sizes = [(384, 192), (768, 384)]
+    costs = [benchmark.measure_apart(small, *size, "decoding", "cpu", 1, 2) for size in sizes]
+    assert all(0 < cost.median_s <= cost.p95_s for cost in costs)
+    assert (costs[1].peak_bytes - costs[0].peak_bytes) / costs[0].peak_bytes + 1 > 2
+    ours = benchmark.measure_apart(replace(small, model="nerv360"), *sizes[1], "decoding", "cpu", 1, 2)
+    assert ours.peak_bytes < costs[1].peak_bytes / 2
+    assert ours.median_s < costs[1].median_s / 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("table1 none.mp4", "none.mp4: no such file"),
+        ("table1 film.mp4 --scale huge", "--scale huge: must be one of small"),
+        ("table1 film.mp4 --seeds 1,x", "--seeds 1,x"),
+        ("table1 film.mp4 --only HNerv", "--only HNerv: must be one of HNeRV"),
+        ("table1 film.mp4 --budget money", "--budget money"),
+        ("table1 film.mp4 --decoder-size 1000", "decoder_size=1000: no decoder of this size; the nearest has"),
+        ("speed 100", "100: must be WIDTHxHEIGHT"),
+        ("speed --phases cooking", "--phases cooking"),
+    ],
+)
+def test_bad_input_is_one_line(folder: Path, arguments: str, message: str) -> None:
+    result = nerv360(folder, *arguments.split())
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_what_does_not_fit_leaves_the_finished_rows(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = replace(Clip.open(folder / "film.mp4"), frames=2)
+    runs = table1_runs(replace(PRESETS["tiny"], epochs=1), [clip], [0])
+    cpu = torch.device("cpu")
+    reproduce.fit_run(runs[2], tmp_path, cpu, lambda *_: None)
+    reproduce.measure_run(runs[2], tmp_path, cpu, lambda *_: None)
+    monkeypatch.setattr("nerv360.models.memory.BYTES_PER_PIXEL", {("hnerv", "training"): (10**12, 0)})
+    with pytest.raises(reproduce.OutOfMemory):
+        reproduce.fit_run(runs[0], tmp_path, cpu, lambda *_: None)
+    assert [row["variant"] for row in reproduce.read_rows(tmp_path / "runs.tsv")] == ["NeRV360"]
+    assert reproduce.finished(runs[0], tmp_path) is None
+    assert reproduce.finished(runs[2], tmp_path) is not None
