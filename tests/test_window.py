@@ -11,6 +11,7 @@ from nerv360.geometry.window import Window, convolve
 from nerv360.layers.convnext import ConvNeXtEncoder
 from nerv360.layers.modulation import AffineResidualBlock
 from nerv360.models.nerv360 import NeRV360
+from nerv360.video.synthetic import render_frame
 
 VIEWS = [
     Viewport(0, 0, 0, 60, None, 96, 72),
@@ -74,7 +75,7 @@ def test_decoding_from_a_window_equals_decoding_from_the_whole() -> None:
 
 def whole_embedding(encoder: ConvNeXtEncoder, panorama: Tensor) -> Tensor:
     """The encoder over the whole panorama, every layer padded as the sphere goes on."""
-    features = panorama
+    features = 4 * (panorama - 0.5)
     for down, block in zip(encoder.downs, encoder.blocks, strict=True):
         features = down.after(down.conv(down.before(features)))
         mixed = functional.conv2d(
@@ -138,3 +139,13 @@ def test_gradients_of_local_and_whole_encoding_agree() -> None:
         model.decode([patch], 0.5, view).square().sum().backward()
         gradients.append([p.grad.clone() for p in model.encoder.parameters() if p.grad is not None])
     torch.testing.assert_close(*gradients, atol=1e-9, rtol=1e-9)
+
+
+def test_a_fresh_embedding_shows_the_picture() -> None:
+    """It once showed nothing but the mean brightness, and a network learned by luck."""
+    for seed in range(3):
+        torch.manual_seed(seed)
+        encoder = ConvNeXtEncoder((3, 2, 2, 2), 64, 1)
+        panorama = torch.from_numpy(render_frame(0, width=384, height=192, frames=1)).permute(2, 0, 1)[None]
+        embedding = encoder(panorama, Window.whole(8, 16))
+        assert embedding.std() > 0.05  # 0.07 to 0.14; uncentred, it was 0.02 to 0.03
