@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nerv360.config import PRESETS, EncodingConfig
+from nerv360.config import PRESETS, SCALES, EncodingConfig
 from nerv360.evaluation import benchmark, report, reproduce
-from nerv360.evaluation.reproduce import SCALES, Run, table1_runs, table2_runs
+from nerv360.evaluation.reproduce import Run, table1_runs, table2_runs
 from nerv360.models.base import build, configure
 from nerv360.models.budget import decoder_size
 from nerv360.video.clip import Clip
@@ -185,6 +185,7 @@ def test_memory_is_that_of_the_phase() -> None:
         ("table1 film.mp4 --only HNerv", "--only HNerv: must be one of HNeRV"),
         ("table1 film.mp4 --budget money", "--budget money"),
         ("table1 film.mp4 --decoder-size 1000", "decoder_size=1000: no decoder of this size; the nearest has"),
+        ("table1 film.mp4 -o film.mp4/folder", "film.mp4/folder: the folder cannot be made"),
         ("speed 100", "100: must be WIDTHxHEIGHT"),
         ("speed --phases cooking", "--phases cooking"),
     ],
@@ -194,6 +195,14 @@ def test_bad_input_is_one_line(folder: Path, arguments: str, message: str) -> No
     assert result.returncode == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_table_of_other_columns_is_left_alone(tmp_path: Path) -> None:
+    reproduce.append_row(tmp_path / "t.tsv", {"a": "1", "b": "x\ty"})
+    reproduce.append_row(tmp_path / "t.tsv", {"a": "2", "b": ""})
+    assert reproduce.read_rows(tmp_path / "t.tsv") == [{"a": "1", "b": "x\ty"}, {"a": "2", "b": ""}]
+    with pytest.raises(reproduce.OutputError, match="other columns"):
+        reproduce.append_row(tmp_path / "t.tsv", {"b": "1", "c": "2"})
 
 
 def test_what_does_not_fit_leaves_the_finished_rows(

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nerv360.console import console, encoding_progress, parse_size, progress
+from nerv360.config import SCALES, EncodingConfig, Scale
+from nerv360.console import console, encoding_progress, make_folder, parse_size, progress
 from nerv360.errors import ArgumentError
+from nerv360.video.clip import Clip
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nerv360.config import EncodingConfig
-    from nerv360.evaluation.reproduce import Row, Run, Scale
-    from nerv360.video.clip import Clip
+    from nerv360.evaluation.reproduce import Row, Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +32,7 @@ Size = Annotated[str | None, typer.Option(metavar="WxH", help="Size of the panor
 Epochs = Annotated[int | None, typer.Option(help="By default, the scale's.", show_default=False)]
 DecoderSize = Annotated[int | None, typer.Option(help="By default, the scale's.", show_default=False)]
 Seeds = Annotated[str, typer.Option(metavar="A,B,...", help="Every network is fitted once with each of them.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Only = Annotated[str | None, typer.Option(metavar="NAME", help="Only the rows that are called so.")]
 Repeats = Annotated[int, typer.Option(help="Measurements of speed; their median counts.", min=1, max=1000)]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default, what there is.")]
@@ -56,14 +57,15 @@ def table1(
     device: Device = None,
 ) -> None:
     """Table I: HNeRV, HNeRV-Boost and NeRV360 side by side: quality, speed, memory, bytes."""
+    if budget not in ("steps", "time"):
+        raise ArgumentError(f"--budget {budget}: must be steps or time")
+    each = _parse_seeds(seeds)
+    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     from nerv360.evaluation.benchmark import PHASES
     from nerv360.evaluation.report import table1 as render
     from nerv360.evaluation.reproduce import equal_time, table1_runs
 
-    if budget not in ("steps", "time"):
-        raise ArgumentError(f"--budget {budget}: must be steps or time")
-    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
-    runs = _choose(table1_runs(chosen.settings, clips, _parse_seeds(seeds)), only)
+    runs = _choose(table1_runs(chosen.settings, clips, each), only)
     configs = list(dict.fromkeys(replace(run.config, seed=0) for run in runs))
     costs = _measure(configs, [(chosen.width, chosen.height)], PHASES, output, repeats, device)
     if budget == "time":
@@ -87,11 +89,12 @@ def table2(
     device: Device = None,
 ) -> None:
     """Table II: NeRV360 and its six ablations."""
+    each = _parse_seeds(seeds)
+    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     from nerv360.evaluation.report import table2 as render
     from nerv360.evaluation.reproduce import table2_runs
 
-    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
-    runs = _choose(table2_runs(chosen.settings, clips, _parse_seeds(seeds)), only)
+    runs = _choose(table2_runs(chosen.settings, clips, each), only)
     _show(render(_carry_out(runs, output, device)), output / "table2")
 
 
@@ -105,17 +108,17 @@ def figure4(
     size: Size = None,
     epochs: Epochs = None,
     decoder_size: DecoderSize = None,
-    seeds: Seeds = "0",
+    seed: Seed = 0,
     only: Only = None,
     device: Device = None,
 ) -> None:
     """Fig. 4: crops of the networks of Table I beside the source; a PNG for every video."""
+    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     from nerv360.evaluation import figures
     from nerv360.evaluation.reproduce import file_of, table1_runs
 
-    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     for clip in clips:
-        runs = _choose(table1_runs(chosen.settings, [clip], _parse_seeds(seeds)[:1]), only)
+        runs = _choose(table1_runs(chosen.settings, [clip], [seed]), only)
         _carry_out(runs, output, device)
         files = {run.variant: file_of(run, output) for run in runs}
         picture = output / f"figure4-{clip.path.stem}.png"
@@ -133,26 +136,26 @@ def freeview(
     size: Size = None,
     epochs: Epochs = None,
     decoder_size: DecoderSize = None,
-    seeds: Seeds = "0",
+    seed: Seed = 0,
     only: Only = None,
     device: Device = None,
 ) -> None:
     """The paper's future work: one file for every roll and field of view, against one for a fixed view."""
+    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     from nerv360.evaluation import figures
     from nerv360.evaluation.report import free_view_table
     from nerv360.evaluation.reproduce import FREE_VIEWS, file_of, free_view_rows, free_view_runs
 
-    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     for clip in clips:
-        runs = _choose(free_view_runs(chosen.settings, [clip], _parse_seeds(seeds)[:1]), only)
+        runs = _choose(free_view_runs(chosen.settings, [clip], [seed]), only)
         _carry_out(runs, output, device)
         files = {run.variant: file_of(run, output) for run in runs}
-        with progress("measuring views", len(files) * len(FREE_VIEWS)) as (bar, task):
-            rows = [
-                row
-                for run in runs
-                for row in bar.track(free_view_rows(run, output), total=len(FREE_VIEWS), task_id=task)
-            ]
+        rows = []
+        with progress("measuring views", len(runs) * len(FREE_VIEWS)) as (bar, task):
+            for run in runs:
+                for row in free_view_rows(run, output):
+                    rows.append(row)
+                    bar.advance(task)
         _show(free_view_table(rows), output / f"freeview-{clip.path.stem}")
         picture = output / f"freeview-{clip.path.stem}.png"
         figures.free_view_figure(files, clip, picture)
@@ -175,27 +178,27 @@ def speed(
     device: Device = None,
 ) -> None:
     """Speed and memory of the three networks without fitting them: on a GPU, the paper's in a few minutes."""
-    from nerv360.evaluation.benchmark import PHASES
-    from nerv360.evaluation.report import costs_table
-    from nerv360.evaluation.reproduce import NAMES
-
     settings = replace(_scale(scale).settings, view_width=None, view_height=None)
     if decoder_size is not None:
         settings = replace(settings, decoder_size=decoder_size)
     if viewport is not None:
         width, height = parse_size(viewport)
         settings = replace(settings, view_width=width, view_height=height)
+    sizes = [parse_size(size) for size in panoramas.split(",")]
+    make_folder(output)
+    from nerv360.evaluation.benchmark import PHASES
+    from nerv360.evaluation.report import costs_table
+    from nerv360.evaluation.reproduce import NAMES
+
     wanted = phases.split(",")
     if not set(wanted) <= set(PHASES):
         raise ArgumentError(f"--phases {phases}: must be among {', '.join(PHASES)}")
-    output.mkdir(parents=True, exist_ok=True)
     configs = [replace(settings, model=model) for model in NAMES]
-    sizes = [parse_size(size) for size in panoramas.split(",")]
     _show(costs_table(_measure(configs, sizes, wanted, output, repeats, device)), output / "speed")
 
 
 def _measure(
-    configs: "Sequence[EncodingConfig]",
+    configs: Sequence[EncodingConfig],
     sizes: Sequence[tuple[int, int]],
     phases: Sequence[str],
     folder: Path,
@@ -222,9 +225,7 @@ def _show(table: "Table", path: Path) -> None:
     console.print(f"{path}.md, {path}.html")
 
 
-def _scale(name: str) -> "Scale":
-    from nerv360.evaluation.reproduce import SCALES
-
+def _scale(name: str) -> Scale:
     if name not in SCALES:
         raise ArgumentError(f"--scale {name}: must be one of {', '.join(SCALES)}")
     return SCALES[name]
@@ -239,24 +240,16 @@ def _prepare(
     size: str | None,
     epochs: int | None,
     decoder_size: int | None,
-) -> "tuple[Scale, list[Clip]]":
+) -> tuple[Scale, list[Clip]]:
     """The scale with what was asked for in its place, and the videos at it."""
-    from nerv360.video.clip import Clip
-
     given: dict[str, Any] = {"epochs": epochs, "decoder_size": decoder_size}
     chosen = _scale(scale)
     settings = replace(chosen.settings, **{name: value for name, value in given.items() if value is not None})
     width, height = parse_size(size) if size else (chosen.width, chosen.height)
-    clips = []
-    for video in videos:
-        whole = Clip.open(video, start=start, size=(width, height))
-        most = whole.frames if chosen.frames is None else min(chosen.frames, whole.frames)
-        clips.append(
-            replace(whole, frames=most)
-            if frames is None
-            else Clip.open(video, start=start, frames=frames, size=(width, height))
-        )
-    output.mkdir(parents=True, exist_ok=True)
+    clips = [Clip.open(video, start=start, frames=frames, size=(width, height)) for video in videos]
+    if frames is None and chosen.frames is not None:
+        clips = [replace(clip, frames=min(clip.frames, chosen.frames)) for clip in clips]
+    make_folder(output)
     return replace(chosen, settings=settings, width=width, height=height), clips
 
 

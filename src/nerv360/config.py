@@ -13,8 +13,10 @@ __all__ = [
     "DEFAULT_PRESET",
     "MODELS",
     "PRESETS",
+    "SCALES",
     "EncodingConfig",
     "ModelConfig",
+    "Scale",
     "help_of",
     "preset_for",
     "presets_of",
@@ -226,6 +228,23 @@ PRESETS = {
     "paper-2.2m": EncodingConfig(view_width=1920, view_height=1080),
     "paper-17.6m": EncodingConfig(view_width=1920, view_height=1080, decoder_size=17_600_000),
     "hnerv-published": EncodingConfig("hnerv", loss="l2", optimiser="adam", learning_rate=1e-3),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large an experiment of `nerv360 reproduce` is: everything else is as in the paper."""
+
+    settings: EncodingConfig
+    width: int
+    height: int
+    frames: int | None  # at most; None: all
+
+
+SCALES = {
+    "small": Scale(replace(PRESETS["tiny"], epochs=8), 624, 312, 64),
+    "paper-2.2m": Scale(PRESETS["paper-2.2m"], 6144, 3072, None),
+    "paper-17.6m": Scale(PRESETS["paper-17.6m"], 6144, 3072, None),
 }
 
 

@@ -127,6 +127,14 @@ def parse_frames(text: str | None, frames: int) -> range:
     return chosen
 
 
+def make_folder(path: Path) -> None:
+    """Raises OutputError where there can be no such folder."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: the folder cannot be made: {error.strerror}") from None
+
+
 def check_folder(output: Path) -> None:
     """Raises OutputError where the output cannot be written, before any work is done for it."""
     folder = output.parent

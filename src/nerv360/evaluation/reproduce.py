@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 
+from nerv360 import __version__
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import Report, encode_clip
-from nerv360.config import PRESETS, EncodingConfig, ModelConfig
+from nerv360.config import EncodingConfig, ModelConfig
 from nerv360.errors import OutOfMemory, OutputError
 from nerv360.evaluation.benchmark import measure_apart
 from nerv360.evaluation.evaluate import dynamic_viewports, evaluate
@@ -31,10 +32,8 @@ from nerv360.video.clip import Clip
 __all__ = [
     "FREE_VIEWS",
     "NAMES",
-    "SCALES",
     "Row",
     "Run",
-    "Scale",
     "append_row",
     "cost_of",
     "device_name",
@@ -56,23 +55,6 @@ NAMES = {"hnerv": "HNeRV", "hnerv-boost": "HNeRV-Boost", "nerv360": "NeRV360"}  
 MANY_VIEWS = 8
 FREE_VIEWS = [(hfov, roll) for roll in (0.0, 30.0, 90.0, 180.0) for hfov in (60.0, 70.0, 78.1, 90.0, 100.0, 110.0)]
 FREE_HFOV_DEG, FREE_ROLL_DEG = (60.0, 110.0), (-180.0, 180.0)
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How large an experiment is: everything else is as in the paper."""
-
-    settings: EncodingConfig
-    width: int
-    height: int
-    frames: int | None  # at most; None: all
-
-
-SCALES = {
-    "small": Scale(replace(PRESETS["tiny"], epochs=8), 624, 312, 64),
-    "paper-2.2m": Scale(PRESETS["paper-2.2m"], 6144, 3072, None),
-    "paper-17.6m": Scale(PRESETS["paper-17.6m"], 6144, 3072, None),
-}
 
 
 @dataclass(frozen=True)
@@ -275,7 +257,7 @@ def provenance(device: torch.device) -> Row:
         "device": device_name(device),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "commit": found.stdout.strip() or "unknown",
+        "commit": f"{__version__} {found.stdout.strip()}".strip(),
         "date": datetime.now(UTC).date().isoformat(),
         "command": " ".join(["nerv360", *sys.argv[1:]]),
     }
@@ -297,11 +279,13 @@ def read_rows(table: Path) -> list[dict[str, str]]:
 
 def append_row(table: Path, row: Row) -> None:
     """Add a row at the end; a new table begins with the names of its columns. Raises OutputError."""
+    before = read_rows(table)
+    if before and list(before[0]) != list(row):
+        raise OutputError(f"{table}: has other columns, of another version; take another folder (--output)")
     try:
-        new = not table.exists()
         with open(table, "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(row), delimiter="\t", lineterminator="\n")
-            if new:
+            if not before:
                 writer.writeheader()
             writer.writerow(row)
     except OSError as error:
