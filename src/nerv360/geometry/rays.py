@@ -10,7 +10,13 @@ from nerv360.geometry.viewport import Viewport
 __all__ = ["perspective_rays", "rotation", "viewport_rays"]
 
 
-def viewport_rays(view: Viewport, cell: int = 1, dtype: torch.dtype = torch.float32, whole: int = 1) -> Tensor:
+def viewport_rays(
+    view: Viewport,
+    cell: int = 1,
+    dtype: torch.dtype = torch.float32,
+    whole: int = 1,
+    device: torch.device | None = None,
+) -> Tensor:
     """Unit vectors [1, rows, columns, 3] through the centres of cell x cell blocks of the viewport's pixels.
 
     Blocks are laid from the top left corner; where `cell` does not divide the picture, the last row or column of
@@ -18,7 +24,9 @@ def viewport_rays(view: Viewport, cell: int = 1, dtype: torch.dtype = torch.floa
     whole number of `whole` pixels.
     """
     angles = (view.yaw_deg, view.pitch_deg, view.roll_deg)
-    yaw, pitch, roll, fx, fy = (torch.tensor([number], dtype=torch.float64) for number in (*angles, *view.focal))
+    yaw, pitch, roll, fx, fy = (
+        torch.tensor([number], dtype=torch.float64, device=device) for number in (*angles, *view.focal)
+    )
     return perspective_rays(yaw, pitch, roll, fx, fy, view.width, view.height, cell, whole).to(dtype)
 
 

@@ -44,7 +44,7 @@ class PanoramaDecoder(nn.Module):
     def decode(self, latents: Sequence[Tensor], time: float, view: Viewport) -> Tensor:
         """The whole embedding, at that time -> viewport [1, 3, view.height, view.width] in [0, 1]."""
         panorama = self.panorama(latents, time)
-        return sample_sphere(panorama, viewport_rays(view).to(panorama))
+        return sample_sphere(panorama, viewport_rays(view, device=panorama.device).to(panorama))
 
     def windows(self, view: Viewport) -> list[Window]:
         """All of the embedding, whatever the view."""

@@ -134,7 +134,7 @@ def train_step(
         else:
             pairs = zip(latents, example.worlds, strict=True)
             decoded = torch.cat([model.decode(latent, example.time, world) for latent, world in pairs])
-            rays = (viewport_rays(view).to(panorama.device) for view in example.views)
+            rays = (viewport_rays(view, device=panorama.device) for view in example.views)
             source = torch.cat([sample_sphere(panorama, each) for each in rays]) / 255
     side = math.sqrt(example.views[0].width * example.views[0].height)  # the Fourier term grows with it
     rate_weight = config.rate_weight * side * min(1.0, part / RAMP_PART)
