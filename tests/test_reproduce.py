@@ -218,4 +218,8 @@ def test_what_does_not_fit_leaves_the_finished_rows(
         reproduce.fit_run(runs[0], tmp_path, cpu, lambda *_: None)
     assert [row["variant"] for row in reproduce.read_rows(tmp_path / "runs.tsv")] == ["NeRV360"]
     assert reproduce.finished(runs[0], tmp_path) is None
-    assert reproduce.finished(runs[2], tmp_path) is not None
+    renamed = reproduce.finished(replace(runs[2], variant="fixed view"), tmp_path)
+    assert renamed is not None
+    assert renamed["variant"] == "fixed view"
+    reproduce.file_of(runs[2], tmp_path).unlink()
+    assert reproduce.finished(runs[2], tmp_path) is None

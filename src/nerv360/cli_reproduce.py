@@ -65,8 +65,10 @@ def table1(
     from nerv360.evaluation.report import table1 as render
     from nerv360.evaluation.reproduce import equal_time, table1_runs
 
-    runs = _choose(table1_runs(chosen.settings, clips, each), only)
-    configs = list(dict.fromkeys(replace(run.config, seed=0) for run in runs))
+    everything = table1_runs(chosen.settings, clips, each)
+    runs = _choose(everything, only)
+    compared = runs if budget == "steps" else everything
+    configs = list(dict.fromkeys(replace(run.config, seed=0) for run in compared))
     costs = _measure(configs, [(chosen.width, chosen.height)], PHASES, output, repeats, device)
     if budget == "time":
         runs = equal_time(runs, costs)

@@ -146,13 +146,14 @@ def file_of(run: Run, folder: Path) -> Path:
 
 
 def finished(run: Run, folder: Path) -> Row | None:
-    """The row of a run that is done."""
-    return _find(folder / "runs.tsv", run)
+    """The row of a run whose file is there too, under the name that this table has for it."""
+    row = _find(folder / "runs.tsv", run)
+    return {**row, "variant": run.variant} if row is not None and file_of(run, folder).exists() else None
 
 
 def fit_run(run: Run, folder: Path, device: torch.device, report: Report) -> None:
     """Fit the run's network and write its file, unless that is done; goes on from a checkpoint."""
-    if _find(folder / "fits.tsv", run) is None:
+    if _find(folder / "fits.tsv", run) is None or not file_of(run, folder).exists():
         encoded = encode_clip(run.clip, file_of(run, folder), run.config, device, report, lambda _: None)
         append_row(folder / "fits.tsv", {"run": run.name, "seconds": f"{encoded.seconds:.1f}", **provenance(device)})
 
