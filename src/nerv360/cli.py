@@ -110,6 +110,7 @@ def encode(
     frames: Annotated[int | None, typer.Option(metavar="N", help="Number of frames; by default, to the end.")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Scale the panorama first.")] = None,
     decoder_size: Annotated[int | None, typer.Option(help=help_of("decoder_size"), show_default=False)] = None,
+    views: Annotated[int | None, typer.Option(help=help_of("views"), show_default=False)] = None,
     hfov: Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("hfov_deg"))] = None,
     roll: Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("roll_deg"))] = None,
     rate_weight: Annotated[float | None, typer.Option(help=help_of("rate_weight"), show_default=False)] = None,
@@ -139,6 +140,7 @@ def encode(
         ("--decoder-size", decoder_size, not grids),
         ("--embedding-bits", embedding_bits, not grids),
         ("--rate-weight", rate_weight, grids),
+        ("--views", views, not grids and not panoramas),
         ("--hfov", hfov, not panoramas),
         ("--roll", roll, not panoramas),
     ):
@@ -147,6 +149,7 @@ def encode(
     given: dict[str, Any] = {
         "epochs": epochs,
         "decoder_size": decoder_size,
+        "views": views,
         "hfov_deg": hfov and parse_range(hfov, "--hfov"),
         "roll_deg": roll and parse_range(roll, "--roll"),
         "rate_weight": rate_weight,
