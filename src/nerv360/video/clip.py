@@ -18,6 +18,7 @@ __all__ = ["Clip", "Colour", "matrix_of"]
 
 MAX_WIDTH, MIN_WIDTH = 16384, 48
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+LOCAL_ONLY = {"protocol_whitelist": "file", "max_reload": "0"}  # nothing over the network; playlists are not waited for
 FINGERPRINT_BYTES = 1 << 20
 
 
@@ -154,7 +155,7 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
     if path.stat().st_size == 0:
         raise VideoError(f"{path}: empty file")
     try:
-        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        with av.open(str(path), options=LOCAL_ONLY) as container:
             if not container.streams.video:
                 raise VideoError(f"{path}: no video stream in it")
             stream = container.streams.video[0]
