@@ -6,7 +6,6 @@ python benchmarks/local_encoding.py [--size 1536x768] [--steps 20]; writes bench
 import platform
 import statistics
 import time
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -22,21 +21,19 @@ from nerv360.models.base import build, configure
 from nerv360.training.fit import sample_view
 from nerv360.training.losses import distortion
 from nerv360.training.optim import create_optimiser
-from nerv360.video.clip import Clip, Colour
 from nerv360.video.synthetic import render_frame
 
 
 def main(size: Annotated[str, typer.Option()] = "1536x768", steps: int = 20) -> None:
     width, height = parse_size(size)
     config = PRESETS["tiny"]
-    clip = Clip(Path(), 0, 1, width, height, Fraction(25), Colour())
     panorama = torch.from_numpy(render_frame(0, width=width, height=height, frames=1)).permute(2, 0, 1)[None]
     torch.manual_seed(0)
     model = build(configure(config, width, height), 1)
     optimiser = create_optimiser(model, config)
 
     def step(epoch: int, local: bool) -> float:
-        view = sample_view(config, clip, 0, epoch)
+        view = sample_view(config, width, 0, epoch)
         started = time.perf_counter()
         source = sample_sphere(panorama, viewport_rays(view)) / 255
         window = model.windows(view)[0]

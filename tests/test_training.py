@@ -58,7 +58,7 @@ def test_learning_rate() -> None:
 
 def test_views_cover_the_sphere_evenly(video: Path) -> None:
     clip, config = Clip.open(video), EncodingConfig(hfov_deg=(60, 110), roll_deg=(-180, 180))
-    views = [fitting.sample_view(config, clip, frame, epoch) for frame in range(4) for epoch in range(500)]
+    views = [fitting.sample_view(config, clip.width, frame, epoch) for frame in range(4) for epoch in range(500)]
     for values, low, high in (
         ([math.sin(math.radians(v.pitch_deg)) for v in views], -1, 1),
         ([v.yaw_deg for v in views], -180, 180),

@@ -9,7 +9,7 @@ import typer
 
 from nerv360.config import SCALES, EncodingConfig, Scale
 from nerv360.console import console, encoding_progress, make_folder, parse_size, progress
-from nerv360.errors import ArgumentError
+from nerv360.errors import ArgumentError, OutOfMemory
 from nerv360.video.clip import Clip
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def table1(
     if budget == "time":
         runs = equal_time(runs, costs)
     rows = _carry_out(runs, output, device)
-    _show(render(rows, costs), output / ("table1" if budget == "steps" else "table1-time"))
+    name = "table1" if budget == "steps" else "table1-time"
+    _show(render(rows, costs), output / f"{name}-{_setting(chosen, clips)}", only)
 
 
 @app.command()
@@ -97,7 +98,7 @@ def table2(
     from nerv360.evaluation.reproduce import table2_runs
 
     runs = _choose(table2_runs(chosen.settings, clips, each), only)
-    _show(render(_carry_out(runs, output, device)), output / "table2")
+    _show(render(_carry_out(runs, output, device)), output / f"table2-{_setting(chosen, clips)}", only)
 
 
 @app.command()
@@ -116,6 +117,7 @@ def figure4(
 ) -> None:
     """Fig. 4: crops of the networks of Table I beside the source; a PNG for every video."""
     chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
+    from nerv360.api import choose_device
     from nerv360.evaluation import figures
     from nerv360.evaluation.reproduce import file_of, table1_runs
 
@@ -123,8 +125,8 @@ def figure4(
         runs = _choose(table1_runs(chosen.settings, [clip], [seed]), only)
         _carry_out(runs, output, device)
         files = {run.variant: file_of(run, output) for run in runs}
-        picture = output / f"figure4-{clip.path.stem}.png"
-        figures.figure4(files, clip, picture)
+        picture = output / f"figure4-{_setting(chosen, [clip])}.png"
+        figures.figure4(files, clip, picture, str(choose_device(device)))
         console.print(f"{picture}")
 
 
@@ -144,6 +146,7 @@ def freeview(
 ) -> None:
     """The paper's future work: one file for every roll and field of view, against one for a fixed view."""
     chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
+    from nerv360.api import choose_device
     from nerv360.evaluation import figures
     from nerv360.evaluation.report import free_view_table
     from nerv360.evaluation.reproduce import FREE_VIEWS, file_of, free_view_rows, free_view_runs
@@ -155,12 +158,13 @@ def freeview(
         rows = []
         with progress("measuring views", len(runs) * len(FREE_VIEWS)) as (bar, task):
             for run in runs:
-                for row in free_view_rows(run, output):
+                for row in free_view_rows(run, output, choose_device(device)):
                     rows.append(row)
                     bar.advance(task)
-        _show(free_view_table(rows), output / f"freeview-{clip.path.stem}")
-        picture = output / f"freeview-{clip.path.stem}.png"
-        figures.free_view_figure(files, clip, picture)
+        name = f"freeview-{_setting(chosen, [clip])}"
+        _show(free_view_table(rows), output / name, only)
+        picture = output / f"{name}.png"
+        figures.free_view_figure(files, clip, picture, str(choose_device(device)))
         console.print(f"{picture}")
 
 
@@ -187,6 +191,9 @@ def speed(
         width, height = parse_size(viewport)
         settings = replace(settings, view_width=width, view_height=height)
     sizes = [parse_size(size) for size in panoramas.split(",")]
+    for width, height in sizes:
+        if not (96 <= width <= 16384 and 48 <= height <= 16384):
+            raise ArgumentError(f"{width}x{height}: a panorama must be 96x48 to 16384x16384")
     make_folder(output)
     from nerv360.evaluation.benchmark import PHASES
     from nerv360.evaluation.report import costs_table
@@ -196,7 +203,7 @@ def speed(
     if not set(wanted) <= set(PHASES):
         raise ArgumentError(f"--phases {phases}: must be among {', '.join(PHASES)}")
     configs = [replace(settings, model=model) for model in NAMES]
-    _show(costs_table(_measure(configs, sizes, wanted, output, repeats, device)), output / "speed")
+    _show(costs_table(_measure(configs, sizes, wanted, output, repeats, device)), output / "speed", None)
 
 
 def _measure(
@@ -219,12 +226,20 @@ def _measure(
         ]
 
 
-def _show(table: "Table", path: Path) -> None:
-    """On the terminal, and as Markdown and HTML."""
-    from nerv360.evaluation.report import write_table
+def _show(table: "Table", path: Path, only: str | None) -> None:
+    """On the terminal, and a whole table as Markdown and HTML too."""
+    from nerv360.evaluation.report import markdown, write_table
 
-    print(write_table(table, path))
-    console.print(f"{path}.md, {path}.html")
+    print(markdown(table))
+    if only is None:
+        write_table(table, path)
+        console.print(f"{path}.md, {path}.html")
+
+
+def _setting(scale: Scale, clips: Sequence[Clip]) -> str:
+    """For the name of a table: one of another setting gets another."""
+    films = "-".join(f"{clip.path.stem}-{clip.start}-{clip.frames}" for clip in clips)
+    return f"{films}-{scale.width}x{scale.height}-{scale.settings.decoder_size}-{scale.settings.epochs}"
 
 
 def _scale(name: str) -> Scale:
@@ -277,8 +292,12 @@ def _carry_out(runs: "Sequence[Run]", folder: Path, device: str | None) -> "list
         console.print(f"{number} of {len(runs)}: {run.variant}, {run.clip.path.name}, seed {run.config.seed}")
         row = finished(run, folder)
         if row is None:
-            with encoding_progress(run.clip, run.config) as (report, _):
-                fit_run(run, folder, choose_device(device), report)
+            try:
+                with encoding_progress(run.clip, run.config) as (report, _):
+                    fit_run(run, folder, choose_device(device), report)
+            except OutOfMemory as error:
+                console.print(f"left out: {error}", markup=False)
+                continue
             with progress("measuring", run.clip.frames) as (bar, task):
                 row = measure_run(run, folder, choose_device(device), lambda done, _: bar.update(task, completed=done))
         rows.append(row)

@@ -120,6 +120,11 @@ class EncodingConfig:
         for name, values in (("loss", ("eq2", "l2")), ("optimiser", ("adan", "adam"))):
             if getattr(self, name) not in values:
                 raise ArgumentError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(values)}")
+        if self.model.startswith("hnerv") and math.prod(self.encoder_strides) != math.prod(self.decoder_strides):
+            raise ArgumentError(
+                f"decoder_strides={self.decoder_strides}: {self.model} must draw as many pixels as the encoder reads, "
+                f"by strides {self.encoder_strides}"
+            )
         if self.views > 1 and self.model != "nerv360":
             raise ArgumentError(f"views={self.views}: only the model nerv360 is fitted to several views at once")
         if (self.model == "nerv360-grid") != bool(self.grids):

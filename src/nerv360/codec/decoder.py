@@ -146,12 +146,12 @@ class Decoder:
         return self.container.segment_of(frame_index)
 
     def _network(self, segment: Segment) -> SegmentNetwork:
-        return _kept(
-            self._networks,
-            segment.first_frame,
-            NETWORKS_KEPT,
-            lambda: load_network(self.container, segment, self.device),
-        )
+        def load() -> SegmentNetwork:
+            network = load_network(self.container, segment, self.device)
+            check_memory(network.model.config, "decoding", self.device)
+            return network
+
+        return _kept(self._networks, segment.first_frame, NETWORKS_KEPT, load)
 
     @torch.inference_mode()
     def _whole(self, segment: Segment, network: SegmentNetwork, model: PanoramaDecoder, frame_index: int) -> Tensor:
@@ -165,10 +165,8 @@ class Decoder:
     def _decode(self, segment: Segment, frame_index: int, view: Viewport) -> Tensor:
         """The view [1, 3, h, w], values 0..255."""
         network = self._network(segment)
-        native = view
-        if not isinstance(network.model, PanoramaDecoder):
-            native = _native(view, segment.header)
-            _check_features(native, network.model.config)
+        native = view if isinstance(network.model, PanoramaDecoder) else _native(view, segment.header)
+        _check_features(native, network.model.config)
         index = frame_index - segment.first_frame
         if network.angles is not None:
             native = turned(native, orientation(network.angles[index]))
@@ -226,7 +224,6 @@ def load_network(container: Container, segment: Segment, device: torch.device) -
         raise BitstreamError(f"{container.path}: {parameters} parameters in {len(data)} bytes: impossible")
     if values > MAX_LATENT_VALUES:
         raise BitstreamError(f"{container.path}: latents of {values} values; at most {MAX_LATENT_VALUES} are decoded")
-    check_memory(config, "decoding", device)
     try:
         weights = read_weights(data, shapes)
         channels = sum(latent.channels for latent in segment.latents)
@@ -272,6 +269,8 @@ def _model_config(container: Container, header: SegmentHeader) -> ModelConfig:
         raise BitstreamError(
             f"{container.path}: model {header.model!r} is not known to this version, or not with these grids"
         )
+    if header.model.startswith("hnerv") and math.prod(header.encoder_strides) != math.prod(header.decoder_strides):
+        raise BitstreamError(f"{container.path}: model {header.model!r} must draw as many pixels as it was made from")
     return ModelConfig(
         width=container.header.width,
         height=container.header.height,

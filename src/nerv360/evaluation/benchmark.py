@@ -4,6 +4,7 @@ Weights are fresh and pictures are noise: neither changes the cost. Memory is wh
 has PyTorch loaded: on CUDA `torch.cuda.max_memory_allocated`, on a CPU the peak of the resident size (Linux).
 """
 
+import contextlib
 import gc
 import multiprocessing
 import statistics
@@ -23,7 +24,7 @@ from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajec
 from nerv360.models.base import Network, build, channels_last, configure, latents_of
 from nerv360.models.memory import check_memory
 from nerv360.training.checkpoint import Progress
-from nerv360.training.fit import Example, train_step
+from nerv360.training.fit import Example, sample_view, train_step
 from nerv360.training.optim import create_optimiser
 
 __all__ = ["PHASES", "Cost", "measure", "measure_apart"]
@@ -36,12 +37,13 @@ FRAMES = 16
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one phase, for one frame."""
+    """Of one phase, for one frame. A step of the paper's network costs more near the poles: its mean counts."""
 
+    mean_s: float
     median_s: float
     p95_s: float
     repeats: int
-    peak_bytes: int  # 0 where it cannot be measured
+    peak_bytes: int | None  # None where it cannot be measured
 
 
 def measure_apart(
@@ -53,8 +55,8 @@ def measure_apart(
             return pool.submit(measure, config, width, height, phase, device, threads, repeats).result()
         except (BrokenProcessPool, torch.OutOfMemoryError, MemoryError):
             raise OutOfMemory(
-                f"{config.model}, {width}x{height}: {phase} does not fit the memory of this machine; "
-                "take a smaller panorama (--size) or decoder"
+                f"{config.model}, {width}x{height}: {phase} was ended by the system, or does not fit the memory; "
+                "take a smaller panorama or decoder"
             ) from None
 
 
@@ -66,8 +68,8 @@ def measure(
     place, shape = torch.device(device), configure(config, width, height)
     check_memory(shape, phase, place)
     nn.Conv2d(3, 3, 3).to(place)(torch.rand(1, 3, 8, 8, device=place)).sum().backward()
-    forget_peak(place)
-    before = peak(place)
+    _forget_peak(place)
+    before = _peak(place)
     model = channels_last(build(shape, FRAMES).to(place))
     prepare = {"encoding": _encoding, "decoding": _decoding, "training": _training}[phase]
     work = prepare(model, config, place)
@@ -75,11 +77,14 @@ def measure(
     for index in range(WARM_UP + repeats):
         _synchronise(place)
         started = time.perf_counter()
-        work(index % FRAMES)
+        work(index)
         _synchronise(place)
         seconds.append(time.perf_counter() - started)
     timed = sorted(seconds[WARM_UP:])
-    return Cost(statistics.median(timed), timed[int(0.95 * (repeats - 1) + 0.5)], repeats, peak(place) - before)
+    p95 = timed[int(0.95 * (repeats - 1) + 0.5)]
+    after = _peak(place)
+    memory = None if before is None or after is None else after - before
+    return Cost(statistics.mean(timed), statistics.median(timed), p95, repeats, memory)
 
 
 def _encoding(model: Network, config: EncodingConfig, device: torch.device) -> Work:
@@ -99,11 +104,12 @@ def _decoding(model: Network, config: EncodingConfig, device: torch.device) -> W
     shape = model.config
     del model.encoder
     embedding = torch.rand(1, shape.embedding_channels, shape.grid_height, shape.grid_width, device=device)
-    views = _views(model, config)
+    width, height = config.training_view(shape.width)
+    views = linear_trajectory(Viewport(width=width, height=height), FRAMES, *JVET_TRAJECTORIES["Balboa"][0])
 
     @torch.inference_mode()
     def work(index: int) -> None:
-        view = views[index]
+        view = views[index % FRAMES]
         with _half(device):
             model.decode([window.crop(embedding) for window in model.windows(view)], 0.5, view)
 
@@ -111,12 +117,13 @@ def _decoding(model: Network, config: EncodingConfig, device: torch.device) -> W
 
 
 def _training(model: Network, config: EncodingConfig, device: torch.device) -> Work:
-    """One step of the optimiser."""
-    panorama, views, optimiser = _panorama(model, device), _views(model, config), create_optimiser(model, config)
+    """One step of the optimiser, on views as a fit has them: all over the sphere."""
+    panorama, optimiser = _panorama(model, device), create_optimiser(model, config)
 
     def work(index: int) -> None:
-        seen = [views[(index + k) % FRAMES] for k in range(config.views)]
-        example = Example(panorama, index, 0.5, seen, seen)
+        first = index * config.views
+        seen = [sample_view(config, model.config.width, 0, first + k) for k in range(config.views)]
+        example = Example(panorama, index % FRAMES, 0.5, seen, seen)
         train_step(model, optimiser, example, 1e-4, 0.5, config, Progress())
 
     return work
@@ -124,11 +131,6 @@ def _training(model: Network, config: EncodingConfig, device: torch.device) -> W
 
 def _panorama(model: Network, device: torch.device) -> Tensor:
     return torch.randint(0, 256, (1, 3, model.config.height, model.config.width), dtype=torch.uint8, device=device)
-
-
-def _views(model: Network, config: EncodingConfig) -> list[Viewport]:
-    width, height = config.training_view(model.config.width)
-    return linear_trajectory(Viewport(width=width, height=height), FRAMES, *JVET_TRAJECTORIES["Balboa"][0])
 
 
 def _half(device: torch.device) -> torch.autocast:
@@ -141,23 +143,22 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def forget_peak(device: torch.device) -> None:
-    """Let `peak` speak of what comes from now on."""
+def _forget_peak(device: torch.device) -> None:
+    """Let `_peak` speak of what comes from now on."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    elif STATUS.exists():
+        return
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak(device: torch.device) -> int:
-    """Most bytes in use since `forget_peak`; 0 on a CPU without Linux."""
+def _peak(device: torch.device) -> int | None:
+    """Most bytes in use since `_forget_peak`; None on a CPU without Linux."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    if not STATUS.exists():
-        return 0
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-    return 1024 * int(line.split()[1])
-
-
-STATUS = Path("/proc/self/status")
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)

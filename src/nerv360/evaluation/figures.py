@@ -18,15 +18,14 @@ __all__ = ["figure4", "free_view_figure", "free_view_psnr"]
 
 Picture = NDArray[np.uint8]
 TILE, CROP = 384, 3  # width of a viewport in pixels; a crop is one CROP-th of each side
-EVERY = 8  # frames, of those that the table over roll and field of view is measured on
 
 
-def figure4(files: Mapping[str, Path], clip: Clip, output: Path) -> None:
+def figure4(files: Mapping[str, Path], clip: Clip, output: Path, device: str) -> None:
     """Fig. 4: the source and every network, at the middle frame of both trajectories; below each its liveliest part."""
     middle = clip.frames // 2
     panorama = next(clip.read(middle, middle + 1))
     sheets = []
-    decoders = {name: open_file(path) for name, path in files.items()}
+    decoders = {name: open_file(path, device) for name, path in files.items()}
     for name, views in dynamic_viewports(next(iter(decoders.values())).native_view(), clip.frames).items():
         view = views[middle]
         source = extract_viewport(panorama, view)
@@ -42,24 +41,25 @@ def figure4(files: Mapping[str, Path], clip: Clip, output: Path) -> None:
     write_frames(output, [_stacked(sheets)], clip.frame_rate, clip.colour)
 
 
-def free_view_psnr(decoder: Decoder, clip: Clip, hfov_deg: float, roll_deg: float) -> float:
-    """Mean PSNR over both trajectories at this field of view and roll, of every eighth frame."""
+def free_view_psnr(decoder: Decoder, panoramas: Mapping[int, Picture], hfov_deg: float, roll_deg: float) -> float:
+    """Mean PSNR of these frames over both trajectories, at this field of view and roll."""
     look = replace(decoder.native_view(), hfov_deg=hfov_deg, roll_deg=roll_deg)
-    trajectories = dynamic_viewports(look, clip.frames).values()
-    scores = []
-    for index, panorama in enumerate(clip):
-        if index % EVERY == 0:
-            for views in trajectories:
-                view = views[index]
-                scores.append(psnr(decoder.viewport(index, view), extract_viewport(panorama, view)))
-    return float(np.mean(scores))
+    return float(
+        np.mean(
+            [
+                psnr(decoder.viewport(index, views[index]), extract_viewport(panorama, views[index]))
+                for views in dynamic_viewports(look, decoder.frames).values()
+                for index, panorama in panoramas.items()
+            ]
+        )
+    )
 
 
-def free_view_figure(files: Mapping[str, Path], clip: Clip, output: Path) -> None:
+def free_view_figure(files: Mapping[str, Path], clip: Clip, output: Path, device: str) -> None:
     """The middle frame at four fields of view and rolls: source, then every file."""
     middle = clip.frames // 2
     panorama = next(clip.read(middle, middle + 1))
-    decoders = {name: open_file(path) for name, path in files.items()}
+    decoders = {name: open_file(path, device) for name, path in files.items()}
     native = next(iter(decoders.values())).native_view()
     first = dynamic_viewports(native, clip.frames)["VP0"][middle]
     looks = [replace(first, hfov_deg=hfov, roll_deg=roll) for hfov, roll in ((60, 0), (78.1, 30), (90, 90), (110, 180))]

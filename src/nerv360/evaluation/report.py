@@ -2,7 +2,7 @@
 
 import io
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from nerv360.errors import OutputError
 from nerv360.evaluation.benchmark import PHASES
 from nerv360.evaluation.reproduce import NAMES, Row
 
-__all__ = ["costs_table", "free_view_table", "table1", "table2", "write_table"]
+__all__ = ["costs_table", "free_view_table", "markdown", "table1", "table2", "write_table"]
 
 # Table I: PSNR, MS-SSIM; encoding, decoding and training, in frames/s and in GiB; one NVIDIA H100, 6144x3072
 PUBLISHED_1 = {
@@ -49,8 +49,8 @@ def table1(rows: Sequence[Row], costs: Sequence[Row]) -> Table:
             ", ".join(dict.fromkeys(row["embedding"] for row in group)),
             _spread(group, "mean_psnr_db", 2),
             _spread(group, "mean_ms_ssim", 3),
-            *(_cost(matching.get(phase), costs, "median_s", _rate) for phase in PHASES),
-            *(_cost(matching.get(phase), costs, "peak_mib", _gib) for phase in PHASES),
+            *(_cost(matching.get(phase), costs, "frames_per_s", 1) for phase in PHASES),
+            *(_cost(matching.get(phase), costs, "peak_mib", 1024) for phase in PHASES),
             f"{np.mean([float(row['bytes']) for row in group]):,.0f}",
             _spread(group, "minutes", 1),
         )
@@ -107,8 +107,8 @@ def costs_table(costs: Sequence[Row]) -> Table:
             row["phase"]
         ] = row
     for key, phases in groups.items():
-        speeds = [_cost(phases.get(phase), costs, "median_s", _rate) for phase in PHASES]
-        memories = [_cost(phases.get(phase), costs, "peak_mib", _gib) for phase in PHASES]
+        speeds = [_cost(phases.get(phase), costs, "frames_per_s", 1) for phase in PHASES]
+        memories = [_cost(phases.get(phase), costs, "peak_mib", 1024) for phase in PHASES]
         panorama, viewport, decoder_size, model, views = key
         name = NAMES[model] if views == "1" else f"{NAMES[model]}, {views} views per step"
         table.add_row(panorama, viewport, f"{int(decoder_size):,}", name, *speeds, *memories)
@@ -129,18 +129,29 @@ def free_view_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def write_table(table: Table, path: Path) -> str:
-    """As Markdown, which is returned, and beside it as HTML. Raises OutputError."""
-    console = Console(record=True, width=400, file=io.StringIO())
-    console.print(table)
-    title, *lines = (line.strip() for line in console.export_text(clear=False).splitlines() if line.strip())
-    markdown = "\n".join([title, "", *lines, ""])
+def markdown(table: Table) -> str:
+    """The table as Markdown, under its title."""
+    return _recorded(table)[0]
+
+
+def write_table(table: Table, path: Path) -> None:
+    """As Markdown and as HTML. Raises OutputError."""
+    text, html = _recorded(table)
     try:
-        path.with_name(f"{path.name}.md").write_text(markdown, encoding="utf-8")
-        path.with_name(f"{path.name}.html").write_text(console.export_html(), encoding="utf-8")
+        path.with_name(f"{path.name}.md").write_text(text, encoding="utf-8")
+        path.with_name(f"{path.name}.html").write_text(html, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
-    return markdown
+
+
+def _recorded(table: Table) -> tuple[str, str]:
+    console = Console(record=True, width=1000, file=io.StringIO(), markup=False)
+    title, table.title = table.title, None
+    console.print(table)
+    table.title = title
+    html = console.export_html(clear=False)
+    lines = (line.strip() for line in console.export_text().splitlines() if line.strip())
+    return "\n".join([str(title), "", *lines, ""]), html
 
 
 def _phases(unit: str) -> list[str]:
@@ -179,31 +190,30 @@ def _spread(rows: Sequence[Row], name: str, digits: int) -> str:
 
 def _costs_of(run: Row, costs: Sequence[Row]) -> dict[str, Row]:
     """The costs that were measured for a run's network, by phase."""
-    wanted = {name: run[name] for name in ("model", "views", "decoder_size", "panorama")}
+    wanted = {name: run[name] for name in ("model", "decoder_size", "panorama")}
     wanted["viewport"] = run["viewport"].split(" @ ")[0]
-    return {cost["phase"]: cost for cost in costs if wanted.items() <= cost.items()}
+    return {
+        cost["phase"]: cost
+        for cost in costs
+        if wanted.items() <= cost.items() and (cost["phase"] != "training" or cost["views"] == run["views"])
+    }
 
 
-def _cost(row: Row | None, costs: Sequence[Row], name: str, convert: Callable[[float], float]) -> str:
+def _cost(row: Row | None, costs: Sequence[Row], name: str, scale: int) -> str:
     """A figure of a phase. What could not be measured is extrapolated over the panorama's pixels: ~; else -."""
     if row is None:
         return "-"
     if row[name]:
-        return f"{convert(float(row[name])):.3g}"
+        return f"{float(row[name]) / scale:.3g}"
     same = ("model", "views", "decoder_size", "phase", "device")
     others = [other for other in costs if other[name] and all(other[key] == row[key] for key in same)]
     if len(others) < 2:
         return "-"
-    slope, start = np.polyfit([_pixels(other) for other in others], [float(other[name]) for other in others], 1)
-    return f"~{convert(start + slope * _pixels(row)):.3g}"
-
-
-def _rate(seconds: float) -> float:
-    return 1 / seconds
-
-
-def _gib(mib: float) -> float:
-    return mib / 1024
+    power = -1 if name == "frames_per_s" else 1  # seconds and bytes grow with the pixels
+    slope, start = np.polyfit(
+        [_pixels(other) for other in others], [float(other[name]) ** power for other in others], 1
+    )
+    return f"~{(start + slope * _pixels(row)) ** power / scale:.3g}"
 
 
 def _pixels(row: Row) -> int:

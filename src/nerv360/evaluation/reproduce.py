@@ -7,6 +7,7 @@ runs.tsv). What has its row is not done again; an interrupted fit goes on from i
 import csv
 import hashlib
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nerv360 import __version__
 from nerv360.codec.decoder import open_file
@@ -25,6 +28,7 @@ from nerv360.errors import OutOfMemory, OutputError
 from nerv360.evaluation.benchmark import measure_apart
 from nerv360.evaluation.evaluate import dynamic_viewports, evaluate
 from nerv360.evaluation.figures import free_view_psnr
+from nerv360.geometry.viewport import JVET_HFOV_DEG
 from nerv360.models.base import build, configure
 from nerv360.models.budget import decoder_size
 from nerv360.video.clip import Clip
@@ -51,9 +55,11 @@ __all__ = [
 ]
 
 Row = Mapping[str, str]
+Picture = NDArray[np.uint8]
 NAMES = {"hnerv": "HNeRV", "hnerv-boost": "HNeRV-Boost", "nerv360": "NeRV360"}  # in the order of Table I
 MANY_VIEWS = 8
 FREE_VIEWS = [(hfov, roll) for roll in (0.0, 30.0, 90.0, 180.0) for hfov in (60.0, 70.0, 78.1, 90.0, 100.0, 110.0)]
+EVERY = 8  # frames, of those that the table over roll and field of view is measured on
 FREE_HFOV_DEG, FREE_ROLL_DEG = (60.0, 110.0), (-180.0, 180.0)
 
 
@@ -117,25 +123,38 @@ def free_view_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Itera
 
 
 def equal_time(runs: Sequence[Run], costs: Sequence[Row]) -> list[Run]:
-    """The same runs with as many epochs as the training speed of each network allows in NeRV360's time."""
-    speeds = {(row["model"], row["views"]): float(row["frames_per_s"]) for row in costs if row["phase"] == "training"}
+    """The same runs with as many epochs as the training speed of each network allows in NeRV360's time.
+
+    Raises OutOfMemory where the speed of one could not be measured.
+    """
+    speeds = {(row["model"], row["views"]): row["frames_per_s"] for row in costs if row["phase"] == "training"}
+
+    def speed(config: EncodingConfig) -> float:
+        measured = speeds[config.model, str(config.views)]
+        if not measured:
+            raise OutOfMemory(f"{config.model}: its training does not fit the memory, so it has no time to compare")
+        return float(measured)
+
+    reference = speed(replace(runs[0].config, model="nerv360", views=1))
     return [
-        replace(run, config=replace(run.config, epochs=max(1, round(run.config.epochs * ratio))))
+        replace(
+            run, config=replace(run.config, epochs=max(1, round(run.config.epochs * speed(run.config) / reference)))
+        )
         for run in runs
-        for ratio in [speeds[run.config.model, str(run.config.views)] / speeds["nerv360", "1"]]
     ]
 
 
-def free_view_rows(run: Run, folder: Path) -> Iterator[Row]:
+def free_view_rows(run: Run, folder: Path, device: torch.device) -> Iterator[Row]:
     """PSNR at every field of view and roll of FREE_VIEWS; a row each in freeview.tsv."""
-    table = folder / "freeview.tsv"
-    with open_file(file_of(run, folder)) as decoder:
+    table, sampled = folder / "freeview.tsv", dict[int, Picture]()
+    with open_file(file_of(run, folder), str(device)) as decoder:
         for hfov_deg, roll_deg in FREE_VIEWS:
             known = {"run": run.name, "variant": run.variant, "hfov_deg": f"{hfov_deg:g}", "roll_deg": f"{roll_deg:g}"}
             row: Row | None = next((row for row in read_rows(table) if known.items() <= row.items()), None)
             if row is None:
-                psnr_db = free_view_psnr(decoder, run.clip, hfov_deg, roll_deg)
-                row = {**known, "psnr_db": f"{psnr_db:.3f}", **provenance(torch.device("cpu"))}
+                sampled = sampled or {index: frame for index, frame in enumerate(run.clip) if index % EVERY == 0}
+                psnr_db = free_view_psnr(decoder, sampled, hfov_deg, roll_deg)
+                row = {**known, "psnr_db": f"{psnr_db:.3f}", **provenance(device)}
                 append_row(table, row)
             yield row
 
@@ -164,7 +183,8 @@ def measure_run(run: Run, folder: Path, device: torch.device, report: Callable[[
     fitted = _find(folder / "fits.tsv", run)
     assert fitted is not None
     with open_file(path, str(device)) as decoder:
-        result = evaluate(decoder, clip, dynamic_viewports(decoder.native_view(), clip.frames), report)
+        look = replace(decoder.native_view(), hfov_deg=JVET_HFOV_DEG)
+        result = evaluate(decoder, clip, dynamic_viewports(look, clip.frames), report)
     shape = configure(config, clip.width, clip.height)
     row: dict[str, object] = {
         "run": run.name,
@@ -203,7 +223,7 @@ def cost_of(
 ) -> Row:
     """Speed and memory of a phase, measured in a process of its own, unless costs.tsv has the row already.
 
-    Where the memory of the machine does not do, the row says so.
+    Where the memory of the machine does not do, the row says so, and is not kept.
     """
     width, height = size
     view_width, view_height = config.training_view(width)
@@ -212,27 +232,26 @@ def cost_of(
         "decoder_size": str(_parameters(configure(config, width, height))),
         "panorama": f"{width}x{height}",
         "viewport": f"{view_width}x{view_height}",
-        "views": str(config.views),
+        "views": str(config.views if phase == "training" else 1),
         "phase": phase,
         "device": device_name(device),
+        "repeats": str(repeats),
     }
     for row in read_rows(folder / "costs.tsv"):
         if known.items() <= row.items():
             return row
-    measured = {"frames_per_s": "", "median_s": "", "p95_s": "", "repeats": "", "peak_mib": "", "verdict": ""}
     try:
         cost = measure_apart(config, width, height, phase, str(device), torch.get_num_threads(), repeats)
-    except OutOfMemory as error:
-        measured["verdict"] = str(error)
-    else:
-        measured |= {
-            "frames_per_s": f"{1 / cost.median_s:.4f}",
-            "median_s": f"{cost.median_s:.4f}",
-            "p95_s": f"{cost.p95_s:.4f}",
-            "repeats": str(cost.repeats),
-            "peak_mib": f"{cost.peak_bytes / 2**20:.0f}",
-        }
-    row = {**known, **measured, **provenance(device)}
+    except OutOfMemory:
+        return {**known, "frames_per_s": "", "peak_mib": ""}
+    row = {
+        **known,
+        "frames_per_s": f"{1 / cost.mean_s:.6g}",
+        "median_s": f"{cost.median_s:.6g}",
+        "p95_s": f"{cost.p95_s:.6g}",
+        "peak_mib": "" if cost.peak_bytes is None else f"{cost.peak_bytes / 2**20:.0f}",
+        **provenance(device),
+    }
     append_row(folder / "costs.tsv", row)
     return row
 
@@ -243,25 +262,32 @@ def _parameters(shape: ModelConfig) -> int:
 
 
 def _find(table: Path, run: Run) -> Row | None:
-    return next((row for row in read_rows(table) if row["run"] == run.name), None)
+    """The last row of a run."""
+    return next((row for row in reversed(read_rows(table)) if row.get("run") == run.name), None)
 
 
 def provenance(device: torch.device) -> Row:
     """By what, when and from which code a row was made."""
-    found = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "device": device_name(device),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "commit": f"{__version__} {found.stdout.strip()}".strip(),
+        "commit": f"{__version__} {COMMIT}".strip(),
         "date": datetime.now(UTC).date().isoformat(),
-        "command": " ".join(["nerv360", *sys.argv[1:]]),
+        "command": shlex.join(["nerv360", *sys.argv[1:]]),
     }
+
+
+def _commit() -> str:
+    """Of the code that runs, where it is a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
+
+
+COMMIT = _commit()  # now: a checkout may move during hours of fitting
 
 
 def device_name(device: torch.device) -> str:
@@ -271,23 +297,26 @@ def device_name(device: torch.device) -> str:
 
 
 def read_rows(table: Path) -> list[dict[str, str]]:
-    """The rows of a table of results; none where there is no table."""
+    """The whole rows of a table of results; none where there is no table."""
     if not table.exists():
         return []
     with open(table, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
+        return [row for row in csv.DictReader(file, delimiter="\t") if None not in row.values() and None not in row]
 
 
 def append_row(table: Path, row: Row) -> None:
     """Add a row at the end; a new table begins with the names of its columns. Raises OutputError."""
-    before = read_rows(table)
-    if before and list(before[0]) != list(row):
-        raise OutputError(f"{table}: has other columns, of another version; take another folder (--output)")
     try:
+        before = table.read_bytes() if table.exists() else b""
+        columns = before.decode("utf-8").partition("\n")[0].split("\t")
+        if before and columns != list(row):
+            raise OutputError(f"{table}: has other columns, of another version; take another folder (--output)")
         with open(table, "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(row), delimiter="\t", lineterminator="\n")
             if not before:
                 writer.writeheader()
+            elif not before.endswith(b"\n"):  # of a row that a full disk or a kill has cut
+                file.write("\n")
             writer.writerow(row)
     except OSError as error:
         raise OutputError(f"{table}: cannot be written: {error.strerror}") from None

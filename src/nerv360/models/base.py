@@ -1,7 +1,7 @@
 """The contract that every network of this package keeps, and its making from settings."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,10 @@ class Codec(Protocol):
 
     def refine(self, rate: float) -> None:
         """While fitting: one step of what the optimiser does not hold."""
+
+
+if TYPE_CHECKING:
+    _all_keep_it: tuple[type[Codec], ...] = (NeRV360, NeRV360Grid, HNeRV, HNeRVBoost)
 
 
 def build(config: ModelConfig, frames: int | None = None) -> Network:

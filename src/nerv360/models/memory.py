@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import psutil
 import torch
 
+from nerv360.bitstream.layout import stage_strides
 from nerv360.config import ModelConfig
 from nerv360.errors import OutOfMemory
 
@@ -24,7 +25,9 @@ BYTES_PER_PIXEL = {
 def bytes_needed(config: ModelConfig, phase: str) -> float:
     """About what decoding or training takes in float32; 0 for a network that decodes views."""
     fixed, per_channel = BYTES_PER_PIXEL.get((config.model, phase), (0, 0))
-    return (fixed + per_channel * config.channels[-1]) * config.width * config.height
+    strides = stage_strides(config.decoder_strides)
+    widest = max(width / stride**2 for width, stride in zip(config.channels, strides, strict=True))
+    return (fixed + per_channel * widest) * max(config.width * config.height, config.grid_width * config.grid_height)
 
 
 def check_memory(config: ModelConfig, phase: str, device: torch.device) -> None:
@@ -34,8 +37,8 @@ def check_memory(config: ModelConfig, phase: str, device: torch.device) -> None:
         height = max(1, int(config.height * math.sqrt(free / needed) / 24)) * 24
         raise OutOfMemory(
             f"{config.model}, {config.width}x{config.height}: {phase} whole panoramas needs about "
-            f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free; about {2 * height}x{height} fits (--size), or a "
-            "smaller decoder, or --model nerv360, which decodes views alone"
+            f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free; a panorama of about {2 * height}x{height} would "
+            "fit, or a smaller decoder, or the model nerv360, which decodes views alone"
         )
 
 

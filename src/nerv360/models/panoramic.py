@@ -44,7 +44,8 @@ class PanoramaDecoder(nn.Module):
     def decode(self, latents: Sequence[Tensor], time: float, view: Viewport) -> Tensor:
         """The whole embedding, at that time -> viewport [1, 3, view.height, view.width] in [0, 1]."""
         panorama = self.panorama(latents, time)
-        return sample_sphere(panorama, viewport_rays(view, device=panorama.device).to(panorama))
+        precise = torch.promote_types(panorama.dtype, torch.float32)  # directions in half precision would be pixels off
+        return sample_sphere(panorama, viewport_rays(view, dtype=precise, device=panorama.device))
 
     def windows(self, view: Viewport) -> list[Window]:
         """All of the embedding, whatever the view."""

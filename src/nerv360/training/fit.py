@@ -95,7 +95,7 @@ def fit(
             index, frame = next(frames)
             panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
             first = progress.step // clip.frames * config.views
-            views = [sample_view(config, clip, index, first + k) for k in range(config.views)]
+            views = [sample_view(config, clip.width, index, first + k) for k in range(config.views)]
             worlds = views if angles is None else [turned(view, orientation(angles[index])) for view in views]
             example = Example(panorama, index, (index + 0.5) / clip.frames, views, worlds)
             rate = progress.rate_scale * learning_rate(progress.step, steps, config)
@@ -184,14 +184,14 @@ def _watch(model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progres
     return good
 
 
-def sample_view(config: EncodingConfig, clip: Clip, frame: int, number: int) -> Viewport:
+def sample_view(config: EncodingConfig, panorama_width: int, frame: int, number: int) -> Viewport:
     """The training viewport of a frame, by number: its centre uniform on the sphere.
 
     Uniform on the sphere means that pitch is the arcsine of a uniform number, so the poles are not seen more often
     than their area. A frame's centres follow an additive recurrence (R2) from a random start: they cover the sphere
     evenly, not by chance.
     """
-    width, height = config.training_view(clip.width)
+    width, height = config.training_view(panorama_width)
     random = np.random.default_rng((config.seed, frame, number))
     start = np.random.default_rng((config.seed, frame)).uniform(size=2)
     across, up = (start + number * R2) % 1
