@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -187,6 +188,19 @@ def test_a_panorama_too_large_for_memory(model: str, monkeypatch: pytest.MonkeyP
     with pytest.raises(OutOfMemory, match=r"4\.0 are free; a panorama of about \d+x\d+ would fit"):
         check_memory(config, "decoding", torch.device("cpu"))
     check_memory(configure(PRESETS["paper-2.2m"], 6144, 3072), "decoding", torch.device("cpu"))
+
+
+def test_wide_inner_stages_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = psutil.virtual_memory()._replace(available=64 << 30)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    strides: dict[str, Any] = {"encoder_strides": (8, 8, 8), "decoder_strides": (8, 8, 8), "kernels": (1, 1, 1)}
+    for width in (1, 4096):
+        config = ModelConfig(16384, 16384, (1, 1, width, 1), "hnerv", **strides)
+        if width == 1:
+            check_memory(config, "decoding", torch.device("cpu"))
+        else:
+            with pytest.raises(OutOfMemory):
+                check_memory(config, "decoding", torch.device("cpu"))
 
 
 def test_several_views_are_those_that_single_steps_see() -> None:

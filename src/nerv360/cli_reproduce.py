@@ -25,7 +25,7 @@ app = typer.Typer(
 
 Videos = Annotated[list[Path], typer.Argument(help="Equirectangular videos, 2:1.", show_default=False)]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of files, rows and tables.")]
-ScaleName = Annotated[str, typer.Option("--scale", help="small (a CPU, about an hour), paper-2.2m or paper-17.6m.")]
+ScaleName = Annotated[str, typer.Option("--scale", help="small (for a CPU), paper-2.2m or paper-17.6m.")]
 Start = Annotated[int, typer.Option(metavar="K", help="First frame of every video, from 0.")]
 Frames = Annotated[int | None, typer.Option(metavar="N", help="Number of frames; by default, the scale's.")]
 Size = Annotated[str | None, typer.Option(metavar="WxH", help="Size of the panoramas; by default, the scale's.")]
@@ -34,7 +34,7 @@ DecoderSize = Annotated[int | None, typer.Option(help="By default, the scale's."
 Seeds = Annotated[str, typer.Option(metavar="A,B,...", help="Every network is fitted once with each of them.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Only = Annotated[str | None, typer.Option(metavar="NAME", help="Only the rows that are called so.")]
-Repeats = Annotated[int, typer.Option(help="Measurements of speed; their median counts.", min=1, max=1000)]
+Repeats = Annotated[int, typer.Option(help="Measurements of speed; their mean counts.", min=1, max=1000)]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default, what there is.")]
 
 
