@@ -13,7 +13,7 @@ from nerv360.errors import OutOfMemory
 
 __all__ = ["bytes_needed", "check_memory", "enough_memory"]
 
-# bytes per pixel of the panorama, without and per channel of the last stage, in float32: benchmarks/memory.tsv
+# bytes per pixel of the panorama, without and per channel of the last stage, in float32 (benchmarks/reproduction)
 BYTES_PER_PIXEL = {
     ("hnerv", "decoding"): (150, 7),
     ("hnerv", "training"): (1100, 16),
@@ -27,7 +27,8 @@ def bytes_needed(config: ModelConfig, phase: str) -> float:
     fixed, per_channel = BYTES_PER_PIXEL.get((config.model, phase), (0, 0))
     strides = stage_strides(config.decoder_strides)
     widest = max(width / stride**2 for width, stride in zip(config.channels, strides, strict=True))
-    return (fixed + per_channel * widest) * max(config.width * config.height, config.grid_width * config.grid_height)
+    pixels = config.grid_width * config.grid_height * strides[0] ** 2
+    return (fixed + per_channel * widest) * pixels
 
 
 def check_memory(config: ModelConfig, phase: str, device: torch.device) -> None:
