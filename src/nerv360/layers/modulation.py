@@ -3,6 +3,7 @@
 They are one module; TAT is conditioned on time, STAT on time and viewpoint.
 """
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,7 +28,7 @@ class AffineTransform(nn.Module):
     ) -> Tensor:
         gamma = 1 + self.scale(condition)[:, :, None, None]
         beta = self.shift(condition)[:, :, None, None]
-        return gamma * features + beta
+        return torch.addcmul(beta, gamma, features)  # without a product in memory
 
 
 class AffineResidualBlock(nn.Module):
@@ -51,8 +52,12 @@ class AffineResidualBlock(nn.Module):
         if window is not None:
             inner = window.grown(1)
             skip = window.crop(features, source=window.grown(self.HALO))
-        residual = functional.gelu(_conv3(self.conv0, self.affine0(features, condition), inner))
-        return skip + _conv3(self.conv1, self.affine1(residual, condition), window)
+        return skip + _conv3(self.conv1, self._inside(features, condition, inner), window)
+
+    def _inside(self, features: Tensor, condition: Tensor, window: Window | None) -> Tensor:
+        """affine(GELU(conv(affine(f)))): in a call of its own, that lets go of all but its result."""
+        mixed = functional.gelu(_conv3(self.conv0, self.affine0(features, condition), window))
+        return self.affine1(mixed, condition)
 
 
 def _conv3(conv: nn.Conv2d, features: Tensor, window: Window | None) -> Tensor:
