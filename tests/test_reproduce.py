@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from nerv360 import cli_reproduce
 from nerv360.config import PRESETS, SCALES, EncodingConfig
 from nerv360.evaluation import benchmark, report, reproduce
 from nerv360.evaluation.reproduce import Run, table1_runs, table2_runs
@@ -227,6 +228,10 @@ def test_what_does_not_fit_leaves_the_finished_rows(
     with pytest.raises(reproduce.OutOfMemory):
         reproduce.fit_run(runs[0], tmp_path, cpu, lambda *_: None)
     assert [row["variant"] for row in reproduce.read_rows(tmp_path / "runs.tsv")] == ["NeRV360"]
+    rows = cli_reproduce._carry_out([runs[0], runs[2]], tmp_path, "cpu")
+    assert [row["variant"] for row in rows] == ["NeRV360"]
+    with pytest.raises(reproduce.OutOfMemory, match="no network of these fits"):
+        cli_reproduce._carry_out(runs[:1], tmp_path, "cpu")
     assert reproduce.finished(runs[0], tmp_path) is None
     renamed = reproduce.finished(replace(runs[2], variant="fixed view"), tmp_path)
     assert renamed is not None

@@ -123,8 +123,8 @@ def figure4(
 
     for clip in clips:
         runs = _choose(table1_runs(chosen.settings, [clip], [seed]), only)
-        _carry_out(runs, output, device)
-        files = {run.variant: file_of(run, output) for run in runs}
+        done = {row["variant"] for row in _carry_out(runs, output, device)}
+        files = {run.variant: file_of(run, output) for run in runs if run.variant in done}
         picture = output / f"figure4-{_setting(chosen, [clip])}.png"
         figures.figure4(files, clip, picture, str(choose_device(device)))
         console.print(f"{picture}")
@@ -153,11 +153,11 @@ def freeview(
 
     for clip in clips:
         runs = _choose(free_view_runs(chosen.settings, [clip], [seed]), only)
-        _carry_out(runs, output, device)
-        files = {run.variant: file_of(run, output) for run in runs}
+        done = {row["variant"] for row in _carry_out(runs, output, device)}
+        files = {run.variant: file_of(run, output) for run in runs if run.variant in done}
         rows = []
-        with progress("measuring views", len(runs) * len(FREE_VIEWS)) as (bar, task):
-            for run in runs:
+        with progress("measuring views", len(files) * len(FREE_VIEWS)) as (bar, task):
+            for run in (run for run in runs if run.variant in done):
                 for row in free_view_rows(run, output, choose_device(device)):
                     rows.append(row)
                     bar.advance(task)
@@ -301,6 +301,8 @@ def _carry_out(runs: "Sequence[Run]", folder: Path, device: str | None) -> "list
             with progress("measuring", run.clip.frames) as (bar, task):
                 row = measure_run(run, folder, choose_device(device), lambda done, _: bar.update(task, completed=done))
         rows.append(row)
+    if not rows:
+        raise OutOfMemory("no network of these fits the memory; take a smaller --size, --decoder-size or --scale")
     return rows
 
 

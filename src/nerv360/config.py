@@ -65,6 +65,10 @@ class ModelConfig:
         """Channels of all grids that enter at the cut-out, then at every stage's output."""
         return [sum(g.channels for g in self.grids if g.stride == s) for s in stage_strides(self.decoder_strides)]
 
+    def stages(self) -> list[tuple[int, int, int, int]]:
+        """Of every stage of the decoder: input channels, output channels, kernel, stride."""
+        return list(zip(self.channels[:-1], self.channels[1:], self.kernels, self.decoder_strides, strict=True))
+
     @property
     def grid_height(self) -> int:
         """Rows of the embedding."""

@@ -1,6 +1,7 @@
 """Pictures of the experiments: crops side by side (Fig. 4), and one file at several fields of view and rolls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from nerv360.codec.decoder import Decoder, open_file
 from nerv360.evaluation.evaluate import dynamic_viewports, titled
 from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
+from nerv360.geometry.viewport import Viewport
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 
@@ -25,19 +27,11 @@ def figure4(files: Mapping[str, Path], clip: Clip, output: Path, device: str) ->
     middle = clip.frames // 2
     panorama = next(clip.read(middle, middle + 1))
     sheets = []
-    decoders = {name: open_file(path, device) for name, path in files.items()}
-    for name, views in dynamic_viewports(next(iter(decoders.values())).native_view(), clip.frames).items():
-        view = views[middle]
-        source = extract_viewport(panorama, view)
-        pictures = {f"source, {name}": source}
-        for network, decoder in decoders.items():
-            decoded = decoder.viewport(middle, view)
-            pictures[f"{network}, {psnr(decoded, source):.2f} dB"] = decoded
-        rows, columns = _liveliest(source)
-        sheets.append(_row(list(pictures.items())))
-        sheets.append(_row([("", picture[rows, columns]) for picture in pictures.values()]))
-    for decoder in decoders.values():
-        decoder.close()
+    with _opened(files, device) as decoders:
+        for name, views in dynamic_viewports(_native_view(decoders), clip.frames).items():
+            pictures = _compared(f"source, {name}", decoders, middle, panorama, views[middle])
+            rows, columns = _liveliest(pictures[0][1])
+            sheets += [_row(pictures), _row([("", picture[rows, columns]) for _, picture in pictures])]
     write_frames(output, [_stacked(sheets)], clip.frame_rate, clip.colour)
 
 
@@ -59,21 +53,32 @@ def free_view_figure(files: Mapping[str, Path], clip: Clip, output: Path, device
     """The middle frame at four fields of view and rolls: source, then every file."""
     middle = clip.frames // 2
     panorama = next(clip.read(middle, middle + 1))
-    decoders = {name: open_file(path, device) for name, path in files.items()}
-    native = next(iter(decoders.values())).native_view()
-    first = dynamic_viewports(native, clip.frames)["VP0"][middle]
-    looks = [replace(first, hfov_deg=hfov, roll_deg=roll) for hfov, roll in ((60, 0), (78.1, 30), (90, 90), (110, 180))]
     sheets = []
-    for look in looks:
-        source = extract_viewport(panorama, look)
-        pictures = [(f"source, {look.hfov_deg:g} deg, roll {look.roll_deg:g}", source)]
-        for name, decoder in decoders.items():
-            decoded = decoder.viewport(middle, look)
-            pictures.append((f"{name}, {psnr(decoded, source):.2f} dB", decoded))
-        sheets.append(_row(pictures))
-    for decoder in decoders.values():
-        decoder.close()
+    with _opened(files, device) as decoders:
+        first = dynamic_viewports(_native_view(decoders), clip.frames)["VP0"][middle]
+        for hfov, roll in ((60, 0), (78.1, 30), (90, 90), (110, 180)):
+            look = replace(first, hfov_deg=hfov, roll_deg=roll)
+            sheets.append(_row(_compared(f"source, {hfov:g} deg, roll {roll:g}", decoders, middle, panorama, look)))
     write_frames(output, [_stacked(sheets)], clip.frame_rate, clip.colour)
+
+
+@contextmanager
+def _opened(files: Mapping[str, Path], device: str) -> Iterator[dict[str, Decoder]]:
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(open_file(path, device)) for name, path in files.items()}
+
+
+def _native_view(decoders: Mapping[str, Decoder]) -> Viewport:
+    return next(iter(decoders.values())).native_view()
+
+
+def _compared(
+    title: str, decoders: Mapping[str, Decoder], frame_index: int, panorama: Picture, view: Viewport
+) -> list[tuple[str, Picture]]:
+    """The source's view under that title, then every decoder's under its name and PSNR."""
+    source = extract_viewport(panorama, view)
+    decoded = {name: decoder.viewport(frame_index, view) for name, decoder in decoders.items()}
+    return [(title, source), *((f"{name}, {psnr(own, source):.2f} dB", own) for name, own in decoded.items())]
 
 
 def _stacked(sheets: Sequence[Picture]) -> Picture:

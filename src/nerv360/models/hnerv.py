@@ -24,12 +24,7 @@ class HNeRV(PanoramaDecoder):
         super().__init__(config, with_encoder)
         widths = config.channels
         self.expand = NeRVBlock(config.embedding_channels, widths[0], kernel=1, stride=1)
-        self.stages = nn.ModuleList(
-            NeRVBlock(inputs, outputs, kernel, stride)
-            for inputs, outputs, kernel, stride in zip(
-                widths[:-1], widths[1:], config.kernels, config.decoder_strides, strict=True
-            )
-        )
+        self.stages = nn.ModuleList(NeRVBlock(*stage) for stage in config.stages())
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def draw(self, embedding: Tensor, time: float) -> Tensor:

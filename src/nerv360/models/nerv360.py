@@ -69,12 +69,7 @@ class NeRV360(nn.Module):
         self.time_stem = Stem(encoded, STEM_HIDDEN, CONDITION)
         self.view_stem = Stem(encoded * (1 + len(config.conditions)), STEM_HIDDEN, CONDITION)
         self.expand = Expansion(config.embedding_channels, widths[0])
-        self.stages = nn.ModuleList(
-            Stage(inputs, outputs, kernel, stride)
-            for inputs, outputs, kernel, stride in zip(
-                widths[:-1], widths[1:], config.kernels, config.decoder_strides, strict=True
-            )
-        )
+        self.stages = nn.ModuleList(Stage(*stage) for stage in config.stages())
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def windows(self, view: Viewport) -> list[Window]:

@@ -60,10 +60,7 @@ class NeRV360Grid(nn.Module):
             self.encoder = LatentGrids(config.grids, config.width, config.height, frames)
         self.expand = nn.Conv2d(first, widths[0], 1)
         self.stages = nn.ModuleList(
-            GridStage(inputs, outputs, kernel, stride, latents)
-            for inputs, outputs, kernel, stride, latents in zip(
-                widths[:-1], widths[1:], config.kernels, config.decoder_strides, entering, strict=True
-            )
+            GridStage(*stage, latents) for stage, latents in zip(config.stages(), entering, strict=True)
         )
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1, padding_mode="replicate")
 
