@@ -64,7 +64,9 @@ def test_hnerv_is_convolution_shuffle_and_gelu() -> None:
     for name, stride in (("expand", 1), ("stages.0", 3), ("stages.1", 2), ("stages.2", 2), ("stages.3", 2)):
         features = shuffled(convolved(features, weights, f"{name}.conv"), stride)
         features = features * (1 + torch.erf(features / math.sqrt(2))) / 2
-    torch.testing.assert_close(network.draw(embedding, 0.3), drawn(features, weights), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        network.draw([embedding], network.modulations(0.3)), drawn(features, weights), rtol=0, atol=1e-12
+    )
 
 
 def test_hnerv_boost_is_sine_blocks_and_tat_residual_blocks() -> None:
@@ -91,7 +93,9 @@ def test_hnerv_boost_is_sine_blocks_and_tat_residual_blocks() -> None:
         inner = functional.gelu(inner)
         features = features + convolved(affine(inner, f"{name}.residual.affine1"), weights, f"{name}.residual.conv1")
     # the positional encoding is float32: its rounding is all that differs
-    torch.testing.assert_close(network.draw(embedding, 0.3), drawn(features, weights), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        network.draw([embedding], network.modulations(0.3)), drawn(features, weights), rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("model", BASELINES)

@@ -32,10 +32,10 @@ def test_affine_transform_is_the_identity_at_gamma_1_beta_0() -> None:
     for branch in (transform.scale, transform.shift):
         torch.nn.init.zeros_(branch[2].weight)
         torch.nn.init.zeros_(branch[2].bias)
-    assert torch.equal(transform(features, torch.rand(1, 32)), features)
+    assert torch.equal(transform(features, transform.modulation(torch.rand(1, 32))), features)
     transform.scale[2].bias.data.fill_(1.0)
     transform.shift[2].bias.data.fill_(3.0)
-    torch.testing.assert_close(transform(features, torch.rand(1, 32)), 2 * features + 3)
+    torch.testing.assert_close(transform(features, transform.modulation(torch.rand(1, 32))), 2 * features + 3)
 
 
 def test_snerv_block() -> None:

@@ -6,6 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from nerv360.config import ModelConfig
+from nerv360.geometry.rays import viewport_rays
+from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window, convolve
 from nerv360.layers.convnext import ConvNeXtEncoder
@@ -48,10 +50,11 @@ def test_residual_block_on_the_sphere(window: Window) -> None:
     torch.manual_seed(0)
     block = AffineResidualBlock(32, 3).double()
     cells, condition = torch.rand(1, 3, 4, 8, dtype=torch.float64), torch.rand(1, 32, dtype=torch.float64)
-    modulated = block.affine0(cells, condition)
+    modulation = block.modulation(condition)
+    modulated = block.affine0(cells, modulation[:2])
     hidden = functional.gelu(functional.conv2d(padded(modulated, 1), block.conv0.weight, block.conv0.bias))
-    residual = functional.conv2d(padded(block.affine1(hidden, condition), 1), block.conv1.weight, block.conv1.bias)
-    local = block(window.grown(2).crop(cells), condition, window)
+    residual = functional.conv2d(padded(block.affine1(hidden, modulation[2:]), 1), block.conv1.weight, block.conv1.bias)
+    local = block(window.grown(2).crop(cells), modulation, window)
     torch.testing.assert_close(local, window.crop(cells + residual), atol=1e-12, rtol=0)
 
 
@@ -64,11 +67,13 @@ def test_decoding_from_a_window_equals_decoding_from_the_whole() -> None:
     for view in VIEWS:
         decoded = model.decode([model.windows(view)[0].crop(embedding)], 0.3, view)
         time = model.time_stem(model._encode([0.3]))
-        expanded = model.expand(everywhere.grown(2).crop(embedding), time, everywhere)
-        features = everywhere.sample(expanded, *model._positions(view))
+        modulation = model.expand.residual.modulation(time)
+        expanded = model.expand(everywhere.grown(2).crop(embedding), modulation, everywhere)
+        lon, lat = ray_to_lonlat(viewport_rays(view, 24, torch.float64))
+        features = everywhere.sample(expanded, *lonlat_to_pixel(lon, lat, 10, 5))
         condition = model.view_stem(model._encode([0.3, *model._conditions(view)]))
         for stage in model.stages:
-            features = stage(features, condition)
+            features = stage(features, stage.residual.modulation(condition))
         expected = torch.tanh(model.head(features))[..., : view.height, : view.width] * 0.5 + 0.5
         torch.testing.assert_close(decoded, expected, atol=1e-9, rtol=0)
 

@@ -11,26 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from nerv360.bitstream.layout import Latent, key_count, keys_at
+from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.window import Window
 
-__all__ = ["GRID_STEP", "Footprint", "LatentGrids"]
+__all__ = ["GRID_STEP", "LatentGrids"]
 
 GRID_STEP = 1 / 16  # of the quantiser: grids hold integers times this
 BETA1, BETA2 = 0.9, 0.99  # without bias correction: at these two the first step has the right length
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """Where a view reads a grid."""
-
-    window: Window
-    x: Tensor  # [1, h, w] columns, in cells
-    y: Tensor  # [1, h, w] rows
-    cells: Tensor  # [1, h, w] cells of the grid per sample: many near the poles
-
-    def sample(self, latent: Tensor) -> Tensor:
-        """Cells of the window [1, C, rows, columns] -> [1, C, h, w]."""
-        return self.window.sample(latent, self.x.to(latent.device), self.y.to(latent.device))
 
 
 @dataclass
@@ -65,7 +52,11 @@ class LatentGrids(nn.Module):
         return self.get_buffer(f"values{index}")
 
     def read(
-        self, frame: int, footprints: Sequence[Footprint], noise: torch.Generator | None
+        self,
+        frame: int,
+        footprints: Sequence[Footprint],
+        cells: Sequence[Tensor],  # of the grid per sample [1, h, w] (`cells_per_sample`)
+        noise: torch.Generator | None,
     ) -> tuple[list[Tensor], Tensor]:
         """The windows of a frame's grids, and the view's share of their bits.
 
@@ -73,7 +64,7 @@ class LatentGrids(nn.Module):
         """
         self._touched = []
         latents, bits = [], torch.zeros((), device=self.log_scale[0].device)
-        for index, (latent, footprint) in enumerate(zip(self.latents, footprints, strict=True)):
+        for index, (latent, footprint, area) in enumerate(zip(self.latents, footprints, cells, strict=True)):
             window = footprint.window.reduced()
             mixed = torch.zeros((), device=bits.device)
             for key, weight in keys_at(latent.period, frame):
@@ -83,7 +74,7 @@ class LatentGrids(nn.Module):
                 spent = _bits(rounded, self.log_scale[index]).sum(1, keepdim=True)
                 read = footprint.sample(footprint.window.crop(spent, window))
                 share = weight / (latent.period or self.frames)
-                bits = bits + share * (read[:, 0] * footprint.cells.to(read.device)).sum()
+                bits = bits + share * (read[:, 0] * area.to(read.device)).sum()
             latents.append(GRID_STEP * mixed)
         return latents, bits
 

@@ -21,14 +21,17 @@ class AffineTransform(nn.Module):
             nn.Sequential(nn.Linear(condition, condition), nn.ReLU(), nn.Linear(condition, channels)) for _ in range(2)
         )
 
+    def modulation(self, condition: Tensor) -> Tensor:
+        """Condition [1, condition] -> gamma and beta [2, C, 1, 1]: they do not depend on the features."""
+        gamma, beta = 1 + self.scale(condition), self.shift(condition)
+        return torch.cat((gamma, beta))[:, :, None, None]
+
     def forward(
         self,
         features: Tensor,  # [B, C, H, W]
-        condition: Tensor,  # [B, condition]
+        modulation: Tensor,  # [2, C, 1, 1]
     ) -> Tensor:
-        gamma = 1 + self.scale(condition)[:, :, None, None]
-        beta = self.shift(condition)[:, :, None, None]
-        return torch.addcmul(beta, gamma, features)  # without a product in memory
+        return torch.addcmul(modulation[1], modulation[0], features)  # without a product in memory
 
 
 class AffineResidualBlock(nn.Module):
@@ -47,17 +50,21 @@ class AffineResidualBlock(nn.Module):
         self.affine1 = AffineTransform(condition, channels)
         self.conv1 = nn.Conv2d(channels, channels, 3)
 
-    def forward(self, features: Tensor, condition: Tensor, window: Window | None = None) -> Tensor:
+    def modulation(self, condition: Tensor) -> Tensor:
+        """Condition [1, condition] -> those of both transforms [4, C, 1, 1]."""
+        return torch.cat((self.affine0.modulation(condition), self.affine1.modulation(condition)))
+
+    def forward(self, features: Tensor, modulation: Tensor, window: Window | None = None) -> Tensor:
         inner, skip = None, features
         if window is not None:
             inner = window.grown(1)
             skip = window.crop(features, source=window.grown(self.HALO))
-        return skip + _conv3(self.conv1, self._inside(features, condition, inner), window)
+        return skip + _conv3(self.conv1, self._inside(features, modulation, inner), window)
 
-    def _inside(self, features: Tensor, condition: Tensor, window: Window | None) -> Tensor:
+    def _inside(self, features: Tensor, modulation: Tensor, window: Window | None) -> Tensor:
         """affine(GELU(conv(affine(f)))): in a call of its own, that lets go of all but its result."""
-        mixed = functional.gelu(_conv3(self.conv0, self.affine0(features, condition), window))
-        return self.affine1(mixed, condition)
+        mixed = functional.gelu(_conv3(self.conv0, self.affine0(features, modulation[:2]), window))
+        return self.affine1(mixed, modulation[2:])
 
 
 def _conv3(conv: nn.Conv2d, features: Tensor, window: Window | None) -> Tensor:

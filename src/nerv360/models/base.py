@@ -32,6 +32,9 @@ class Codec(Protocol):
     def decode(self, latents: Sequence[Tensor], time: float, view: Viewport) -> Tensor:
         """Those parts, at that time -> viewport [1, 3, h, w] in [0, 1]."""
 
+    def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Tensor:
+        """The convolutions that `decode` ends in (models/viewport_decoder.py, models/panoramic.py)."""
+
     def analyse(
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
     ) -> tuple[list[list[Tensor]], Tensor]:

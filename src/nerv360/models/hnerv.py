@@ -3,6 +3,8 @@
 Differs: the encoder is the one that all networks here share (layers/convnext.py).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +29,8 @@ class HNeRV(PanoramaDecoder):
         self.stages = nn.ModuleList(NeRVBlock(*stage) for stage in config.stages())
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
-    def draw(self, embedding: Tensor, time: float) -> Tensor:
+    def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor] = ()) -> Tensor:
+        (embedding,) = sampled
         features = self.expand(embedding)
         for stage in self.stages:
             features = stage(features)

@@ -3,6 +3,8 @@
 Differs: the encoder is the one that all networks here share (layers/convnext.py).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -30,10 +32,15 @@ class HNeRVBoost(PanoramaDecoder):
         self.stages = nn.ModuleList(Stage(*stage) for stage in config.stages())
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
-    def draw(self, embedding: Tensor, time: float) -> Tensor:
+    def modulations(self, time: float) -> list[Tensor]:
+        """gamma and beta [4, C, 1, 1] of every residual block."""
         encoded = positional_encoding([time], self.config.pe_base, self.config.pe_frequencies)
-        temporal = self.time_stem(encoded.to(self.head.weight))
-        features = self.expand(embedding, temporal, None)
-        for stage in self.stages:
-            features = stage(features, temporal)
+        condition = self.time_stem(encoded.to(self.head.weight))
+        return [block.residual.modulation(condition) for block in (self.expand, *self.stages)]
+
+    def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Tensor:
+        (embedding,), (first, *behind) = sampled, modulations
+        features = self.expand(embedding, first, None)
+        for stage, modulation in zip(self.stages, behind, strict=True):
+            features = stage(features, modulation)
         return torch.tanh(self.head(features)) * 0.5 + 0.5

@@ -5,19 +5,20 @@ Differs: what the paper leaves open is decided in docs/paper-map.md; roll and fi
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from nerv360.config import ModelConfig
-from nerv360.geometry.rays import viewport_rays
-from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
+from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.layers.convnext import ConvNeXtEncoder
 from nerv360.layers.encoding import Stem, positional_encoding
 from nerv360.layers.modulation import AffineResidualBlock
 from nerv360.layers.upsampling import SNeRVBlock
+from nerv360.models.viewport_decoder import ViewportDecoder
 
 __all__ = ["CONDITION", "STEM_HIDDEN", "Expansion", "NeRV360", "Stage"]
 
@@ -34,8 +35,8 @@ class Expansion(nn.Module):
         self.block = SNeRVBlock(embedding_channels, channels, kernel=1, stride=1)
         self.residual = AffineResidualBlock(CONDITION, channels)
 
-    def forward(self, embedding: Tensor, condition: Tensor, window: Window | None) -> Tensor:
-        return self.residual(self.block(embedding), condition, window)
+    def forward(self, embedding: Tensor, modulation: Tensor, window: Window | None) -> Tensor:
+        return self.residual(self.block(embedding), modulation, window)
 
 
 class Stage(nn.Module):
@@ -46,11 +47,11 @@ class Stage(nn.Module):
         self.block = SNeRVBlock(inputs, outputs, kernel, stride)
         self.residual = AffineResidualBlock(CONDITION, outputs)
 
-    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
-        return self.residual(self.block(features), condition)
+    def forward(self, features: Tensor, modulation: Tensor) -> Tensor:
+        return self.residual(self.block(features), modulation)
 
 
-class NeRV360(nn.Module):
+class NeRV360(ViewportDecoder):
     """The paper's model.
 
         x_t ─ encoder ─ y_t ─ expand ─ extract ─ stage ─ stage ─ stage ─ stage ─ head ─ viewport
@@ -72,10 +73,16 @@ class NeRV360(nn.Module):
         self.stages = nn.ModuleList(Stage(*stage) for stage in config.stages())
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
-    def windows(self, view: Viewport) -> list[Window]:
-        """The part of the embedding that decoding `view` reads: one, for there is one latent."""
-        footprint = Window.covering(*self._positions(view), self.config.grid_height, self.config.grid_width)
-        return [footprint.grown(Expansion.HALO) if self.config.expand_first else footprint]
+    @property
+    def halo(self) -> int:
+        return Expansion.HALO if self.config.expand_first else 0
+
+    def footprints(self, view: Viewport) -> list[Footprint]:
+        """The viewport's feature cells on the embedding's grid: one, for there is one latent."""
+        rows, columns = self.config.grid_height, self.config.grid_width
+        stride = math.prod(self.config.decoder_strides)
+        dtype = torch.promote_types(self.head.weight.dtype, torch.float32)  # half precision would be cells off
+        return [Footprint.of(view, stride, rows, columns, stride, dtype)]
 
     def embed(self, panorama: Tensor, window: Window | None = None) -> Tensor:
         """Panorama x_t [1, 3, H, W], uint8 or in [0, 1], of any size -> embedding y_t, or a window of it."""
@@ -96,30 +103,36 @@ class NeRV360(nn.Module):
     def refine(self, rate: float) -> None:
         """Nothing: all that is learned is in the optimiser's hands."""
 
-    def decode(
-        self,
-        latents: Sequence[Tensor],  # the embedding: [1, d, rows, columns], the part of y_t named by self.windows(view)
-        time: float,  # (t + 1/2) / number of frames
-        view: Viewport,
-    ) -> Tensor:  # [1, 3, view.height, view.width] in [0, 1]
-        (embedding,) = latents
-        x, y = (position.to(embedding.device) for position in self._positions(view))
-        footprint = Window.covering(x, y, self.config.grid_height, self.config.grid_width)
-        temporal = self.time_stem(self._encode([time]))
-        spatial = self.view_stem(self._encode([time, *self._conditions(view)]))
-        if self.config.expand_first:
-            features = footprint.sample(self.expand(embedding, temporal, footprint), x, y)
-        else:
-            features = self.expand(footprint.sample(embedding, x, y), temporal, None)
-        for stage in self.stages:
-            features = stage(features, spatial)
-        picture = torch.tanh(self.head(features)) * 0.5 + 0.5
-        return picture[..., : view.height, : view.width]
+    def features(self, latents: Sequence[Tensor], time: float, windows: Sequence[Window]) -> list[Tensor]:
+        """Windows of the embedding, halo included -> the same windows expanded (all that needs no view)."""
+        if not self.config.expand_first:
+            return list(latents)
+        (embedding,), (window,) = latents, windows
+        return [self.expand(embedding, self._expansion(time), window)]
 
-    def _positions(self, view: Viewport) -> tuple[Tensor, Tensor]:
-        """Where the viewport's feature cells lie on the embedding's grid."""
-        lon, lat = ray_to_lonlat(viewport_rays(view, math.prod(self.config.decoder_strides), torch.float64))
-        return lonlat_to_pixel(lon, lat, self.config.grid_width, self.config.grid_height)
+    def modulations(self, time: float, view: Viewport) -> list[Tensor]:
+        """gamma and beta [4, C, 1, 1] of every residual block behind the extraction (Eq. 1)."""
+        condition = self.view_stem(self._encode([time, *self._conditions(view)]))
+        modulations = [cast(Stage, stage).residual.modulation(condition) for stage in self.stages]
+        if self.config.expand_first:
+            return modulations
+        return [self._expansion(time), *modulations]
+
+    def draw(
+        self,
+        sampled: Sequence[Tensor],  # [1, c2, h, w] features; the embedding, where it is expanded after the extraction
+        modulations: Sequence[Tensor],
+    ) -> Tensor:  # [1, 3, stride h, stride w] in [0, 1]
+        (features,), remaining = sampled, iter(modulations)
+        if not self.config.expand_first:
+            features = self.expand(features, next(remaining), None)
+        for stage in self.stages:
+            features = stage(features, next(remaining))
+        return torch.tanh(self.head(features)) * 0.5 + 0.5
+
+    def _expansion(self, time: float) -> Tensor:
+        """gamma and beta of the expansion (TAT)."""
+        return self.expand.residual.modulation(self.time_stem(self._encode([time])))
 
     def _encode(self, values: list[float]) -> Tensor:
         encoded = positional_encoding(values, self.config.pe_base, self.config.pe_frequencies)

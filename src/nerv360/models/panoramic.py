@@ -29,14 +29,17 @@ class PanoramaDecoder(nn.Module):
         if with_encoder:
             self.encoder = ConvNeXtEncoder(config.encoder_strides, config.encoder_channels, config.embedding_channels)
 
-    def draw(self, embedding: Tensor, time: float) -> Tensor:
-        """Embedding y_t [1, d, rows, columns] -> panorama [1, 3, stride rows, stride columns] in [0, 1]."""
+    def modulations(self, time: float) -> list[Tensor]:
+        """What conditions `draw`."""
+        return []
+
+    def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Tensor:
+        """The embedding y_t [1, d, rows, columns] -> panorama [1, 3, stride rows, stride columns] in [0, 1]."""
         raise NotImplementedError
 
     def panorama(self, latents: Sequence[Tensor], time: float) -> Tensor:
         """The whole embedding, at that time -> panorama [1, 3, H, W] in [0, 1]."""
-        (embedding,) = latents
-        drawn = self.draw(embedding, time)
+        drawn = self.draw(latents, self.modulations(time))
         if drawn.shape[-2:] == (self.config.height, self.config.width):
             return drawn
         return functional.interpolate(drawn, (self.config.height, self.config.width), mode="bilinear")
