@@ -12,6 +12,8 @@ LEVELS = [
     {"layers", "extract"},
     {"models"},
     {"training"},
+    {"export"},
+    {"runtime"},
     {"codec"},
     {"evaluation"},
     {"api"},
