@@ -12,6 +12,7 @@ import torch
 
 import nerv360
 from nerv360.codec import decoder as decoding
+from nerv360.codec import stitching
 from nerv360.codec.encoder import fitted_latents, write_model
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError
@@ -108,7 +109,7 @@ def test_stitching_a_known_panorama() -> None:
         ]
     ]
     patches = [(v, torch.from_numpy(extract_viewport(panorama, v)).permute(2, 0, 1)[None].float()) for v in views]
-    stitched = decoding.stitch(patches, 192, 96)[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
+    stitched = stitching.stitch(patches, 192, 96)[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
     assert ws_psnr(stitched, panorama) > 40  # 46 dB: twice interpolated
 
 

@@ -17,10 +17,11 @@ from nerv360.bitstream.container import MAGIC, PREAMBLE, VERSION, Container
 from nerv360.bitstream.entropy import write_varint
 from nerv360.bitstream.header import FileHeader, SegmentHeader, pack
 from nerv360.bitstream.layout import Latent
-from nerv360.codec import decoder as decoding
+from nerv360.codec import network
 from nerv360.config import PRESETS, ModelConfig
 from nerv360.errors import ArgumentError, BitstreamError, VersionError
 from nerv360.models.base import configure
+from nerv360.runtime.strips import check_size
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489")
 
@@ -250,17 +251,19 @@ def test_work_without_end(
 
 
 def test_wide_stages_do_not_take_all_memory() -> None:
-    config = ModelConfig(96, 48, (1, 4096), decoder_strides=(1,), kernels=(1,), encoder_strides=(1,))
+    config = ModelConfig(96, 48, (1, 4096), decoder_strides=(8,), kernels=(1,), encoder_strides=(1,))
     with pytest.raises(ArgumentError, match="ask for a smaller view"):
-        decoding._check_features(nerv360.Viewport(width=1920, height=1080), config)
+        check_size(nerv360.Viewport(width=8192, height=1080), config)
+    with pytest.raises(ArgumentError, match="ask for a smaller view"):
+        check_size(nerv360.Viewport(width=16384, height=16384), config)
 
 
 def test_latents_are_counted_together() -> None:
     grids = tuple(Latent(1, 1, 0) for _ in range(32))
     config = ModelConfig(8192, 8192, (1, 1), "nerv360-grid", decoder_strides=(1,), kernels=(1,), grids=grids)
-    assert decoding.latent_values(config, 10, 16) == 32 * 8192 * 8192 > decoding.MAX_LATENT_VALUES
+    assert network.latent_values(config, 10, 16) == 32 * 8192 * 8192 > network.MAX_LATENT_VALUES
     large = configure(PRESETS["medium"], 8192, 4096)
-    assert decoding.latent_values(large, 600, 16) <= decoding.MAX_LATENT_VALUES
+    assert network.latent_values(large, 600, 16) <= network.MAX_LATENT_VALUES
 
 
 @pytest.mark.parametrize("count", [2, 4, 6])

@@ -52,12 +52,15 @@ def choose_device(name: str | None) -> torch.device:
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def open(path: Path | str, device: str = "cpu") -> Decoder:
+def open(path: Path | str, *, backend: str | None = None, device: str = "cpu") -> Decoder:
     """Open a .nerv360 file: `decoder.viewport(frame, Viewport(...))`, `decoder.panorama(frame)`.
 
-    Raises BitstreamError for a damaged or foreign file, VersionError for a newer one.
+    The backend is openvino, onnxruntime or torch: by default the first of them that is installed. On cuda it is torch.
+
+    Raises BitstreamError for a damaged or foreign file, VersionError for a newer one; ArgumentError, MissingExtra for
+    a backend or a device that is not there.
     """
-    return open_file(path, device)
+    return open_file(path, backend=backend, device=str(choose_device(device)))
 
 
 def decode(
@@ -78,11 +81,15 @@ def decode(
         chosen = range(decoder.frames) if frames is None else frames
         if isinstance(views, Sequence) and len(views) != len(chosen):
             raise ArgumentError(f"trajectory: {len(views)} views for {len(chosen)} frames; give one for each")
-        each = itertools.repeat(views) if views is None or isinstance(views, Viewport) else iter(views)
+        look = itertools.repeat(views) if isinstance(views, Viewport) else iter(views or ())
 
         def pictures() -> Iterator[NDArray[np.uint8]]:
-            for done, (index, view) in enumerate(zip(chosen, each, strict=False), start=1):
-                yield decoder.panorama(index) if view is None else decoder.viewport(index, view)
+            if views is None:
+                decoded: Iterator[NDArray[np.uint8]] = map(decoder.panorama, chosen)
+            else:
+                decoded = decoder.play(zip(chosen, look, strict=False))
+            for done, picture in enumerate(decoded, start=1):
+                yield picture
                 report(done, len(chosen))
 
         write_frames(Path(output), pictures(), decoder.frame_rate, decoder.colour)

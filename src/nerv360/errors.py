@@ -7,6 +7,7 @@
     │   └── VersionError  the file was written by a newer nerv360
     ├── OutputError       the output cannot be written
     ├── OutOfMemory       the work does not fit the memory of this machine
+    ├── MissingExtra      an optional package that is needed is not installed
     └── TrainingError     fitting failed and could not be recovered
 
 Each message is one line that names the value, what was wrong with it, and what to do.
@@ -15,6 +16,7 @@ Each message is one line that names the value, what was wrong with it, and what 
 __all__ = [
     "ArgumentError",
     "BitstreamError",
+    "MissingExtra",
     "Nerv360Error",
     "OutOfMemory",
     "OutputError",
@@ -50,6 +52,10 @@ class OutputError(Nerv360Error):
 
 class OutOfMemory(Nerv360Error):
     """The work does not fit the memory of this machine."""
+
+
+class MissingExtra(Nerv360Error):
+    """An optional package that is needed is not installed."""
 
 
 class TrainingError(Nerv360Error):

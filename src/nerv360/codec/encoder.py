@@ -22,7 +22,7 @@ from nerv360.codec.chunks import (
     write_tables,
     write_weights,
 )
-from nerv360.codec.decoder import MAX_LATENT_VALUES, latent_values, load_network
+from nerv360.codec.network import MAX_LATENT_VALUES, latent_values, load_network
 from nerv360.codec.quantize import QuantizedTensor, quantize, quantize_embedding, quantize_grid
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError, BitstreamError

@@ -65,7 +65,7 @@ def free_view_figure(files: Mapping[str, Path], clip: Clip, output: Path, device
 @contextmanager
 def _opened(files: Mapping[str, Path], device: str) -> Iterator[dict[str, Decoder]]:
     with ExitStack() as stack:
-        yield {name: stack.enter_context(open_file(path, device)) for name, path in files.items()}
+        yield {name: stack.enter_context(open_file(path, device=device)) for name, path in files.items()}
 
 
 def _native_view(decoders: Mapping[str, Decoder]) -> Viewport:

@@ -147,7 +147,7 @@ def equal_time(runs: Sequence[Run], costs: Sequence[Row]) -> list[Run]:
 def free_view_rows(run: Run, folder: Path, device: torch.device) -> Iterator[Row]:
     """PSNR at every field of view and roll of FREE_VIEWS; a row each in freeview.tsv."""
     table, sampled = folder / "freeview.tsv", dict[int, Picture]()
-    with open_file(file_of(run, folder), str(device)) as decoder:
+    with open_file(file_of(run, folder), device=str(device)) as decoder:
         for hfov_deg, roll_deg in FREE_VIEWS:
             known = {"run": run.name, "variant": run.variant, "hfov_deg": f"{hfov_deg:g}", "roll_deg": f"{roll_deg:g}"}
             row: Row | None = next((row for row in read_rows(table) if known.items() <= row.items()), None)
@@ -182,7 +182,7 @@ def measure_run(run: Run, folder: Path, device: torch.device, report: Callable[[
     clip, config, path = run.clip, run.config, file_of(run, folder)
     fitted = _find(folder / "fits.tsv", run)
     assert fitted is not None
-    with open_file(path, str(device)) as decoder:
+    with open_file(path, device=str(device)) as decoder:
         look = replace(decoder.native_view(), hfov_deg=JVET_HFOV_DEG)
         result = evaluate(decoder, clip, dynamic_viewports(look, clip.frames), report)
     shape = configure(config, clip.width, clip.height)

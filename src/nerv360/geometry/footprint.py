@@ -32,9 +32,10 @@ class Footprint:
         rows: int,  # of the grid
         columns: int,
         whole: int,  # blocks reach to a whole number of so many pixels
-        dtype: torch.dtype,  # float32 is off by less than 0.001 cells of 8192
+        like: Tensor,  # of its device and its precision, but at least float32: half precision would be cells off
     ) -> "Footprint":
-        x, y = lonlat_to_pixel(*viewport_lonlat(view, stride, whole, dtype), columns, rows)
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        x, y = lonlat_to_pixel(*viewport_lonlat(view, stride, whole, dtype, like.device), columns, rows)
         return cls(Window.covering(x, y, rows, columns), x, y)
 
     def sample(self, cells: Tensor) -> Tensor:

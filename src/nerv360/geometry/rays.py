@@ -56,7 +56,9 @@ def perspective_rays(
 
 @torch.inference_mode(False)  # what decoding has computed, fitting may use
 @torch.no_grad()
-def viewport_lonlat(view: Viewport, cell: int, whole: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def viewport_lonlat(
+    view: Viewport, cell: int, whole: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Longitude and latitude [1, rows, columns] of the rays of `viewport_rays`, without the rays themselves."""
     angles = (torch.tensor([angle], dtype=torch.float64) for angle in (view.yaw_deg, view.pitch_deg, view.roll_deg))
     matrix = rotation(*angles)[0].tolist()
@@ -64,8 +66,8 @@ def viewport_lonlat(view: Viewport, cell: int, whole: int, dtype: torch.dtype) -
         ((torch.arange(-(-size // whole) * whole // cell, dtype=torch.float64) + 0.5) * cell - size / 2) / focal
         for size, focal in zip((view.width, view.height), view.focal, strict=True)
     )
-    x, y = x.to(dtype), -y.to(dtype)[:, None]
-    lon, lat = (torch.empty(1, len(y), len(x), dtype=dtype) for _ in range(2))
+    x, y = x.to(device, dtype), -y.to(device, dtype)[:, None]
+    lon, lat = (torch.empty(1, len(y), len(x), dtype=dtype, device=device) for _ in range(2))
     rows = max(1, BAND // len(x))
     for top in range(0, len(y), rows):
         band = slice(top, top + rows)

@@ -64,6 +64,12 @@ class Window:
             top = min(top, max(2 * self.height - self.top - self.rows, 0))
         return Window(self.height, self.width, top, 0, bottom - top, self.width)
 
+    def covers(self, other: "Window") -> bool:
+        """Whether all cells of the other window, of the same grid, can be cropped from this one's."""
+        top, left = other.top - self.top, other.left - self.left
+        inside = min(top, left) >= 0 and top + other.rows <= self.rows and left + other.columns <= self.columns
+        return inside or self == Window.whole(self.height, self.width)
+
     def sheets(self) -> Iterator[tuple[int, int, bool]]:
         """Runs of rows (first, end, turned) within the window; turned rows lie beyond a pole."""
         row, end = self.top, self.top + self.rows

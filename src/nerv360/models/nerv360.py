@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from nerv360.bitstream.layout import stage_strides
 from nerv360.config import ModelConfig
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.viewport import Viewport
@@ -77,12 +78,17 @@ class NeRV360(ViewportDecoder):
     def halo(self) -> int:
         return Expansion.HALO if self.config.expand_first else 0
 
+    @property
+    def reach(self) -> int:
+        strides, block = stage_strides(self.config.decoder_strides), AffineResidualBlock.HALO
+        stages = sum(k // 2 * a + block * b for k, a, b in zip(self.config.kernels, strides, strides[1:], strict=False))
+        return stages + 1 + (0 if self.config.expand_first else block * strides[0])
+
     def footprints(self, view: Viewport) -> list[Footprint]:
         """The viewport's feature cells on the embedding's grid: one, for there is one latent."""
         rows, columns = self.config.grid_height, self.config.grid_width
         stride = math.prod(self.config.decoder_strides)
-        dtype = torch.promote_types(self.head.weight.dtype, torch.float32)  # half precision would be cells off
-        return [Footprint.of(view, stride, rows, columns, stride, dtype)]
+        return [Footprint.of(view, stride, rows, columns, stride, self.head.weight)]
 
     def embed(self, panorama: Tensor, window: Window | None = None) -> Tensor:
         """Panorama x_t [1, 3, H, W], uint8 or in [0, 1], of any size -> embedding y_t, or a window of it."""

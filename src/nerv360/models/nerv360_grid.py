@@ -59,6 +59,11 @@ class NeRV360Grid(ViewportDecoder):
         )
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1, padding_mode="replicate")
 
+    @property
+    def reach(self) -> int:
+        before = (self.total_stride, *self.strides)
+        return sum(k // 2 * stride for k, stride in zip(self.config.kernels, before, strict=False)) + 1
+
     def footprints(self, view: Viewport) -> list[Footprint]:
         by_stride = {stride: self._footprint(view, stride) for stride in {grid.stride for grid in self.config.grids}}
         return [by_stride[grid.stride] for grid in self.config.grids]
@@ -95,5 +100,4 @@ class NeRV360Grid(ViewportDecoder):
 
     def _footprint(self, view: Viewport, stride: int) -> Footprint:
         rows, columns = Latent(stride, 1, 0).size(self.config.width, self.config.height)
-        dtype = torch.promote_types(self.head.weight.dtype, torch.float32)  # half precision would be cells off
-        return Footprint.of(view, stride, rows, columns, self.total_stride, dtype)
+        return Footprint.of(view, stride, rows, columns, self.total_stride, self.head.weight)

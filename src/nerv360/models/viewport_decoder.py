@@ -34,6 +34,11 @@ class ViewportDecoder(nn.Module):
         raise NotImplementedError
 
     @property
+    def reach(self) -> int:
+        """Pixels around one of the picture on whose features `draw` depends for it."""
+        raise NotImplementedError
+
+    @property
     def halo(self) -> int:
         """Cells around what a view reads on which its features depend."""
         return 0

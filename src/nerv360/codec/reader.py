@@ -1,0 +1,108 @@
+"""What drawing a view needs of a segment: read from the file once, computed once, and kept."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nerv360.bitstream.container import Container, Segment
+from nerv360.bitstream.layout import keys_at
+from nerv360.codec.chunks import read_part
+from nerv360.codec.network import load_network
+from nerv360.codec.quantize import dequantize_latent
+from nerv360.errors import BitstreamError
+from nerv360.geometry.footprint import Footprint
+from nerv360.geometry.orientation import orientation, turned
+from nerv360.geometry.viewport import Viewport
+from nerv360.geometry.window import Window
+from nerv360.models.memory import check_memory
+from nerv360.models.panoramic import PanoramaDecoder
+from nerv360.runtime.base import create_runner
+from nerv360.runtime.kept import Kept
+
+__all__ = ["SegmentReader"]
+
+PARTS_KEPT = 2  # chunks of each latent
+VIEWS_KEPT = 2
+
+
+class SegmentReader:
+    """A segment's network, and what its latents are at a frame.
+
+    Kept: the network and its runner; two chunks of each latent, decoded; the features of one frame; where two views
+    read them (docs/performance.md says how large that is).
+    """
+
+    def __init__(self, container: Container, segment: Segment, backend: str, device: torch.device) -> None:
+        self.container, self.segment, self.device = container, segment, device
+        network = load_network(container, segment, device)
+        self.model, self.tables, self.angles = network.model, network.tables, network.angles
+        check_memory(self.model.config, "decoding", device)
+        self.runner = create_runner(backend, self.model, device)
+        self._parts: Kept[int, Tensor] = Kept(PARTS_KEPT * len(segment.latents))
+        self._footprints: Kept[Viewport, list[Footprint]] = Kept(VIEWS_KEPT)
+        self._features: tuple[int, list[Window], list[Tensor]] = (-1, [], [])
+
+    def sampled(self, frame: int, view: Viewport) -> tuple[list[Tensor], list[Tensor]]:
+        """What `draw` takes for a view of a frame of the segment: features along the view's rays, and modulations."""
+        assert not isinstance(self.model, PanoramaDecoder)
+        if self.angles is not None:
+            view = turned(view, orientation(self.angles[frame]))
+        footprints = self._footprints.get(view, partial(self.model.footprints, view))
+        features = self._features_at(frame, [footprint.window for footprint in footprints])
+        sampled = [footprint.sample(each) for footprint, each in zip(footprints, features, strict=True)]
+        return sampled, self.model.modulations(self._time(frame), view)
+
+    def whole(self, frame: int) -> tuple[list[Tensor], list[Tensor]]:
+        """What `draw` takes where it draws whole panoramas."""
+        assert isinstance(self.model, PanoramaDecoder)
+        config = self.model.config
+        everything = Window.whole(config.grid_height, config.grid_width)
+        return [self._latent(0, frame, everything)], self.model.modulations(self._time(frame))
+
+    def read(self, frame: int) -> None:
+        """Have the chunks of a frame in memory."""
+        for latent, each in enumerate(self.segment.latents):
+            for key, _ in keys_at(each.period, frame):
+                self._part(self.segment.chunk_of(latent, key))
+
+    def _time(self, frame: int) -> float:
+        return (frame + 0.5) / self.segment.frames
+
+    def _features_at(self, frame: int, windows: list[Window]) -> list[Tensor]:
+        """Windows of the features of a frame. One view of it computes what it reads, a second one the whole."""
+        assert not isinstance(self.model, PanoramaDecoder)
+        held, sources, features = self._features
+        if held != frame or not all(s.covers(w) for s, w in zip(sources, windows, strict=True)):
+            sources = [Window.whole(w.height, w.width) for w in windows] if held == frame else windows
+            latents = [self._latent(i, frame, source.grown(self.model.halo)) for i, source in enumerate(sources)]
+            features = self.model.features(latents, self._time(frame), sources)
+            self._features = (frame, sources, features)
+        return [w.crop(each, s) for w, each, s in zip(windows, features, sources, strict=True)]
+
+    def _latent(self, latent: int, frame: int, window: Window) -> Tensor:
+        """A window [1, channels, rows, columns] of a latent at a frame."""
+        parts = []
+        for key, weight in keys_at(self.segment.latents[latent].period, frame):
+            chunk = self.segment.chunk_of(latent, key)
+            values = self._part(chunk)[key - self.segment.parts[chunk - 2].first_key]
+            parts.append((window.crop(values[None]), weight))
+        (first, _), *others = parts
+        return torch.lerp(first, others[0][0], others[0][1]) if others else first
+
+    def _part(self, chunk: int) -> Tensor:
+        return self._parts.get(chunk, partial(self._read_part, chunk))
+
+    def _read_part(self, chunk: int) -> Tensor:
+        """Keys [keys, channels, rows, columns] of a latent."""
+        part = self.segment.parts[chunk - 2]
+        header = self.container.header
+        rows, columns = self.segment.latents[part.latent].size(header.width, header.height)
+        tables = self.tables[part.latent]
+        try:
+            symbols = read_part(self.container.chunk(self.segment, chunk), tables, part.keys, rows, columns)
+        except BitstreamError as error:
+            raise BitstreamError(f"{self.container.path}: {error}") from None
+        channels = [dequantize_latent(symbols[:, i], scaling) for i, (scaling, _) in enumerate(tables)]
+        return torch.from_numpy(np.stack(channels, axis=1)).to(self.device)

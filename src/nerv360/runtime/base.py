@@ -1,0 +1,72 @@
+"""Who runs a network's `draw`: the interface of a backend, and which one is taken. No torch in here."""
+
+from collections.abc import Sequence
+from importlib import metadata
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerv360.errors import ArgumentError, MissingExtra
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+    from nerv360.models.base import Network
+
+__all__ = ["BACKENDS", "Picture", "Runner", "choose_backend", "create_runner", "describe_backend"]
+
+Picture = NDArray[np.uint8]
+
+BACKENDS = ("openvino", "onnxruntime", "torch")  # the first that is installed is taken
+EXTRAS = {"openvino": "cpu", "onnxruntime": "onnxruntime"}
+
+
+class Runner(Protocol):
+    """A network, ready to be drawn with. It keeps what depends on the network and on the size of the picture."""
+
+    def draw(self, sampled: "Sequence[Tensor]", modulations: "Sequence[Tensor]") -> Picture:
+        """What `network.draw` gives for these, as 8-bit RGB [H, W, 3]. The array is the caller's."""
+
+
+def choose_backend(name: str | None, device: str) -> str:
+    """The backend of that name, or for None the fastest that is installed and runs on the device.
+
+    Raises ArgumentError for an unknown one or one that does not run on the device, MissingExtra for one that is not
+    installed.
+    """
+    if name is None:
+        usable = [each for each in BACKENDS if _installed(each)] if device == "cpu" else ["torch"]
+        return usable[0]
+    if name not in BACKENDS:
+        raise ArgumentError(f"backend={name}: must be one of {', '.join(BACKENDS)}")
+    if not _installed(name):
+        raise MissingExtra(f"backend={name}: is not installed; pip install 'nerv360[{EXTRAS[name]}]', or take torch")
+    if device != "cpu" and name != "torch":
+        raise ArgumentError(f"backend={name}: runs on the device cpu alone; on {device}, take torch")
+    return name
+
+
+def describe_backend(name: str) -> str:
+    """Its name and version."""
+    return f"{name} {metadata.version(name)}"
+
+
+def create_runner(backend: str, network: "Network", device: "device") -> Runner:
+    """A network made ready by a backend of `choose_backend`."""
+    if backend == "openvino":
+        from nerv360.runtime.openvino import OpenVINORunner
+
+        return OpenVINORunner(network)
+    if backend == "onnxruntime":
+        from nerv360.runtime.onnxruntime import ONNXRuntimeRunner
+
+        return ONNXRuntimeRunner(network)
+    from nerv360.runtime.pytorch import TorchRunner
+
+    return TorchRunner(network, device)
+
+
+def _installed(backend: str) -> bool:
+    return backend == "torch" or all(find_spec(module) is not None for module in (backend, "onnx"))

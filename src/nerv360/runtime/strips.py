@@ -1,0 +1,66 @@
+"""A picture drawn strip by strip, so that memory does not grow with it."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from nerv360.bitstream.layout import stage_strides
+from nerv360.config import ModelConfig
+from nerv360.errors import ArgumentError
+from nerv360.geometry.viewport import Viewport
+from nerv360.models.base import Network
+from nerv360.models.panoramic import PanoramaDecoder
+from nerv360.runtime.base import Picture, Runner
+
+__all__ = ["STRIP_BYTES", "check_size", "draw_in_strips", "strips"]
+
+STRIP_BYTES = 256 << 20  # of the largest features of a strip, in float32
+MAX_PIXELS = 1 << 26  # of a view
+
+
+def check_size(view: Viewport, config: ModelConfig) -> None:
+    """Raises ArgumentError for a view that would take too much memory even in strips."""
+    if view.width * view.height > MAX_PIXELS or _bytes_per_row(view.width, config) > 2 * STRIP_BYTES:
+        raise ArgumentError(
+            f"viewport {view.width}x{view.height}: takes too much memory; ask for a smaller view: of at most "
+            f"{MAX_PIXELS:,} pixels, and {int(2 * STRIP_BYTES / _bytes_per_row(1, config))} wide"
+        )
+
+
+def draw_in_strips(runner: Runner, model: Network, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Picture:
+    """The same picture as `runner.draw` of everything at once: strips overlap by what a pixel depends on."""
+    assert not isinstance(model, PanoramaDecoder)
+    stride = math.prod(model.config.decoder_strides)
+    cells = min(each.shape[-2] for each in sampled)
+    width = stride * min(each.shape[-1] for each in sampled)
+    margin = -(-model.reach // stride)
+    most = max(2 * margin + 1, int(STRIP_BYTES / _bytes_per_row(width, model.config)))
+    if most >= cells:
+        return runner.draw(sampled, modulations)
+    picture: Picture = np.empty((stride * cells, width, 3), dtype=np.uint8)
+    for top, first, end in strips(cells, most, margin):
+        parts = [each[..., top * (f := each.shape[-2] // cells) : (top + most) * f, :] for each in sampled]
+        drawn = runner.draw(parts, modulations)
+        picture[stride * first : stride * end] = drawn[stride * (first - top) : stride * (end - top)]
+    return picture
+
+
+def strips(cells: int, rows: int, margin: int) -> Iterator[tuple[int, int, int]]:
+    """Strips of so many rows of cells: where each begins, and the rows (first, end) that are right in it.
+
+    Rows near a strip's edge are wrong, but for those at the edge of the picture.
+    """
+    end = 0
+    while end < cells:
+        top = min(max(0, end - margin), cells - rows)
+        first, end = end, cells if top + rows == cells else top + rows - margin
+        yield top, first, end
+
+
+def _bytes_per_row(width: int, config: ModelConfig) -> float:
+    """Of the largest features of one row of cells."""
+    strides = stage_strides(config.decoder_strides)
+    largest = max((c + g) / s**2 for c, g, s in zip(config.channels, config.entering(), strides, strict=True))
+    return 4 * largest * width * strides[0]
