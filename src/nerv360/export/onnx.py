@@ -1,7 +1,7 @@
 """A network's `draw` as an ONNX graph. Traced, not written again: there is one forward pass.
 
 The graph is for any size of the picture, and ends in 8-bit RGB. Its inputs are those of `draw`, one by one:
-sampled0, sampled1, ... [1, C, h, w], then modulation0, ... [4, C, 1, 1]; its output is picture [1, H, W, 3] uint8.
+sampled0, sampled1, ... [1, C, h, w], then modulation0, ... [4, 1, C, 1, 1]; its output is picture [1, H, W, 3] uint8.
 """
 
 import math

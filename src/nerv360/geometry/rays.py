@@ -7,9 +7,7 @@ from torch import Tensor
 
 from nerv360.geometry.viewport import Viewport
 
-__all__ = ["perspective_rays", "rotation", "viewport_lonlat", "viewport_rays"]
-
-BAND = 1 << 16  # directions computed at a time: they stay in the cache
+__all__ = ["perspective_rays", "rotation", "viewport_rays"]
 
 
 def viewport_rays(
@@ -52,29 +50,6 @@ def perspective_rays(
     x, y = x[:, None, :] + 0 * y[:, :, None], y[:, :, None] + 0 * x[:, None, :]
     ray = torch.nn.functional.normalize(torch.stack((x, y, torch.ones_like(x)), dim=-1), dim=-1)
     return ray @ rotation(yaw_deg, pitch_deg, roll_deg)[:, None].transpose(-1, -2)
-
-
-@torch.inference_mode(False)  # what decoding has computed, fitting may use
-@torch.no_grad()
-def viewport_lonlat(
-    view: Viewport, cell: int, whole: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Longitude and latitude [1, rows, columns] of the rays of `viewport_rays`, without the rays themselves."""
-    angles = (torch.tensor([angle], dtype=torch.float64) for angle in (view.yaw_deg, view.pitch_deg, view.roll_deg))
-    matrix = rotation(*angles)[0].tolist()
-    x, y = (
-        ((torch.arange(-(-size // whole) * whole // cell, dtype=torch.float64) + 0.5) * cell - size / 2) / focal
-        for size, focal in zip((view.width, view.height), view.focal, strict=True)
-    )
-    x, y = x.to(device, dtype), -y.to(device, dtype)[:, None]
-    lon, lat = (torch.empty(1, len(y), len(x), dtype=dtype, device=device) for _ in range(2))
-    rows = max(1, BAND // len(x))
-    for top in range(0, len(y), rows):
-        band = slice(top, top + rows)
-        right, up, forward = (a * x + (b * y[band] + c) for a, b, c in matrix)
-        torch.atan2(right, forward, out=lon[0, band])
-        torch.atan2(up, torch.hypot(right, forward), out=lat[0, band])
-    return lon, lat
 
 
 def rotation(yaw_deg: Tensor, pitch_deg: Tensor, roll_deg: Tensor) -> Tensor:

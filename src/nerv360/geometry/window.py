@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Window", "convolve"]
+__all__ = ["Window", "convolve", "sample_at"]
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,20 @@ class Window:
         centre, half = self.left + self.columns / 2, self.width / 2
         x = (x - centre + half) % self.width - half + self.columns / 2  # wrapped around the window's centre
         y = y - self.top
-        precise = torch.promote_types(cells.dtype, torch.float32)  # positions in half precision would be cells off
-        grid = torch.stack((2 * x / self.columns - 1, 2 * y / self.rows - 1), dim=-1).to(precise)
-        grid = grid.expand(cells.shape[0], -1, -1, -1)
-        sampled = functional.grid_sample(
-            cells.to(precise), grid, mode="bilinear", padding_mode="border", align_corners=False
-        )
-        return sampled.to(cells.dtype)
+        return sample_at(cells, torch.stack((2 * x / self.columns - 1, 2 * y / self.rows - 1), dim=-1))
+
+
+def sample_at(cells: Tensor, points: Tensor) -> Tensor:
+    """Bilinear samples [B, C, h, w] of a window's cells at [B or 1, h, w, 2] column and row in [-1, 1]."""
+    precise = torch.promote_types(cells.dtype, torch.float32)  # positions in half precision would be cells off
+    sampled = functional.grid_sample(
+        cells.to(precise),
+        points.to(precise).expand(cells.shape[0], -1, -1, -1),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )
+    return sampled.to(cells.dtype)
 
 
 def _columns(part: Tensor, column: Tensor, turned: bool) -> Tensor:

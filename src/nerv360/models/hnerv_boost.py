@@ -33,7 +33,7 @@ class HNeRVBoost(PanoramaDecoder):
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def modulations(self, time: float) -> list[Tensor]:
-        """gamma and beta [4, C, 1, 1] of every residual block."""
+        """gamma and beta [4, 1, C, 1, 1] of every residual block."""
         encoded = positional_encoding([time], self.config.pe_base, self.config.pe_frequencies)
         condition = self.time_stem(encoded.to(self.head.weight))
         return [block.residual.modulation(condition) for block in (self.expand, *self.stages)]

@@ -117,7 +117,7 @@ class NeRV360(ViewportDecoder):
         return [self.expand(embedding, self._expansion(time), window)]
 
     def modulations(self, time: float, view: Viewport) -> list[Tensor]:
-        """gamma and beta [4, C, 1, 1] of every residual block behind the extraction (Eq. 1)."""
+        """gamma and beta [4, 1, C, 1, 1] of every residual block behind the extraction (Eq. 1)."""
         condition = self.view_stem(self._encode([time, *self._conditions(view)]))
         modulations = [cast(Stage, stage).residual.modulation(condition) for stage in self.stages]
         if self.config.expand_first:
