@@ -118,7 +118,9 @@ def tensor_shapes(header: list[Any]) -> dict[str, tuple[int, ...]]:
     residual("expand.residual", channels[0])
     for i, (stride, kernel) in enumerate(zip(strides, kernels, strict=True)):
         layer(f"stages.{i}.block.conv", channels[i + 1] * stride**2, channels[i], kernel, kernel)
-        residual(f"stages.{i}.residual", channels[i + 1])
+        if header[18] != "none" or i < len(strides) - 1:
+            early = header[18] == "half" and i == len(strides) - 1
+            residual(f"stages.{i}.residual", channels[i] if early else channels[i + 1])
     layer("head", 3, channels[-1], 3, 3)
     return shapes
 

@@ -18,7 +18,7 @@ LEVELS = [
     {"evaluation"},
     {"api"},
     {"console"},
-    {"cli_reproduce"},
+    {"cli_reproduce", "cli_bench"},
     {"cli"},
     {"demo"},
 ]

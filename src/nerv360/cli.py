@@ -14,6 +14,7 @@ from rich.table import Table
 
 from nerv360 import __version__, cli_reproduce
 from nerv360.bitstream.container import Container
+from nerv360.cli_bench import bench
 from nerv360.config import (
     DEFAULT_MODEL,
     DEFAULT_PRESET,
@@ -45,6 +46,7 @@ app = typer.Typer(
     help="Neural codec for 360-degree video: fits a small network to a video, and decodes only the view you look at.",
 )
 app.add_typer(cli_reproduce.app, name="reproduce")
+app.command()(bench)
 
 PRESETS_HELP = "; ".join(
     f"for {model}: {', '.join(presets_of(model))} (by default {DEFAULT_PRESET[model]})" for model in MODELS

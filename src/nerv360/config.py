@@ -26,6 +26,7 @@ MODELS = ("nerv360-grid", "nerv360", "hnerv", "hnerv-boost")
 PAPER_MODELS = ("nerv360", "hnerv", "hnerv-boost")
 MAX_STAGES, MAX_STRIDE = 8, 512
 CONDITIONS = ("yaw", "pitch", "roll", "fov")
+LAST_BLOCKS = ("full", "half", "none")
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -46,6 +47,7 @@ class ModelConfig:
     encoder_channels: int = 64
     embedding_channels: int = 1
     expand_first: bool = True
+    last_block: str = "full"
     conditions: tuple[str, ...] = ("yaw", "pitch")
     pe_base: float = 1.25
     pe_frequencies: int = 80
@@ -96,6 +98,7 @@ class EncodingConfig:
     reduction: float = _setting(1.2, "Each stage is narrower by this factor, r.")
     minimum_width: int = _setting(12, "No stage is narrower than this.")
     expand_first: bool = _setting(True, "Expand the channels before the viewport is cut out, not after.")
+    last_block: str = _setting("full", "Resolution of the last residual block: full, half (before upsampling) or none.")
     conditions: tuple[str, ...] = _setting(("yaw", "pitch"), "What STAT knows of the view beside the time.")
     epochs: int = _setting(300, "Times that every frame is visited.")
     view_width: int | None = _setting(None, "Width of the training viewport; by default 5/16 of the panorama's.")
@@ -121,7 +124,8 @@ class EncodingConfig:
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise ArgumentError(f"model={self.model!r}: must be one of {', '.join(MODELS)}")
-        for name, values in (("loss", ("eq2", "l2")), ("optimiser", ("adan", "adam"))):
+        choices = {"loss": ("eq2", "l2"), "optimiser": ("adan", "adam"), "last_block": LAST_BLOCKS}
+        for name, values in choices.items():
             if getattr(self, name) not in values:
                 raise ArgumentError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(values)}")
         if self.model.startswith("hnerv") and math.prod(self.encoder_strides) != math.prod(self.decoder_strides):
@@ -129,6 +133,8 @@ class EncodingConfig:
                 f"decoder_strides={self.decoder_strides}: {self.model} must draw as many pixels as the encoder reads, "
                 f"by strides {self.encoder_strides}"
             )
+        if self.last_block != "full" and self.model != "nerv360":
+            raise ArgumentError(f"last_block={self.last_block!r}: only the model nerv360 can do without")
         if self.views > 1 and self.model != "nerv360":
             raise ArgumentError(f"views={self.views}: only the model nerv360 is fitted to several views at once")
         if (self.model == "nerv360-grid") != bool(self.grids):
@@ -233,6 +239,8 @@ PRESETS = {
     "medium": replace(_GRID, epochs=100),
     "slow": replace(_GRID, epochs=300),
     "tiny": EncodingConfig(decoder_size=140_000, epochs=100),
+    "tiny-half": EncodingConfig(decoder_size=140_000, epochs=100, last_block="half"),
+    "tiny-none": EncodingConfig(decoder_size=140_000, epochs=100, last_block="none"),
     "small": EncodingConfig(decoder_size=500_000, epochs=200),
     "paper-2.2m": EncodingConfig(view_width=1920, view_height=1080),
     "paper-17.6m": EncodingConfig(view_width=1920, view_height=1080, decoder_size=17_600_000),
@@ -264,7 +272,8 @@ DEFAULT_PRESET = {"nerv360-grid": "medium", **dict.fromkeys(PAPER_MODELS, "tiny"
 def presets_of(model: str) -> list[str]:
     """Names of the presets that are settings of this model; those of nerv360 are its baselines' too (Sec. III-A)."""
     models = {model, "nerv360"} if model in PAPER_MODELS else {model}
-    return [name for name, config in PRESETS.items() if config.model in models]
+    fitting = (name for name, config in PRESETS.items() if config.model in models)
+    return [name for name in fitting if model in ("nerv360", PRESETS[name].model) or PRESETS[name].last_block == "full"]
 
 
 def preset_for(model: str, name: str) -> EncodingConfig:

@@ -27,6 +27,7 @@ _U32 = 2**32 - 1
 _Stride = Annotated[int, Meta(ge=1, le=16)]
 _Width = Annotated[int, Meta(ge=1, le=4096)]
 _Kernel = Annotated[int, Meta(ge=1, le=7)]
+_Block = Annotated[str, Meta(pattern=r"^(full|half|none)\Z")]
 _Condition = Annotated[str, Meta(pattern=r"^(yaw|pitch|roll|fov)\Z")]
 
 
@@ -99,6 +100,7 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
         list[Chunk],
         Meta(min_length=3, max_length=10**7, description="weights, latent tables, then the parts of the latents"),
     ]
+    last_block: Annotated[_Block, Meta(description="where the last residual block works (if missing, full)")] = "full"
 
     def __post_init__(self) -> None:
         low, high = self.hfov_deg
@@ -119,6 +121,8 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
             raise ValueError(f"grids: a stride is not among the decoder's {strides}")
         if any(kernel % 2 == 0 for kernel in self.kernels):
             raise ValueError(f"kernels={self.kernels}: must be odd")
+        if self.last_block != "full" and self.model != "nerv360":
+            raise ValueError(f"last_block={self.last_block}: only in the model nerv360")
         if len(set(self.conditions)) < len(self.conditions):
             raise ValueError(f"conditions={self.conditions}")
 

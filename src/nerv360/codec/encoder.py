@@ -185,6 +185,7 @@ def _segment_header(model: Network, clip: Clip, config: EncodingConfig, oriented
         kernels=list(shape.kernels),
         embedding_channels=shape.embedding_channels,
         expand_first=shape.expand_first,
+        last_block=shape.last_block,
         conditions=list(shape.conditions),
         pe_base=shape.pe_base,
         pe_frequencies=shape.pe_frequencies,

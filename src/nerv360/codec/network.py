@@ -89,6 +89,7 @@ def _model_config(container: Container, header: SegmentHeader) -> ModelConfig:
         kernels=tuple(header.kernels),
         embedding_channels=header.embedding_channels,
         expand_first=header.expand_first,
+        last_block=header.last_block,
         conditions=tuple(header.conditions),
         pe_base=header.pe_base,
         pe_frequencies=header.pe_frequencies,

@@ -47,19 +47,18 @@ class SegmentReader:
     def sampled(self, frame: int, view: Viewport) -> tuple[list[Tensor], list[Tensor]]:
         """What `draw` takes for a view of a frame of the segment: features along the view's rays, and modulations."""
         assert not isinstance(self.model, PanoramaDecoder)
-        if self.angles is not None:
-            view = turned(view, orientation(self.angles[frame]))
+        view = self.world(frame, view)
         footprints = self._footprints.get(view, partial(self.model.footprints, view))
         features = self._features_at(frame, [footprint.window for footprint in footprints])
         sampled = [footprint.sample(each) for footprint, each in zip(footprints, features, strict=True)]
-        return sampled, self.model.modulations(self._time(frame), view)
+        return sampled, self.model.modulations(self.time(frame), view)
 
     def whole(self, frame: int) -> tuple[list[Tensor], list[Tensor]]:
         """What `draw` takes where it draws whole panoramas."""
         assert isinstance(self.model, PanoramaDecoder)
         config = self.model.config
         everything = Window.whole(config.grid_height, config.grid_width)
-        return [self._latent(0, frame, everything)], self.model.modulations(self._time(frame))
+        return [self._latent(0, frame, everything)], self.model.modulations(self.time(frame))
 
     def read(self, frame: int) -> None:
         """Have the chunks of a frame in memory."""
@@ -67,7 +66,16 @@ class SegmentReader:
             for key, _ in keys_at(each.period, frame):
                 self._part(self.segment.chunk_of(latent, key))
 
-    def _time(self, frame: int) -> float:
+    def world(self, frame: int, view: Viewport) -> Viewport:
+        """A view of the camera, as a view on the sphere that the network knows."""
+        return view if self.angles is None else turned(view, orientation(self.angles[frame]))
+
+    def latents(self, frame: int, view: Viewport) -> list[Tensor]:
+        """What `network.decode` takes for a view, in the world, of a frame of the segment."""
+        return [self._latent(i, frame, window) for i, window in enumerate(self.model.windows(view))]
+
+    def time(self, frame: int) -> float:
+        """Of a frame, in (0, 1)."""
         return (frame + 0.5) / self.segment.frames
 
     def _features_at(self, frame: int, windows: list[Window]) -> list[Tensor]:
@@ -77,7 +85,7 @@ class SegmentReader:
         if held != frame or not all(s.covers(w) for s, w in zip(sources, windows, strict=True)):
             sources = [Window.whole(w.height, w.width) for w in windows] if held == frame else windows
             latents = [self._latent(i, frame, source.grown(self.model.halo)) for i, source in enumerate(sources)]
-            features = self.model.features(latents, self._time(frame), sources)
+            features = self.model.features(latents, self.time(frame), sources)
             self._features = (frame, sources, features)
         return [w.crop(each, s) for w, each, s in zip(windows, features, sources, strict=True)]
 

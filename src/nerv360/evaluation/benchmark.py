@@ -27,7 +27,7 @@ from nerv360.training.checkpoint import Progress
 from nerv360.training.fit import Example, sample_view, train_step
 from nerv360.training.optim import create_optimiser
 
-__all__ = ["PHASES", "Cost", "measure", "measure_apart"]
+__all__ = ["PHASES", "Cost", "forget_peak", "measure", "measure_apart", "peak_memory"]
 
 Work = Callable[[int], None]
 PHASES = ("encoding", "decoding", "training")
@@ -68,8 +68,8 @@ def measure(
     place, shape = torch.device(device), configure(config, width, height)
     check_memory(shape, phase, place)
     nn.Conv2d(3, 3, 3).to(place)(torch.rand(1, 3, 8, 8, device=place)).sum().backward()
-    _forget_peak(place)
-    before = _peak(place)
+    forget_peak(place)
+    before = peak_memory(place)
     model = channels_last(build(shape, FRAMES).to(place))
     prepare = {"encoding": _encoding, "decoding": _decoding, "training": _training}[phase]
     work = prepare(model, config, place)
@@ -82,7 +82,7 @@ def measure(
         seconds.append(time.perf_counter() - started)
     timed = sorted(seconds[WARM_UP:])
     p95 = timed[int(0.95 * (repeats - 1) + 0.5)]
-    after = _peak(place)
+    after = peak_memory(place)
     memory = None if before is None or after is None else after - before
     return Cost(statistics.mean(timed), statistics.median(timed), p95, repeats, memory)
 
@@ -143,8 +143,8 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _forget_peak(device: torch.device) -> None:
-    """Let `_peak` speak of what comes from now on."""
+def forget_peak(device: torch.device) -> None:
+    """Let `peak_memory` speak of what comes from now on."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -153,8 +153,8 @@ def _forget_peak(device: torch.device) -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak(device: torch.device) -> int | None:
-    """Most bytes in use since `_forget_peak`; None on a CPU without Linux."""
+def peak_memory(device: torch.device) -> int | None:
+    """Most bytes in use since `forget_peak`; None on a CPU without Linux."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:

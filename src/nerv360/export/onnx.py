@@ -22,6 +22,7 @@ from nerv360.models.base import Network
 __all__ = ["OPSET", "draw_graph"]
 
 OPSET = 18
+FEW = 4  # channels that a convolution leaves: those of the picture
 
 
 class _Draw(nn.Module):
@@ -40,7 +41,7 @@ def draw_graph(network: Network, sampled: Sequence[Tensor], modulations: Sequenc
     """The graph of a network in float32; of the inputs, only their number and their channels matter."""
     traced = fx.symbolic_trace(_Draw(network, len(sampled), len(modulations)))
     names = [f"sampled{i}" for i in range(len(sampled))] + [f"modulation{i}" for i in range(len(modulations))]
-    graph = _Graph(traced, names)
+    graph = _Graph(traced, names, network.config.decoder_strides[-1] % 2 == 0)
     picture = graph.translate()
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, each.shape[1], f"{name}_h", f"{name}_w"])
@@ -60,8 +61,9 @@ def draw_graph(network: Network, sampled: Sequence[Tensor], modulations: Sequenc
 class _Graph:
     """ONNX nodes in the making, from a trace."""
 
-    def __init__(self, traced: fx.GraphModule, inputs: Sequence[str]) -> None:
+    def __init__(self, traced: fx.GraphModule, inputs: Sequence[str], even: bool) -> None:
         self.traced, self.inputs = traced, inputs
+        self.even = even  # rows and columns of the picture
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.values: dict[fx.Node, str] = {}
@@ -76,9 +78,8 @@ class _Graph:
 
     def rounded(self, picture: str) -> str:
         """[1, 3, H, W] in [0, 1] -> uint8 [1, H, W, 3]."""
-        rows = self.add("Transpose", picture, perm=[0, 2, 3, 1])
-        levels = self.add("Round", self.add("Mul", rows, self.constant(np.float32(255))))
-        return self.add("Cast", levels, to=TensorProto.UINT8, name="picture")
+        levels = self.add("Round", self.add("Mul", picture, self.constant(np.float32(255))))
+        return self.add("Transpose", self.add("Cast", levels, to=TensorProto.UINT8), perm=[0, 2, 3, 1], name="picture")
 
     def add(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
         """A node; returns the name of its value."""
@@ -111,13 +112,33 @@ class _Graph:
         return self.values[argument] if isinstance(argument, fx.Node) else self.constant(np.float32(argument))
 
     def _module_conv(self, features: str, conv: nn.Conv2d) -> str:
-        padding = [int(side) for side in conv.padding] * 2
-        if conv.padding_mode == "replicate" and any(padding):
-            pads = self.constant(np.array([0, 0, *padding[:2], 0, 0, *padding[2:]], dtype=np.int64))
-            features, padding = self.add("Pad", features, pads, mode="edge"), [0] * 4
+        if conv.out_channels <= FEW and conv.kernel_size == (3, 3) and self.even:
+            return self._folded_conv(features, conv)
+        features, padding = self._padded(features, conv)
         tensors = (conv.weight,) if conv.bias is None else (conv.weight, conv.bias)
         constants = [self.constant(tensor.detach().float().numpy()) for tensor in tensors]
         return self.add("Conv", features, *constants, pads=padding, strides=list(conv.stride))
+
+    def _padded(self, features: str, conv: nn.Conv2d) -> tuple[str, list[int]]:
+        """The features, and the zeros that the convolution pads them with itself."""
+        padding = [int(side) for side in conv.padding] * 2
+        if conv.padding_mode != "replicate" or not any(padding):
+            return features, padding
+        pads = self.constant(np.array([0, 0, *padding[:2], 0, 0, *padding[2:]], dtype=np.int64))
+        return self.add("Pad", features, pads, mode="edge"), [0] * 4
+
+    def _folded_conv(self, features: str, conv: nn.Conv2d) -> str:
+        """The same, two by two pixels at a time: of three channels alone, vector units would do little work."""
+        weight = torch.zeros(conv.out_channels, 2, 2, conv.in_channels, 4, 4)
+        for i in range(2):
+            for j in range(2):
+                weight[:, i, j, :, i : i + 3, j : j + 3] = conv.weight.detach()
+        assert conv.bias is not None
+        bias = conv.bias.detach().float().repeat_interleave(4)
+        constants = [self.constant(tensor.numpy()) for tensor in (weight.flatten(0, 2), bias)]
+        features, padding = self._padded(features, conv)
+        blocks = self.add("Conv", features, *constants, pads=padding, strides=[2, 2])
+        return self.add("DepthToSpace", blocks, blocksize=2, mode="CRD")
 
     def _conv2d(self, node: fx.Node) -> str:
         padding: Any = node.kwargs.get("padding", 0)

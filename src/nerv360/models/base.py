@@ -101,6 +101,7 @@ def configure(settings: EncodingConfig, width: int, height: int) -> ModelConfig:
             encoder_channels=settings.encoder_channels,
             embedding_channels=settings.embedding_channels,
             expand_first=settings.expand_first,
+            last_block=settings.last_block,
             conditions=settings.learned_conditions(),
         )
 

@@ -41,14 +41,27 @@ class Expansion(nn.Module):
 
 
 class Stage(nn.Module):
-    """SNeRV block, then a STAT residual block (Fig. 3)."""
+    """SNeRV block, then a STAT residual block (Fig. 3).
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
+    Not in the paper: with "half" the residual block works before the upsampling, with "none" there is none.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, residual: str = "full") -> None:
         super().__init__()
+        self.place = residual
         self.block = SNeRVBlock(inputs, outputs, kernel, stride)
-        self.residual = AffineResidualBlock(CONDITION, outputs)
+        if residual != "none":
+            self.residual = AffineResidualBlock(CONDITION, outputs if residual == "full" else inputs)
 
-    def forward(self, features: Tensor, modulation: Tensor) -> Tensor:
+    def modulations(self, condition: Tensor) -> list[Tensor]:
+        """gamma and beta [4, 1, C, 1, 1] of the residual block, if there is one."""
+        return [] if self.place == "none" else [self.residual.modulation(condition)]
+
+    def forward(self, features: Tensor, modulation: Tensor | None) -> Tensor:
+        if modulation is None:
+            return self.block(features)
+        if self.place == "half":
+            return self.block(self.residual(features, modulation))
         return self.residual(self.block(features), modulation)
 
 
@@ -71,7 +84,8 @@ class NeRV360(ViewportDecoder):
         self.time_stem = Stem(encoded, STEM_HIDDEN, CONDITION)
         self.view_stem = Stem(encoded * (1 + len(config.conditions)), STEM_HIDDEN, CONDITION)
         self.expand = Expansion(config.embedding_channels, widths[0])
-        self.stages = nn.ModuleList(Stage(*stage) for stage in config.stages())
+        *stages, last = config.stages()
+        self.stages = nn.ModuleList([*(Stage(*stage) for stage in stages), Stage(*last, config.last_block)])
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     @property
@@ -82,7 +96,8 @@ class NeRV360(ViewportDecoder):
     def reach(self) -> int:
         strides, block = stage_strides(self.config.decoder_strides), AffineResidualBlock.HALO
         stages = sum(k // 2 * a + block * b for k, a, b in zip(self.config.kernels, strides, strides[1:], strict=False))
-        return stages + 1 + (0 if self.config.expand_first else block * strides[0])
+        early = block * strides[-2] if self.config.last_block == "half" else 0
+        return stages + early + 1 + (0 if self.config.expand_first else block * strides[0])
 
     def footprints(self, view: Viewport) -> list[Footprint]:
         """The viewport's feature cells on the embedding's grid: one, for there is one latent."""
@@ -119,7 +134,7 @@ class NeRV360(ViewportDecoder):
     def modulations(self, time: float, view: Viewport) -> list[Tensor]:
         """gamma and beta [4, 1, C, 1, 1] of every residual block behind the extraction (Eq. 1)."""
         condition = self.view_stem(self._encode([time, *self._conditions(view)]))
-        modulations = [cast(Stage, stage).residual.modulation(condition) for stage in self.stages]
+        modulations = [each for stage in self.stages for each in cast(Stage, stage).modulations(condition)]
         if self.config.expand_first:
             return modulations
         return [self._expansion(time), *modulations]
@@ -133,7 +148,7 @@ class NeRV360(ViewportDecoder):
         if not self.config.expand_first:
             features = self.expand(features, next(remaining), None)
         for stage in self.stages:
-            features = stage(features, next(remaining))
+            features = stage(features, next(remaining, None))  # the last stage may go without
         return torch.tanh(self.head(features)) * 0.5 + 0.5
 
     def _expansion(self, time: float) -> Tensor:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
     from nerv360.models.base import Network
 
-__all__ = ["BACKENDS", "Picture", "Runner", "choose_backend", "create_runner", "describe_backend"]
+__all__ = ["BACKENDS", "Picture", "Runner", "choose_backend", "create_runner", "describe_backend", "installed_backends"]
 
 Picture = NDArray[np.uint8]
 
 BACKENDS = ("openvino", "onnxruntime", "torch")  # the first that is installed is taken
+MODULES = {"openvino": ("openvino", "onnx"), "onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",)}
 EXTRAS = {"openvino": "cpu", "onnxruntime": "onnxruntime"}
 
 
@@ -37,15 +38,19 @@ def choose_backend(name: str | None, device: str) -> str:
     installed.
     """
     if name is None:
-        usable = [each for each in BACKENDS if _installed(each)] if device == "cpu" else ["torch"]
-        return usable[0]
+        return installed_backends()[0] if device == "cpu" else "torch"
     if name not in BACKENDS:
         raise ArgumentError(f"backend={name}: must be one of {', '.join(BACKENDS)}")
-    if not _installed(name):
+    if name not in installed_backends():
         raise MissingExtra(f"backend={name}: is not installed; pip install 'nerv360[{EXTRAS[name]}]', or take torch")
     if device != "cpu" and name != "torch":
         raise ArgumentError(f"backend={name}: runs on the device cpu alone; on {device}, take torch")
     return name
+
+
+def installed_backends() -> list[str]:
+    """Those of BACKENDS that are installed, the fastest first."""
+    return [name for name in BACKENDS if all(find_spec(module) is not None for module in MODULES[name])]
 
 
 def describe_backend(name: str) -> str:
@@ -66,7 +71,3 @@ def create_runner(backend: str, network: "Network", device: "device") -> Runner:
     from nerv360.runtime.pytorch import TorchRunner
 
     return TorchRunner(network, device)
-
-
-def _installed(backend: str) -> bool:
-    return backend == "torch" or all(find_spec(module) is not None for module in (backend, "onnx"))
