@@ -49,3 +49,13 @@ def encoded(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("encoded") / "clip.nerv360"
     encode(video, output, QUICK)
     return output
+
+
+@pytest.fixture(scope="session")
+def fitted_grids(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same clip by nerv360-grid."""
+    from nerv360.api import encode
+
+    output = tmp_path_factory.mktemp("fitted") / "clip.nerv360"
+    encode(video, output, replace(PRESETS["fast"], epochs=6))
+    return output

@@ -41,6 +41,7 @@ MAX_NATIVE_PIXELS = 1 << 23  # of a view that is decoded larger than asked for
 class Prepared:
     """A view of a frame, ready to be drawn: by a runner alone, on any thread."""
 
+    frame_index: int
     reader: SegmentReader
     sampled: list[Tensor]
     modulations: list[Tensor]
@@ -127,8 +128,6 @@ class Decoder:
         Raises ArgumentError for a frame outside the video or a view that is too large, BitstreamError where the file
         is damaged.
         """
-        if not self._views(frame_index):
-            return extract_viewport(self.panorama(frame_index), view)
         ready = self._prepare(frame_index, view)
         self._read_ahead(frame_index + 1)
         return self._drawn(ready)
@@ -141,9 +140,6 @@ class Decoder:
         waiting: deque[Future[Prepared]] = deque()
         try:
             for frame_index, view in views:
-                if not self._views(frame_index):
-                    yield self.viewport(frame_index, view)
-                    continue
                 waiting.append(self._ahead.submit(self._prepare, frame_index, view))
                 if len(waiting) > AHEAD:
                     yield self._drawn(waiting.popleft().result())
@@ -155,17 +151,12 @@ class Decoder:
 
     def panorama(self, frame_index: int) -> Picture:
         """RGB picture [height, width, 3] of a whole frame; most networks decode it as overlapping viewports."""
-        segment = self._segment(frame_index)
-        if not self._views(frame_index):
-            return self._panoramas.get(frame_index, lambda: self._whole(segment, frame_index)).copy()
-        views = patches_of(segment.header)
-        patches = [(view, _as_tensor(self._drawn(self._prepare(frame_index, view)))) for view in views]
-        return _as_picture(stitch(patches, self.width, self.height))
-
-    def _views(self, frame_index: int) -> bool:
-        """Whether the frame's network decodes views, not whole panoramas."""
-        with self._reading:
-            return not isinstance(self._reader(self._segment(frame_index)).model, PanoramaDecoder)
+        first, *others = patches_of(self._segment(frame_index).header)
+        ready = self._prepare(frame_index, first)
+        if isinstance(ready.reader.model, PanoramaDecoder):
+            return self._whole(ready).copy()
+        patches = [(first, self._drawn(ready)), *((v, self._drawn(self._prepare(frame_index, v))) for v in others)]
+        return _as_picture(stitch([(v, _as_tensor(each)) for v, each in patches], self.width, self.height))
 
     def _segment(self, frame_index: int) -> Segment:
         if not 0 <= frame_index < self.frames:
@@ -182,24 +173,28 @@ class Decoder:
         """All of decoding but the drawing."""
         with self._reading:
             segment = self._segment(frame_index)
-            reader = self._reader(segment)
+            reader, index = self._reader(segment), frame_index - segment.first_frame
+            if isinstance(reader.model, PanoramaDecoder):
+                return Prepared(frame_index, reader, *reader.whole(index), view, view)
             native = _native(view, segment.header)
             check_size(native, reader.model.config)
-            return Prepared(reader, *reader.sampled(frame_index - segment.first_frame, native), native, view)
+            return Prepared(frame_index, reader, *reader.sampled(index, native), native, view)
 
     @torch.inference_mode()
     def _drawn(self, ready: Prepared) -> Picture:
+        if isinstance(ready.reader.model, PanoramaDecoder):
+            return extract_viewport(self._whole(ready), ready.view)
         picture = draw_in_strips(ready.reader.runner, ready.reader.model, ready.sampled, ready.modulations)
         picture = np.ascontiguousarray(picture[: ready.native.height, : ready.native.width])
         return _resized(picture, ready.view.width, ready.view.height)
 
-    @torch.inference_mode()
-    def _whole(self, segment: Segment, frame_index: int) -> Picture:
-        """The panorama, from a network that decodes nothing else."""
-        with self._reading:
-            reader = self._reader(segment)
-            sampled, modulations = reader.whole(frame_index - segment.first_frame)
-        return _resized(reader.runner.draw(sampled, modulations), self.width, self.height)
+    def _whole(self, ready: Prepared) -> Picture:
+        """The panorama of a frame, from a network that decodes nothing else."""
+
+        def draw() -> Picture:
+            return _resized(ready.reader.runner.draw(ready.sampled, ready.modulations), self.width, self.height)
+
+        return self._panoramas.get(ready.frame_index, draw)
 
     def _read_ahead(self, frame_index: int) -> None:
         """Have the chunks of a frame decoded in the background."""

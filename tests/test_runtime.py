@@ -1,0 +1,268 @@
+"""Backends against the network itself, strips against the whole, and what a decoder keeps."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import nerv360
+from nerv360.bitstream.layout import Latent
+from nerv360.codec.reader import SegmentReader
+from nerv360.config import PRESETS, ModelConfig
+from nerv360.errors import ArgumentError, MissingExtra
+from nerv360.evaluation.metrics import psnr
+from nerv360.extract import extract_viewport
+from nerv360.geometry.viewport import Viewport
+from nerv360.models.base import Network, build, configure
+from nerv360.models.panoramic import PanoramaDecoder
+from nerv360.models.viewport_decoder import ViewportDecoder
+from nerv360.runtime import base
+from nerv360.runtime import strips as striping
+from nerv360.runtime.base import BACKENDS, Picture, choose_backend, create_runner
+
+WIDTHS = (14, 13, 12, 12, 12)
+GRIDS = (Latent(24, 2, 4), Latent(8, 3, 0), Latent(2, 2, 0), Latent(1, 1, 0))
+NETWORKS = {
+    "nerv360": ModelConfig(192, 96, WIDTHS),
+    "half": ModelConfig(192, 96, WIDTHS, last_block="half"),
+    "none": ModelConfig(192, 96, WIDTHS, last_block="none"),
+    "expanded after": ModelConfig(192, 96, WIDTHS, expand_first=False),
+    "odd": ModelConfig(192, 96, (9, 8, 7), encoder_strides=(2, 3), decoder_strides=(2, 3), kernels=(1, 3)),
+    "grids": ModelConfig(192, 96, (8, 8, 8, 8, 8), "nerv360-grid", grids=GRIDS),
+    "hnerv": ModelConfig(192, 96, WIDTHS, "hnerv", kernels=(1, 3, 5, 5)),
+    "hnerv-boost": ModelConfig(192, 96, WIDTHS, "hnerv-boost", conditions=()),
+}
+VIEW = Viewport(20, 30, 0, 70, None, 96, 72)
+CPU = torch.device("cpu")
+
+
+def network(name: str) -> Network:
+    """With weights that leave no part of it idle."""
+    torch.manual_seed(0)
+    made = build(NETWORKS[name]).eval()
+    for parameter in made.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return made
+
+
+def inputs(made: Network, view: Viewport) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    torch.manual_seed(1)
+    if isinstance(made, PanoramaDecoder):
+        return [torch.randn(1, 1, made.config.grid_height, made.config.grid_width)], made.modulations(0.3)
+    footprints = made.footprints(view)
+    shapes = [(1, each.channels, *each.size(192, 96)) for each in made.config.latents]
+    latents = [window.crop(torch.randn(shape)) for window, shape in zip(made.windows(view), shapes, strict=True)]
+    features = made.features(latents, 0.3, [footprint.window for footprint in footprints])
+    sampled = [footprint.sample(each) for footprint, each in zip(footprints, features, strict=True)]
+    return sampled, made.modulations(0.3, view)
+
+
+def drawn(made: Network, sampled: list[torch.Tensor], modulations: list[torch.Tensor]) -> Picture:
+    """The obvious version."""
+    picture = made.draw(sampled, modulations)[0].permute(1, 2, 0)
+    return (picture * 255).round().to(torch.uint8).numpy()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.inference_mode()
+def test_backends_draw_what_the_network_draws(name: str, backend: str) -> None:
+    made = network(name)
+    runner = create_runner(backend, made, CPU)
+    for view in (VIEW, replace(VIEW, width=48, pitch_deg=-80), VIEW):
+        sampled, modulations = inputs(made, view)
+        picture, expected = runner.draw(sampled, modulations), drawn(made, sampled, modulations)
+        assert picture.dtype == np.uint8
+        assert expected.std() > 5
+        assert psnr(picture, expected) > 60  # a level in a few places: 70 dB and more
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backends_show_a_fitted_file_alike(encoded: Path, fitted_grids: Path, backend: str) -> None:
+    for path in (encoded, fitted_grids):
+        with nerv360.open(path, backend=backend) as decoder:
+            reader = SegmentReader(decoder.container, decoder.container.segment_of(0), "torch", CPU)
+            for frame in (0, 3, 5):
+                view = replace(decoder.native_view(), yaw_deg=60.0 * frame, pitch_deg=15.0 * frame)
+                world = reader.world(frame, view)
+                with torch.inference_mode():
+                    expected = reader.model.decode(reader.latents(frame, world), reader.time(frame), world)
+                levels = (expected[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+                assert psnr(decoder.viewport(frame, view), levels) > 60
+
+
+def test_the_polynomial_is_a_sine() -> None:
+    import openvino
+    from openvino import opset13 as ops
+
+    from nerv360.runtime.openvino import _polynomial_sine
+
+    angle = ops.parameter([20001], np.float32)
+    model = openvino.Model([_polynomial_sine(angle.output(0)).output(0)], [angle])
+    values = np.linspace(-60, 60, 20001, dtype=np.float32)
+    result = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(values)[0]
+    assert np.abs(result - np.sin(values.astype(np.float64))).max() < 1e-5  # 4e-6 at 60, 6e-7 within one turn
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["nerv360", "half", "none", "expanded after", "grids", "odd"])
+@torch.inference_mode()
+def test_strips_make_the_whole_picture(name: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = network(name)
+    assert isinstance(made, ViewportDecoder)
+    sampled, modulations = inputs(made, replace(VIEW, height=288))
+    runner = create_runner(backend, made, CPU)
+    whole = runner.draw(sampled, modulations)
+    for size in (1 << 14, 1 << 19, 1 << 20):
+        monkeypatch.setattr(striping, "STRIP_BYTES", size)
+        pictures = striping.draw_in_strips(runner, made, sampled, modulations)
+        assert np.abs(pictures.astype(int) - whole).max() <= 1
+        assert psnr(pictures, whole) > 60
+
+
+def test_strips_without_their_margin_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = network("nerv360")
+    monkeypatch.setattr(striping, "STRIP_BYTES", 1 << 14)
+    monkeypatch.setattr(type(made), "reach", 0)
+    with torch.inference_mode():
+        sampled, modulations = inputs(made, replace(VIEW, height=288))
+        runner = create_runner("torch", made, CPU)
+        whole = runner.draw(sampled, modulations)
+        assert np.abs(striping.draw_in_strips(runner, made, sampled, modulations).astype(int) - whole).max() > 5
+
+
+@pytest.mark.parametrize("cells", range(1, 14))
+@pytest.mark.parametrize("margin", [0, 1, 2])
+def test_strips_cover_every_row_once(cells: int, margin: int) -> None:
+    for rows in range(2 * margin + 1, cells):
+        end = 0
+        for top, first, stop in striping.strips(cells, rows, margin):
+            assert first == end < stop
+            assert 0 <= top <= cells - rows
+            assert top == 0 or first - top >= margin
+            assert top + rows == cells or top + rows - stop >= margin
+            end = stop
+        assert end == cells
+
+
+def test_a_paused_frame_is_expanded_once(encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    with nerv360.open(encoded) as decoder:
+        decoder.viewport(0, VIEW)
+        features = decoder._reader(decoder.container.segment_of(0)).model.features
+        monkeypatch.setattr(
+            decoder._reader(decoder.container.segment_of(0)).model,
+            "features",
+            lambda *given: calls.append(1) or features(*given),
+        )
+        turned = [decoder.viewport(0, replace(VIEW, yaw_deg=40.0 * turn, pitch_deg=20.0 * turn)) for turn in range(5)]
+        assert len(calls) == 1  # the second view has the whole expanded
+        decoder.viewport(1, VIEW)
+        assert len(calls) == 2
+    for turn, picture in enumerate(turned):
+        with nerv360.open(encoded) as fresh:
+            assert psnr(fresh.viewport(0, replace(VIEW, yaw_deg=40.0 * turn, pitch_deg=20.0 * turn)), picture) > 60
+
+
+def test_a_paused_panorama_is_drawn_once(video: Path, quick: Any, tmp_path: Path) -> None:
+    nerv360.encode(video, tmp_path / "a.nerv360", replace(quick, model="hnerv", epochs=1))
+    with nerv360.open(tmp_path / "a.nerv360") as decoder:
+        panorama = decoder.panorama(2)
+        runner = decoder._reader(decoder.container.segment_of(2)).runner
+        runner.draw = None  # type: ignore[assignment, method-assign]
+        assert np.array_equal(decoder.viewport(2, VIEW), extract_viewport(panorama, VIEW))
+        panorama[:] = 0  # the caller's own
+        assert decoder.viewport(2, VIEW).any()
+
+
+def test_play_gives_the_pictures_of_viewport(encoded: Path, fitted_grids: Path) -> None:
+    for path in (encoded, fitted_grids):
+        with nerv360.open(path) as decoder, nerv360.open(path) as other:
+            views = [(frame, replace(VIEW, yaw_deg=30.0 * frame)) for frame in (0, 1, 2, 5, 4, 4, 0)]
+            for picture, (frame, view) in zip(decoder.play(views), views, strict=True):
+                assert psnr(picture, other.viewport(frame, view)) > 60
+            abandoned = decoder.play(views)
+            next(abandoned)
+            abandoned.close()
+            assert decoder.viewport(3, VIEW).shape == (72, 96, 3)
+
+
+def test_play_fails_where_it_comes_to_the_fault(encoded: Path) -> None:
+    with nerv360.open(encoded) as decoder:
+        playing = decoder.play([(0, VIEW), (1, VIEW), (99, VIEW)])
+        assert len([next(playing), next(playing)]) == 2
+        with pytest.raises(ArgumentError, match="frame 99"):
+            next(playing)
+
+
+def test_which_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_backend(None, "cpu") == "openvino"
+    assert choose_backend(None, "cuda") == "torch"
+    with pytest.raises(ArgumentError, match="backend=tensorrt: must be one of openvino, onnxruntime, torch"):
+        choose_backend("tensorrt", "cpu")
+    with pytest.raises(ArgumentError, match="on cuda, take torch"):
+        choose_backend("openvino", "cuda")
+    monkeypatch.setattr(base, "find_spec", lambda name: None if name == "openvino" else name)
+    assert choose_backend(None, "cpu") == "onnxruntime"
+    with pytest.raises(MissingExtra, match=r"pip install 'nerv360\[cpu\]'"):
+        choose_backend("openvino", "cpu")
+    monkeypatch.setattr(base, "find_spec", lambda name: None if name == "onnx" else name)
+    assert choose_backend(None, "cpu") == "torch"
+
+
+def test_a_device_that_is_not_there(encoded: Path) -> None:
+    for device in ("tpu", "cuda"):
+        with pytest.raises(ArgumentError, match=f"device={device}"):
+            nerv360.open(encoded, device=device)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_closing_gives_threads_and_memory_back(encoded: Path, backend: str) -> None:
+    process = psutil.Process()
+
+    def used() -> tuple[int, int]:
+        for _ in range(8):
+            with nerv360.open(encoded, backend=backend) as decoder:
+                decoder.viewport(0, VIEW)
+                decoder.viewport(1, VIEW)
+        return process.num_threads(), process.memory_info().rss
+
+    used()
+    (threads, memory), (threads_behind, memory_behind) = used(), used()
+    assert threads_behind == threads
+    assert memory_behind - memory < 16 << 20
+    assert not any(thread.name.startswith("nerv360-ahead") for thread in threading.enumerate())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ten_thousand_views_do_not_grow_memory(encoded: Path, fitted_grids: Path, backend: str) -> None:
+    process, random = psutil.Process(), np.random.default_rng(0)
+    sizes = [(48, 48), (96, 72), (120, 60), (72, 96), (144, 48), (33, 35)]
+    for path in (encoded, fitted_grids):
+        memory = []
+        with nerv360.open(path, backend=backend) as decoder:
+            for block in range(100):
+                width, height = sizes[random.integers(len(sizes))]
+                for _ in range(50):
+                    yaw, pitch = float(random.uniform(-180, 180)), float(random.uniform(-90, 90))
+                    decoder.viewport(int(random.integers(6)), Viewport(yaw, pitch, 0, 70, None, width, height))
+                if block >= 50:
+                    memory.append(process.memory_info().rss)
+        assert max(memory[25:]) - max(memory[:25]) < 16 << 20
+
+
+def test_a_cheaper_end_costs_less() -> None:
+    costs = []
+    for name in ("tiny", "tiny-half", "tiny-none"):
+        made = build(configure(PRESETS[name], 192, 96))
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            made.draw(*inputs(made, VIEW))
+        costs.append(counter.get_total_flops())
+    assert costs[0] > 1.3 * costs[1] > 1.3 * costs[2]
