@@ -69,6 +69,7 @@ def decode(
     views: Sequence[Viewport] | Viewport | None,
     *,
     frames: range | None = None,
+    backend: str | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Write decoded frames to a video, PNGs or raw RGB (by the output's ending); returns how many.
@@ -77,7 +78,7 @@ def decode(
 
     Raises BitstreamError, ArgumentError, OutputError.
     """
-    with open(path) as decoder:
+    with open(path, backend=backend) as decoder:
         chosen = range(decoder.frames) if frames is None else frames
         if isinstance(views, Sequence) and len(views) != len(chosen):
             raise ArgumentError(f"trajectory: {len(views)} views for {len(chosen)} frames; give one for each")

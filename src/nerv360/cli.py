@@ -38,6 +38,7 @@ from nerv360.console import (
 )
 from nerv360.errors import ArgumentError
 from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, linear_trajectory, read_trajectory
+from nerv360.runtime.base import BACKENDS, choose_backend, describe_backend, installed_backends
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -190,6 +191,9 @@ def decode(
         Path | None, typer.Option(metavar="CSV", help="A view per frame: yaw_deg,pitch_deg[,roll_deg][,hfov_deg].")
     ] = None,
     panorama: Annotated[bool, typer.Option("--panorama", help="The whole panorama, stitched from viewports.")] = False,
+    backend: Annotated[
+        str | None, typer.Option(help=f"{', '.join(BACKENDS)}; by default the first of them that is installed.")
+    ] = None,
 ) -> None:
     """Decode a view of every frame, from the file alone.
 
@@ -200,6 +204,7 @@ def decode(
 
     check_ending(output)
     check_folder(output)
+    choose_backend(backend, "cpu")
     with Container(file) as container:
         header, segment = container.header, container.segments[0].header
         chosen = parse_frames(frames, header.frames)
@@ -222,7 +227,12 @@ def decode(
     started = time.perf_counter()
     with progress("decoding", len(chosen)) as (bar, task):
         count = decode_file(
-            file, output, views, frames=chosen, report=lambda done, total: bar.update(task, completed=done)
+            file,
+            output,
+            views,
+            frames=chosen,
+            backend=backend,
+            report=lambda done, total: bar.update(task, completed=done),
         )
     console.print(f"{output}: {count} frames, {count / (time.perf_counter() - started):.1f} frames/s with writing")
 
@@ -231,6 +241,7 @@ def decode(
 def info(
     file: Source,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    runtime: Annotated[bool, typer.Option("--runtime", help="Say, too, what would decode it here.")] = False,
 ) -> None:
     """Say what a file is, and where its bytes go. Reads and checks every byte; decodes nothing."""
     with Container(file) as container:
@@ -251,6 +262,8 @@ def info(
         "segments": [named_fields(segment.header) for segment in container.segments],
         "budget": budget,
     }
+    if runtime:
+        facts["runtime"] = {"taken": choose_backend(None, "cpu"), "installed": installed_backends()}
     if as_json:
         print(json.dumps(facts, indent=2, default=asdict))
         return
@@ -270,6 +283,9 @@ def info(
     for name, size in budget.items():
         table.add_row(name, f"{size:,} bytes ({100 * size / total:.1f} %)")
     table.add_row("total", f"{total:,} bytes")
+    if runtime:
+        table.add_row("decoded by", describe_backend(facts["runtime"]["taken"]))
+        table.add_row("installed", ", ".join(describe_backend(name) for name in facts["runtime"]["installed"]))
     console.print(table)
 
 

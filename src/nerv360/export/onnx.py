@@ -70,10 +70,10 @@ class _Graph:
         """Add a node, all that come before being there."""
         if node.op == "placeholder":
             self.values[node] = str(node.target)
-        elif node.op == "get_attr":
-            self.values[node] = self.constant(self.parameter(node).numpy())
         elif node.op == "output":
             self._end(self._of(node.args[0]))
+        elif node.op == "get_attr":
+            return  # a constant, where it is used
         elif node.target in _TRANSLATIONS:
             self.values[node] = _TRANSLATIONS[node.target](self, *node.args, **node.kwargs)
         else:
@@ -100,8 +100,10 @@ class _Graph:
         return name
 
     def _of(self, argument: Any) -> str:
-        """The value of an argument: a traced one, or a number."""
-        return self.values[argument] if isinstance(argument, fx.Node) else self.constant(np.float32(argument))
+        """The value of an argument: a traced one, a parameter, or a number."""
+        if not isinstance(argument, fx.Node):
+            return self.constant(np.float32(argument))
+        return self.values.get(argument) or self.constant(self.parameter(argument).numpy())
 
     def _conv2d(
         self, features: fx.Node, weight: fx.Node, bias: fx.Node | None, stride: Any = 1, padding: Any = 0, *rest: Any
