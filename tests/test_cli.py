@@ -43,12 +43,18 @@ def test_the_whole_path(tmp_path: Path) -> None:
     (tmp_path / "path.csv").write_text("yaw_deg,pitch_deg\n1,2\n3,4\n")
     run("decode", "a.nerv360", "-o", "r.rgb", "--trajectory", "path.csv", "--size", "10x6", "--hfov", 100, "--roll", 9)
     assert (tmp_path / "r.rgb").stat().st_size == 2 * 10 * 6 * 3
+    assert "onnxruntime" in run("info", "a.nerv360", "--runtime")
+    table = run("bench", "a.nerv360", "--repeats", 2, "--source", "clip.mp4", "--size", "70x40", "-o", "bench.json")
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert [row["backend"] for row in rows] == ["openvino", "onnxruntime", "torch", "plain", "libx265"]
+    assert all(0 < row["roaming"]["median_ms"] <= row["roaming"]["p95_ms"] for row in rows)
+    assert all(name in table for name in ("openvino 20", "torch 2", "plain", "libx265"))
     result = json.loads(run("eval", "a.nerv360", "--source", "clip.mp4", "--start", 1, "--json", "--picture", "e.png"))
     assert set(result["trajectories"]) == {"VP0", "VP1"}
     assert (tmp_path / "e.png").exists()
 
 
-@pytest.mark.parametrize("command", [(), ("sample",), ("encode",), ("decode",), ("info",), ("eval",)])
+@pytest.mark.parametrize("command", [(), ("sample",), ("encode",), ("decode",), ("info",), ("eval",), ("bench",)])
 def test_help(command: tuple[str, ...]) -> None:
     result = nerv360(*command, "--help")
     assert result.returncode == 0
@@ -110,6 +116,12 @@ BAD = [
     ("decode ok.nerv360 -o a.mp4 --trajectory nan.csv", "line 7"),
     ("decode ok.nerv360 -o a.mp4 --trajectory short.csv", "1 views for 6 frames"),
     ("decode ok.nerv360 -o a.mp4 --to 5", "--to 5"),
+    ("decode ok.nerv360 -o a.mp4 --backend tensorrt", "must be one of openvino, onnxruntime, torch"),
+    ("bench cut.nerv360", "truncated"),
+    ("bench ok.nerv360 --size 5", "--size 5"),
+    ("bench ok.nerv360 --backends torch,cudnn", "backend=cudnn"),
+    ("bench ok.nerv360 --source text.mp4", "not a video"),
+    ("bench ok.nerv360 -o nowhere/a.json", "no folder nowhere"),
     ("eval ok.nerv360 --source empty.mp4", "empty"),
     ("eval ok.nerv360 --source ok.mp4 --start 3", "has 6 frames"),
     ("sample a.mp4 --size 100x100", "must be 2:1"),

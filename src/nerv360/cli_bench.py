@@ -17,6 +17,7 @@ from nerv360.console import check_folder, parse_size, progress
 from nerv360.errors import OutOfMemory, OutputError
 from nerv360.geometry.viewport import Viewport
 from nerv360.runtime.base import BACKENDS, choose_backend, describe_backend, installed_backends
+from nerv360.video.clip import Clip
 
 if TYPE_CHECKING:
     from nerv360.evaluation.playback import MachinePeak, Playback
@@ -59,16 +60,15 @@ def bench(
             choose_backend(name, "cpu")
     if output is not None:
         check_folder(output)
-    import torch
-
-    from nerv360.evaluation.playback import drawing_gmac, machine_peak, measure_playback
-    from nerv360.evaluation.report import markdown
-    from nerv360.video.clip import Clip
-
     clip = Clip.open(source, size=(header.width, header.height)) if source else None
     if clip is not None:
         names.append(CONVENTIONAL)
         clip = replace(clip, frames=min(clip.frames, repeats))
+    import torch
+
+    from nerv360.evaluation.playback import drawing_gmac, machine_peak, measure_playback
+    from nerv360.evaluation.report import markdown
+
     threads = threads or torch.get_num_threads()
     torch.set_num_threads(threads)
     peak, gmac, rows = machine_peak(), drawing_gmac(file, view), []

@@ -91,26 +91,31 @@ class SegmentReader:
 
     def _latent(self, latent: int, frame: int, window: Window) -> Tensor:
         """A window [1, channels, rows, columns] of a latent at a frame."""
-        parts = []
-        for key, weight in keys_at(self.segment.latents[latent].period, frame):
-            chunk = self.segment.chunk_of(latent, key)
-            values = self._part(chunk)[key - self.segment.parts[chunk - 2].first_key]
-            parts.append((window.crop(values[None]), weight))
-        (first, _), *others = parts
+        (first, _), *others = (
+            (self._key(latent, key, window), weight)
+            for key, weight in keys_at(self.segment.latents[latent].period, frame)
+        )
         return torch.lerp(first, others[0][0], others[0][1]) if others else first
+
+    def _key(self, latent: int, key: int, window: Window) -> Tensor:
+        chunk = self.segment.chunk_of(latent, key)
+        symbols = window.crop(self._part(chunk)[key - self.segment.parts[chunk - 2].first_key][None]).numpy()
+        channels = [dequantize_latent(symbols[:, i], scaling) for i, (scaling, _) in enumerate(self.tables[latent])]
+        return torch.from_numpy(np.stack(channels, axis=1)).to(self.device)
 
     def _part(self, chunk: int) -> Tensor:
         return self._parts.get(chunk, partial(self._read_part, chunk))
 
     def _read_part(self, chunk: int) -> Tensor:
-        """Keys [keys, channels, rows, columns] of a latent."""
-        part = self.segment.parts[chunk - 2]
-        header = self.container.header
+        """Keys [keys, channels, rows, columns] of a latent: the integers of the file, in as few bytes as they fit."""
+        part, header = self.segment.parts[chunk - 2], self.container.header
         rows, columns = self.segment.latents[part.latent].size(header.width, header.height)
-        tables = self.tables[part.latent]
         try:
-            symbols = read_part(self.container.chunk(self.segment, chunk), tables, part.keys, rows, columns)
+            symbols = read_part(
+                self.container.chunk(self.segment, chunk), self.tables[part.latent], part.keys, rows, columns
+            )
         except BitstreamError as error:
             raise BitstreamError(f"{self.container.path}: {error}") from None
-        channels = [dequantize_latent(symbols[:, i], scaling) for i, (scaling, _) in enumerate(tables)]
-        return torch.from_numpy(np.stack(channels, axis=1)).to(self.device)
+        low, high = symbols.min(), symbols.max()
+        kind = next(k for k in (np.int8, np.int16, np.int32) if np.iinfo(k).min <= low and high <= np.iinfo(k).max)
+        return torch.from_numpy(symbols.astype(kind))

@@ -39,9 +39,11 @@ def draw_in_strips(runner: Runner, model: Network, sampled: Sequence[Tensor], mo
     most = max(2 * margin + 1, int(STRIP_BYTES / _bytes_per_row(width, model.config)))
     if most >= cells:
         return runner.draw(sampled, modulations)
+    count = -(-(cells - 2 * margin) // (most - 2 * margin))
+    rows = 2 * margin - (2 * margin - cells) // count  # strips of one size
     picture: Picture = np.empty((stride * cells, width, 3), dtype=np.uint8)
-    for top, first, end in strips(cells, most, margin):
-        parts = [each[..., top * (f := each.shape[-2] // cells) : (top + most) * f, :] for each in sampled]
+    for top, first, end in strips(cells, rows, margin):
+        parts = [each[..., top * (f := each.shape[-2] // cells) : (top + rows) * f, :] for each in sampled]
         drawn = runner.draw(parts, modulations)
         picture[stride * first : stride * end] = drawn[stride * (first - top) : stride * (end - top)]
     return picture
