@@ -12,6 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import nerv360
+from nerv360 import api
 from nerv360.bitstream.layout import Latent
 from nerv360.codec.reader import SegmentReader
 from nerv360.config import PRESETS, ModelConfig
@@ -214,6 +215,22 @@ def test_which_backend(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_backend("openvino", "cpu")
     monkeypatch.setattr(base, "find_spec", lambda name: None if name == "onnx" else name)
     assert choose_backend(None, "cpu") == "torch"
+
+
+def test_eight_bits_are_nearly_as_good(encoded: Path, fitted_grids: Path, video: Path) -> None:
+    for path in (encoded, fitted_grids):
+        scores = [api.eval_file(path, video, precision=precision).mean.psnr_db for precision in ("float", "int8")]
+        assert scores[0] != scores[1]  # it is another computation
+        assert scores[0] - scores[1] < 0.2
+
+
+def test_precisions_that_are_not_there(encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for precision, backend, message in (("fp4", None, "precision=fp4"), ("int8", "torch", "not on torch")):
+        with pytest.raises(ArgumentError, match=message):
+            nerv360.open(encoded, backend=backend, precision=precision)
+    monkeypatch.setattr(base, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    with pytest.raises(MissingExtra, match="needs onnxruntime"):
+        nerv360.open(encoded, precision="int8")
 
 
 def test_a_device_that_is_not_there(encoded: Path) -> None:

@@ -52,15 +52,17 @@ def choose_device(name: str | None) -> torch.device:
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def open(path: Path | str, *, backend: str | None = None, device: str = "cpu") -> Decoder:
+def open(path: Path | str, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> Decoder:
     """Open a .nerv360 file: `decoder.viewport(frame, Viewport(...))`, `decoder.panorama(frame)`.
 
     The backend is openvino, onnxruntime or torch: by default the first of them that is installed. On cuda it is torch.
+    With the precision int8, convolutions are quantised to 8 bits, for views of the file itself: faster for the paper's
+    network, and about 0.03 dB worse (docs/performance.md). It needs openvino and onnxruntime.
 
     Raises BitstreamError for a damaged or foreign file, VersionError for a newer one; ArgumentError, MissingExtra for
     a backend or a device that is not there.
     """
-    return open_file(path, backend=backend, device=str(choose_device(device)))
+    return open_file(path, backend=backend, device=str(choose_device(device)), precision=precision)
 
 
 def decode(
@@ -70,6 +72,7 @@ def decode(
     *,
     frames: range | None = None,
     backend: str | None = None,
+    precision: str = "float",
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Write decoded frames to a video, PNGs or raw RGB (by the output's ending); returns how many.
@@ -78,7 +81,7 @@ def decode(
 
     Raises BitstreamError, ArgumentError, OutputError.
     """
-    with open(path, backend=backend) as decoder:
+    with open(path, backend=backend, precision=precision) as decoder:
         chosen = range(decoder.frames) if frames is None else frames
         if isinstance(views, Sequence) and len(views) != len(chosen):
             raise ArgumentError(f"trajectory: {len(views)} views for {len(chosen)} frames; give one for each")
@@ -105,6 +108,7 @@ def eval_file(
     views: Mapping[str, Sequence[Viewport]] | None = None,
     picture: Path | None = None,
     force: bool = False,
+    precision: str = "float",
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Decode a file and measure it against its source, whose first encoded frame is `start`.
@@ -114,7 +118,7 @@ def eval_file(
 
     Raises BitstreamError, VideoError, ArgumentError, OutputError.
     """
-    with open(path) as decoder:
+    with open(path, precision=precision) as decoder:
         size = (decoder.width, decoder.height)
         clip = (
             source

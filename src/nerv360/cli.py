@@ -38,7 +38,7 @@ from nerv360.console import (
 )
 from nerv360.errors import ArgumentError
 from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, linear_trajectory, read_trajectory
-from nerv360.runtime.base import BACKENDS, choose_backend, describe_backend, installed_backends
+from nerv360.runtime.base import BACKENDS, check_precision, choose_backend, describe_backend, installed_backends
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,6 +54,7 @@ PRESETS_HELP = "; ".join(
 )
 
 Force = Annotated[bool, typer.Option("--force", help="Go on with a video that is not 2:1.")]
+Precision = Annotated[str, typer.Option(help="float, or int8: faster for the paper's network.")]
 Source = Annotated[Path, typer.Argument(help="A .nerv360 file.", show_default=False)]
 
 
@@ -194,6 +195,7 @@ def decode(
     backend: Annotated[
         str | None, typer.Option(help=f"{', '.join(BACKENDS)}; by default the first of them that is installed.")
     ] = None,
+    precision: Precision = "float",
 ) -> None:
     """Decode a view of every frame, from the file alone.
 
@@ -204,7 +206,7 @@ def decode(
 
     check_ending(output)
     check_folder(output)
-    choose_backend(backend, "cpu")
+    check_precision(precision, choose_backend(backend, "cpu"))
     with Container(file) as container:
         header, segment = container.header, container.segments[0].header
         chosen = parse_frames(frames, header.frames)
@@ -232,6 +234,7 @@ def decode(
             views,
             frames=chosen,
             backend=backend,
+            precision=precision,
             report=lambda done, total: bar.update(task, completed=done),
         )
     console.print(f"{output}: {count} frames, {count / (time.perf_counter() - started):.1f} frames/s with writing")
@@ -304,6 +307,7 @@ def evaluate(
     picture: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Write source, decoded view and their difference side by side.")
     ] = None,
+    precision: Precision = "float",
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     force: Force = False,
 ) -> None:
@@ -312,6 +316,7 @@ def evaluate(
 
     if picture is not None and picture.suffix.lower() != ".png":
         raise ArgumentError(f"--picture {picture}: must end in .png")
+    check_precision(precision, choose_backend(None, "cpu"))
     with Container(file) as container:
         container.verify()
         header, segment = container.header, container.segments[0].header
@@ -330,6 +335,7 @@ def evaluate(
             clip,
             views=views or dynamic_viewports(look, header.frames),
             picture=picture,
+            precision=precision,
             report=lambda done, total: bar.update(task, completed=done),
         )
     if as_json:

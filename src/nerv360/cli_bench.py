@@ -16,7 +16,7 @@ from nerv360.bitstream.container import Container
 from nerv360.console import check_folder, parse_size, progress
 from nerv360.errors import OutOfMemory, OutputError
 from nerv360.geometry.viewport import Viewport
-from nerv360.runtime.base import BACKENDS, choose_backend, describe_backend, installed_backends
+from nerv360.runtime.base import BACKENDS, check_precision, choose_backend, describe_backend, installed_backends
 from nerv360.video.clip import Clip
 
 if TYPE_CHECKING:
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-PLAIN, CONVENTIONAL = "plain", "libx265"  # the two other ways (evaluation/playback.py)
+QUANTISED, PLAIN, CONVENTIONAL = "int8", "plain", "libx265"  # beside the backends (evaluation/playback.py)
 
 
 def bench(
     file: Annotated[Path, typer.Argument(help="A .nerv360 file.", show_default=False)],
     size: Annotated[str | None, typer.Option(metavar="WxH", help="By default the training viewport's.")] = None,
     backends: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="By default all that are installed, and plain PyTorch.")
+        str | None,
+        typer.Option(metavar="A,B,...", help="By default all that are installed, and plain; int8 too."),
     ] = None,
     source: Annotated[
         Path | None, typer.Option(help="The video that was encoded: for the conventional road, with x265.")
@@ -56,7 +57,9 @@ def bench(
     view = Viewport(hfov_deg=hfov_deg, width=width, height=height)
     names = backends.split(",") if backends else [*installed_backends(), PLAIN]
     for name in names:
-        if name != PLAIN:
+        if name == QUANTISED:
+            check_precision(name, choose_backend("openvino", "cpu"))
+        elif name != PLAIN:
             choose_backend(name, "cpu")
     if output is not None:
         check_folder(output)

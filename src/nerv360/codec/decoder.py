@@ -24,7 +24,7 @@ from nerv360.errors import ArgumentError
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.panoramic import PanoramaDecoder
-from nerv360.runtime.base import Picture, choose_backend
+from nerv360.runtime.base import Picture, check_precision, choose_backend
 from nerv360.runtime.kept import Kept
 from nerv360.runtime.strips import check_size, draw_in_strips
 from nerv360.video.clip import Colour
@@ -49,14 +49,17 @@ class Prepared:
     view: Viewport  # what is wanted
 
 
-def open_file(path: Path | str, *, backend: str | None = None, device: str = "cpu") -> "Decoder":
+def open_file(
+    path: Path | str, *, backend: str | None = None, device: str = "cpu", precision: str = "float"
+) -> "Decoder":
     """Open a .nerv360 file for decoding. The backend is, by default, the fastest that is installed.
 
     Raises BitstreamError for a file that is damaged, foreign, or of a newer version; ArgumentError, MissingExtra for
     a backend or a device that is not there.
     """
     chosen = choose_backend(backend, device)
-    return Decoder(Container(path), chosen, torch.device(device))
+    check_precision(precision, chosen)
+    return Decoder(Container(path), chosen, torch.device(device), precision)
 
 
 class Decoder:
@@ -68,9 +71,9 @@ class Decoder:
     A decoder belongs to one thread at a time. It reads ahead on one of its own.
     """
 
-    def __init__(self, container: Container, backend: str, device: torch.device) -> None:
+    def __init__(self, container: Container, backend: str, device: torch.device, precision: str = "float") -> None:
         self.container = container
-        self.backend, self.device = backend, device
+        self.backend, self.device, self.precision = backend, device, precision
         self._readers: Kept[int, SegmentReader] = Kept(SEGMENTS_KEPT)
         self._panoramas: Kept[int, Picture] = Kept(1)
         self._reading = threading.Lock()
@@ -165,7 +168,8 @@ class Decoder:
 
     def _reader(self, segment: Segment) -> SegmentReader:
         return self._readers.get(
-            segment.first_frame, lambda: SegmentReader(self.container, segment, self.backend, self.device)
+            segment.first_frame,
+            lambda: SegmentReader(self.container, segment, self.backend, self.device, self.precision),
         )
 
     @torch.inference_mode()

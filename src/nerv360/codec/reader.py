@@ -1,5 +1,6 @@
 """What drawing a view needs of a segment: read from the file once, computed once, and kept."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -18,13 +19,14 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.models.memory import check_memory
 from nerv360.models.panoramic import PanoramaDecoder
-from nerv360.runtime.base import create_runner
+from nerv360.runtime.base import Examples, create_runner
 from nerv360.runtime.kept import Kept
 
 __all__ = ["SegmentReader"]
 
 PARTS_KEPT = 2  # chunks of each latent
 VIEWS_KEPT = 2
+EXAMPLES, EXAMPLE_SIZE = 16, 240  # views, pixels: for the ranges of 8-bit numbers
 
 
 class SegmentReader:
@@ -34,15 +36,18 @@ class SegmentReader:
     read them (docs/performance.md says how large that is).
     """
 
-    def __init__(self, container: Container, segment: Segment, backend: str, device: torch.device) -> None:
+    def __init__(
+        self, container: Container, segment: Segment, backend: str, device: torch.device, precision: str = "float"
+    ) -> None:
         self.container, self.segment, self.device = container, segment, device
         network = load_network(container, segment, device)
         self.model, self.tables, self.angles = network.model, network.tables, network.angles
         check_memory(self.model.config, "decoding", device)
-        self.runner = create_runner(backend, self.model, device)
         self._parts: Kept[int, Tensor] = Kept(PARTS_KEPT * len(segment.latents))
         self._footprints: Kept[Viewport, list[Footprint]] = Kept(VIEWS_KEPT)
         self._features: tuple[int, list[Window], list[Tensor]] = (-1, [], [])
+        examples = self._examples() if precision == "int8" else None
+        self.runner = create_runner(backend, self.model, device, examples)
 
     def sampled(self, frame: int, view: Viewport) -> tuple[list[Tensor], list[Tensor]]:
         """What `draw` takes for a view of a frame of the segment: features along the view's rays, and modulations."""
@@ -77,6 +82,21 @@ class SegmentReader:
     def time(self, frame: int) -> float:
         """Of a frame, in (0, 1)."""
         return (frame + 0.5) / self.segment.frames
+
+    @torch.inference_mode()
+    def _examples(self) -> Examples:
+        """What `draw` takes for small views of frames all over the segment."""
+        frames, header = self.segment.frames, self.segment.header
+        picked = [index * (frames - 1) // (EXAMPLES - 1) for index in range(EXAMPLES)]
+        if isinstance(self.model, PanoramaDecoder):
+            return [self.whole(frame) for frame in picked]
+        focal = Viewport(hfov_deg=header.hfov_deg[0], width=header.view_width, height=header.view_height).focal[0]
+        width, height = min(EXAMPLE_SIZE, header.view_width), min(EXAMPLE_SIZE, header.view_height)
+        hfov_deg = 2 * math.degrees(math.atan(width / 2 / focal))
+        return [
+            self.sampled(frame, Viewport(137.5 * index, 60 - 120 * index / EXAMPLES, 0, hfov_deg, None, width, height))
+            for index, frame in enumerate(picked)
+        ]
 
     def _features_at(self, frame: int, windows: list[Window]) -> list[Tensor]:
         """Windows of the features of a frame. One view of it computes what it reads, a second one the whole."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,13 @@ from nerv360.evaluation.benchmark import forget_peak, peak_memory
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
 from nerv360.models.panoramic import PanoramaDecoder
-from nerv360.runtime.base import BACKENDS, Picture
+from nerv360.runtime.base import Picture
 from nerv360.video.clip import Clip
 
 __all__ = ["CONVENTIONAL", "PLAIN", "MachinePeak", "Playback", "drawing_gmac", "machine_peak", "measure_playback"]
 
 PLAIN, CONVENTIONAL = "plain", "libx265"  # names of the two other ways
+QUANTISED = "int8"  # openvino with that precision
 CRF = 28
 WARM_UP = 2
 MATRIX, COPY = 2048, 1 << 26  # rows of a matrix product, bytes of a copy: larger than any cache share
@@ -98,7 +100,7 @@ def drawing_gmac(path: Path, view: Viewport) -> float:
 def measure_playback(
     path: Path, backend: str, view: Viewport, repeats: int, threads: int, source: Clip | None
 ) -> Playback:
-    """Measure one of BACKENDS, PLAIN, or, of the source, CONVENTIONAL, in a fresh process. Raises OutOfMemory."""
+    """Measure a backend, QUANTISED, PLAIN, or, of the source, CONVENTIONAL, in a fresh process. Raises OutOfMemory."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(_measure, path, backend, view, repeats, threads, source).result()
@@ -110,8 +112,7 @@ def measure_playback(
 
 def _measure(path: Path, backend: str, view: Viewport, repeats: int, threads: int, source: Clip | None) -> Playback:
     torch.set_num_threads(threads)
-    if backend in BACKENDS:
-        _load(backend)
+    _load(backend)
     with tempfile.TemporaryDirectory() as folder:
         if source is not None:
             path = _coded(source, Path(folder) / "coded.mp4", threads)
@@ -160,8 +161,9 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def _load(backend: str) -> None:
     """The backend's packages, which are not part of a decoder's memory."""
-    for name in {"torch": []}.get(backend, [backend, "onnx"]):
-        __import__(name)
+    needed = {"openvino": ["openvino", "onnx"], "onnxruntime": ["onnxruntime", "onnx"]}
+    for name in needed.get(backend, ["openvino", "onnx", "onnxruntime"] if backend == QUANTISED else []):
+        import_module(name)
 
 
 def _opened(path: Path, backend: str, threads: int) -> Any:
@@ -169,6 +171,8 @@ def _opened(path: Path, backend: str, threads: int) -> Any:
         return _Plain(path)
     if backend == CONVENTIONAL:
         return _Conventional(path, threads)
+    if backend == QUANTISED:
+        return open_file(path, backend="openvino", precision="int8")
     return open_file(path, backend=backend)
 
 

@@ -15,10 +15,23 @@ if TYPE_CHECKING:
 
     from nerv360.models.base import Network
 
-__all__ = ["BACKENDS", "Picture", "Runner", "choose_backend", "create_runner", "describe_backend", "installed_backends"]
+__all__ = [
+    "BACKENDS",
+    "PRECISIONS",
+    "Examples",
+    "Picture",
+    "Runner",
+    "check_precision",
+    "choose_backend",
+    "create_runner",
+    "describe_backend",
+    "installed_backends",
+]
 
 Picture = NDArray[np.uint8]
+Examples = Sequence[tuple[list["Tensor"], list["Tensor"]]]  # what `draw` takes
 
+PRECISIONS = ("float", "int8")
 BACKENDS = ("openvino", "onnxruntime", "torch")  # the first that is installed is taken
 MODULES = {"openvino": ("openvino", "onnx"), "onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",)}
 EXTRAS = {"openvino": "cpu", "onnxruntime": "onnxruntime"}
@@ -58,12 +71,22 @@ def describe_backend(name: str) -> str:
     return f"{name} {metadata.version(name)}"
 
 
-def create_runner(backend: str, network: "Network", device: "device") -> Runner:
-    """A network made ready by a backend of `choose_backend`."""
+def check_precision(precision: str, backend: str) -> None:
+    """Raises ArgumentError or MissingExtra where a backend of `choose_backend` cannot compute so."""
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"precision={precision}: must be one of {', '.join(PRECISIONS)}")
+    if precision == "int8" and backend != "openvino":
+        raise ArgumentError(f"precision=int8: runs on the backend openvino alone, not on {backend}")
+    if precision == "int8" and "onnxruntime" not in installed_backends():
+        raise MissingExtra("precision=int8: needs onnxruntime, to quantise; pip install 'nerv360[cpu,onnxruntime]'")
+
+
+def create_runner(backend: str, network: "Network", device: "device", examples: "Examples | None" = None) -> Runner:
+    """A network made ready by a backend of `choose_backend`; with examples of what it will draw, in 8 bits."""
     if backend == "openvino":
         from nerv360.runtime.openvino import OpenVINORunner
 
-        return OpenVINORunner(network)
+        return OpenVINORunner(network, examples)
     if backend == "onnxruntime":
         from nerv360.runtime.onnxruntime import ONNXRuntimeRunner
 

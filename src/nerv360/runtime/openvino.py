@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nerv360.export.onnx import draw_graph
 from nerv360.models.base import Network
-from nerv360.runtime.base import Picture
+from nerv360.runtime.base import Examples, Picture
 from nerv360.runtime.kept import Kept
 
 __all__ = ["OpenVINORunner"]
@@ -23,10 +23,10 @@ SINE = (0.999999604, -0.166665535, 0.00833240766, -0.000198087415, 2.69982411e-0
 
 
 class OpenVINORunner:
-    """A compiled graph for each size."""
+    """A compiled graph for each size; with examples, one whose convolutions are quantised to 8 bits for them."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, network: Network, examples: Examples | None = None) -> None:
+        self.network, self.examples = network, examples
         self._core = openvino.Core()
         self._model: openvino.Model | None = None
         self._requests: Kept[tuple[torch.Size, ...], openvino.InferRequest] = Kept(SIZES_KEPT)
@@ -34,6 +34,11 @@ class OpenVINORunner:
     def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Picture:
         if self._model is None:
             graph = draw_graph(self.network, sampled, modulations)
+            if self.examples is not None:
+                from nerv360.export.quantized import quantized_graph
+
+                given = ([*sampled, *modulations] for sampled, modulations in self.examples)
+                graph = quantized_graph(graph, [[each.contiguous().numpy() for each in inputs] for inputs in given])
             self._model = _with_polynomial_sines(self._core.read_model(graph.SerializeToString()))
         shapes = tuple(each.shape for each in (*sampled, *modulations))
         request = self._requests.get(shapes, lambda: self._compile(shapes))
