@@ -175,6 +175,11 @@ def test_a_paused_panorama_is_drawn_once(video: Path, quick: Any, tmp_path: Path
     nerv360.encode(video, tmp_path / "a.nerv360", replace(quick, model="hnerv", epochs=1))
     with nerv360.open(tmp_path / "a.nerv360") as decoder:
         panorama = decoder.panorama(2)
+        with (
+            nerv360.open(tmp_path / "a.nerv360", precision="int8") as other,
+            pytest.raises(ArgumentError, match="dB by it"),
+        ):
+            other.viewport(0, VIEW)
         runner = decoder._reader(decoder.container.segment_of(2)).runner
         runner.draw = None  # type: ignore[assignment, method-assign]
         assert np.array_equal(decoder.viewport(2, VIEW), extract_viewport(panorama, VIEW))

@@ -87,7 +87,7 @@ def decode(data: bytes, parts: Sequence[tuple[int, FrequencyTable]]) -> list[Int
     except ValueError:
         raise BitstreamError("impossible coded integers") from None
     symbols = [
-        coder.decode(table.model(), count).astype(np.int32) + np.int32(table.lowest)
+        _shifted(coder.decode(table.model(), count), table.lowest)
         if len(table.counts) > 1
         else np.full(count, table.lowest, dtype=np.int32)
         for count, table in parts
@@ -118,3 +118,10 @@ def read_varint(data: bytes, offset: int) -> tuple[int, int]:
         if byte < 128:
             return value, offset
     raise BitstreamError("impossible integer")
+
+
+def _shifted(symbols: Integers, lowest: int) -> Integers:
+    """In place: the largest parts of a file are many megabytes."""
+    shifted = symbols.astype(np.int32, copy=False)
+    shifted += np.int32(lowest)
+    return shifted

@@ -12,7 +12,7 @@ from nerv360.bitstream.layout import keys_at
 from nerv360.codec.chunks import read_part
 from nerv360.codec.network import load_network
 from nerv360.codec.quantize import dequantize_latent
-from nerv360.errors import BitstreamError
+from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.orientation import orientation, turned
 from nerv360.geometry.viewport import Viewport
@@ -89,7 +89,9 @@ class SegmentReader:
         frames, header = self.segment.frames, self.segment.header
         picked = [index * (frames - 1) // (EXAMPLES - 1) for index in range(EXAMPLES)]
         if isinstance(self.model, PanoramaDecoder):
-            return [self.whole(frame) for frame in picked]
+            raise ArgumentError(
+                f"precision=int8: {self.model.config.model} loses 0.8 dB by it (docs/performance.md); take float"
+            )
         focal = Viewport(hfov_deg=header.hfov_deg[0], width=header.view_width, height=header.view_height).focal[0]
         width, height = min(EXAMPLE_SIZE, header.view_width), min(EXAMPLE_SIZE, header.view_height)
         hfov_deg = 2 * math.degrees(math.atan(width / 2 / focal))
@@ -99,11 +101,13 @@ class SegmentReader:
         ]
 
     def _features_at(self, frame: int, windows: list[Window]) -> list[Tensor]:
-        """Windows of the features of a frame. One view of it computes what it reads, a second one the whole."""
+        """Windows of the features of a frame. Where features have to be computed, one view of a frame computes what it
+        reads, and a second one the whole."""
         assert not isinstance(self.model, PanoramaDecoder)
         held, sources, features = self._features
         if held != frame or not all(s.covers(w) for s, w in zip(sources, windows, strict=True)):
-            sources = [Window.whole(w.height, w.width) for w in windows] if held == frame else windows
+            again = held == frame and self.model.halo > 0
+            sources = [Window.whole(w.height, w.width) for w in windows] if again else windows
             latents = [self._latent(i, frame, source.grown(self.model.halo)) for i, source in enumerate(sources)]
             features = self.model.features(latents, self.time(frame), sources)
             self._features = (frame, sources, features)

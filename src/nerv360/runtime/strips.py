@@ -16,7 +16,7 @@ from nerv360.runtime.base import Picture, Runner
 
 __all__ = ["STRIP_BYTES", "check_size", "draw_in_strips", "strips"]
 
-STRIP_BYTES = 256 << 20  # of the largest features of a strip, in float32
+STRIP_BYTES = 64 << 20  # of the largest features of a strip, in float32: docs/performance.md
 MAX_PIXELS = 1 << 26  # of a view
 
 
