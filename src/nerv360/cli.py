@@ -49,6 +49,7 @@ app = typer.Typer(
 app.add_typer(cli_reproduce.app, name="reproduce")
 app.command()(bench)
 app.command()(cli_player.play)
+app.command()(cli_player.export)
 
 PRESETS_HELP = "; ".join(
     f"for {model}: {', '.join(presets_of(model))} (by default {DEFAULT_PRESET[model]})" for model in MODELS

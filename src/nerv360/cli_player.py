@@ -1,4 +1,4 @@
-"""The commands that show a file: `nerv360 play`."""
+"""The commands that show a file or give it to others: `nerv360 play`, `nerv360 export`."""
 
 import asyncio
 import webbrowser
@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from nerv360.bitstream.container import Container
-from nerv360.console import console
-from nerv360.errors import ArgumentError
+from nerv360.console import check_folder, console, progress
+from nerv360.errors import ArgumentError, MissingExtra
 
-__all__ = ["play"]
+__all__ = ["export", "play"]
 
 
 def play(
@@ -26,7 +26,7 @@ def play(
     try:
         from nerv360.serving.server import serve
     except ModuleNotFoundError as error:
-        raise ArgumentError(f"nerv360 play needs {error.name}: pip install 'nerv360[play]'") from None
+        raise MissingExtra(f"nerv360 play needs {error.name}: pip install 'nerv360[play]'") from None
 
     def started(address: str) -> None:
         console.print(f"playing {file} at {address}; Ctrl-C ends it")
@@ -34,3 +34,23 @@ def play(
             webbrowser.open(address)
 
     asyncio.run(serve(file, host, port, started))
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="A .nerv360 file.", show_default=False)],
+    web: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a static site that decodes in the browser.")
+    ] = None,
+) -> None:
+    """Write a file in a form for others: a web site."""
+    if web is None:
+        raise ArgumentError("export: say what to write, as --web site")
+    with Container(file) as container:
+        container.verify()
+        segments = len(container.segments)
+    check_folder(web)
+    from nerv360.serving.site import export_site
+
+    with progress("networks", segments) as (bar, task):
+        size = export_site(file, web, lambda done, _: bar.update(task, completed=done))
+    console.print(f"{web}: {size / 1e6:.1f} MB; any web server can give it out, as: python -m http.server -d {web}")

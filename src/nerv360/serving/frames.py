@@ -1,4 +1,4 @@
-"""Decoded views as JPEG, made in one thread: a Decoder belongs to the thread that uses it."""
+"""Decoded views as JPEG, and networks for browsers, made in one thread: a Decoder belongs to one."""
 
 import asyncio
 import io
@@ -52,6 +52,7 @@ class Frames:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoder")
         self._decoder: Decoder | None = None
+        self._networks: dict[int, bytes] = {}
 
     def warm_up(self) -> None:
         """Begin to load the file and PyTorch, which takes seconds, before anyone asks."""
@@ -64,6 +65,10 @@ class Frames:
         """
         view = request.viewport()
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._decode, request, view)
+
+    async def network(self, index: int) -> bytes:
+        """The ONNX file of a segment's network."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._network, index)
 
     def close(self) -> None:
         """Waits for the view that is being decoded."""
@@ -79,6 +84,14 @@ class Frames:
         jpeg = io.BytesIO()
         Image.fromarray(picture).save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
         return ANSWER.pack(request.id, milliseconds) + jpeg.getvalue()
+
+    def _network(self, index: int) -> bytes:
+        if index not in self._networks:
+            from nerv360.serving.networks import browser_graph
+
+            container = self._open().container
+            self._networks[index] = browser_graph(container, container.segments[index])
+        return self._networks[index]
 
     def _open(self) -> "Decoder":
         if self._decoder is None:

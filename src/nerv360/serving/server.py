@@ -9,6 +9,7 @@ import errno
 import json
 import signal
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from aiohttp.web_response import StreamResponse
 from nerv360.bitstream.container import Container
 from nerv360.errors import ArgumentError, BitstreamError, Nerv360Error
 from nerv360.serving.frames import FrameRequest, Frames
-from nerv360.serving.site import VIDEO, manifest, page_files
+from nerv360.serving.site import VIDEO, manifest, network_names, page_files
 
 __all__ = ["create_app", "serve"]
 
@@ -46,7 +47,8 @@ def create_app(path: Path, *, loopback: bool = True) -> web.Application:
     """
     with Container(path) as container:
         container.verify()
-        about = manifest(container, server="frames", networks=None)
+        networks = network_names(container) if find_spec("onnx") else None
+        about = manifest(container, server="frames", networks=networks)
     app = web.Application(middlewares=[_own_names] if loopback else [])
     app[FRAMES] = Frames(path)
     app.on_startup.append(_warm_up)
@@ -55,7 +57,14 @@ def create_app(path: Path, *, loopback: bool = True) -> web.Application:
     async def player_json(_: Request) -> StreamResponse:
         return web.json_response(about)
 
+    async def network(request: Request) -> StreamResponse:
+        index = int(request.match_info["index"])
+        if index >= len(networks or ()):
+            raise web.HTTPNotFound
+        return web.Response(body=await app[FRAMES].network(index), content_type="application/octet-stream")
+
     app.router.add_get("/player.json", player_json)
+    app.router.add_get(r"/network-{index:\d{1,6}}.onnx", network)
     app.router.add_get("/frames", _viewer)
     for name, file in (page_files() | {VIDEO: path}).items():
         app.router.add_get("/" if name == "index.html" else f"/{name}", _file_handler(file))

@@ -1,21 +1,39 @@
-"""What the player's page is made of. No PyTorch in here."""
+"""What the player is made of: the page, the file, its networks; as a folder that any web server can give out.
 
+No PyTorch in here until networks are made.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from nerv360.bitstream.container import Container
+from nerv360.errors import ArgumentError, MissingExtra, OutputError
 
-__all__ = ["VIDEO", "manifest", "page_files"]
+__all__ = ["VIDEO", "export_site", "manifest", "network_names", "page_files"]
 
 PAGE = Path(__file__).parents[1] / "web"
+TYPES = {".html", ".css", ".js", ".mjs", ".wasm", ".svg"}
 VIDEO = "video.nerv360"
-TYPES = {".html", ".css", ".js", ".mjs", ".wasm", ".svg", ".txt", ".json"}
+IN_BROWSERS = ("nerv360-grid", "nerv360")
+THREADS = "/*\n  Cross-Origin-Opener-Policy: same-origin\n  Cross-Origin-Embedder-Policy: require-corp\n"
 
 
 def page_files() -> dict[str, Path]:
     """Name below the site's root -> file, for all that the page may ask for."""
     files = (path for path in PAGE.rglob("*") if path.is_file() and path.suffix in TYPES)
     return {path.relative_to(PAGE).as_posix(): path for path in files}
+
+
+def network_names(container: Container) -> list[str] | None:
+    """The names of the segments' ONNX files, or None where browsers cannot decode the video."""
+    if not all(segment.header.model in IN_BROWSERS for segment in container.segments):
+        return None
+    return [f"network-{index}.onnx" for index in range(len(container.segments))]
 
 
 def manifest(container: Container, *, server: str | None, networks: list[str] | None) -> dict[str, Any]:
@@ -39,3 +57,43 @@ def manifest(container: Container, *, server: str | None, networks: list[str] | 
         "networks": networks,
         "server": server,
     }
+
+
+def export_site(path: Path, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> int:
+    """Write a static site that plays a file in the browser; returns its bytes. The folder must not exist.
+
+    Raises BitstreamError, ArgumentError where browsers cannot decode the network, MissingExtra, OutputError.
+    """
+    with Container(path) as container:
+        container.verify()
+        networks = network_names(container)
+        if networks is None:
+            model = container.segments[0].header.model
+            raise ArgumentError(f"{path}: browsers cannot decode {model}; use nerv360 play, which decodes for them")
+        if find_spec("onnx") is None:
+            raise MissingExtra("export needs onnx: pip install 'nerv360[play]'")
+        if folder.exists():
+            raise OutputError(f"{folder}: exists already; name another folder, or remove it")
+        from nerv360.serving.networks import browser_graph
+
+        try:
+            unfinished = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            try:
+                for name, file in page_files().items():
+                    (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, unfinished / name)
+                shutil.copyfile(path, unfinished / VIDEO)
+                for index, (name, segment) in enumerate(zip(networks, container.segments, strict=True)):
+                    (unfinished / name).write_bytes(browser_graph(container, segment))
+                    report(index + 1, len(networks))
+                about = manifest(container, server=None, networks=networks)
+                (unfinished / "player.json").write_text(json.dumps(about, indent=2) + "\n")
+                (unfinished / "_headers").write_text(THREADS)  # several hosts of static sites read this
+                unfinished.chmod(0o755)
+                unfinished.rename(folder)
+            except BaseException:
+                shutil.rmtree(unfinished)
+                raise
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

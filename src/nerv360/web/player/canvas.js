@@ -3,6 +3,8 @@
 import { homography } from "./geometry.js";
 import { Unsupported } from "./errors.js";
 
+/** @typedef {{pixels: Uint8Array, rowLength: number, width: number, height: number}} Pixels red, green, blue */
+
 const VERTEX = `#version 300 es
 out vec2 clip;
 void main() {
@@ -52,10 +54,17 @@ export class PictureCanvas {
     ]) gl.texParameteri(gl.TEXTURE_2D, name, value);
   }
 
-  /** @param {ImageBitmap | ImageData} picture @param {import("./geometry.js").Viewport} view */
+  /** @param {ImageBitmap | Pixels} picture @param {import("./geometry.js").Viewport} view */
   take(picture, view) {
     const gl = this.#gl;
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, picture);
+    if (picture instanceof ImageBitmap) {
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, gl.RGB, gl.UNSIGNED_BYTE, picture);
+    } else {
+      gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+      gl.pixelStorei(gl.UNPACK_ROW_LENGTH, picture.rowLength);
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, picture.width, picture.height, 0, gl.RGB, gl.UNSIGNED_BYTE, picture.pixels);
+      gl.pixelStorei(gl.UNPACK_ROW_LENGTH, 0);
+    }
     this.#shown = view;
   }
 

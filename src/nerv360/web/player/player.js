@@ -16,7 +16,7 @@ import { ServerBackend } from "./server.js";
 /**
  * @typedef {{yawDeg: number, pitchDeg: number, rollDeg: number, fovDeg: number}} View degrees; the field of view is that of
  *   the longer side of the canvas
- * @typedef {{picture: ImageBitmap | ImageData, milliseconds: number}} Decoded
+ * @typedef {{picture: ImageBitmap | import("./canvas.js").Pixels, milliseconds: number}} Decoded
  * @typedef {"browser" | "server"} BackendName
  * @typedef {"loading" | "ready" | "error"} State
  * @typedef {{src: string, backend?: BackendName | "auto", resolution?: number | "auto", threads?: number,
