@@ -41,16 +41,43 @@ def export(
     web: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a static site that decodes in the browser.")
     ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.onnx", help="Write the network, and compare it with PyTorch."),
+    ] = None,
 ) -> None:
-    """Write a file in a form for others: a web site."""
-    if web is None:
-        raise ArgumentError("export: say what to write, as --web site")
+    """Write a file in a form for others: a web site, or its network for other programs.
+
+    The ONNX graph is what draws a view, once its latents are sampled along the view's rays (docs/player.md).
+    """
+    if web is None and onnx is None:
+        raise ArgumentError("export: say what to write: --web DIR or --onnx OUT.onnx")
+    if onnx is not None and onnx.suffix != ".onnx":
+        raise ArgumentError(f"--onnx {onnx}: must end in .onnx")
     with Container(file) as container:
         container.verify()
         segments = len(container.segments)
-    check_folder(web)
+    for output in (web, onnx):
+        if output is not None:
+            check_folder(output)
+    if web is not None:
+        _export_site(file, web, segments)
+    if onnx is not None:
+        from nerv360.evaluation.parity import export_onnx
+
+        parity = export_onnx(file, onnx)
+        console.print(
+            f"{onnx}: {parity.size:,} bytes, opset {parity.opset}; largest difference to PyTorch {parity.largest} of "
+            f"255 levels, in {100 * parity.differing:.3g} % of the values of {parity.frames} views of "
+            f"{parity.width}x{parity.height}"
+        )
+
+
+def _export_site(file: Path, folder: Path, segments: int) -> None:
     from nerv360.serving.site import export_site
 
     with progress("networks", segments) as (bar, task):
-        size = export_site(file, web, lambda done, _: bar.update(task, completed=done))
-    console.print(f"{web}: {size / 1e6:.1f} MB; any web server can give it out, as: python -m http.server -d {web}")
+        size = export_site(file, folder, lambda done, _: bar.update(task, completed=done))
+    console.print(
+        f"{folder}: {size / 1e6:.1f} MB; any web server can give it out, as: python -m http.server -d {folder}"
+    )

@@ -8,11 +8,11 @@ import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from nerv360.bitstream.container import Container
-from nerv360.errors import ArgumentError, MissingExtra, OutputError
+from nerv360.errors import ArgumentError, MissingExtra
+from nerv360.video.writer import replacing
 
 __all__ = ["VIDEO", "export_site", "manifest", "network_names", "page_files"]
 
@@ -60,7 +60,7 @@ def manifest(container: Container, *, server: str | None, networks: list[str] | 
 
 
 def export_site(path: Path, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> int:
-    """Write a static site that plays a file in the browser; returns its bytes. The folder must not exist.
+    """Write a static site that plays a file in the browser; returns its bytes. The folder must be new or empty.
 
     Raises BitstreamError, ArgumentError where browsers cannot decode the network, MissingExtra, OutputError.
     """
@@ -72,28 +72,16 @@ def export_site(path: Path, folder: Path, report: Callable[[int, int], None] = l
             raise ArgumentError(f"{path}: browsers cannot decode {model}; use nerv360 play, which decodes for them")
         if find_spec("onnx") is None:
             raise MissingExtra("export needs onnx: pip install 'nerv360[play]'")
-        if folder.exists():
-            raise OutputError(f"{folder}: exists already; name another folder, or remove it")
         from nerv360.serving.networks import browser_graph
 
-        try:
-            unfinished = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            try:
-                for name, file in page_files().items():
-                    (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(file, unfinished / name)
-                shutil.copyfile(path, unfinished / VIDEO)
-                for index, (name, segment) in enumerate(zip(networks, container.segments, strict=True)):
-                    (unfinished / name).write_bytes(browser_graph(container, segment))
-                    report(index + 1, len(networks))
-                about = manifest(container, server=None, networks=networks)
-                (unfinished / "player.json").write_text(json.dumps(about, indent=2) + "\n")
-                (unfinished / "_headers").write_text(THREADS)  # several hosts of static sites read this
-                unfinished.chmod(0o755)
-                unfinished.rename(folder)
-            except BaseException:
-                shutil.rmtree(unfinished)
-                raise
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
+        with replacing(folder) as unfinished:
+            for name, file in (page_files() | {VIDEO: path}).items():
+                (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, unfinished / name)
+            for index, (name, segment) in enumerate(zip(networks, container.segments, strict=True)):
+                (unfinished / name).write_bytes(browser_graph(container, segment))
+                report(index + 1, len(networks))
+            about = manifest(container, server=None, networks=networks)
+            (unfinished / "player.json").write_text(json.dumps(about, indent=2) + "\n")
+            (unfinished / "_headers").write_text(THREADS)  # several hosts of static sites read this
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

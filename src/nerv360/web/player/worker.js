@@ -4,7 +4,7 @@
  *     bytes by range ─ chunks ─ latents of the frame ─ features ─ sampled along the view's rays ─ draw (ONNX) ─ pixels
  */
 
-import * as ort from "../vendor/onnxruntime/ort.wasm.min.mjs";
+import * as ort from "./onnxruntime/ort.wasm.min.mjs";
 import { readPart, readTables, readWeights, tensorShapes } from "./chunks.js";
 import { Container, chunkOf, keysAt } from "./container.js";
 import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
@@ -142,7 +142,7 @@ let received = 0;
 async function open({ manifest, base, threads }) {
   const most = self.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1;
   ort.env.wasm.numThreads = threads ? Math.min(threads, most) : most;
-  ort.env.wasm.wasmPaths = new URL("../vendor/onnxruntime/", import.meta.url).href;
+  ort.env.wasm.wasmPaths = new URL("./onnxruntime/", import.meta.url).href;
   const container = await Container.open(new URL(manifest.video, base).href);
   decoder = new Decoder(container, (manifest.networks ?? []).map((name) => new URL(name, base).href));
   const count = ort.env.wasm.numThreads;
