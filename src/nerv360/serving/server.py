@@ -27,6 +27,7 @@ __all__ = ["create_app", "serve"]
 MAX_VIEWERS = 64
 MAX_MESSAGE = 1024  # bytes
 HEARTBEAT_S = 15.0
+SHUTDOWN_S = 1.0
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",  # these two let the page use threads
@@ -79,11 +80,12 @@ async def serve(path: Path, host: str, port: int, started: Callable[[str], None]
 
     Raises ArgumentError where the address cannot be had.
     """
-    runner = web.AppRunner(create_app(path, loopback=host in ("localhost", "127.0.0.1", "::1")), access_log=None)
+    app = create_app(path, loopback=host in ("localhost", "127.0.0.1", "::1"))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port, shutdown_timeout=1).start()
+            await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise ArgumentError(_why_not(host, port, error)) from None
         stop = asyncio.Event()

@@ -13,7 +13,7 @@ import { BrokenFile, ServerGone } from "./errors.js";
  */
 
 const MAGIC = "\x89NERV360";
-const FIRST_READ = 16384; // bytes: usually all headers
+const FIRST_READ = 4096; // bytes: usually all headers
 const GAP = 2048; // bytes that are rather read than asked around
 
 const product = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a * b, 1);
@@ -184,20 +184,30 @@ export class RangeReader {
   }
 
   async #request(/** @type {number} */ start, /** @type {number} */ end) {
+    const known = this.#pieces.find((piece) => piece.start <= start && start < piece.start + piece.data.length);
+    const head = known ? known.data.subarray(start - known.start) : new Uint8Array(0); // what is there already
     try {
-      const response = await fetch(this.address, { headers: { Range: `bytes=${start}-${end - 1}` } });
+      const response = await fetch(this.address, { headers: { Range: `bytes=${start + head.length}-${end - 1}` } });
       if (response.status >= 500) throw new ServerGone();
       if (!response.ok) throw new BrokenFile(`The video cannot be read: the server answers ${response.status}.`);
       const data = new Uint8Array(await response.arrayBuffer());
       const whole = response.status === 200; // a server without ranges gives all of it
       this.size = whole ? data.length : Number(response.headers.get("Content-Range")?.split("/")[1]);
       this.received += data.length;
-      if (whole) this.#pieces = [];
-      this.#pieces.push({ start: whole ? 0 : start, data });
+      this.#pieces.push(whole ? { start: 0, data } : { start, data: joined(head, data) });
     } catch (error) {
       throw error instanceof BrokenFile ? error : new ServerGone();
     }
   }
+}
+
+/** @param {Uint8Array} head @param {Uint8Array} tail */
+function joined(head, tail) {
+  if (!head.length) return tail;
+  const all = new Uint8Array(head.length + tail.length);
+  all.set(head);
+  all.set(tail, head.length);
+  return all;
 }
 
 /** @param {Bytes} bytes @returns {any} */

@@ -77,7 +77,7 @@ export class Player extends EventTarget {
     this.loop = options.loop ?? true;
     this.resolution = options.resolution ?? "auto";
     this.#observer = new ResizeObserver(() => this.#fit());
-    this.#start();
+    queueMicrotask(() => this.#start()); // once the caller listens
   }
 
   /** @returns {View} */
@@ -103,6 +103,11 @@ export class Player extends EventTarget {
   get backends() {
     const { server, networks } = this.manifest ?? {};
     return /** @type {BackendName[]} */ ([server && "server", networks && "browser"].filter(Boolean));
+  }
+
+  /** Whether the canvas shows the present view and time, as sharp as it gets. */
+  get settled() {
+    return this.state === "ready" && !this.#moving && !this.#busy && this.#wanted() === null;
   }
 
   /** How the present backend decodes, for people. */
@@ -267,6 +272,10 @@ export class Player extends EventTarget {
     }
   }
 
+  get #moving() {
+    return this.playing || performance.now() - this.#moved < REST_MS;
+  }
+
   /** The view to decode now, or null where it is on the canvas already. */
   #wanted() {
     const view = this.viewport;
@@ -274,9 +283,8 @@ export class Player extends EventTarget {
     const pixels = view.width * view.height;
     const fitting = Math.min(1, cap / Math.min(view.width, view.height), Math.sqrt(MOST_PIXELS / pixels));
     const native = nativeView(resized(view, fitting, fitting), /** @type {Manifest} */ (this.manifest).trained);
-    const moving = this.playing || performance.now() - this.#moved < REST_MS;
     const affordable = (/** @type {number} */ scale) => this.#cost * native.width * native.height * scale * scale <= BUDGET_MS;
-    const scale = moving && this.#decoder?.scales ? SMALLER.find(affordable) ?? SMALLER[SMALLER.length - 1] : 1;
+    const scale = this.#moving && this.#decoder?.scales ? SMALLER.find(affordable) ?? SMALLER[SMALLER.length - 1] : 1;
     const chosen = resized(native, scale, scale);
     const key = JSON.stringify([this.frame, chosen]);
     return key === this.#drawn ? null : { frame: this.frame, view: chosen, key };
