@@ -186,7 +186,7 @@ def test_graphs_for_browsers_hold_no_weights(browser_files: dict[str, Path], nam
     inside = [each for each in graph.initializer if each.data_location != onnx.TensorProto.EXTERNAL]
     convolutions = sum(node.op_type == "Conv" for node in graph.node)
     assert len(external) >= convolutions
-    assert max(int(np.prod(each.dims)) for each in inside) <= 8  # pads and scalars
+    assert sum(int(np.prod(each.dims)) for each in inside) < 4000  # scalars, and the head where it is folded
 
 
 def test_a_site_is_whole_or_not_there(browser_files: dict[str, Path], tmp_path: Path) -> None:

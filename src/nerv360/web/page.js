@@ -8,7 +8,7 @@ const find = (id) => /** @type {T} */ (document.getElementById(id));
 
 const IDLE_MS = 2600;
 const ADDRESS_MS = 400;
-const BACKENDS = { server: "Server", browser: "This browser" };
+const BACKENDS = { server: "Server", webgpu: "Here, WebGPU", wasm: "Here, WebAssembly" };
 const SCREENS = {
   broken: ["This video cannot be shown", "Its file is damaged, or not one that this player knows."],
   unsupported: ["This browser cannot play it", "Take a current version of Chrome, Edge, Firefox or Safari."],
@@ -113,11 +113,12 @@ function showScreen(/** @type {string} */ title, /** @type {string} */ text) {
   find("screen-text").textContent = text;
 }
 
+player.addEventListener("picture", () => performance.mark("first-picture"), { once: true }); // for benchmarks/player
 player.addEventListener("picture", () => {
   const { fps, milliseconds, width, height, bytes } = player.statistics;
   const rate = player.playing ? `${fps} fps · ` : "";
   find("readout").textContent = `${rate}${milliseconds.toFixed(0)} ms · ${width} × ${height}`;
-  facts({ View: `${width} × ${height}`, Decoding: `${milliseconds.toFixed(0)} ms, ${player.description}`, Received: size(bytes) });
+  facts({ View: `${width} × ${height}`, Decoding: `${milliseconds.toFixed(0)} ms`, Decoder: player.description, Received: size(bytes) });
 });
 
 function showTime() {

@@ -1,8 +1,20 @@
-/** Frames that this browser decodes itself, in a worker. */
+/** Frames that this browser decodes itself, in a worker: with WebGPU or WebAssembly. */
 
 import { BrokenFile, ServerGone, Unsupported } from "./errors.js";
 
 const KINDS = { broken: BrokenFile, gone: ServerGone, unsupported: Unsupported };
+
+/**
+ * Whether this browser has WebGPU as ONNX Runtime needs it, and whether on a real graphics processor.
+ * @returns {Promise<"hardware" | "software" | null>}
+ */
+export async function webGPU() {
+  const { gpu } = /** @type {any} */ (navigator);
+  if (!gpu || !("Suspending" in WebAssembly)) return null;
+  const adapter = await gpu.requestAdapter().catch(() => null);
+  if (!adapter) return null;
+  return adapter.info.isFallbackAdapter || adapter.info.architecture === "swiftshader" ? "software" : "hardware";
+}
 
 export class BrowserBackend {
   scales = true; // fewer pixels take less time
@@ -14,12 +26,12 @@ export class BrowserBackend {
 
   /**
    * @param {import("./player.js").Manifest} manifest @param {URL} base that its names are relative to
-   * @param {number} threads 0: as many as the machine has
+   * @param {"wasm" | "webgpu"} provider @param {number} threads of WebAssembly; 0: as many as the machine has
    */
-  static async open(manifest, base, threads) {
+  static async open(manifest, base, provider, threads) {
     if (typeof WebAssembly !== "object") throw new Unsupported("This browser has no WebAssembly, which decodes the picture.");
     const backend = new BrowserBackend();
-    const { description } = await backend.#do({ task: "open", manifest, base: base.href, threads });
+    const { description } = await backend.#do({ task: "open", manifest, base: base.href, provider, threads });
     backend.description = description;
     return backend;
   }

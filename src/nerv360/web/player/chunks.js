@@ -12,7 +12,7 @@ import { BrokenFile } from "./errors.js";
 const product = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a * b, 1);
 
 /** Name -> shape of all tensors, in the order of the file. @param {import("./container.js").Network & {latents: import("./container.js").Latent[]}} network @returns {Map<string, number[]>} */
-export function tensorShapes({ model, channels, strides, kernels, embeddingChannels, conditions, frequencies, latents }) {
+export function tensorShapes({ model, channels, strides, kernels, embeddingChannels, conditions, frequencies, lastBlock, latents }) {
   /** @type {Map<string, number[]>} */
   const shapes = new Map();
   const layer = (/** @type {string} */ name, /** @type {number[]} */ ...shape) => {
@@ -45,7 +45,8 @@ export function tensorShapes({ model, channels, strides, kernels, embeddingChann
     residual("expand.residual", channels[0]);
     strides.forEach((stride, i) => {
       layer(`stages.${i}.block.conv`, channels[i + 1] * stride ** 2, channels[i], kernels[i], kernels[i]);
-      residual(`stages.${i}.residual`, channels[i + 1]);
+      const block = i === strides.length - 1 ? lastBlock : "full";
+      if (block !== "none") residual(`stages.${i}.residual`, block === "half" ? channels[i] : channels[i + 1]);
     });
   }
   layer("head", 3, channels[channels.length - 1], 3, 3);

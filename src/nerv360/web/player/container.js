@@ -7,7 +7,7 @@ import { BrokenFile, ServerGone } from "./errors.js";
  * @typedef {{stride: number, channels: number, period: number, rows: number, columns: number}} Latent
  * @typedef {{latent: number, firstKey: number, keys: number}} Part
  * @typedef {{model: string, channels: number[], strides: number[], kernels: number[], embeddingChannels: number,
- *   expandFirst: boolean, conditions: string[], base: number, frequencies: number, oriented: boolean}} Network
+ *   expandFirst: boolean, conditions: string[], base: number, frequencies: number, oriented: boolean, lastBlock: string}} Network
  * @typedef {{index: number, firstFrame: number, frames: number, network: Network, groupSize: number, latents: Latent[],
  *   parts: Part[], chunks: {start: number, length: number, checksum: number}[]}} Segment
  */
@@ -100,7 +100,7 @@ function readSegment(
   /** @type {number} */ firstFrame, /** @type {number} */ frames,
 ) {
   const [model, channels, encoderStrides, strides, kernels, embeddingChannels, expandFirst, conditions, base, frequencies] = fields;
-  const [groupSize, grids, oriented, table] = fields.slice(14);
+  const [groupSize, grids, oriented, table, lastBlock = "full"] = fields.slice(14);
   const shapes = grids.length ? grids : [[product(encoderStrides), embeddingChannels, 1]];
   const latents = shapes.map((/** @type {number[]} */ [stride, count, period]) => ({
     stride, channels: count, period, rows: Math.ceil(height / stride), columns: 2 * Math.ceil(width / (2 * stride)),
@@ -110,7 +110,7 @@ function readSegment(
     start += length;
     return { start: start - length, length, checksum };
   });
-  const network = { model, channels, strides, kernels, embeddingChannels, expandFirst, conditions, base, frequencies, oriented };
+  const network = { model, channels, strides, kernels, embeddingChannels, expandFirst, conditions, base, frequencies, oriented, lastBlock };
   const parts = partsOf(latents, frames, groupSize);
   if (chunks.length !== parts.length + 2) throw new BrokenFile("The file is damaged: it has a wrong number of chunks.");
   return { index: 0, firstFrame, frames, network, groupSize, latents, parts, chunks };

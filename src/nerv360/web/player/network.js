@@ -99,7 +99,8 @@ export class PaperInputs {
     const { rows, columns, channels } = features;
     const places = footprint(positions(view, rotation(view), stride, stride, rows, columns), rows, columns);
     const condition = this.#stem("view_stem", [time, ...this.#conditions(view)]);
-    const modulations = this.network.strides.map((_, i) => this.#modulation(`stages.${i}.residual`, condition));
+    const blocks = this.network.strides.map((_, i) => `stages.${i}.residual`);
+    const modulations = blocks.filter((name) => this.weights.has(`${name}.conv0.weight`)).map((name) => this.#modulation(name, condition));
     if (!this.network.expandFirst) modulations.unshift(this.#expansion(time));
     return { sampled: [tensor(sample(features, places), channels, places)], modulations };
   }

@@ -7,7 +7,7 @@
  * the canvas turns the last one. While the view moves, pictures are as small as the machine needs; at rest they are sharp.
  */
 
-import { BrowserBackend } from "./browser.js";
+import { BrowserBackend, webGPU } from "./browser.js";
 import { PictureCanvas } from "./canvas.js";
 import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
 import { nativeView, otherFov, resized } from "./geometry.js";
@@ -17,7 +17,7 @@ import { ServerBackend } from "./server.js";
  * @typedef {{yawDeg: number, pitchDeg: number, rollDeg: number, fovDeg: number}} View degrees; the field of view is that of
  *   the longer side of the canvas
  * @typedef {{picture: ImageBitmap | import("./canvas.js").Pixels, milliseconds: number}} Decoded
- * @typedef {"browser" | "server"} BackendName
+ * @typedef {"server" | "webgpu" | "wasm"} BackendName who decodes: the server, or this browser
  * @typedef {"loading" | "ready" | "error"} State
  * @typedef {{src: string, backend?: BackendName | "auto", resolution?: number | "auto", threads?: number,
  *   view?: Partial<View>, time?: number, loop?: boolean}} Options threads: of WebAssembly, 0 for what the machine has
@@ -99,11 +99,8 @@ export class Player extends EventTarget {
     return Math.min(this.manifest.frames - 1, Math.floor(this.#time * this.manifest.frameRate + 1e-6));
   }
 
-  /** What can decode this video here. @returns {BackendName[]} */
-  get backends() {
-    const { server, networks } = this.manifest ?? {};
-    return /** @type {BackendName[]} */ ([server && "server", networks && "browser"].filter(Boolean));
-  }
+  /** What can decode this video here; the first is taken unless another is asked for. @type {BackendName[]} */
+  backends = [];
 
   /** Whether the canvas shows the present view and time, as sharp as it gets. */
   get settled() {
@@ -231,6 +228,7 @@ export class Player extends EventTarget {
     try {
       this.#output ??= new PictureCanvas(this.#canvas);
       this.manifest = await readManifest(src);
+      this.backends = await this.#usable(this.manifest);
       const { trained } = this.manifest;
       this.#home.fovDeg = Math.min(FOV_DEG.most, Math.max(60, trained.hfovDeg[0]));
       this.#view = { ...this.#home };
@@ -245,6 +243,13 @@ export class Player extends EventTarget {
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  /** @param {Manifest} manifest @returns {Promise<BackendName[]>} the best first */
+  async #usable({ server, networks }) {
+    const gpu = networks && (await webGPU());
+    const found = [server && "server", gpu === "hardware" && "webgpu", networks && "wasm", gpu === "software" && "webgpu"];
+    return /** @type {BackendName[]} */ (found.filter(Boolean));
   }
 
   /** @param {BackendName} name */
@@ -263,7 +268,7 @@ export class Player extends EventTarget {
       const decoder =
         name === "server"
           ? await ServerBackend.open(new URL(/** @type {string} */ (manifest.server), base.href.replace(/^http/, "ws")))
-          : await BrowserBackend.open(manifest, base, this.#options.threads ?? 0);
+          : await BrowserBackend.open(manifest, base, name, this.#options.threads ?? 0);
       if (this.#closed || this.backend !== name) return decoder.close();
       this.#decoder = decoder;
       await this.#ask(true);

@@ -23,7 +23,7 @@ export class ServerBackend {
   /** @param {WebSocket} socket */
   constructor(socket) {
     this.#socket = socket;
-    this.description = "decoded by the server";
+    this.description = "the server";
     this.scales = false; // it decodes at the size that the network was trained for, however small the picture
     this.bytes = 0;
     socket.onmessage = ({ data }) => this.#answered(data);

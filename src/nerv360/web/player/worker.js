@@ -4,7 +4,6 @@
  *     bytes by range ─ chunks ─ latents of the frame ─ features ─ sampled along the view's rays ─ draw (ONNX) ─ pixels
  */
 
-import * as ort from "./onnxruntime/ort.wasm.min.mjs";
 import { readPart, readTables, readWeights, tensorShapes } from "./chunks.js";
 import { Container, chunkOf, keysAt } from "./container.js";
 import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
@@ -14,7 +13,7 @@ import { GridInputs, PaperInputs } from "./network.js";
 /**
  * @typedef {import("./container.js").Segment} Segment
  * @typedef {import("./sampling.js").Grid} Grid
- * @typedef {{session: ort.InferenceSession, inputs: GridInputs | PaperInputs, strides: number[],
+ * @typedef {{session: any, inputs: GridInputs | PaperInputs, strides: number[],
  *   tables: import("./chunks.js").ChannelTable[][], angles: import("./geometry.js").Angles[] | null}} Loaded
  */
 
@@ -46,9 +45,14 @@ class Decoder {
   /** @type {Kept<Float32Array>} */ #parts = new Kept(0);
   /** @type {{frame: number, features: Grid[]} | null} */ #features = null;
 
-  /** @param {Container} container @param {string[]} networks addresses of the segments' graphs */
-  constructor(container, networks) {
+  /**
+   * @param {Container} container @param {string[]} networks addresses of the segments' graphs
+   * @param {any} ort ONNX Runtime Web @param {string} provider
+   */
+  constructor(container, networks, ort, provider) {
     this.container = container;
+    this.ort = ort;
+    this.provider = provider;
     this.networks = networks;
     this.#parts.most = PARTS_KEPT * Math.max(...container.segments.map((segment) => segment.latents.length));
   }
@@ -67,10 +71,11 @@ class Decoder {
     }
     const camera = angles && rotation(angles[index]);
     const { sampled, modulations } = inputs.gather(this.#features.features, strides, view, /** @type {null} */ (camera), time);
-    /** @type {Record<string, ort.Tensor>} */
+    const { Tensor } = this.ort;
+    /** @type {Record<string, any>} */
     const feeds = {};
-    sampled.forEach(({ data, dims }, i) => (feeds[`sampled${i}`] = new ort.Tensor("float32", data, dims)));
-    modulations.forEach(({ data, dims }, i) => (feeds[`modulation${i}`] = new ort.Tensor("float32", data, dims)));
+    sampled.forEach(({ data, dims }, i) => (feeds[`sampled${i}`] = new Tensor("float32", data, dims)));
+    modulations.forEach(({ data, dims }, i) => (feeds[`modulation${i}`] = new Tensor("float32", data, dims)));
     const { picture } = await session.run(feeds);
     const pixels = /** @type {Uint8Array} */ (picture.data).slice();
     return { pixels, rowLength: picture.dims[2], width: view.width, height: view.height, milliseconds: performance.now() - began };
@@ -100,8 +105,8 @@ class Decoder {
     received += graph.length;
     const { weights, all } = readWeights(this.container.chunk(segment, 0), tensorShapes({ ...network, latents }));
     const { tables, angles } = await readTables(this.container.chunk(segment, 1), segment);
-    const session = await ort.InferenceSession.create(graph, {
-      executionProviders: ["wasm"],
+    const session = await this.ort.InferenceSession.create(graph, {
+      executionProviders: [this.provider],
       externalData: [{ path: "weights", data: new Uint8Array(all.buffer, all.byteOffset, all.byteLength) }],
     });
     const inputs = network.model === "nerv360-grid" ? new GridInputs(network) : new PaperInputs(network, weights);
@@ -138,15 +143,18 @@ class Decoder {
 let decoder = null;
 let received = 0;
 
-/** @param {{manifest: import("./player.js").Manifest, base: string, threads: number}} message */
-async function open({ manifest, base, threads }) {
+/** @param {{manifest: import("./player.js").Manifest, base: string, threads: number, provider: "wasm" | "webgpu"}} message */
+async function open({ manifest, base, threads, provider }) {
+  const ort = await import(provider === "webgpu" ? "./onnxruntime/ort.jspi.min.mjs" : "./onnxruntime/ort.wasm.min.mjs");
   const most = self.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1;
-  ort.env.wasm.numThreads = threads ? Math.min(threads, most) : most;
+  const count = threads ? Math.min(threads, most) : most;
+  ort.env.logLevel = "error";
+  ort.env.wasm.numThreads = count;
   ort.env.wasm.wasmPaths = new URL("./onnxruntime/", import.meta.url).href;
   const container = await Container.open(new URL(manifest.video, base).href);
-  decoder = new Decoder(container, (manifest.networks ?? []).map((name) => new URL(name, base).href));
-  const count = ort.env.wasm.numThreads;
-  return { description: `WebAssembly, ${count} ${count === 1 ? "thread" : "threads"}` };
+  const networks = (manifest.networks ?? []).map((name) => new URL(name, base).href);
+  decoder = new Decoder(container, networks, ort, provider);
+  return { description: provider === "webgpu" ? "WebGPU" : `WebAssembly, ${count} ${count === 1 ? "thread" : "threads"}` };
 }
 
 /** @param {{frame: number, view: import("./geometry.js").Viewport}} message */
