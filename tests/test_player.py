@@ -26,8 +26,8 @@ from nerv360.codec.reader import SegmentReader
 from nerv360.config import PRESETS, EncodingConfig
 from nerv360.errors import ArgumentError, OutputError
 from nerv360.evaluation.parity import export_onnx
-from nerv360.geometry.footprint import Footprint
-from nerv360.geometry.rays import rotation
+from nerv360.geometry.rays import rotation, viewport_rays
+from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.models.base import decoder_tensors
@@ -59,6 +59,7 @@ def browser_files(
     files = {"nerv360": encoded}
     for name, source, config in (
         ("late", video, late),
+        ("half", video, replace(quick, epochs=1, last_block="half")),
         ("grid", video, grid),
         ("oriented", turning, grid),
     ):
@@ -86,7 +87,8 @@ def geometry_vectors(encoded: Path) -> dict[str, Any]:
     for (yaw, pitch, roll, fov), (width, height) in itertools.product(LOOKS, SIZES):
         view = Viewport(yaw, pitch, roll, fov, None, width, height)
         cell, whole, rows, columns = 8, 24, 10, 20
-        footprint = Footprint.of(view, cell, rows, columns, whole, torch.zeros(0, dtype=torch.float64))
+        rays = viewport_rays(view, cell, torch.float64, whole)
+        x, y = lonlat_to_pixel(*ray_to_lonlat(rays), columns, rows)
         angles = (torch.tensor([angle], dtype=torch.float64) for angle in (yaw, pitch, roll))
         native = _native(view, header)
         cases.append(
@@ -97,8 +99,8 @@ def geometry_vectors(encoded: Path) -> dict[str, Any]:
                 "whole": whole,
                 "rows": rows,
                 "columns": columns,
-                "x": footprint.x.flatten().tolist(),
-                "y": footprint.y.flatten().tolist(),
+                "x": x.flatten().tolist(),
+                "y": y.flatten().tolist(),
                 "trained": trained,
                 "native": [native.width, native.height],
             }
