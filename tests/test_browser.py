@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import itertools
 import math
 import re
 import shutil
@@ -24,6 +25,7 @@ from nerv360.config import PRESETS
 from nerv360.evaluation.metrics import psnr
 from nerv360.serving import server as serving
 from nerv360.serving.site import export_site
+from nerv360.video.clip import Clip
 
 pytestmark = pytest.mark.browser
 playwright = pytest.importorskip("playwright.sync_api")
@@ -99,10 +101,15 @@ def static_app(folder: Path, requests: list[tuple[str, str | None, int, int]]) -
 
 
 @pytest.fixture(scope="module")
-def clip(make_video: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def film(make_video: Callable[..., Path]) -> Path:
+    return make_video(width=192, height=96, frames=40)
+
+
+@pytest.fixture(scope="module")
+def clip(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of more groups than are read ahead."""
     path = tmp_path_factory.mktemp("clip") / "clip.nerv360"
-    encode(make_video(width=192, height=96, frames=40), path, replace(PRESETS["fast"], epochs=3, group_size=4))
+    encode(film, path, replace(PRESETS["fast"], epochs=3, group_size=4))
     return path
 
 
@@ -194,6 +201,15 @@ def test_what_is_seen_is_what_the_decoder_decodes(
     page.set_viewport_size({"width": 300, "height": 500})
     page.wait_for_function("player.viewport.height === 500")
     assert quality_db(page, clip) > LEAST_DB
+
+
+def test_the_papers_network_in_the_browser(encoded: Path, new_page: Callable[..., Page]) -> None:
+    with serving_app(lambda: serving.create_app(encoded)) as server:
+        page = new_page()
+        page.goto(f"{server.address}?backend=wasm#yaw=-120&pitch=35&t=0.1")
+        assert quality_db(page, encoded) > LEAST_DB
+        page.evaluate("player.setView({yawDeg: 175, pitchDeg: -70}); player.seek(0.19)")
+        assert quality_db(page, encoded) > LEAST_DB
 
 
 def test_a_drag_that_is_let_go_swings_on_and_the_address_follows(
@@ -347,6 +363,33 @@ def test_a_server_that_is_gone_and_comes_back(clip: Path, new_page: Callable[...
         page.wait_for_function("player.state === 'ready'")
         page.wait_for_selector("#screen", state="hidden")
         page.evaluate("player.pause()")
+        assert quality_db(page, clip) > LEAST_DB
+
+
+def test_the_source_beside_the_picture(clip: Path, film: Path, new_page: Callable[..., Page]) -> None:
+    with serving_app(lambda: serving.create_app(clip, source=film)) as server:
+        page = new_page(480, 300)
+        page.goto(f"{server.address}?backend=wasm#yaw=175&pitch=20&t=0.5")
+        settled(page)
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_label("Compare with the source").check()
+        page.wait_for_function("player.psnrDb !== null")
+        view = page.evaluate("player.viewport")
+        names = ("yawDeg", "pitchDeg", "rollDeg", "hfovDeg", "vfovDeg")
+        angles = [view[name] for name in names]
+        frame = page.evaluate("player.frame")
+        original = next(itertools.islice(Clip.open(film).read(), frame, None))
+        seen = snapshot(page)
+        expected = nerv360.extract_viewport(original, nerv360.Viewport(*angles, 480, 300))
+        assert psnr(seen[:, 242:], expected[:, 242:]) > 30  # 35 measured: another decoder of H.264, chroma and all
+        width, height = page.evaluate("[player.statistics.width, player.statistics.height]")
+        small = nerv360.Viewport(*angles, width, height)
+        with nerv360.open(clip) as decoder:
+            decoded = decoder.viewport(frame, small)
+        measured = psnr(decoded, nerv360.extract_viewport(original, small))
+        assert page.evaluate("player.psnrDb") == pytest.approx(measured, abs=0.3)
+        assert "dB PSNR" in page.locator("#psnr").inner_text()
+        page.get_by_label("Compare with the source").uncheck()
         assert quality_db(page, clip) > LEAST_DB
 
 

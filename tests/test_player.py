@@ -156,6 +156,7 @@ def file_vectors(name: str, path: Path) -> dict[str, Any]:
         "angles": angles,
         "sampled": [flat(each) for each in sampled],
         "modulations": [flat(each) for each in modulations],
+        "shapes": [list(each.shape) for each in (*sampled, *modulations)],
     }
 
 

@@ -10,6 +10,7 @@ import typer
 from nerv360.bitstream.container import Container
 from nerv360.console import check_folder, console, progress
 from nerv360.errors import ArgumentError, MissingExtra
+from nerv360.video.clip import Clip
 
 __all__ = ["export", "play"]
 
@@ -18,11 +19,17 @@ def play(
     file: Annotated[Path, typer.Argument(help="A .nerv360 file.", show_default=False)],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets others in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any that is free.", min=0, max=65535)] = 8360,
+    source: Annotated[
+        Path | None, typer.Option(metavar="VIDEO", help="The video that was encoded, to compare with on the page.")
+    ] = None,
+    start: Annotated[int, typer.Option(metavar="K", help="The --start with which it was encoded.", min=0)] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
     """Show a file in the browser: drag the picture to look around. Ctrl-C ends it."""
     with Container(file) as container:
         container.verify()
+        if source is not None:
+            Clip.open(source, start=start, frames=container.header.frames)
     try:
         from nerv360.serving.server import serve
     except ModuleNotFoundError as error:
@@ -33,7 +40,7 @@ def play(
         if browser:
             webbrowser.open(address)
 
-    asyncio.run(serve(file, host, port, started))
+    asyncio.run(serve(file, host, port, started, source=source, start=start))
 
 
 def export(

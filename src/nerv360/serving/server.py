@@ -28,6 +28,7 @@ MAX_VIEWERS = 64
 MAX_MESSAGE = 1024  # bytes
 HEARTBEAT_S = 15.0
 SHUTDOWN_S = 1.0
+SOURCE = "source"
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",  # these two let the page use threads
@@ -41,15 +42,18 @@ VIEWERS = web.AppKey("viewers", set[web.WebSocketResponse])
 Handler = Callable[[Request], Awaitable[StreamResponse]]
 
 
-def create_app(path: Path, *, loopback: bool = True) -> web.Application:
-    """The application that serves a file. With `loopback`, it answers only to names of this machine.
+def create_app(path: Path, *, source: Path | None = None, start: int = 0, loopback: bool = True) -> web.Application:
+    """The application that serves a file, and its source video, of which frame `start` is the file's first.
+
+    With `loopback`, it answers only to names of this machine.
 
     Raises BitstreamError where the file cannot be read.
     """
     with Container(path) as container:
         container.verify()
         networks = network_names(container) if find_spec("onnx") else None
-        about = manifest(container, server="frames", networks=networks)
+        original = {"video": SOURCE, "start": start} if source else None
+        about = manifest(container, server="frames", networks=networks, source=original)
     app = web.Application(middlewares=[_own_names] if loopback else [])
     app[FRAMES] = Frames(path)
     app.on_startup.append(_warm_up)
@@ -67,7 +71,8 @@ def create_app(path: Path, *, loopback: bool = True) -> web.Application:
     app.router.add_get("/player.json", player_json)
     app.router.add_get(r"/network-{index:\d{1,6}}.onnx", network)
     app.router.add_get("/frames", _viewer)
-    for name, file in (page_files() | {VIDEO: path}).items():
+    files = page_files() | {VIDEO: path} | ({SOURCE: source} if source else {})
+    for name, file in files.items():
         app.router.add_get("/" if name == "index.html" else f"/{name}", _file_handler(file))
     app.on_response_prepare.append(_add_headers)
     app.on_shutdown.append(_say_goodbye)
@@ -75,12 +80,14 @@ def create_app(path: Path, *, loopback: bool = True) -> web.Application:
     return app
 
 
-async def serve(path: Path, host: str, port: int, started: Callable[[str], None]) -> None:
+async def serve(
+    path: Path, host: str, port: int, started: Callable[[str], None], *, source: Path | None = None, start: int = 0
+) -> None:
     """Serve until Ctrl-C. `started` is called with the page's address.
 
     Raises ArgumentError where the address cannot be had.
     """
-    app = create_app(path, loopback=host in ("localhost", "127.0.0.1", "::1"))
+    app = create_app(path, source=source, start=start, loopback=host in ("localhost", "127.0.0.1", "::1"))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:

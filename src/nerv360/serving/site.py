@@ -36,11 +36,13 @@ def network_names(container: Container) -> list[str] | None:
     return [f"network-{index}.onnx" for index in range(len(container.segments))]
 
 
-def manifest(container: Container, *, server: str | None, networks: list[str] | None) -> dict[str, Any]:
+def manifest(
+    container: Container, *, server: str | None, networks: list[str] | None, source: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """player.json: what the video is, and where the page finds it.
 
     `server` is the address of the WebSocket that gives decoded frames, `networks` are the ONNX files of the segments;
-    each is None where there are none.
+    each is None where there are none. `source` is the original video and its frame that is the first of the file.
     """
     header, first = container.header, container.segments[0].header
     return {
@@ -56,6 +58,7 @@ def manifest(container: Container, *, server: str | None, networks: list[str] | 
         "rollDeg": list(first.roll_deg),
         "networks": networks,
         "server": server,
+        "source": source,
     }
 
 

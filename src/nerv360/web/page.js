@@ -67,13 +67,14 @@ const clock = (/** @type {number} */ seconds) => `${Math.floor(seconds / 60)}:${
 const size = (/** @type {number} */ bytes) => (bytes < 1e6 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
 player.addEventListener("manifest", () => {
-  const { title, bytes, frames, frameRate, width, height, model } = /** @type {import("./player/player.js").Manifest} */ (player.manifest);
+  const { title, bytes, frames, frameRate, width, height, model, source } = /** @type {import("./player/player.js").Manifest} */ (player.manifest);
   document.title = `${title} · nerv360`;
   find("title").textContent = title;
   /** @type {HTMLInputElement} */ (find("seek")).max = String(player.duration);
   find("backend").replaceChildren(...player.backends.map((name) => new Option(BACKENDS[name], name)));
   const kilobits = (8 * bytes * frameRate) / frames / 1000;
   facts({ Panorama: `${width} × ${height}`, Model: model, File: `${size(bytes)}, ${kilobits.toFixed(0)} kbit/s` });
+  find("compare-row").hidden = !source;
   showTime();
 });
 
@@ -172,6 +173,11 @@ player.addEventListener("settings", () => {
   /** @type {HTMLInputElement} */ (find("loop")).checked = player.loop;
 });
 
+player.addEventListener("comparison", () => {
+  find("comparison").hidden = player.split === null;
+  find("psnr").textContent = player.psnrDb === null ? "" : `${player.psnrDb.toFixed(2)} dB PSNR`;
+});
+
 // What the user does
 
 function fullscreen() {
@@ -193,6 +199,8 @@ on("speed", "change", (target) => player.setSpeed(Number(target.value)));
 on("loop", "change", (target) => player.setLoop(target.checked));
 on("backend", "change", (target) => player.setBackend(target.value));
 on("resolution", "change", (target) => player.setResolution(target.value === "auto" ? "auto" : Number(target.value)));
+on("compare", "change", (target) => player.setComparison(target.checked ? Number(/** @type {HTMLInputElement} */ (find("split")).value) : null));
+on("split", "input", (target) => player.setComparison(Number(target.value)));
 on("motion", "change", async (target) => {
   await controls.followDevice(target.checked).catch(() => {
     target.checked = false;

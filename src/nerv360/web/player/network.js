@@ -116,7 +116,7 @@ export class PaperInputs {
     return this.network.conditions.map((name) => scaled[name]);
   }
 
-  /** gamma and beta of both transforms of a residual block [4, C, 1, 1]. @param {string} name @param {Float32Array} condition @returns {Tensor} */
+  /** gamma and beta of both transforms of a residual block [4, 1, C, 1, 1]. @param {string} name @param {Float32Array} condition @returns {Tensor} */
   #modulation(name, condition) {
     const rows = [0, 1].flatMap((half) =>
       ["scale", "shift"].map((branch) => {
@@ -127,7 +127,7 @@ export class PaperInputs {
     );
     const data = new Float32Array(4 * rows[0].length);
     rows.forEach((row, index) => data.set(row, index * row.length));
-    return { data, dims: [4, rows[0].length, 1, 1] };
+    return { data, dims: [4, 1, rows[0].length, 1, 1] };
   }
 
   /** @param {string} name @param {number[]} values */

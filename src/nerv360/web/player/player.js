@@ -12,6 +12,7 @@ import { PictureCanvas } from "./canvas.js";
 import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
 import { nativeView, otherFov, resized } from "./geometry.js";
 import { ServerBackend } from "./server.js";
+import { Source } from "./source.js";
 
 /**
  * @typedef {{yawDeg: number, pitchDeg: number, rollDeg: number, fovDeg: number}} View degrees; the field of view is that of
@@ -23,7 +24,7 @@ import { ServerBackend } from "./server.js";
  *   view?: Partial<View>, time?: number, loop?: boolean}} Options threads: of WebAssembly, 0 for what the machine has
  * @typedef {{title: string, video: string, bytes: number, width: number, height: number, frames: number, frameRate: number,
  *   model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
- *   networks: string[] | null, server: string | null}} Manifest
+ *   networks: string[] | null, server: string | null, source: {video: string, start: number} | null}} Manifest
  * @typedef {{fps: number, milliseconds: number, width: number, height: number, bytes: number}} Statistics fps: pictures
  *   drawn in the last second; milliseconds: of decoding the last; bytes: received so far
  */
@@ -37,7 +38,7 @@ const MOST_PIXELS = 1 << 21;
 
 /**
  * Events: "manifest"; "state"; "view"; "time"; "play"; "pause"; "picture" (with statistics in `player.statistics`);
- * "settings" (speed, loop, backend or resolution changed).
+ * "settings" (speed, loop, backend or resolution changed); "comparison" (with `player.psnrDb`).
  */
 export class Player extends EventTarget {
   /** @type {Manifest | null} */ manifest = null;
@@ -49,10 +50,12 @@ export class Player extends EventTarget {
   loop = true;
   /** @type {BackendName | null} */ backend = null;
   /** @type {number | "auto"} */ resolution = "auto";
+  /** @type {number | null} */ split = null; // share of the width, right of which the source is shown
+  /** @type {number | null} */ psnrDb = null; // of the picture at rest, against the source
 
   /** @type {Options} */ #options;
   /** @type {HTMLCanvasElement} */ #canvas;
-  /** @type {PictureCanvas} */ #output;
+  /** @type {PictureCanvas} */ #output = /** @type {any} */ (null); // made before the first picture
   /** @type {BrowserBackend | ServerBackend | null} */ #decoder = null;
   #view = { yawDeg: 0, pitchDeg: 0, rollDeg: 0, fovDeg: 78.1 };
   #home = { ...this.#view };
@@ -60,6 +63,7 @@ export class Player extends EventTarget {
   #moved = -Infinity;
   #busy = false;
   #drawn = "";
+  #drawnFrame = 0;
   #cost = 0; // milliseconds per pixel
   /** @type {number[]} */ #pictures = [];
   #frameRequest = 0;
@@ -67,6 +71,7 @@ export class Player extends EventTarget {
   #rest = 0;
   #retry = 0;
   #closed = false;
+  /** @type {Source | null} */ #source = null;
   /** @type {ResizeObserver} */ #observer;
 
   /** @param {HTMLCanvasElement} canvas @param {Options} options */
@@ -192,6 +197,24 @@ export class Player extends EventTarget {
     this.#refresh();
   }
 
+  /** Show the source, where there is one, right of a part of the width; null: nowhere. @param {number | null} split */
+  setComparison(split) {
+    const { manifest } = this;
+    if (!manifest?.source) return;
+    this.split = split;
+    if (split === null) {
+      this.#source?.close();
+      this.#source = null;
+      this.psnrDb = null;
+    } else if (!this.#source) {
+      const address = new URL(manifest.source.video, new URL(this.#options.src, document.baseURI)).href;
+      this.#source = new Source(address, manifest.frameRate, manifest.source.start, () => this.#compare());
+      this.#source.show(this.#drawnFrame);
+    }
+    this.#emit("comparison");
+    this.#refresh();
+  }
+
   /** @param {BackendName} name */
   async setBackend(name) {
     if (name === this.backend && this.#decoder) return;
@@ -208,7 +231,7 @@ export class Player extends EventTarget {
 
   /** The canvas as a PNG. @returns {Promise<Blob>} */
   screenshot() {
-    this.#output.draw(this.viewport);
+    this.#output.draw(this.viewport, this.#source?.picture ? this.split : null);
     return new Promise((resolve, reject) =>
       this.#canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/png"),
     );
@@ -221,6 +244,7 @@ export class Player extends EventTarget {
     window.clearTimeout(this.#rest);
     cancelAnimationFrame(this.#frameRequest);
     this.#decoder?.close();
+    this.#source?.close();
   }
 
   async #start() {
@@ -309,15 +333,28 @@ export class Player extends EventTarget {
       this.#output.take(picture, wanted.view);
       if (picture instanceof ImageBitmap) picture.close();
       this.#drawn = wanted.key;
+      this.#drawnFrame = wanted.frame;
+      this.#source?.show(wanted.frame);
       this.#count(wanted.view, milliseconds, performance.now() - began);
       this.#setState("ready");
       this.#emit("picture");
+      this.#compare();
     } catch (error) {
       if (decoder === this.#decoder) this.#failed(error);
     } finally {
       this.#busy = false;
       this.#refresh();
     }
+  }
+
+  /** Once picture and source show the same frame: draw, and measure at rest. */
+  #compare() {
+    const source = this.#source?.picture;
+    if (!source || this.#source?.frame !== this.#drawnFrame) return;
+    this.#output.takeSource(source);
+    this.psnrDb = this.#moving ? null : this.#output.psnrDb();
+    this.#emit("comparison");
+    this.#refresh();
   }
 
   /** @param {import("./geometry.js").Viewport} view */
@@ -347,7 +384,7 @@ export class Player extends EventTarget {
     } else {
       this.#lastTick = 0;
     }
-    this.#output?.draw(this.viewport);
+    this.#output?.draw(this.viewport, this.#source?.picture ? this.split : null);
     this.#ask();
     if (this.playing && this.state === "ready") this.#refresh();
     window.clearTimeout(this.#rest);
