@@ -22,7 +22,7 @@ from table import append
 from nerv360.bitstream.container import Container
 
 ROOT = Path(__file__).parents[2]
-RUNS, VIEWS, PLAY_S = 5, 12, 8
+RUNS, VIEWS, PLAY_S = 3, 12, 6
 SOFTWARE = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 SOFTWARE += ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
 
