@@ -10,7 +10,6 @@ import typer
 from nerv360.bitstream.container import Container
 from nerv360.console import check_folder, console, progress
 from nerv360.errors import ArgumentError, MissingExtra
-from nerv360.video.clip import Clip
 
 __all__ = ["export", "play"]
 
@@ -29,6 +28,8 @@ def play(
     with Container(file) as container:
         container.verify()
         if source is not None:
+            from nerv360.video.clip import Clip
+
             Clip.open(source, start=start, frames=container.header.frames)
     try:
         from nerv360.serving.server import serve
