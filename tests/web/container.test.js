@@ -19,7 +19,7 @@ async function load(name) {
   return { data, asked, container, segment };
 }
 
-for (const { name, weights: sums, frame, view, latents, angles, sampled, modulations, shapes } of files) {
+for (const { name, weights: sums, frame, view, latents, angles, sampled, modulations, shapes: expectedShapes } of files) {
   test(`${name}: weights, latents and what draw takes are those of the decoder`, async () => {
     const { container, segment } = await load(name);
     await container.fetch(segment, container.chunksFor(segment, frame));
@@ -50,7 +50,7 @@ for (const { name, weights: sums, frame, view, latents, angles, sampled, modulat
     assert.equal(found.sampled.length, sampled.length);
     found.modulations.forEach(({ data }, i) => near(data, modulations[i], 1e-6)); // 1.2e-7 measured
     assert.equal(found.modulations.length, modulations.length);
-    assert.deepEqual([...found.sampled, ...found.modulations].map(({ dims }) => dims), shapes);
+    assert.deepEqual([...found.sampled, ...found.modulations].map(({ dims }) => dims), expectedShapes);
   });
 }
 
