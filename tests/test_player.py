@@ -222,6 +222,6 @@ def test_onnx_draws_what_pytorch_draws(browser_files: dict[str, Path], tmp_path:
         output = tmp_path / f"{name}.onnx"
         parity = export_onnx(path, output)
         assert parity.largest <= 1
-        assert parity.differing < 1e-3  # 1e-5 measured: halves that round the other way
+        assert parity.differing < 1e-3  # none measured here, 1e-5 on a larger file: halves that round the other way
         assert parity.size == output.stat().st_size
         onnx.checker.check_model(str(output), full_check=True)

@@ -76,7 +76,7 @@ def test_a_view_is_that_of_the_decoder(encoded: Path) -> None:
             await viewer.send_str(ask(7))
             number, picture = picture_of(await viewer.receive_bytes())
         assert number == 7
-        assert psnr(picture, expected) > 36  # 38.3 on this coarse picture: what JPEG costs
+        assert psnr(picture, expected) > 42  # 43.8 measured: what JPEG costs
 
     served(encoded, talk)
 
@@ -194,7 +194,7 @@ def test_a_viewer_who_does_not_read_holds_one_picture(encoded: Path) -> None:
             writer.write(bare_message(ask(number, width=320, height=240)))
             if number % 100 == 0:
                 await asyncio.sleep(0.02)
-        assert psutil.Process().memory_info().rss - before < 30 << 20
+        assert psutil.Process().memory_info().rss - before < 40 << 20  # 16 MB measured
         writer.transport.abort()
 
     served(encoded, talk)
