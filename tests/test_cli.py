@@ -54,13 +54,9 @@ def test_the_whole_path(tmp_path: Path) -> None:
     assert (tmp_path / "e.png").exists()
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("command", [(), ("sample",), ("encode",), ("decode",), ("info",), ("eval",), ("bench",)])
-=======
 @pytest.mark.parametrize(
-    "command", [(), ("sample",), ("encode",), ("decode",), ("info",), ("eval",), ("play",), ("export",)]
+    "command", [(), ("sample",), ("encode",), ("decode",), ("info",), ("eval",), ("bench",), ("play",), ("export",)]
 )
->>>>>>> 93df91f (Figures of the player, with how they were made; its commands among the tests of bad input)
 def test_help(command: tuple[str, ...]) -> None:
     result = nerv360(*command, "--help")
     assert result.returncode == 0
