@@ -1,11 +1,12 @@
 # make demo   encode a procedural clip (or VIDEO=path), decode a moving view, measure it; results in demo/
 # make test   format, lint, types, tests
+# make test-browser   the player in Chromium, which must be installed
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test test-slow clean
+.PHONY: demo test test-slow test-browser clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m nerv360.demo demo $(if $(VIDEO),"$(VIDEO)")
@@ -18,6 +19,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -q -m slow
+
+test-browser: $(INSTALLED)
+	$(BIN)/pytest -q -m browser
 
 clean:
 	rm -rf $(VENV) demo build dist

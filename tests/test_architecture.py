@@ -17,8 +17,9 @@ LEVELS = [
     {"codec"},
     {"evaluation"},
     {"api"},
+    {"serving"},
     {"console"},
-    {"cli_reproduce", "cli_bench"},
+    {"cli_reproduce", "cli_bench", "cli_player"},
     {"cli"},
     {"demo"},
 ]

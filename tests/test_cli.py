@@ -54,7 +54,9 @@ def test_the_whole_path(tmp_path: Path) -> None:
     assert (tmp_path / "e.png").exists()
 
 
-@pytest.mark.parametrize("command", [(), ("sample",), ("encode",), ("decode",), ("info",), ("eval",), ("bench",)])
+@pytest.mark.parametrize(
+    "command", [(), ("sample",), ("encode",), ("decode",), ("info",), ("eval",), ("bench",), ("play",), ("export",)]
+)
 def test_help(command: tuple[str, ...]) -> None:
     result = nerv360(*command, "--help")
     assert result.returncode == 0
@@ -124,6 +126,14 @@ BAD = [
     ("bench ok.nerv360 -o nowhere/a.json", "no folder nowhere"),
     ("eval ok.nerv360 --source empty.mp4", "empty"),
     ("eval ok.nerv360 --source ok.mp4 --start 3", "has 6 frames"),
+    ("play missing.nerv360 --no-browser", "No such file"),
+    ("play flipped.nerv360 --no-browser", "checksum"),
+    ("play ok.nerv360 --no-browser --source empty.mp4", "empty"),
+    ("play ok.nerv360 --no-browser --source ok.mp4 --start 3", "has 6 frames"),
+    ("export ok.nerv360", "--web DIR or --onnx"),
+    ("export ok.nerv360 --onnx a.txt", "must end in .onnx"),
+    ("export ok.nerv360 --web nowhere/site", "no folder nowhere"),
+    ("export flipped.nerv360 --web site", "checksum"),
     ("sample a.mp4 --size 100x100", "must be 2:1"),
     ("sample a.mp4 --fps 0", "--fps 0"),
 ]

@@ -12,7 +12,7 @@ import typer
 from msgspec.structs import asdict
 from rich.table import Table
 
-from nerv360 import __version__, cli_reproduce
+from nerv360 import __version__, cli_player, cli_reproduce
 from nerv360.bitstream.container import Container
 from nerv360.cli_bench import bench
 from nerv360.config import (
@@ -48,6 +48,8 @@ app = typer.Typer(
 )
 app.add_typer(cli_reproduce.app, name="reproduce")
 app.command()(bench)
+app.command()(cli_player.play)
+app.command()(cli_player.export)
 
 PRESETS_HELP = "; ".join(
     f"for {model}: {', '.join(presets_of(model))} (by default {DEFAULT_PRESET[model]})" for model in MODELS

@@ -1,0 +1,73 @@
+"""A file's network as ONNX, checked: the same views, drawn by ONNX Runtime and by PyTorch."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nerv360.bitstream.container import Container
+from nerv360.codec.reader import SegmentReader
+from nerv360.errors import ArgumentError, MissingExtra
+from nerv360.geometry.viewport import Viewport
+from nerv360.models.panoramic import PanoramaDecoder
+from nerv360.runtime.pytorch import TorchRunner
+from nerv360.video.writer import replacing
+
+__all__ = ["Parity", "export_onnx"]
+
+FRAMES = 3
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far ONNX Runtime's pictures are from PyTorch's, over a few frames."""
+
+    size: int  # bytes of the ONNX file
+    opset: int
+    frames: int
+    width: int
+    height: int
+    largest: int  # difference, in levels of 255
+    differing: float  # share of values that differ
+
+
+@torch.inference_mode()
+def export_onnx(path: Path, output: Path) -> Parity:
+    """Write the network of a file as ONNX, and draw a few of its frames with it and with PyTorch.
+
+    Raises BitstreamError, ArgumentError for a file of several networks, MissingExtra, OutputError.
+    """
+    if find_spec("onnx") is None or find_spec("onnxruntime") is None:
+        raise MissingExtra("export --onnx needs onnx and onnxruntime: pip install 'nerv360[onnxruntime]'")
+    import onnxruntime
+
+    from nerv360.export.onnx import OPSET, draw_graph
+
+    with Container(path) as container:
+        if len(container.segments) > 1:
+            raise ArgumentError(f"{path}: has {len(container.segments)} networks; only a file of one can be exported")
+        (segment,) = container.segments
+        reader = SegmentReader(container, segment, "torch", torch.device("cpu"))
+        header = segment.header
+        view = Viewport(hfov_deg=header.hfov_deg[0], width=header.view_width, height=header.view_height)
+        frames = sorted({0, segment.frames // 2, segment.frames - 1})[:FRAMES]
+        differences = []
+        session = None
+        for frame in frames:
+            panoramic = isinstance(reader.model, PanoramaDecoder)
+            sampled, modulations = reader.whole(frame) if panoramic else reader.sampled(frame, view)
+            if session is None:
+                data = draw_graph(reader.model, sampled, modulations).SerializeToString()
+                session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+            names = [each.name for each in session.get_inputs()]
+            arrays = [each.contiguous().numpy() for each in (*sampled, *modulations)]
+            drawn = session.run(None, dict(zip(names, arrays, strict=True)))[0][0]
+            expected = TorchRunner(reader.model, reader.device).draw(sampled, modulations)
+            differences.append(np.abs(drawn.astype(np.int16) - expected))
+    with replacing(output) as partial:
+        partial.write_bytes(data)
+    height, width = differences[0].shape[:2]
+    apart = np.stack(differences)
+    return Parity(len(data), OPSET, len(frames), width, height, int(apart.max()), float((apart > 0).mean()))

@@ -1,0 +1,43 @@
+"""A segment's `draw` as the browser gets it: the graph alone. Its weights are those of the .nerv360 file itself."""
+
+import onnx
+import torch
+from onnx import TensorProto, numpy_helper
+from torch import nn
+
+from nerv360.bitstream.container import Container, Segment
+from nerv360.codec.reader import SegmentReader
+from nerv360.export.onnx import draw_graph
+from nerv360.geometry.viewport import Viewport
+from nerv360.models.base import decoder_tensors
+
+__all__ = ["browser_graph"]
+
+WEIGHTS = "weights"  # the name under which the graph asks for them
+
+
+@torch.inference_mode()
+def browser_graph(container: Container, segment: Segment) -> bytes:
+    """An ONNX file whose weights are external data: all tensors of the file, in its order, as float32."""
+    reader = SegmentReader(container, segment, "torch", torch.device("cpu"))
+    graph = draw_graph(reader.model, *reader.sampled(0, Viewport(width=64, height=64)))
+    _refer_to_weights(graph, reader.model)
+    return graph.SerializeToString()
+
+
+def _refer_to_weights(graph: onnx.ModelProto, model: nn.Module) -> None:
+    offset = 0
+    places: dict[tuple[tuple[int, ...], bytes], int] = {}
+    for tensor in decoder_tensors(model).values():
+        data = tensor.float().contiguous().numpy().tobytes()
+        places[tuple(tensor.shape), data] = offset
+        offset += len(data)
+    for constant in graph.graph.initializer:
+        data = numpy_helper.to_array(constant).tobytes()
+        place = places.get((tuple(constant.dims), data))
+        if place is None:
+            continue
+        constant.ClearField("raw_data")
+        constant.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", WEIGHTS), ("offset", str(place)), ("length", str(len(data)))):
+            constant.external_data.add(key=key, value=value)

@@ -1,0 +1,206 @@
+"""A small HTTP server for one .nerv360 file: the page, the file, and its frames for any number of viewers.
+
+Every viewer has a WebSocket and at most one view waiting: a newer one takes its place. So a viewer who asks faster than
+views can be decoded, or reads slower, holds one request and one answer in memory, and no more.
+"""
+
+import asyncio
+import errno
+import json
+import signal
+from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.web_request import Request
+from aiohttp.web_response import StreamResponse
+
+from nerv360.bitstream.container import Container
+from nerv360.errors import ArgumentError, BitstreamError, Nerv360Error
+from nerv360.serving.frames import FrameRequest, Frames
+from nerv360.serving.site import VIDEO, manifest, network_names, page_files
+
+__all__ = ["create_app", "serve"]
+
+MAX_VIEWERS = 64
+MAX_MESSAGE = 1024  # bytes
+HEARTBEAT_S = 15.0
+SHUTDOWN_S = 1.0
+SOURCE = "source"
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",  # these two let the page use threads
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+}
+FRAMES = web.AppKey("frames", Frames)
+VIEWERS = web.AppKey("viewers", set[web.WebSocketResponse])
+
+Handler = Callable[[Request], Awaitable[StreamResponse]]
+
+
+def create_app(path: Path, *, source: Path | None = None, start: int = 0, loopback: bool = True) -> web.Application:
+    """The application that serves a file, and its source video, of which frame `start` is the file's first.
+
+    With `loopback`, it answers only to names of this machine.
+
+    Raises BitstreamError where the file cannot be read.
+    """
+    with Container(path) as container:
+        container.verify()
+        networks = network_names(container) if find_spec("onnx") else None
+        original = {"video": SOURCE, "start": start} if source else None
+        about = manifest(container, server="frames", networks=networks, source=original)
+    app = web.Application(middlewares=[_own_names] if loopback else [])
+    app[FRAMES] = Frames(path)
+    app.on_startup.append(_warm_up)
+    app[VIEWERS] = set()
+
+    async def player_json(_: Request) -> StreamResponse:
+        return web.json_response(about)
+
+    async def network(request: Request) -> StreamResponse:
+        index = int(request.match_info["index"])
+        if index >= len(networks or ()):
+            raise web.HTTPNotFound
+        return web.Response(body=await app[FRAMES].network(index), content_type="application/octet-stream")
+
+    app.router.add_get("/player.json", player_json)
+    app.router.add_get(r"/network-{index:\d{1,6}}.onnx", network)
+    app.router.add_get("/frames", _viewer)
+    files = page_files() | {VIDEO: path} | ({SOURCE: source} if source else {})
+    for name, file in files.items():
+        app.router.add_get("/" if name == "index.html" else f"/{name}", _file_handler(file))
+    app.on_response_prepare.append(_add_headers)
+    app.on_shutdown.append(_say_goodbye)
+    app.on_cleanup.append(_close)
+    return app
+
+
+async def serve(
+    path: Path, host: str, port: int, started: Callable[[str], None], *, source: Path | None = None, start: int = 0
+) -> None:
+    """Serve until Ctrl-C. `started` is called with the page's address.
+
+    Raises ArgumentError where the address cannot be had.
+    """
+    app = create_app(path, source=source, start=start, loopback=host in ("localhost", "127.0.0.1", "::1"))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise ArgumentError(_why_not(host, port, error)) from None
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        name = f"[{host}]" if ":" in host else host
+        started(f"http://{name}:{runner.addresses[0][1]}/")
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"--port {port}: taken by another program; give another, or 0 for any that is free"
+    if error.errno == errno.EACCES:
+        return f"--port {port}: not allowed for this user; give one above 1023"
+    return f"--host {host}: cannot be listened on: {error.strerror or error}"
+
+
+async def _viewer(request: Request) -> StreamResponse:
+    """A viewer's WebSocket: requests in, pictures out."""
+    app = request.app
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2] != request.host:
+        raise web.HTTPForbidden(text="frames are for the page of this server only\n")
+    if len(app[VIEWERS]) >= MAX_VIEWERS:
+        raise web.HTTPServiceUnavailable(text=f"{MAX_VIEWERS} viewers are watching already\n")
+    socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE, compress=False)
+    app[VIEWERS].add(socket)
+    try:
+        await socket.prepare(request)
+        await _talk(socket, app[FRAMES])
+    finally:
+        app[VIEWERS].discard(socket)
+    return socket
+
+
+async def _talk(socket: web.WebSocketResponse, frames: Frames) -> None:
+    waiting: FrameRequest | None = None
+    arrived = asyncio.Event()
+
+    async def answer() -> None:
+        nonlocal waiting
+        while True:
+            await arrived.wait()
+            arrived.clear()
+            newest, waiting = waiting, None
+            if newest is None:
+                continue
+            try:
+                await socket.send_bytes(await frames.answer(newest))
+            except Nerv360Error as error:
+                await _refuse(socket, str(error), newest.id, broken=isinstance(error, BitstreamError))
+
+    answering = asyncio.create_task(answer())
+    try:
+        async for message in socket:
+            if message.type != WSMsgType.TEXT:
+                await _refuse(socket, "a request is a JSON object")
+                continue
+            try:
+                waiting = msgspec.json.decode(message.data, type=FrameRequest)
+            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+                await _refuse(socket, f"not a request: {error}")
+                continue
+            arrived.set()
+            if answering.done():
+                break
+    except ConnectionError:
+        pass
+    finally:
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+
+
+async def _refuse(socket: web.WebSocketResponse, why: str, number: int | None = None, broken: bool = False) -> None:
+    await socket.send_str(json.dumps({"id": number, "error": why, "broken": broken}))
+
+
+@web.middleware
+async def _own_names(request: Request, handler: Handler) -> StreamResponse:
+    """Another site's name that points at this machine is not answered."""
+    name, _, port = request.host.rpartition(":")
+    if (name if port.isdigit() and name else request.host) not in LOOPBACK:
+        raise web.HTTPForbidden(text="this server answers to localhost only\n")
+    return await handler(request)
+
+
+def _file_handler(file: Path) -> Handler:
+    async def handler(_: Request) -> StreamResponse:
+        return web.FileResponse(file)
+
+    return handler
+
+
+async def _add_headers(_: Request, response: StreamResponse) -> None:
+    response.headers.update(HEADERS)
+
+
+async def _say_goodbye(app: web.Application) -> None:
+    for socket in app[VIEWERS].copy():
+        await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server ends")
+
+
+async def _warm_up(app: web.Application) -> None:
+    app[FRAMES].warm_up()
+
+
+async def _close(app: web.Application) -> None:
+    await asyncio.to_thread(app[FRAMES].close)

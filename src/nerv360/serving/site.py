@@ -1,0 +1,90 @@
+"""What the player is made of: the page, the file, its networks; as a folder that any web server can give out.
+
+No PyTorch in here until networks are made.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from nerv360.bitstream.container import Container
+from nerv360.errors import ArgumentError, MissingExtra
+from nerv360.video.writer import replacing
+
+__all__ = ["VIDEO", "export_site", "manifest", "network_names", "page_files"]
+
+PAGE = Path(__file__).parents[1] / "web"
+TYPES = {".html", ".css", ".js", ".mjs", ".wasm", ".svg"}
+VIDEO = "video.nerv360"
+IN_BROWSERS = ("nerv360-grid", "nerv360")
+THREADS = "/*\n  Cross-Origin-Opener-Policy: same-origin\n  Cross-Origin-Embedder-Policy: require-corp\n"
+
+
+def page_files() -> dict[str, Path]:
+    """Name below the site's root -> file, for all that the page may ask for."""
+    files = (path for path in PAGE.rglob("*") if path.is_file() and path.suffix in TYPES)
+    return {path.relative_to(PAGE).as_posix(): path for path in files}
+
+
+def network_names(container: Container) -> list[str] | None:
+    """The names of the segments' ONNX files, or None where browsers cannot decode the video."""
+    if not all(segment.header.model in IN_BROWSERS for segment in container.segments):
+        return None
+    return [f"network-{index}.onnx" for index in range(len(container.segments))]
+
+
+def manifest(
+    container: Container, *, server: str | None, networks: list[str] | None, source: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """player.json: what the video is, and where the page finds it.
+
+    `server` is the address of the WebSocket that gives decoded frames, `networks` are the ONNX files of the segments;
+    each is None where there are none. `source` is the original video and its frame that is the first of the file.
+    """
+    header, first = container.header, container.segments[0].header
+    return {
+        "title": container.path.stem,
+        "video": VIDEO,
+        "bytes": container.size,
+        "width": header.width,
+        "height": header.height,
+        "frames": header.frames,
+        "frameRate": header.rate_numerator / header.rate_denominator,
+        "model": first.model,
+        "trained": {"width": first.view_width, "height": first.view_height, "hfovDeg": list(first.hfov_deg)},
+        "rollDeg": list(first.roll_deg),
+        "networks": networks,
+        "server": server,
+        "source": source,
+    }
+
+
+def export_site(path: Path, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> int:
+    """Write a static site that plays a file in the browser; returns its bytes. The folder must be new or empty.
+
+    Raises BitstreamError, ArgumentError where browsers cannot decode the network, MissingExtra, OutputError.
+    """
+    with Container(path) as container:
+        container.verify()
+        networks = network_names(container)
+        if networks is None:
+            model = container.segments[0].header.model
+            raise ArgumentError(f"{path}: browsers cannot decode {model}; use nerv360 play, which decodes for them")
+        if find_spec("onnx") is None:
+            raise MissingExtra("export needs onnx: pip install 'nerv360[play]'")
+        from nerv360.serving.networks import browser_graph
+
+        with replacing(folder) as unfinished:
+            for name, file in (page_files() | {VIDEO: path}).items():
+                (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, unfinished / name)
+            for index, (name, segment) in enumerate(zip(networks, container.segments, strict=True)):
+                (unfinished / name).write_bytes(browser_graph(container, segment))
+                report(index + 1, len(networks))
+            about = manifest(container, server=None, networks=networks)
+            (unfinished / "player.json").write_text(json.dumps(about, indent=2) + "\n")
+            (unfinished / "_headers").write_text(THREADS)  # several hosts of static sites read this
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,73 @@
+/** Frames that this browser decodes itself, in a worker: with WebGPU or WebAssembly. */
+
+import { BrokenFile, ServerGone, Unsupported } from "./errors.js";
+
+const KINDS = { broken: BrokenFile, gone: ServerGone, unsupported: Unsupported };
+
+/**
+ * Whether this browser has WebGPU as ONNX Runtime needs it, and whether on a real graphics processor.
+ * @returns {Promise<"hardware" | "software" | null>}
+ */
+export async function webGPU() {
+  const { gpu } = /** @type {any} */ (navigator);
+  if (!gpu || !("Suspending" in WebAssembly)) return null;
+  const adapter = await gpu.requestAdapter().catch(() => null);
+  if (!adapter) return null;
+  return adapter.info.isFallbackAdapter || adapter.info.architecture === "swiftshader" ? "software" : "hardware";
+}
+
+export class BrowserBackend {
+  scales = true; // fewer pixels take less time
+  bytes = 0;
+  description = "";
+  /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */ #waiting = new Map();
+  #next = 0;
+  #worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+
+  /**
+   * @param {import("./player.js").Manifest} manifest @param {URL} base that its names are relative to
+   * @param {"wasm" | "webgpu"} provider @param {number} threads of WebAssembly; 0: as many as the machine has
+   */
+  static async open(manifest, base, provider, threads) {
+    if (typeof WebAssembly !== "object") throw new Unsupported("This browser has no WebAssembly, which decodes the picture.");
+    const backend = new BrowserBackend();
+    const { description } = await backend.#do({ task: "open", manifest, base: base.href, provider, threads });
+    backend.description = description;
+    return backend;
+  }
+
+  constructor() {
+    this.#worker.onmessage = ({ data: { id, answer, error } }) => {
+      const asked = this.#waiting.get(id);
+      this.#waiting.delete(id);
+      if (error) asked?.reject(new KINDS[/** @type {keyof typeof KINDS} */ (error.kind)](error.message));
+      else asked?.resolve(answer);
+    };
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      for (const { reject } of this.#waiting.values()) reject(new Unsupported(event.message || "The decoder cannot be loaded."));
+      this.#waiting.clear();
+    };
+  }
+
+  /**
+   * @param {number} frame @param {import("./geometry.js").Viewport} view
+   * @returns {Promise<import("./player.js").Decoded>}
+   */
+  async decode(frame, view) {
+    const { pixels, rowLength, width, height, milliseconds, bytes } = await this.#do({ task: "decode", frame, view });
+    this.bytes = bytes;
+    return { picture: { pixels, rowLength, width, height }, milliseconds };
+  }
+
+  close() {
+    this.#worker.terminate();
+  }
+
+  /** @param {object} message @returns {Promise<any>} */
+  #do(message) {
+    const id = this.#next++;
+    this.#worker.postMessage({ id, ...message });
+    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+  }
+}

@@ -1,0 +1,168 @@
+/** Mouse, touch, wheel, keyboard and device orientation -> the view and time of a Player. */
+
+import { deviceAngles, focal } from "./geometry.js";
+
+const DEGREE = Math.PI / 180;
+const FRICTION_MS = 260; // in which a let-go drag loses 63 % of its speed
+const KEY_DEG = 6;
+
+export class Controls {
+  /** @type {Map<number, {x: number, y: number}>} */ #pointers = new Map();
+  #speed = { x: 0, y: 0 }; // pixels per millisecond
+  #moved = 0;
+  #glide = 0;
+  #pinch = 0;
+  /** @type {((event: DeviceOrientationEvent) => void) | null} */ #orientation = null;
+
+  /**
+   * @param {import("./player.js").Player} player @param {HTMLElement} surface gets pointers and, while it or nothing else
+   *   has the focus, keys
+   * @param {() => void} fullscreen
+   */
+  constructor(player, surface, fullscreen) {
+    this.player = player;
+    this.surface = surface;
+    this.fullscreen = fullscreen;
+    surface.addEventListener("pointerdown", (event) => this.#down(event));
+    surface.addEventListener("pointermove", (event) => this.#move(event));
+    for (const name of /** @type {const} */ (["pointerup", "pointercancel"]))
+      surface.addEventListener(name, (event) => this.#up(event));
+    surface.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+    document.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  get followsDevice() {
+    return this.#orientation !== null;
+  }
+
+  /** Let the device's orientation turn the view, or no longer. Rejects where the user or the browser refuses. */
+  async followDevice(/** @type {boolean} */ follow) {
+    if (this.#orientation) window.removeEventListener("deviceorientation", this.#orientation);
+    this.#orientation = null;
+    if (!follow) return;
+    const permission = /** @type {any} */ (DeviceOrientationEvent).requestPermission;
+    if (permission && (await permission.call(DeviceOrientationEvent)) !== "granted") throw new Error("not allowed");
+    let start = NaN; // the yaw that the device had: looking on begins where the view is
+    const { yawDeg: before } = this.player.view;
+    this.#orientation = ({ alpha, beta, gamma }) => {
+      if (alpha === null || beta === null || gamma === null) return;
+      const angles = deviceAngles(alpha, beta, gamma, screen.orientation?.angle ?? 0);
+      if (Number.isNaN(start)) start = angles.yawDeg;
+      this.player.setView({ ...angles, yawDeg: angles.yawDeg - start + before });
+    };
+    window.addEventListener("deviceorientation", this.#orientation);
+  }
+
+  /** Turn by pixels of the surface, as if the picture were dragged. */
+  #turn(/** @type {number} */ dx, /** @type {number} */ dy) {
+    const { player, surface } = this;
+    const view = player.view;
+    const viewport = { ...player.viewport, width: surface.clientWidth, height: surface.clientHeight };
+    const { fx, fy } = focal(viewport);
+    const [s, c] = [Math.sin(view.rollDeg * DEGREE), Math.cos(view.rollDeg * DEGREE)];
+    const [right, down] = [c * dx - s * dy, s * dx + c * dy];
+    const shrink = Math.max(0.2, Math.cos(view.pitchDeg * DEGREE)); // near a pole the same pixels are more yaw
+    player.setView({
+      yawDeg: view.yawDeg - right / fx / DEGREE / shrink,
+      pitchDeg: view.pitchDeg + down / fy / DEGREE,
+    });
+  }
+
+  /** @param {PointerEvent} event */
+  #down(event) {
+    if (event.button !== 0) return;
+    cancelAnimationFrame(this.#glide);
+    this.surface.setPointerCapture(event.pointerId);
+    this.#pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    this.#speed = { x: 0, y: 0 };
+    this.#moved = event.timeStamp;
+    this.#pinch = this.#spread();
+  }
+
+  /** @param {PointerEvent} event */
+  #move(event) {
+    const before = this.#pointers.get(event.pointerId);
+    if (!before) return;
+    const [dx, dy] = [event.clientX - before.x, event.clientY - before.y];
+    this.#pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (this.#pointers.size === 1) {
+      const span = Math.max(1, event.timeStamp - this.#moved);
+      const fresh = Math.min(1, span / 40);
+      this.#speed.x += fresh * (dx / span - this.#speed.x);
+      this.#speed.y += fresh * (dy / span - this.#speed.y);
+      this.#moved = event.timeStamp;
+      this.#turn(dx, dy);
+    } else if (this.#pointers.size === 2) {
+      const spread = this.#spread();
+      if (this.#pinch && spread) this.zoom(this.#pinch / spread);
+      this.#pinch = spread;
+    }
+  }
+
+  /** @param {PointerEvent} event */
+  #up(event) {
+    if (!this.#pointers.delete(event.pointerId)) return;
+    this.#pinch = this.#spread();
+    const still = event.timeStamp - this.#moved > 80 || matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (this.#pointers.size === 0 && !still && event.type === "pointerup") this.#glideOn();
+  }
+
+  #glideOn() {
+    let last = performance.now();
+    const step = (/** @type {number} */ now) => {
+      const span = Math.max(0, Math.min(50, now - last));
+      last = now;
+      this.#turn(this.#speed.x * span, this.#speed.y * span);
+      const slower = Math.exp(-span / FRICTION_MS);
+      this.#speed = { x: this.#speed.x * slower, y: this.#speed.y * slower };
+      if (Math.hypot(this.#speed.x, this.#speed.y) > 0.01) this.#glide = requestAnimationFrame(step);
+    };
+    this.#glide = requestAnimationFrame(step);
+  }
+
+  #spread() {
+    const [a, b] = [...this.#pointers.values()];
+    return b ? Math.hypot(a.x - b.x, a.y - b.y) : 0;
+  }
+
+  /** @param {number} factor of the field of view */
+  zoom(factor) {
+    this.player.setView({ fovDeg: this.player.view.fovDeg * factor });
+  }
+
+  /** @param {WheelEvent} event */
+  #wheel(event) {
+    event.preventDefault();
+    const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
+    this.zoom(Math.exp((event.deltaY * lines) / (event.ctrlKey ? 100 : 900)));
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    const focused = document.activeElement;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (focused && focused !== this.surface && focused !== document.body) return; // a control answers its own keys
+    const { player } = this;
+    const view = player.view;
+    const step = (KEY_DEG * view.fovDeg) / 78;
+    /** @type {Record<string, () => void>} */
+    const actions = {
+      ArrowLeft: () => player.setView({ yawDeg: view.yawDeg - step }),
+      ArrowRight: () => player.setView({ yawDeg: view.yawDeg + step }),
+      ArrowUp: () => player.setView({ pitchDeg: view.pitchDeg + step }),
+      ArrowDown: () => player.setView({ pitchDeg: view.pitchDeg - step }),
+      "+": () => this.zoom(1 / 1.1),
+      "=": () => this.zoom(1 / 1.1),
+      "-": () => this.zoom(1.1),
+      " ": () => (player.playing ? player.pause() : player.play()),
+      ",": () => player.step(-1),
+      ".": () => player.step(1),
+      Home: () => player.resetView(),
+      f: () => this.fullscreen(),
+    };
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+}

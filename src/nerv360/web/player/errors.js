@@ -1,0 +1,21 @@
+/** What can stand between a viewer and the picture; the page has a screen for each. */
+
+export class PlayerError extends Error {
+  /** @type {"unsupported" | "broken" | "gone"} */
+  kind = "broken";
+}
+
+export class BrokenFile extends PlayerError {
+  kind = /** @type {const} */ ("broken");
+}
+
+export class Unsupported extends PlayerError {
+  kind = /** @type {const} */ ("unsupported");
+}
+
+export class ServerGone extends PlayerError {
+  kind = /** @type {const} */ ("gone");
+  constructor(message = "The server does not answer.") {
+    super(message);
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * Angles, rays and positions on the panorama (docs/conventions.md). Public angles are degrees; axes are x right, y up,
+ * z forward. Matrices are 3x3, row by row. Tested against nerv360.geometry.
+ */
+
+/** @typedef {{yawDeg: number, pitchDeg: number, rollDeg: number}} Angles */
+/** @typedef {Angles & {hfovDeg: number, vfovDeg: number, width: number, height: number}} Viewport */
+/** @typedef {number[]} Matrix */
+
+const DEGREE = Math.PI / 180;
+
+/** @param {Matrix} a @param {Matrix} b @returns {Matrix} */
+export function multiply(a, b) {
+  const product = [];
+  for (let i = 0; i < 9; i += 3)
+    for (let j = 0; j < 3; j++) product.push(a[i] * b[j] + a[i + 1] * b[j + 3] + a[i + 2] * b[j + 6]);
+  return product;
+}
+
+/** @param {Matrix} m @returns {Matrix} */
+export const transposed = (m) => [m[0], m[3], m[6], m[1], m[4], m[7], m[2], m[5], m[8]];
+
+/** Camera-to-world rotation: roll first, then pitch, then yaw. @param {Angles} angles @returns {Matrix} */
+export function rotation({ yawDeg, pitchDeg, rollDeg }) {
+  const [sy, cy, sp, cp, sr, cr] = [yawDeg, pitchDeg, rollDeg].flatMap((a) => [Math.sin(a * DEGREE), Math.cos(a * DEGREE)]);
+  const roll = [cr, sr, 0, -sr, cr, 0, 0, 0, 1];
+  const pitch = [1, 0, 0, 0, cp, sp, 0, -sp, cp];
+  const yaw = [cy, 0, sy, 0, 1, 0, -sy, 0, cy];
+  return multiply(yaw, multiply(pitch, roll));
+}
+
+/** Inverse of `rotation`. @param {Matrix} m @returns {Angles} */
+export function anglesOf(m) {
+  const yaw = Math.atan2(m[2], m[8]);
+  const pitch = Math.atan2(m[5], Math.hypot(m[2], m[8]));
+  const rest = multiply(transposed(rotation({ yawDeg: yaw / DEGREE, pitchDeg: pitch / DEGREE, rollDeg: 0 })), m);
+  return { yawDeg: yaw / DEGREE, pitchDeg: pitch / DEGREE, rollDeg: Math.atan2(rest[1], rest[0]) / DEGREE };
+}
+
+/** Focal lengths in pixels; the field of view spans the outer edges. @param {Viewport} view */
+export function focal(view) {
+  return {
+    fx: view.width / 2 / Math.tan((view.hfovDeg * DEGREE) / 2),
+    fy: view.height / 2 / Math.tan((view.vfovDeg * DEGREE) / 2),
+  };
+}
+
+/** The field of view across another side of a picture with square pixels. */
+export const otherFov = (/** @type {number} */ fovDeg, /** @type {number} */ ratio) =>
+  (2 * Math.atan(Math.tan((fovDeg * DEGREE) / 2) * ratio)) / DEGREE;
+
+/**
+ * Where the centres of blocks of cell x cell pixels of a view lie on a grid, in cells. Blocks are laid from the top left
+ * corner and reach to a whole number of `whole` pixels.
+ * @param {Viewport} view @param {Matrix} camera camera-to-world, of the view in its world
+ * @param {number} cell @param {number} whole a multiple of the cell
+ * @param {number} gridRows @param {number} gridColumns
+ */
+export function positions(view, camera, cell, whole, gridRows, gridColumns) {
+  const { fx, fy } = focal(view);
+  const rows = (Math.ceil(view.height / whole) * whole) / cell;
+  const columns = (Math.ceil(view.width / whole) * whole) / cell;
+  const x = new Float64Array(rows * columns);
+  const y = new Float64Array(rows * columns);
+  const [a, b, c, d, e, f, g, h, i] = camera;
+  let at = 0;
+  for (let r = 0; r < rows; r++) {
+    const v = -((r + 0.5) * cell - view.height / 2) / fy;
+    for (let q = 0; q < columns; q++, at++) {
+      const u = ((q + 0.5) * cell - view.width / 2) / fx;
+      const right = a * u + b * v + c;
+      const up = d * u + e * v + f;
+      const forward = g * u + h * v + i;
+      const longitude = Math.atan2(right, forward);
+      const latitude = Math.atan2(up, Math.sqrt(right * right + forward * forward));
+      x[at] = (longitude / (2 * Math.PI) + 0.5) * gridColumns;
+      y[at] = (0.5 - latitude / Math.PI) * gridRows;
+    }
+  }
+  return { x, y, rows, columns };
+}
+
+/**
+ * The cell of a grid that stands for one beyond its edges: columns wrap, and over a pole the grid goes on half a turn away.
+ * @param {number} row @param {number} column @param {number} rows @param {number} columns an even number
+ */
+export function cellAt(row, column, rows, columns) {
+  let r = row % (2 * rows);
+  if (r < 0) r += 2 * rows;
+  let q = column;
+  if (r >= rows) {
+    r = 2 * rows - 1 - r;
+    q += columns / 2;
+  }
+  q %= columns;
+  return r * columns + (q < 0 ? q + columns : q);
+}
+
+/**
+ * The pixels that show a view best: its own, or fewer where the network knows no more, or more where it was never trained
+ * to draw so few (the nearest focal length that it was trained for; differences of up to 15 % are left alone).
+ * @param {Viewport} view @param {{width: number, hfovDeg: [number, number] | number[]}} trained
+ * @returns {Viewport}
+ */
+export function nativeView(view, trained) {
+  const [shortest, longest] = [trained.hfovDeg[1], trained.hfovDeg[0]].map(
+    (fov) => trained.width / 2 / Math.tan((fov * DEGREE) / 2),
+  );
+  const { fx, fy } = focal(view);
+  const scale = (/** @type {number} */ length) => {
+    const nearest = Math.min(Math.max(length, shortest), longest);
+    return Math.abs(nearest / length - 1) <= 0.15 ? 1 : nearest / length;
+  };
+  return resized(view, scale(fx), scale(fy));
+}
+
+/** The same field of view on another number of pixels. @param {Viewport} view @returns {Viewport} */
+export function resized(view, /** @type {number} */ across, /** @type {number} */ down) {
+  const side = (/** @type {number} */ pixels) => Math.max(1, Math.round(pixels));
+  return { ...view, width: side(view.width * across), height: side(view.height * down) };
+}
+
+/**
+ * Maps clip coordinates of a view (x, y in -1..1, 1) to those of another, times their depth: a homography.
+ * @param {Viewport} to the picture that there is @param {Viewport} from the view that is to be shown
+ * @returns {Matrix}
+ */
+export function homography(to, from) {
+  const half = (/** @type {number} */ fov) => Math.tan((fov * DEGREE) / 2);
+  const outOf = [half(from.hfovDeg), 0, 0, 0, half(from.vfovDeg), 0, 0, 0, 1];
+  const into = [1 / half(to.hfovDeg), 0, 0, 0, 1 / half(to.vfovDeg), 0, 0, 0, 1];
+  return multiply(into, multiply(transposed(rotation(to)), multiply(rotation(from), outOf)));
+}
+
+/**
+ * The view through a device that is held up like a window: alpha, beta, gamma of a DeviceOrientationEvent, and the angle
+ * that the screen is turned by.
+ * @returns {Angles}
+ */
+export function deviceAngles(
+  /** @type {number} */ alpha, /** @type {number} */ beta, /** @type {number} */ gamma, /** @type {number} */ screenAngle,
+) {
+  const [sa, ca, sb, cb, sg, cg, ss, cs] = [alpha, beta, gamma, screenAngle].flatMap((a) => [Math.sin(a * DEGREE), Math.cos(a * DEGREE)]);
+  // device-to-earth (x east, y north, z up), intrinsic Z-X'-Y''
+  const m = [
+    ca * cg - sa * sb * sg, -cb * sa, ca * sg + cg * sa * sb,
+    cg * sa + ca * sb * sg, ca * cb, sa * sg - ca * cg * sb,
+    -cb * sg, sb, cb * cg,
+  ];
+  const screen = multiply(m, [cs, -ss, 0, ss, cs, 0, 0, 0, 1]); // columns: right, up and out of the screen
+  // to our axes (x east, y up, z north); the camera looks into the screen
+  return anglesOf([
+    screen[0], screen[1], -screen[2],
+    screen[6], screen[7], -screen[8],
+    screen[3], screen[4], -screen[5],
+  ]);
+}

@@ -1,0 +1,447 @@
+/**
+ * Plays a .nerv360 video on a canvas: `new Player(canvas, {src: "player.json"})`.
+ *
+ *     view, time ─ newest wanted view ─ backend (browser or server) ─ picture ─ canvas
+ *
+ * One view is asked for at a time, always the newest; what the user has moved past is never decoded. Between two pictures
+ * the canvas turns the last one. While the view moves, pictures are as small as the machine needs; at rest they are sharp.
+ */
+
+import { BrowserBackend, webGPU } from "./browser.js";
+import { PictureCanvas } from "./canvas.js";
+import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
+import { nativeView, otherFov, resized } from "./geometry.js";
+import { ServerBackend } from "./server.js";
+import { Source } from "./source.js";
+
+/**
+ * @typedef {{yawDeg: number, pitchDeg: number, rollDeg: number, fovDeg: number}} View degrees; the field of view is that of
+ *   the longer side of the canvas
+ * @typedef {{picture: ImageBitmap | import("./canvas.js").Pixels, milliseconds: number}} Decoded
+ * @typedef {"server" | "webgpu" | "wasm"} BackendName who decodes: the server, or this browser
+ * @typedef {"loading" | "ready" | "error"} State
+ * @typedef {{src: string, backend?: BackendName | "auto", resolution?: number | "auto", threads?: number,
+ *   view?: Partial<View>, time?: number, loop?: boolean}} Options threads: of WebAssembly, 0 for what the machine has
+ * @typedef {{title: string, video: string, bytes: number, width: number, height: number, frames: number, frameRate: number,
+ *   model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
+ *   networks: string[] | null, server: string | null, source: {video: string, start: number} | null}} Manifest
+ * @typedef {{fps: number, milliseconds: number, width: number, height: number, bytes: number}} Statistics fps: pictures
+ *   drawn in the last second; milliseconds: of decoding the last; bytes: received so far
+ */
+
+const REST_MS = 180;
+const SMALLER = [1, 0.75, 0.5, 0.35, 0.25];
+const BUDGET_MS = 60; // for a picture while something moves
+const FOV_DEG = { least: 25, most: 120 };
+const RETRY_MS = 1500;
+const MOST_PIXELS = 1 << 21;
+
+/**
+ * Events: "manifest"; "state"; "view"; "time"; "play"; "pause"; "picture" (with statistics in `player.statistics`);
+ * "settings" (speed, loop, backend or resolution changed); "comparison" (with `player.psnrDb`).
+ */
+export class Player extends EventTarget {
+  /** @type {Manifest | null} */ manifest = null;
+  /** @type {State} */ state = "loading";
+  /** @type {PlayerError | null} */ error = null;
+  /** @type {Statistics} */ statistics = { fps: 0, milliseconds: 0, width: 0, height: 0, bytes: 0 };
+  playing = false;
+  speed = 1;
+  loop = true;
+  /** @type {BackendName | null} */ backend = null;
+  /** @type {number | "auto"} */ resolution = "auto";
+  /** @type {number | null} */ split = null; // share of the width, right of which the source is shown
+  /** @type {number | null} */ psnrDb = null; // of the picture at rest, against the source
+
+  /** @type {Options} */ #options;
+  /** @type {HTMLCanvasElement} */ #canvas;
+  /** @type {PictureCanvas} */ #output = /** @type {any} */ (null); // made before the first picture
+  /** @type {BrowserBackend | ServerBackend | null} */ #decoder = null;
+  #view = { yawDeg: 0, pitchDeg: 0, rollDeg: 0, fovDeg: 78.1 };
+  #home = { ...this.#view };
+  #time = 0;
+  #moved = -Infinity;
+  #busy = false;
+  #drawn = "";
+  #drawnFrame = 0;
+  #cost = 0; // milliseconds per pixel
+  /** @type {number[]} */ #pictures = [];
+  #frameRequest = 0;
+  #lastTick = 0;
+  #rest = 0;
+  #retry = 0;
+  #closed = false;
+  /** @type {Source | null} */ #source = null;
+  /** @type {ResizeObserver} */ #observer;
+
+  /** @param {HTMLCanvasElement} canvas @param {Options} options */
+  constructor(canvas, options) {
+    super();
+    this.#options = options;
+    this.#canvas = canvas;
+    this.loop = options.loop ?? true;
+    this.resolution = options.resolution ?? "auto";
+    this.#observer = new ResizeObserver(() => this.#fit());
+    queueMicrotask(() => this.#start()); // once the caller listens
+  }
+
+  /** @returns {View} */
+  get view() {
+    return { ...this.#view };
+  }
+
+  /** Seconds. */
+  get time() {
+    return this.#time;
+  }
+
+  get duration() {
+    return this.manifest ? this.manifest.frames / this.manifest.frameRate : 0;
+  }
+
+  get frame() {
+    if (!this.manifest) return 0;
+    return Math.min(this.manifest.frames - 1, Math.floor(this.#time * this.manifest.frameRate + 1e-6));
+  }
+
+  /** What can decode this video here; the first is taken unless another is asked for. @type {BackendName[]} */
+  backends = [];
+
+  /** Whether the canvas shows the present view and time, as sharp as it gets. */
+  get settled() {
+    return this.state === "ready" && !this.#moving && !this.#busy && this.#wanted() === null;
+  }
+
+  /** How the present backend decodes, for people. */
+  get description() {
+    return this.#decoder?.description ?? "";
+  }
+
+  /** The view on the canvas, in its pixels. @returns {import("./geometry.js").Viewport} */
+  get viewport() {
+    const { width, height } = this.#canvas;
+    const { yawDeg, pitchDeg, rollDeg, fovDeg } = this.#view;
+    const wide = width >= height;
+    const hfovDeg = wide ? fovDeg : otherFov(fovDeg, width / height);
+    const vfovDeg = wide ? otherFov(fovDeg, height / width) : fovDeg;
+    return { yawDeg, pitchDeg, rollDeg, hfovDeg, vfovDeg, width, height };
+  }
+
+  /** @param {Partial<View>} change */
+  setView(change) {
+    const view = { ...this.#view, ...change };
+    if (!Object.values(view).every(Number.isFinite)) return;
+    const turn = (/** @type {number} */ angle) => ((((angle + 180) % 360) + 360) % 360) - 180;
+    this.#view = {
+      yawDeg: turn(view.yawDeg),
+      pitchDeg: Math.min(90, Math.max(-90, view.pitchDeg)),
+      rollDeg: turn(view.rollDeg),
+      fovDeg: Math.min(FOV_DEG.most, Math.max(FOV_DEG.least, view.fovDeg)),
+    };
+    this.#moved = performance.now();
+    this.#emit("view");
+    this.#refresh();
+  }
+
+  resetView() {
+    this.setView(this.#home);
+  }
+
+  play() {
+    if (this.playing || !this.manifest) return;
+    if (this.#time >= this.duration - 1e-6 || this.frame === this.manifest.frames - 1) this.#time = 0;
+    this.playing = true;
+    this.#lastTick = 0;
+    this.#emit("play");
+    this.#refresh();
+  }
+
+  pause() {
+    if (!this.playing) return;
+    this.playing = false;
+    this.#emit("pause");
+    this.#refresh();
+  }
+
+  /** @param {number} seconds */
+  seek(seconds) {
+    if (!Number.isFinite(seconds)) return;
+    this.#time = Math.min(Math.max(0, seconds), this.duration);
+    this.#emit("time");
+    this.#refresh();
+  }
+
+  /** Go to a neighbouring frame. @param {number} frames */
+  step(frames) {
+    if (!this.manifest) return;
+    const frame = Math.min(this.manifest.frames - 1, Math.max(0, this.frame + frames));
+    this.seek(frame / this.manifest.frameRate);
+  }
+
+  /** @param {number} speed 1 is that of the video */
+  setSpeed(speed) {
+    this.speed = speed;
+    this.#emit("settings");
+  }
+
+  /** @param {boolean} loop */
+  setLoop(loop) {
+    this.loop = loop;
+    this.#emit("settings");
+  }
+
+  /** @param {number | "auto"} resolution pixels of the shorter side, at most */
+  setResolution(resolution) {
+    this.resolution = resolution;
+    this.#emit("settings");
+    this.#refresh();
+  }
+
+  /** Show the source, where there is one, right of a part of the width; null: nowhere. @param {number | null} split */
+  setComparison(split) {
+    const { manifest } = this;
+    if (!manifest?.source) return;
+    this.split = split;
+    if (split === null) {
+      this.#source?.close();
+      this.#source = null;
+      this.psnrDb = null;
+    } else if (!this.#source) {
+      const address = new URL(manifest.source.video, new URL(this.#options.src, document.baseURI)).href;
+      this.#source = new Source(address, manifest.frameRate, manifest.source.start, () => this.#compare());
+      this.#source.show(this.#drawnFrame);
+    }
+    this.#emit("comparison");
+    this.#refresh();
+  }
+
+  /** @param {BackendName} name */
+  async setBackend(name) {
+    if (name === this.backend && this.#decoder) return;
+    await this.#open(name);
+  }
+
+  /** Try again after an error. */
+  async retry() {
+    window.clearTimeout(this.#retry);
+    if (!this.manifest) return this.#start();
+    if (this.#decoder instanceof BrowserBackend && this.error instanceof ServerGone) return this.#ask(true);
+    await this.#open(/** @type {BackendName} */ (this.backend));
+  }
+
+  /** The canvas as a PNG. @returns {Promise<Blob>} */
+  screenshot() {
+    this.#output.draw(this.viewport, this.#source?.picture ? this.split : null);
+    return new Promise((resolve, reject) =>
+      this.#canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/png"),
+    );
+  }
+
+  close() {
+    this.#closed = true;
+    this.#observer.disconnect();
+    window.clearTimeout(this.#retry);
+    window.clearTimeout(this.#rest);
+    cancelAnimationFrame(this.#frameRequest);
+    this.#decoder?.close();
+    this.#source?.close();
+  }
+
+  async #start() {
+    const { src, backend, view, time } = this.#options;
+    try {
+      this.#output ??= new PictureCanvas(this.#canvas);
+      this.manifest = await readManifest(src);
+      this.backends = await this.#usable(this.manifest);
+      const { trained } = this.manifest;
+      this.#home.fovDeg = Math.min(FOV_DEG.most, Math.max(60, trained.hfovDeg[0]));
+      this.#view = { ...this.#home };
+      this.#emit("manifest");
+      this.#observer.observe(this.#canvas);
+      this.#fit();
+      this.setView(view ?? {});
+      this.seek(time ?? 0);
+      const [first] = this.backends;
+      if (!first) throw new Unsupported(`The network ${this.manifest.model} needs a server: nerv360 play.`);
+      await this.#open(backend && backend !== "auto" && this.backends.includes(backend) ? backend : first);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** @param {Manifest} manifest @returns {Promise<BackendName[]>} the best first */
+  async #usable({ server, networks }) {
+    const gpu = networks && (await webGPU());
+    const found = [server && "server", gpu === "hardware" && "webgpu", networks && "wasm", gpu === "software" && "webgpu"];
+    return /** @type {BackendName[]} */ (found.filter(Boolean));
+  }
+
+  /** @param {BackendName} name */
+  async #open(name) {
+    const { manifest } = this;
+    if (!manifest) return;
+    this.#decoder?.close();
+    this.#decoder = null;
+    this.backend = name;
+    this.#cost = 0;
+    this.#drawn = "";
+    this.#setState("loading");
+    this.#emit("settings");
+    const base = new URL(this.#options.src, document.baseURI);
+    try {
+      const decoder =
+        name === "server"
+          ? await ServerBackend.open(new URL(/** @type {string} */ (manifest.server), base.href.replace(/^http/, "ws")))
+          : await BrowserBackend.open(manifest, base, name, this.#options.threads ?? 0);
+      if (this.#closed || this.backend !== name) return decoder.close();
+      this.#decoder = decoder;
+      await this.#ask(true);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  get #moving() {
+    return this.playing || performance.now() - this.#moved < REST_MS;
+  }
+
+  /** The view to decode now, or null where it is on the canvas already. */
+  #wanted() {
+    const view = this.viewport;
+    const cap = this.resolution === "auto" ? Infinity : this.resolution;
+    const pixels = view.width * view.height;
+    const fitting = Math.min(1, cap / Math.min(view.width, view.height), Math.sqrt(MOST_PIXELS / pixels));
+    const native = nativeView(resized(view, fitting, fitting), /** @type {Manifest} */ (this.manifest).trained);
+    const affordable = (/** @type {number} */ scale) => this.#cost * native.width * native.height * scale * scale <= BUDGET_MS;
+    const scale = this.#moving && this.#decoder?.scales ? SMALLER.find(affordable) ?? SMALLER[SMALLER.length - 1] : 1;
+    const chosen = resized(native, scale, scale);
+    const key = JSON.stringify([this.frame, chosen]);
+    return key === this.#drawn ? null : { frame: this.frame, view: chosen, key };
+  }
+
+  /** Ask for the newest view, unless one is being decoded. @param {boolean} anew after an error */
+  async #ask(anew = false) {
+    const decoder = this.#decoder;
+    if (!decoder || this.#busy || this.#closed || (this.state === "error" && !anew) || !this.#canvas.width) return;
+    const wanted = this.#wanted();
+    if (!wanted) return;
+    this.#busy = true;
+    const began = performance.now();
+    try {
+      const { picture, milliseconds } = await decoder.decode(wanted.frame, wanted.view);
+      if (decoder !== this.#decoder) return;
+      this.#output.take(picture, wanted.view);
+      if (picture instanceof ImageBitmap) picture.close();
+      this.#drawn = wanted.key;
+      this.#drawnFrame = wanted.frame;
+      this.#source?.show(wanted.frame);
+      this.#count(wanted.view, milliseconds, performance.now() - began);
+      this.#setState("ready");
+      this.#emit("picture");
+      this.#compare();
+    } catch (error) {
+      if (decoder === this.#decoder) this.#failed(error);
+    } finally {
+      this.#busy = false;
+      this.#refresh();
+    }
+  }
+
+  /** Once picture and source show the same frame: draw, and measure at rest. */
+  #compare() {
+    const source = this.#source?.picture;
+    if (!source || this.#source?.frame !== this.#drawnFrame) return;
+    this.#output.takeSource(source);
+    this.psnrDb = this.#moving ? null : this.#output.psnrDb();
+    this.#emit("comparison");
+    this.#refresh();
+  }
+
+  /** @param {import("./geometry.js").Viewport} view */
+  #count(view, /** @type {number} */ milliseconds, /** @type {number} */ waited) {
+    const now = performance.now();
+    this.#pictures = [...this.#pictures.filter((at) => now - at < 1000), now];
+    const cost = waited / (view.width * view.height);
+    this.#cost = this.#cost ? 0.7 * this.#cost + 0.3 * cost : 1e-9; // the first picture warms up
+    const { width, height } = view;
+    this.statistics = { fps: this.#pictures.length, milliseconds, width, height, bytes: this.#decoder?.bytes ?? 0 };
+  }
+
+  /** Draw, advance the clock, and ask, in the next animation frame. */
+  #refresh() {
+    if (this.#frameRequest || this.#closed) return;
+    this.#frameRequest = requestAnimationFrame((now) => {
+      this.#frameRequest = 0;
+      this.#tick(now);
+    });
+  }
+
+  /** @param {number} now milliseconds */
+  #tick(now) {
+    if (this.playing && this.state === "ready") {
+      if (this.#lastTick) this.#advance(((now - this.#lastTick) / 1000) * this.speed);
+      this.#lastTick = now;
+    } else {
+      this.#lastTick = 0;
+    }
+    this.#output?.draw(this.viewport, this.#source?.picture ? this.split : null);
+    this.#ask();
+    if (this.playing && this.state === "ready") this.#refresh();
+    window.clearTimeout(this.#rest);
+    this.#rest = window.setTimeout(() => this.#ask(), REST_MS + 20);
+  }
+
+  /** @param {number} seconds */
+  #advance(seconds) {
+    const last = this.duration;
+    let time = this.#time + seconds;
+    if (time >= last && this.loop) time %= last;
+    this.#time = Math.min(time, last);
+    this.#emit("time");
+    if (time >= last) this.pause();
+  }
+
+  #fit() {
+    const ratio = Math.min(2, window.devicePixelRatio || 1);
+    const width = Math.round(this.#canvas.clientWidth * ratio);
+    const height = Math.round(this.#canvas.clientHeight * ratio);
+    if (width && height && (width !== this.#canvas.width || height !== this.#canvas.height)) {
+      this.#canvas.width = width;
+      this.#canvas.height = height;
+      this.#output.draw(this.viewport);
+    }
+    this.#refresh();
+  }
+
+  /** @param {State} state @param {PlayerError | null} error */
+  #setState(state, error = null) {
+    const changed = state !== this.state || error?.message !== this.error?.message;
+    this.state = state;
+    this.error = error;
+    if (changed) this.#emit("state");
+  }
+
+  /** @param {unknown} error */
+  #failed(error) {
+    if (this.#closed) return;
+    const known = error instanceof PlayerError ? error : new BrokenFile(error instanceof Error ? error.message : String(error));
+    this.#setState("error", known);
+    if (known instanceof ServerGone) this.#retry = window.setTimeout(() => this.retry(), RETRY_MS);
+  }
+
+  /** @param {string} name */
+  #emit(name) {
+    this.dispatchEvent(new Event(name));
+  }
+}
+
+/** @param {string} src @returns {Promise<Manifest>} */
+async function readManifest(src) {
+  const response = await fetch(src).catch(() => {
+    throw new ServerGone();
+  });
+  if (!response.ok) throw new BrokenFile(`${src}: the server answers ${response.status}.`);
+  return response.json().catch(() => {
+    throw new BrokenFile(`${src} is not a player's description of a video.`);
+  });
+}

@@ -1,0 +1,177 @@
+/**
+ * Decodes views of a .nerv360 file, off the main thread.
+ *
+ *     bytes by range ─ chunks ─ latents of the frame ─ features ─ sampled along the view's rays ─ draw (ONNX) ─ pixels
+ */
+
+import { readPart, readTables, readWeights, tensorShapes } from "./chunks.js";
+import { Container, chunkOf, keysAt } from "./container.js";
+import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
+import { rotation } from "./geometry.js";
+import { GridInputs, PaperInputs } from "./network.js";
+
+/**
+ * @typedef {import("./container.js").Segment} Segment
+ * @typedef {import("./sampling.js").Grid} Grid
+ * @typedef {{session: any, inputs: GridInputs | PaperInputs, strides: number[],
+ *   tables: import("./chunks.js").ChannelTable[][], angles: import("./geometry.js").Angles[] | null}} Loaded
+ */
+
+const NETWORKS_KEPT = 2;
+const PARTS_KEPT = 2; // of each latent
+const MAX_THREADS = 4;
+
+/** A bounded cache: the entry not used for longest goes. @template V */
+class Kept {
+  /** @type {Map<string | number, V>} */ #entries = new Map();
+
+  /** @param {number} most */
+  constructor(most) {
+    this.most = most;
+  }
+
+  /** @param {string | number} key @param {() => V} make @returns {V} */
+  get(key, make) {
+    const value = this.#entries.get(key) ?? make();
+    this.#entries.delete(key);
+    this.#entries.set(key, value);
+    if (this.#entries.size > this.most) this.#entries.delete(/** @type {string} */ (this.#entries.keys().next().value));
+    return value;
+  }
+}
+
+class Decoder {
+  /** @type {Kept<Promise<Loaded>>} */ #networks = new Kept(NETWORKS_KEPT);
+  /** @type {Kept<Float32Array>} */ #parts = new Kept(0);
+  /** @type {{frame: number, features: Grid[]} | null} */ #features = null;
+
+  /**
+   * @param {Container} container @param {string[]} networks addresses of the segments' graphs
+   * @param {any} ort ONNX Runtime Web @param {string} provider
+   */
+  constructor(container, networks, ort, provider) {
+    this.container = container;
+    this.ort = ort;
+    this.provider = provider;
+    this.networks = networks;
+    this.#parts.most = PARTS_KEPT * Math.max(...container.segments.map((segment) => segment.latents.length));
+  }
+
+  /** @param {number} frame @param {import("./geometry.js").Viewport} view */
+  async decode(frame, view) {
+    const segment = this.container.segmentOf(frame);
+    await this.container.fetch(segment, this.container.chunksFor(segment, frame));
+    const { session, inputs, strides, angles } = await this.#network(segment);
+    const began = performance.now();
+    const index = frame - segment.firstFrame;
+    const time = (index + 0.5) / segment.frames;
+    if (this.#features?.frame !== frame) {
+      const { tables } = await this.#network(segment);
+      this.#features = { frame, features: inputs.features(this.#latents(segment, index, tables), time) };
+    }
+    const camera = angles && rotation(angles[index]);
+    const { sampled, modulations } = inputs.gather(this.#features.features, strides, view, /** @type {null} */ (camera), time);
+    const { Tensor } = this.ort;
+    /** @type {Record<string, any>} */
+    const feeds = {};
+    sampled.forEach(({ data, dims }, i) => (feeds[`sampled${i}`] = new Tensor("float32", data, dims)));
+    modulations.forEach(({ data, dims }, i) => (feeds[`modulation${i}`] = new Tensor("float32", data, dims)));
+    const { picture } = await session.run(feeds);
+    const pixels = /** @type {Uint8Array} */ (picture.data).slice();
+    return { pixels, rowLength: picture.dims[2], width: view.width, height: view.height, milliseconds: performance.now() - began };
+  }
+
+  /** Have the bytes at hand that playing on will need. @param {number} frame */
+  async readAhead(frame) {
+    const segment = this.container.segmentOf(frame);
+    const ahead = frame + segment.groupSize;
+    if (ahead >= segment.firstFrame + segment.frames) return;
+    await this.container.fetch(segment, this.container.chunksFor(segment, ahead));
+  }
+
+  /** @param {Segment} segment @returns {Promise<Loaded>} */
+  #network(segment) {
+    return this.#networks.get(segment.index, () => this.#load(segment));
+  }
+
+  /** @param {Segment} segment @returns {Promise<Loaded>} */
+  async #load(segment) {
+    const { network, latents } = segment;
+    const response = await fetch(this.networks[segment.index]).catch(() => {
+      throw new ServerGone();
+    });
+    if (!response.ok) throw new BrokenFile(`The network cannot be read: the server answers ${response.status}.`);
+    const graph = new Uint8Array(await response.arrayBuffer());
+    received += graph.length;
+    const { weights, all } = readWeights(this.container.chunk(segment, 0), tensorShapes({ ...network, latents }));
+    const { tables, angles } = await readTables(this.container.chunk(segment, 1), segment);
+    const session = await this.ort.InferenceSession.create(graph, {
+      executionProviders: [this.provider],
+      externalData: [{ path: "weights", data: new Uint8Array(all.buffer, all.byteOffset, all.byteLength) }],
+    });
+    const inputs = network.model === "nerv360-grid" ? new GridInputs(network) : new PaperInputs(network, weights);
+    return { session, inputs, strides: latents.map(({ stride }) => stride), tables, angles };
+  }
+
+  /**
+   * The latents at a frame of the segment, between their keys.
+   * @param {Segment} segment @param {number} frame @param {import("./chunks.js").ChannelTable[][]} tables
+   * @returns {Grid[]}
+   */
+  #latents(segment, frame, tables) {
+    return segment.latents.map(({ channels, rows, columns, period }, latent) => {
+      const size = channels * rows * columns;
+      const keys = keysAt(period, frame).map(([key, weight]) => {
+        const chunk = chunkOf(segment, latent, key);
+        const part = segment.parts[chunk - 2];
+        const values = this.#parts.get(`${segment.index} ${chunk}`, () =>
+          readPart(this.container.chunk(segment, chunk), tables[latent], part.keys, rows * columns),
+        );
+        const at = (key - part.firstKey) * size;
+        return { weight, values: values.subarray(at, at + size) };
+      });
+      const [first, second] = keys;
+      const data = second
+        ? first.values.map((value, i) => first.weight * value + second.weight * second.values[i])
+        : first.values;
+      return { data, channels, rows, columns };
+    });
+  }
+}
+
+/** @type {Decoder | null} */
+let decoder = null;
+let received = 0;
+
+/** @param {{manifest: import("./player.js").Manifest, base: string, threads: number, provider: "wasm" | "webgpu"}} message */
+async function open({ manifest, base, threads, provider }) {
+  const ort = await import(provider === "webgpu" ? "./onnxruntime/ort.jspi.min.mjs" : "./onnxruntime/ort.wasm.min.mjs");
+  const most = self.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1;
+  const count = threads ? Math.min(threads, most) : most;
+  ort.env.logLevel = "error";
+  ort.env.wasm.numThreads = count;
+  ort.env.wasm.wasmPaths = new URL("./onnxruntime/", import.meta.url).href;
+  const container = await Container.open(new URL(manifest.video, base).href);
+  const networks = (manifest.networks ?? []).map((name) => new URL(name, base).href);
+  decoder = new Decoder(container, networks, ort, provider);
+  return { description: provider === "webgpu" ? "WebGPU" : `WebAssembly, ${count} ${count === 1 ? "thread" : "threads"}` };
+}
+
+/** @param {{frame: number, view: import("./geometry.js").Viewport}} message */
+async function decode({ frame, view }) {
+  if (!decoder) throw new Unsupported("not open");
+  const answer = await decoder.decode(frame, view);
+  decoder.readAhead(frame).catch(() => {}); // what is missing then is asked for again
+  return { ...answer, bytes: decoder.container.reader.received + received };
+}
+
+self.onmessage = async ({ data }) => {
+  try {
+    const answer = await (data.task === "open" ? open(data) : decode(data));
+    const transfer = "pixels" in answer ? [answer.pixels.buffer] : [];
+    self.postMessage({ id: data.id, answer }, { transfer });
+  } catch (error) {
+    const kind = error instanceof PlayerError ? error.kind : "broken";
+    self.postMessage({ id: data.id, error: { kind, message: error instanceof Error ? error.message : String(error) } });
+  }
+};

@@ -1,0 +1,434 @@
+"""The player in a real browser: Debian's Chromium, without a window (make test-browser)."""
+
+import asyncio
+import base64
+import io
+import math
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp import web
+from PIL import Image
+
+import nerv360
+from nerv360.api import encode
+from nerv360.config import PRESETS
+from nerv360.evaluation.metrics import psnr
+from nerv360.serving import server as serving
+from nerv360.serving.site import export_site
+from nerv360.video.clip import Clip
+
+pytestmark = pytest.mark.browser
+playwright = pytest.importorskip("playwright.sync_api")
+
+Page = Any
+LEAST_DB = 40.0  # 44 measured from the server's JPEG, 69 by WebGPU, 70 by WebAssembly
+ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+ARGUMENTS += ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+WAIT_MS = 60_000
+
+
+class Server:
+    """An application in a thread, at one port for as long as it is started again."""
+
+    def __init__(self, make: Callable[[], web.Application]) -> None:
+        self.make, self.port = make, 0
+        self.start()
+
+    def start(self) -> None:
+        started = threading.Event()
+        self._loop = asyncio.new_event_loop()
+
+        async def main() -> None:
+            self._stop = asyncio.Event()
+            runner = web.AppRunner(self.make(), access_log=None, shutdown_timeout=0.2)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", self.port).start()
+            self.port = runner.addresses[0][1]
+            started.set()
+            await self._stop.wait()
+            await runner.cleanup()
+
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(main(),))
+        self._thread.start()
+        assert started.wait(30)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+
+@contextmanager
+def serving_app(make: Callable[[], web.Application]) -> Iterator[Server]:
+    server = Server(make)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def static_app(folder: Path, requests: list[tuple[str, str | None, int, int]]) -> web.Application:
+    """Any web server: (path, range, status, bytes) of every request are noted."""
+
+    async def note(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        response.headers["Cross-Origin-Embedder-Policy"] = "require-corp"
+        length = response.content_length or 0
+        requests.append((request.path, request.headers.get("Range"), response.status, length))
+
+    async def index(_: web.Request) -> web.StreamResponse:
+        return web.FileResponse(folder / "index.html")
+
+    app = web.Application()
+    app.router.add_get("/", index)
+    app.router.add_static("/", folder)
+    app.on_response_prepare.append(note)
+    return app
+
+
+@pytest.fixture(scope="module")
+def film(make_video: Callable[..., Path]) -> Path:
+    return make_video(width=192, height=96, frames=40)
+
+
+@pytest.fixture(scope="module")
+def clip(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of more groups than are read ahead."""
+    path = tmp_path_factory.mktemp("clip") / "clip.nerv360"
+    encode(film, path, replace(PRESETS["fast"], epochs=3, group_size=4))
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    program = shutil.which("chromium")
+    assert program, "no chromium: apt-get install chromium"
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_page(chromium: Any) -> Iterator[Callable[..., Page]]:
+    """Pages of a size; an error that the page does not catch fails the test."""
+    contexts, errors = [], []
+
+    def make(width: int = 480, height: int = 320, **options: object) -> Page:
+        contexts.append(chromium.new_context(viewport={"width": width, "height": height}, **options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on("pageerror", lambda error: errors.append(error))
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+@pytest.fixture(scope="module")
+def play_server(clip: Path) -> Iterator[Server]:
+    with serving_app(lambda: serving.create_app(clip)) as server:
+        yield server
+
+
+def settled(page: Page) -> None:
+    page.wait_for_function("window.player?.settled")
+
+
+def snapshot(page: Page) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    data = page.evaluate(
+        """async () => {
+          const reader = new FileReader();
+          reader.readAsDataURL(await player.screenshot());
+          await new Promise((resolve) => (reader.onload = resolve));
+          return reader.result.split(",")[1];
+        }"""
+    )
+    return np.array(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+
+
+def quality_db(page: Page, path: Path) -> float:
+    """How near the canvas is to what the decoder shows at the player's view and frame."""
+    settled(page)
+    view = page.evaluate("player.viewport")
+    names = ("yawDeg", "pitchDeg", "rollDeg", "hfovDeg", "vfovDeg", "width", "height")
+    with nerv360.open(path) as decoder:
+        expected = decoder.viewport(page.evaluate("player.frame"), nerv360.Viewport(*(view[name] for name in names)))
+    return psnr(snapshot(page), expected)
+
+
+@pytest.mark.parametrize("backend", ["wasm", "webgpu", "server"])
+def test_what_is_seen_is_what_the_decoder_decodes(
+    play_server: Server, clip: Path, new_page: Callable[..., Page], backend: str
+) -> None:
+    page = new_page()
+    page.goto(f"{play_server.address}?backend={backend}#yaw=170&pitch=-20&t=0.5")
+    settled(page)
+    assert page.evaluate("[player.backend, player.frame]") == [backend, 14]  # at 30000/1001 frames a second
+    assert quality_db(page, clip) > LEAST_DB
+
+    page.mouse.move(300, 150)
+    page.mouse.down()
+    page.mouse.move(200, 200, steps=5)
+    page.wait_for_timeout(150)  # no swing
+    page.mouse.up()
+    settled(page)
+    view = page.evaluate("player.viewport")
+    focal = 240 / math.tan(math.radians(view["hfovDeg"]) / 2)
+    assert view["pitchDeg"] == pytest.approx(-20 + math.degrees(50 / focal), abs=0.1)
+    turned = (view["yawDeg"] - 170) % 360
+    assert math.degrees(100 / focal) < turned < 1.1 * math.degrees(100 / focal)  # more at this latitude
+    assert quality_db(page, clip) > LEAST_DB
+
+    page.evaluate("player.setView({yawDeg: 0, pitchDeg: 89, rollDeg: 20, fovDeg: 60})")
+    assert quality_db(page, clip) > LEAST_DB
+    page.set_viewport_size({"width": 300, "height": 500})
+    page.wait_for_function("player.viewport.height === 500")
+    assert quality_db(page, clip) > LEAST_DB
+
+
+def test_the_papers_network_in_the_browser(encoded: Path, new_page: Callable[..., Page]) -> None:
+    with serving_app(lambda: serving.create_app(encoded)) as server:
+        page = new_page()
+        page.goto(f"{server.address}?backend=wasm#yaw=-120&pitch=35&t=0.1")
+        assert quality_db(page, encoded) > LEAST_DB
+        page.evaluate("player.setView({yawDeg: 175, pitchDeg: -70}); player.seek(0.19)")
+        assert quality_db(page, encoded) > LEAST_DB
+
+
+def test_a_drag_that_is_let_go_swings_on_and_the_address_follows(
+    play_server: Server, new_page: Callable[..., Page]
+) -> None:
+    page = new_page()
+    page.goto(play_server.address)
+    settled(page)
+    page.mouse.move(300, 150)
+    page.mouse.down()
+    page.evaluate("document.addEventListener('pointerup', () => (window.held = player.view.yawDeg), true)")
+    page.mouse.move(240, 150, steps=3)
+    page.mouse.up()
+    settled(page)
+    assert page.evaluate("player.view.yawDeg - held") > 1
+    page.wait_for_function("location.hash.includes('yaw=')")
+    page.wait_for_timeout(500)
+    address, yaw = page.url, page.evaluate("player.view.yawDeg")
+    other = new_page()
+    other.goto(address)
+    settled(other)
+    assert other.evaluate("player.view.yawDeg") == pytest.approx(yaw, abs=0.06)
+
+
+def test_keys(play_server: Server, clip: Path, new_page: Callable[..., Page]) -> None:
+    page = new_page()
+    page.goto(f"{play_server.address}?backend=wasm")
+    settled(page)
+    start = page.evaluate("player.view")
+    press = page.keyboard.press
+    for key, name, sign in (("ArrowRight", "yawDeg", 1), ("ArrowUp", "pitchDeg", 1), ("+", "fovDeg", -1)):
+        press(key)
+        assert sign * (page.evaluate(f"player.view.{name}") - start[name]) > 1
+    for key, name in (("-", "fovDeg"), ("ArrowLeft", "yawDeg"), ("ArrowDown", "pitchDeg")):
+        press(key)
+        assert page.evaluate(f"player.view.{name}") == pytest.approx(start[name])
+    press("ArrowLeft")
+    press("Home")
+    assert page.evaluate("player.view") == start
+    press(".")
+    press(".")
+    press(",")
+    assert page.evaluate("player.frame") == 1
+    assert quality_db(page, clip) > LEAST_DB
+    press(" ")
+    page.wait_for_function("player.playing && player.frame > 3")
+    press(" ")
+    assert not page.evaluate("player.playing")
+    slider = page.get_by_role("slider", name="Time")
+    slider.focus()
+    slider.press("End")
+    assert page.evaluate("player.frame") == 39
+    assert quality_db(page, clip) > LEAST_DB
+
+
+def test_every_control_has_a_name_and_is_reached_by_tab(play_server: Server, new_page: Callable[..., Page]) -> None:
+    page = new_page(900, 600)
+    page.goto(play_server.address)
+    settled(page)
+    names = ["Look ahead again", "Play", "Time", "Zoom out", "Zoom in", "Settings", "Full screen"]
+    reached = []
+    for _ in range(len(names) + 1):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.getAttribute('aria-label')"))
+    assert reached[0].startswith("360-degree video")
+    assert reached[1:] == names
+    page.get_by_role("button", name="Settings").click()
+    for label in ("Speed", "Resolution", "Decoding", "Loop"):
+        assert page.get_by_label(label).is_visible()
+    page.keyboard.press("Escape")
+    assert not page.get_by_label("Speed").is_visible()
+    page.get_by_role("button", name="Play", exact=True).click()
+    assert page.get_by_role("button", name="Pause").is_visible()
+    page.wait_for_function("document.getElementById('said').textContent === 'Playing'")
+
+
+def test_backends_and_resolutions_are_switched(play_server: Server, clip: Path, new_page: Callable[..., Page]) -> None:
+    page = new_page()
+    page.goto(play_server.address)
+    settled(page)
+    page.get_by_role("button", name="Settings").click()
+    for backend in ("wasm", "server"):
+        page.get_by_label("Decoding").select_option(backend)
+        page.wait_for_function(f"player.backend === '{backend}' && player.settled")
+        assert quality_db(page, clip) > LEAST_DB
+    page.get_by_label("Resolution").select_option("240")
+    settled(page)
+    assert min(page.evaluate("[player.statistics.width, player.statistics.height]")) <= 240
+
+
+def test_touch_pinches_and_drags(play_server: Server, new_page: Callable[..., Page]) -> None:
+    page = new_page(390, 700, has_touch=True, is_mobile=True)
+    page.goto(play_server.address)
+    settled(page)
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *points: tuple[int, int]) -> None:
+        named = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": named})
+
+    touch("touchStart", (150, 300), (250, 300))
+    for spread in (20, 40, 60):
+        touch("touchMove", (150 - spread, 300), (250 + spread, 300))
+    touch("touchEnd")
+    page.wait_for_function("player.view.fovDeg < 0.6 * 78.1")
+    touch("touchStart", (200, 300))
+    touch("touchMove", (150, 300))
+    touch("touchMove", (100, 300))
+    page.wait_for_function("player.view.yawDeg > 5")
+    touch("touchEnd")
+
+
+def test_a_static_site_plays_by_ranges(clip: Path, new_page: Callable[..., Page], tmp_path: Path) -> None:
+    export_site(clip, tmp_path / "site")
+    requests: list[tuple[str, str | None, int, int]] = []
+    with serving_app(lambda: static_app(tmp_path / "site", requests)) as server:
+        page = new_page()
+        page.on("request", lambda request: outside.append(request.url) if server.address not in request.url else None)
+        outside: list[str] = []
+        page.goto(server.address)
+        settled(page)
+        assert page.evaluate("[player.backend, crossOriginIsolated]") == ["wasm", True]
+        assert quality_db(page, clip) > LEAST_DB
+        page.wait_for_timeout(300)
+        read = [(span, status, length) for path, span, status, length in requests if path == "/video.nerv360"]
+        assert all(status in (206, 304) and span for span, status, _ in read), read
+        assert sum(length for *_, length in read) < clip.stat().st_size  # not all of it yet
+        assert not [url for url in outside if not url.startswith(("blob:", "data:"))]
+
+        server.stop()  # in mid-play
+        page.evaluate("player.seek(1.3)")
+        page.wait_for_selector("body.gone #screen", state="visible")
+        assert page.get_by_role("heading", name="Connection lost").is_visible()
+        server.start()
+        settled(page)
+        page.wait_for_selector("#screen", state="hidden")
+        assert quality_db(page, clip) > LEAST_DB
+
+
+def test_a_server_that_is_gone_and_comes_back(clip: Path, new_page: Callable[..., Page]) -> None:
+    with serving_app(lambda: serving.create_app(clip)) as server:
+        page = new_page()
+        page.goto(f"{server.address}?backend=server")
+        settled(page)
+        page.evaluate("player.play()")
+        page.wait_for_function("player.frame > 2")
+        server.stop()
+        page.wait_for_selector("body.gone #screen", state="visible")
+        assert page.get_by_role("heading", name="Connection lost").is_visible()
+        server.start()
+        page.wait_for_function("player.state === 'ready'")
+        page.wait_for_selector("#screen", state="hidden")
+        page.evaluate("player.pause()")
+        assert quality_db(page, clip) > LEAST_DB
+
+
+def test_the_source_beside_the_picture(clip: Path, film: Path, new_page: Callable[..., Page]) -> None:
+    with serving_app(lambda: serving.create_app(clip, source=film)) as server:
+        page = new_page(480, 300)
+        page.goto(f"{server.address}?backend=wasm#yaw=175&pitch=20&t=0.5")
+        settled(page)
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_label("Compare with the source").check()
+        page.wait_for_function("player.psnrDb !== null")
+        view = page.evaluate("player.viewport")
+        names = ("yawDeg", "pitchDeg", "rollDeg", "hfovDeg", "vfovDeg")
+        angles = [view[name] for name in names]
+        frame = page.evaluate("player.frame")
+        original = next(Clip.open(film).read(frame, frame + 1))
+        seen = snapshot(page)
+        expected = nerv360.extract_viewport(original, nerv360.Viewport(*angles, 480, 300))
+        assert psnr(seen[:, 242:], expected[:, 242:]) > 35  # 36.8 measured: another decoder's chroma
+        width, height = page.evaluate("[player.statistics.width, player.statistics.height]")
+        small = nerv360.Viewport(*angles, width, height)
+        with nerv360.open(clip) as decoder:
+            decoded = decoder.viewport(frame, small)
+        measured = psnr(decoded, nerv360.extract_viewport(original, small))
+        assert page.evaluate("player.psnrDb") == pytest.approx(measured, abs=0.1)  # 0.02 measured
+        assert "dB PSNR" in page.locator("#psnr").inner_text()
+        page.get_by_label("Compare with the source").uncheck()
+        assert quality_db(page, clip) > LEAST_DB
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda data: data[:200], "damaged"),
+        (lambda data: b"\x89PNG" + data[4:], "not a .nerv360 file"),
+        (lambda data: data[:3000] + bytes(40) + data[3040:], "damaged"),
+        (lambda data: data[:8] + b"\x02" + data[9:], "newer"),
+    ],
+)
+def test_a_broken_file_has_a_screen(
+    clip: Path, new_page: Callable[..., Page], tmp_path: Path, damage: Callable[[bytes], bytes], told: str
+) -> None:
+    export_site(clip, tmp_path / "site")
+    (tmp_path / "site" / "video.nerv360").write_bytes(damage(clip.read_bytes()))
+    with serving_app(lambda: static_app(tmp_path / "site", [])) as server:
+        page = new_page()
+        page.goto(server.address)
+        page.get_by_role("heading", name="This video cannot be shown").wait_for()
+        assert told in page.locator("#screen-text").inner_text()
+        assert page.get_by_role("button", name="Try again").is_visible()
+
+
+def test_a_browser_without_webgl_has_a_screen(play_server: Server, chromium: Any) -> None:
+    context = chromium.new_context()
+    context.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    page = context.new_page()
+    page.goto(play_server.address)
+    page.get_by_role("heading", name="This browser cannot play it").wait_for()
+    assert "WebGL" in page.locator("#screen-text").inner_text()
+    context.close()
+
+
+def test_the_page_asks_for_nothing_that_is_not_there(play_server: Server, new_page: Callable[..., Page]) -> None:
+    page = new_page()
+    missing: list[str] = []
+    page.on("response", lambda response: missing.append(response.url) if response.status >= 400 else None)
+    page.goto(f"{play_server.address}?backend=wasm")
+    settled(page)
+    assert not missing
+    assert re.fullmatch(r".* · nerv360", page.title())

@@ -1,0 +1,227 @@
+"""The player's own reading of files and its geometry, in JavaScript, against this package: node runs tests/web/."""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import asdict, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor
+
+from nerv360.api import encode
+from nerv360.bitstream import entropy
+from nerv360.bitstream.container import Container
+from nerv360.bitstream.entropy import FrequencyTable
+from nerv360.codec.decoder import _native
+from nerv360.codec.reader import SegmentReader
+from nerv360.config import PRESETS, EncodingConfig
+from nerv360.errors import ArgumentError, OutputError
+from nerv360.evaluation.parity import export_onnx
+from nerv360.geometry.rays import rotation, viewport_rays
+from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
+from nerv360.geometry.viewport import Viewport
+from nerv360.geometry.window import Window
+from nerv360.models.base import decoder_tensors
+from nerv360.serving.networks import browser_graph
+from nerv360.serving.site import export_site
+from nerv360.video.clip import Colour
+from nerv360.video.synthetic import render_frame
+from nerv360.video.writer import write_frames
+
+ROOT = Path(__file__).parents[1]
+LOOKS = [(0, 0, 0, 78.1), (179.9, 12, 0, 100), (-90, -88, 30, 60), (12, 90, -170, 78.1), (300, 45, 5, 20)]
+SIZES = [(96, 60), (61, 107), (480, 270)]
+FIRST = 300  # numbers of each array that are compared
+
+
+@pytest.fixture(scope="session")
+def browser_files(
+    encoded: Path, video: Path, quick: EncodingConfig, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """A file of every network that browsers decode."""
+    folder = tmp_path_factory.mktemp("browser")
+    turning = folder / "turning.mp4"
+    still = render_frame(0, width=160, height=80, frames=64)
+    pictures = (np.roll(still, 3 * index, axis=1) for index in range(6))
+    write_frames(turning, pictures, Fraction(25), Colour(1, 1, 1, False))
+    grid = replace(PRESETS["fast"], epochs=2, group_size=4)
+    conditions = ("pitch", "roll", "fov", "yaw")
+    late = replace(quick, epochs=1, decoder_size=125_299, expand_first=False, conditions=conditions)
+    files = {"nerv360": encoded}
+    for name, source, config in (
+        ("late", video, late),
+        ("half", video, replace(quick, epochs=1, last_block="half")),
+        ("grid", video, grid),
+        ("oriented", turning, grid),
+    ):
+        files[name] = folder / f"{name}.nerv360"
+        encode(source, files[name], config)
+    with Container(files["oriented"]) as container:
+        assert container.segments[0].header.oriented
+    return files
+
+
+def viewport(view: Viewport) -> dict[str, Any]:
+    """As the player writes it."""
+    _, fy = view.focal
+    vfov_deg = float(np.degrees(2 * np.arctan(view.height / 2 / fy)))
+    names = {"yaw_deg": "yawDeg", "pitch_deg": "pitchDeg", "roll_deg": "rollDeg", "hfov_deg": "hfovDeg"}
+    fields = {names.get(name, name): value for name, value in asdict(view).items()}
+    return fields | {"vfovDeg": vfov_deg}
+
+
+def geometry_vectors(encoded: Path) -> dict[str, Any]:
+    with Container(encoded) as container:
+        header = container.segments[0].header
+    trained = {"width": header.view_width, "hfovDeg": list(header.hfov_deg)}
+    cases = []
+    for (yaw, pitch, roll, fov), (width, height) in itertools.product(LOOKS, SIZES):
+        view = Viewport(yaw, pitch, roll, fov, None, width, height)
+        cell, whole, rows, columns = 8, 24, 10, 20
+        rays = viewport_rays(view, cell, torch.float64, whole)
+        x, y = lonlat_to_pixel(*ray_to_lonlat(rays), columns, rows)
+        angles = (torch.tensor([angle], dtype=torch.float64) for angle in (yaw, pitch, roll))
+        native = _native(view, header)
+        cases.append(
+            {
+                "view": viewport(view),
+                "rotation": rotation(*angles)[0].flatten().tolist(),
+                "cell": cell,
+                "whole": whole,
+                "rows": rows,
+                "columns": columns,
+                "x": x.flatten().tolist(),
+                "y": y.flatten().tolist(),
+                "trained": trained,
+                "native": [native.width, native.height],
+            }
+        )
+    return {"views": cases}
+
+
+def entropy_vectors() -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    streams = []
+    for sizes in ([], [0], [1], [5, 1], [1000], [300, 0, 2000], [40, 40, 40]):
+        parts = []
+        for size in sizes:
+            spread = float(random.choice([0.3, 3, 40, 900]))
+            symbols = (random.laplace(0, spread, size).round() + random.integers(-50, 50)).astype(np.int32)
+            parts.append((symbols, FrequencyTable.of(symbols)))
+        parts.append((np.full(7, -3, np.int32), FrequencyTable(-3, (1 << 16,))))
+        streams.append(
+            {
+                "data": entropy.encode(parts).hex(),
+                "tables": [table.write().hex() for _, table in parts],
+                "symbols": [symbols.tolist() for symbols, _ in parts],
+            }
+        )
+    values: list[Any] = [0, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**40, -1, -32, -33, -128, -129, -(2**20)]
+    values += [-(2**40), 1.25, 78.1, True, False, "", "nerv360-grid", "x" * 40, [], [1, [2.5, ["a"]]], list(range(200))]
+    messages = [{"packed": msgspec.msgpack.encode(value).hex(), "value": value} for value in values]
+    return {"streams": streams, "messages": messages}
+
+
+def flat(tensor: Tensor) -> list[float]:
+    return tensor.contiguous().flatten().tolist()
+
+
+def file_vectors(name: str, path: Path) -> dict[str, Any]:
+    frame, view = 3, Viewport(160, 40, 12, 70, None, 77, 52)
+    with Container(path) as container, torch.inference_mode():
+        (segment,) = container.segments
+        reader = SegmentReader(container, segment, "torch", torch.device("cpu"))
+        sampled, modulations = reader.sampled(frame, view)
+        latents = []
+        for index, latent in enumerate(segment.latents):
+            whole = Window.whole(*latent.size(container.header.width, container.header.height))
+            latents.append(reader._latent(index, frame, whole))
+        angles = None if reader.angles is None else [float(angle) / 100 for angle in reader.angles[frame]]
+        weights = decoder_tensors(reader.model)
+    return {
+        "name": f"{name}.nerv360",
+        "weights": {key: flat(tensor)[:FIRST] for key, tensor in weights.items()},
+        "frame": frame,
+        "view": viewport(view),
+        "latents": [flat(latent)[:FIRST] for latent in latents],
+        "angles": angles,
+        "sampled": [flat(each) for each in sampled],
+        "modulations": [flat(each) for each in modulations],
+        "shapes": [list(each.shape) for each in (*sampled, *modulations)],
+    }
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_javascript_agrees(browser_files: dict[str, Path], tmp_path: Path) -> None:
+    vectors = {
+        "geometry": geometry_vectors(browser_files["nerv360"]),
+        "entropy": entropy_vectors(),
+        "files": [file_vectors(name, path) for name, path in browser_files.items()],
+    }
+    for name, content in vectors.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    for name, path in browser_files.items():
+        shutil.copyfile(path, tmp_path / f"{name}.nerv360")
+    tests = sorted(str(path) for path in (ROOT / "tests" / "web").glob("*.test.js"))
+    environment = os.environ | {"NERV360_VECTORS": str(tmp_path)}
+    result = subprocess.run(
+        ["node", "--test", *tests], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stdout[-6000:]
+    assert "# fail 0" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["nerv360", "late", "grid", "oriented"])
+def test_graphs_for_browsers_hold_no_weights(browser_files: dict[str, Path], name: str) -> None:
+    with Container(browser_files[name]) as container:
+        data = browser_graph(container, container.segments[0])
+    graph = onnx.load_from_string(data).graph
+    external = [each for each in graph.initializer if each.data_location == onnx.TensorProto.EXTERNAL]
+    inside = [each for each in graph.initializer if each.data_location != onnx.TensorProto.EXTERNAL]
+    convolutions = sum(node.op_type == "Conv" for node in graph.node)
+    assert len(external) >= convolutions
+    assert sum(int(np.prod(each.dims)) for each in inside) < 4000  # scalars, and the head where it is folded
+
+
+def test_a_site_is_whole_or_not_there(browser_files: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    size = export_site(browser_files["grid"], folder)
+    assert size == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    about = json.loads((folder / "player.json").read_text())
+    assert about["server"] is None
+    assert about["bytes"] == (folder / about["video"]).stat().st_size
+    assert (folder / about["networks"][0]).stat().st_size < 20_000
+    for text in ("index.html", "page.js", "player/worker.js"):
+        content = (folder / text).read_text()
+        assert "http://" not in content.replace("http://www.w3.org/", "") and "https://" not in content, text
+    with pytest.raises(OutputError, match="not empty"):
+        export_site(browser_files["grid"], folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_networks_of_panoramas_are_refused(video: Path, quick: EncodingConfig, tmp_path: Path) -> None:
+    path = tmp_path / "a.nerv360"
+    encode(video, path, replace(quick, model="hnerv", epochs=1))
+    with pytest.raises(ArgumentError, match="nerv360 play"):
+        export_site(path, tmp_path / "site")
+    parity = export_onnx(path, tmp_path / "a.onnx")  # which other programs can draw
+    assert parity.largest <= 1
+
+
+def test_onnx_draws_what_pytorch_draws(browser_files: dict[str, Path], tmp_path: Path) -> None:
+    for name, path in browser_files.items():
+        output = tmp_path / f"{name}.onnx"
+        parity = export_onnx(path, output)
+        assert parity.largest <= 1
+        assert parity.differing < 1e-3  # none measured here, 1e-5 on a larger file: halves that round the other way
+        assert parity.size == output.stat().st_size
+        onnx.checker.check_model(str(output), full_check=True)

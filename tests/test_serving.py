@@ -1,0 +1,282 @@
+"""The player's server, over real sockets: what it gives, what it refuses, and what it bears."""
+
+import asyncio
+import io
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
+from aiohttp.test_utils import TestClient, TestServer
+from PIL import Image
+
+import nerv360
+from nerv360.evaluation.metrics import psnr
+from nerv360.serving import server as serving
+
+UPGRADE = "\r\n".join(
+    ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==")
+)
+VIEW = {"frame": 2, "yawDeg": 30.0, "pitchDeg": -10.0, "rollDeg": 0.0, "hfovDeg": 78.1, "vfovDeg": 60.0}
+SIZE = {"width": 64, "height": 48}
+
+
+@asynccontextmanager
+async def client_of(path: Path) -> AsyncIterator[TestClient[Any, Any]]:
+    async with TestClient(TestServer(serving.create_app(path))) as client:
+        yield client
+
+
+def served(path: Path, talk: Callable[[TestClient[Any, Any]], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with client_of(path) as client:
+            await asyncio.wait_for(talk(client), 60)
+
+    asyncio.run(main())
+
+
+def ask(number: int = 1, **changes: object) -> str:
+    return json.dumps({"id": number, **VIEW, **SIZE, **changes})
+
+
+async def bare_viewer(client: TestClient[Any, Any]) -> asyncio.StreamWriter:
+    """A WebSocket of which nothing is read, and that can vanish without a word."""
+    reader, writer = await asyncio.open_connection(client.host, client.port, limit=1 << 10)
+    writer.write(f"GET /frames HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    return writer
+
+
+def bare_message(text: str) -> bytes:
+    return struct.pack(">BBHI", 0x81, 0xFE, len(text), 0) + text.encode()  # masked with zeros
+
+
+def picture_of(data: bytes) -> tuple[int, "np.ndarray[Any, np.dtype[np.uint8]]"]:
+    number, _ = struct.unpack_from("<If", data)
+    return number, np.array(Image.open(io.BytesIO(data[8:])))
+
+
+def test_a_view_is_that_of_the_decoder(encoded: Path) -> None:
+    with nerv360.open(encoded) as decoder:
+        expected = decoder.viewport(2, nerv360.Viewport(30, -10, 0, 78.1, 60, 64, 48))
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.ws_connect("/frames") as viewer:
+            await viewer.send_str(ask(7))
+            number, picture = picture_of(await viewer.receive_bytes())
+        assert number == 7
+        assert psnr(picture, expected) > 42  # 43.8 measured: what JPEG costs
+
+    served(encoded, talk)
+
+
+def test_the_page_and_the_file(encoded: Path) -> None:
+    data = encoded.read_bytes()
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        page = await client.get("/")
+        assert page.content_type == "text/html"
+        assert page.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+        for script in ("page.js", "player/player.js"):
+            assert (await client.get(f"/{script}")).content_type in ("text/javascript", "application/javascript")
+        about = await (await client.get("/player.json")).json()
+        assert (about["frames"], about["bytes"], about["server"]) == (6, len(data), "frames")
+        part = await client.get("/video.nerv360", headers={"Range": "bytes=5-17"})
+        assert part.status == 206
+        assert await part.read() == data[5:18]
+        assert (await client.get("/video.nerv360", headers={"Range": f"bytes={len(data)}-"})).status == 416
+
+    served(encoded, talk)
+
+
+PATHS = ["/../cli.py", "/..%2fcli.py", "/player/../../cli.py", "/player/%2e%2e/%2e%2e/cli.py", "//etc/passwd"]
+PATHS += ["/%2fetc%2fpasswd", "/player/", "/video.nerv360/../../errors.py", "/page.js%00.html", "/clip.nerv360"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_else_is_read(encoded: Path, path: str) -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        assert answer.split()[1] in (b"404", b"400"), answer[:200]
+
+    served(encoded, talk)
+
+
+BAD = ["", "{", "[]", "null", "1e999", '"x"', "\x00", ask(frame=-1), ask(frame="x"), ask(id=2**32), ask(width=1.5)]
+BAD += [ask(width=0), ask(width=16384, height=16384), ask(frame=6), ask(pitchDeg=91), ask(hfovDeg=180), ask(more=1)]
+BAD += [ask().replace("30.0", "NaN"), ask().replace("30.0", "1e400"), "[" * 900, json.dumps({"id": 1})]
+
+
+def test_malformed_messages_are_answered_and_borne(encoded: Path) -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.ws_connect("/frames") as viewer:
+            for text in BAD:
+                await viewer.send_str(text)
+                answer = json.loads(await viewer.receive_str())
+                assert answer["error"] and not answer["broken"], text
+            await viewer.send_bytes(b"\xff" * 100)
+            assert "error" in json.loads(await viewer.receive_str())
+            await viewer.send_str(ask(9))
+            assert picture_of(await viewer.receive_bytes())[0] == 9
+        async with client.ws_connect("/frames") as viewer:
+            await viewer.send_str("x" * 5000)
+            assert (await viewer.receive()).type == WSMsgType.CLOSE
+
+    served(encoded, talk)
+
+
+def test_the_newest_view_wins(encoded: Path) -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.ws_connect("/frames") as viewer:
+            for number in range(200):
+                await viewer.send_str(ask(number, yawDeg=float(number)))
+            answers = [picture_of(await viewer.receive_bytes())[0]]
+            while answers[-1] != 199:
+                answers.append(picture_of(await viewer.receive_bytes())[0])
+        assert answers == sorted(answers)
+        assert len(answers) < 100
+
+    served(encoded, talk)
+
+
+def test_fifty_viewers_and_those_who_vanish(encoded: Path) -> None:
+    """All are answered; the memory of 150 viewers, 100 of them gone without a word, is that of a few."""
+
+    async def watch(client: TestClient[Any, Any], number: int) -> None:
+        async with client.ws_connect("/frames") as viewer:
+            for frame in range(3):
+                await viewer.send_str(ask(number, frame=frame))
+                assert picture_of(await viewer.receive_bytes())[0] == number
+
+    async def vanish(client: TestClient[Any, Any]) -> None:
+        writer = await bare_viewer(client)
+        for number in range(100):
+            writer.write(bare_message(ask(number)))
+        await writer.drain()
+        writer.transport.abort()
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        await asyncio.gather(*(watch(client, number) for number in range(50)))
+        before = psutil.Process().memory_info().rss
+        for _ in range(2):
+            await asyncio.gather(*(vanish(client) for _ in range(50)))
+            await asyncio.gather(*(watch(client, number) for number in range(10)))
+        viewers = client.server.app[serving.VIEWERS]
+        for _ in range(100):
+            if not viewers:
+                break
+            await asyncio.sleep(0.1)
+        assert not viewers
+        assert psutil.Process().memory_info().rss - before < 30 << 20  # 3 MB measured
+
+    served(encoded, talk)
+
+
+def test_a_viewer_who_does_not_read_holds_one_picture(encoded: Path) -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        writer = await bare_viewer(client)
+        before = psutil.Process().memory_info().rss
+        for number in range(2000):
+            writer.write(bare_message(ask(number, width=320, height=240)))
+            if number % 100 == 0:
+                await asyncio.sleep(0.02)
+        assert psutil.Process().memory_info().rss - before < 40 << 20  # 16 MB measured
+        writer.transport.abort()
+
+    served(encoded, talk)
+
+
+def test_other_sites_are_refused(encoded: Path) -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        assert (await client.get("/", headers={"Host": "evil.example:80"})).status == 403
+        for origin in ("http://evil.example", "null"):
+            with pytest.raises(WSServerHandshakeError) as refusal:
+                await client.ws_connect("/frames", headers={"Origin": origin})
+            assert refusal.value.status == 403
+
+    served(encoded, talk)
+
+
+def test_too_many_viewers_are_told(encoded: Path) -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        for _ in range(serving.MAX_VIEWERS):
+            await client.ws_connect("/frames")
+        with pytest.raises(WSServerHandshakeError) as refusal:
+            await client.ws_connect("/frames")
+        assert refusal.value.status == 503
+
+    served(encoded, talk)
+
+
+def test_damage_is_told_to_the_viewer(encoded: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.nerv360"
+    path.write_bytes(encoded.read_bytes())
+
+    async def main() -> None:
+        app = serving.create_app(path)
+        path.write_bytes(encoded.read_bytes()[:-20] + bytes(20))  # damaged after it was checked
+        async with TestClient(TestServer(app)) as client, client.ws_connect("/frames") as viewer:
+            await viewer.send_str(ask(frame=0))
+            assert (await viewer.receive()).type == WSMsgType.BINARY
+            await viewer.send_str(ask(frame=5))
+            answer = json.loads(await viewer.receive_str())
+        assert answer["broken"]
+        assert "checksum" in answer["error"]
+
+    asyncio.run(main())
+
+
+def play(*arguments: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "nerv360.cli", "play", "--no-browser", *map(str, arguments)]
+    environment = os.environ | {"COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def test_play_serves_until_it_is_interrupted(encoded: Path) -> None:
+    with play(encoded, "--port", 0) as process:
+        assert process.stdout is not None and process.stderr is not None
+        address = process.stdout.readline().split(" at ")[1].split(";")[0]
+        assert address.startswith("http://127.0.0.1:")
+
+        async def look() -> None:
+            async with ClientSession() as session, session.get(address) as page:
+                assert "<canvas" in await page.text()
+            async with ClientSession() as session, session.ws_connect(address + "frames") as viewer:
+                process.send_signal(signal.SIGINT)
+                assert (await viewer.receive()).type in (WSMsgType.CLOSE, WSMsgType.CLOSED)
+
+        asyncio.run(asyncio.wait_for(look(), 30))
+        assert process.wait(timeout=30) == 0
+        assert process.stderr.read() == ""
+
+
+def test_play_says_what_is_wrong_in_one_line(encoded: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.nerv360").write_bytes(encoded.read_bytes()[:-9])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for arguments, message in (
+            ((tmp_path / "bad.nerv360",), "truncated"),
+            ((tmp_path / "none.nerv360",), "No such file"),
+            ((encoded, "--port", taken.getsockname()[1]), "taken by another program"),
+            ((encoded, "--host", "256.0.0.1"), "--host 256.0.0.1"),
+        ):
+            process = play(*arguments)
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 2
+            assert errors.count("\n") == 1
+            assert message in errors

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test from "node:test";
+import { readPart, readTables, readWeights, tensorShapes } from "../../src/nerv360/web/player/chunks.js";
+import { Container, chunkOf, crc32, keysAt } from "../../src/nerv360/web/player/container.js";
+import { rotation } from "../../src/nerv360/web/player/geometry.js";
+import { GridInputs, PaperInputs } from "../../src/nerv360/web/player/network.js";
+import { near, path, serve, vectors } from "./vectors.js";
+
+const files = vectors("files"); // of every network that browsers decode
+
+const read = (name) => new Uint8Array(readFileSync(path(name)));
+
+async function load(name) {
+  const data = read(name);
+  const asked = serve(data);
+  const container = await Container.open("http://host/video.nerv360");
+  const [segment] = container.segments;
+  return { data, asked, container, segment };
+}
+
+for (const { name, weights: sums, frame, view, latents, angles, sampled, modulations, shapes: expectedShapes } of files) {
+  test(`${name}: weights, latents and what draw takes are those of the decoder`, async () => {
+    const { container, segment } = await load(name);
+    await container.fetch(segment, container.chunksFor(segment, frame));
+    const shapes = tensorShapes({ ...segment.network, latents: segment.latents });
+    const { weights, all } = readWeights(container.chunk(segment, 0), shapes);
+    assert.deepEqual([...weights.keys()], Object.keys(sums));
+    for (const [key, expected] of Object.entries(sums)) near(weights.get(key).slice(0, expected.length), expected, 1e-7);
+    assert.equal(all.length, [...weights.values()].reduce((n, tensor) => n + tensor.length, 0));
+    const read = await readTables(container.chunk(segment, 1), segment);
+    assert.deepEqual(read.angles && Object.values(read.angles[frame]), angles);
+    const grids = segment.latents.map(({ channels, rows, columns, period }, latent) => {
+      const size = channels * rows * columns;
+      const data = new Float32Array(size);
+      for (const [key, weight] of keysAt(period, frame)) {
+        const chunk = chunkOf(segment, latent, key);
+        const part = segment.parts[chunk - 2];
+        const values = readPart(container.chunk(segment, chunk), read.tables[latent], part.keys, rows * columns);
+        for (let i = 0; i < size; i++) data[i] += weight * values[(key - part.firstKey) * size + i];
+      }
+      near(data.slice(0, latents[latent].length), latents[latent], 1e-6);
+      return { data, channels, rows, columns };
+    });
+    const time = (frame + 0.5) / segment.frames;
+    const inputs = segment.network.oriented || !weights.has("time_stem.output.bias") ? new GridInputs(segment.network) : new PaperInputs(segment.network, weights);
+    const camera = read.angles && rotation(read.angles[frame]);
+    const found = inputs.gather(inputs.features(grids, time), segment.latents.map(({ stride }) => stride), view, camera, time);
+    found.sampled.forEach(({ data }, i) => near(data, sampled[i], 1e-5)); // 9e-7 measured
+    assert.equal(found.sampled.length, sampled.length);
+    found.modulations.forEach(({ data }, i) => near(data, modulations[i], 1e-6)); // 1.2e-7 measured
+    assert.equal(found.modulations.length, modulations.length);
+    assert.deepEqual([...found.sampled, ...found.modulations].map(({ dims }) => dims), expectedShapes);
+  });
+}
+
+test("the first picture is one stretch from the front, and nothing is fetched twice", async () => {
+  const { data, asked, container, segment } = await load(files[0].name);
+  await container.fetch(segment, container.chunksFor(segment, 0));
+  assert.ok(asked.length <= 2);
+  assert.equal(asked[0][0], 0);
+  const before = asked.length;
+  await container.fetch(segment, container.chunksFor(segment, 0));
+  assert.equal(asked.length, before);
+  assert.equal(container.reader.received, Math.max(...asked.map(([, end]) => Math.min(end + 1, data.length))));
+});
+
+test("a server without ranges gives the whole file once", async () => {
+  const asked = serve(read(files[0].name), { ranges: false });
+  const container = await Container.open("http://host/video.nerv360");
+  await container.fetch(container.segments[0], container.chunksFor(container.segments[0], 3));
+  assert.equal(asked.length, 1);
+});
+
+test("damage is told from a server that is gone", async () => {
+  const data = read(files[0].name);
+  const opened = (bytes, options) => {
+    serve(bytes, options);
+    return Container.open("http://host/video.nerv360");
+  };
+  const kind = (expected) => (error) => error.kind === expected;
+  await assert.rejects(opened(new Uint8Array(0)), kind("broken"));
+  await assert.rejects(opened(data.slice(0, 200)), kind("broken"));
+  await assert.rejects(opened(data.slice(0, -1)), kind("broken"));
+  await assert.rejects(opened(Uint8Array.of(...data.slice(0, 8), 2, ...data.slice(9))), /newer/);
+  await assert.rejects(opened(new TextEncoder().encode("x".repeat(999))), /not a .nerv360 file/);
+  await assert.rejects(opened(data, { fail: () => new TypeError("failed") }), kind("gone"));
+  await assert.rejects(opened(data, { fail: () => 502 }), kind("gone"));
+  await assert.rejects(opened(data, { fail: () => 404 }), kind("broken"));
+  const flipped = data.slice();
+  flipped[flipped.length - 5] ^= 1;
+  const container = await opened(flipped);
+  const [segment] = container.segments;
+  const last = segment.chunks.length - 1;
+  await container.fetch(segment, [last]);
+  assert.throws(() => container.chunk(segment, last), /checksum/);
+});
+
+test("CRC-32 is that of PNG", () => {
+  assert.equal(crc32(new TextEncoder().encode("123456789")), 0xcbf43926);
+});
