@@ -15,7 +15,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -q -m slow

@@ -299,6 +299,18 @@ def test_backends_and_resolutions_are_switched(play_server: Server, clip: Path, 
     assert min(page.evaluate("[player.statistics.width, player.statistics.height]")) <= 240
 
 
+def test_a_backend_is_switched_in_the_middle_of_a_picture(play_server: Server, new_page: Callable[..., Page]) -> None:
+    page = new_page()
+    page.goto(play_server.address + "?backend=wasm")
+    settled(page)
+    page.evaluate("player.play()")
+    page.wait_for_timeout(300)
+    page.evaluate("player.setBackend('server'); player.setBackend('wasm'); player.setBackend('server')")
+    page.wait_for_function("player.backend === 'server' && player.state === 'ready'")
+    page.evaluate("player.pause()")
+    settled(page)
+
+
 def test_touch_pinches_and_drags(play_server: Server, new_page: Callable[..., Page]) -> None:
     page = new_page(390, 700, has_touch=True, is_mobile=True)
     page.goto(play_server.address)

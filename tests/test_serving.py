@@ -119,6 +119,7 @@ def test_nothing_else_is_read(encoded: Path, path: str) -> None:
 BAD = ["", "{", "[]", "null", "1e999", '"x"', "\x00", ask(frame=-1), ask(frame="x"), ask(id=2**32), ask(width=1.5)]
 BAD += [ask(width=0), ask(width=16384, height=16384), ask(frame=6), ask(pitchDeg=91), ask(hfovDeg=180), ask(more=1)]
 BAD += [ask().replace("30.0", "NaN"), ask().replace("30.0", "1e400"), "[" * 900, json.dumps({"id": 1})]
+BAD += [ask(hfovDeg=1e-200, vfovDeg=1e-200), ask(hfovDeg=5e-324)]
 
 
 def test_malformed_messages_are_answered_and_borne(encoded: Path) -> None:

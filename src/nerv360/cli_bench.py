@@ -14,10 +14,11 @@ from rich.table import Table
 
 from nerv360.bitstream.container import Container
 from nerv360.console import check_folder, parse_size, progress
-from nerv360.errors import OutOfMemory, OutputError
+from nerv360.errors import ArgumentError, OutOfMemory
 from nerv360.geometry.viewport import Viewport
 from nerv360.runtime.base import BACKENDS, check_precision, choose_backend, describe_backend, installed_backends
 from nerv360.video.clip import Clip
+from nerv360.video.writer import replacing
 
 if TYPE_CHECKING:
     from nerv360.evaluation.playback import MachinePeak, Playback
@@ -80,14 +81,16 @@ def bench(
             try:
                 film = clip if name == CONVENTIONAL else None
                 rows.append(measure_playback(file, name, view, repeats, threads, film))
-            except OutOfMemory as error:
+            except (ArgumentError, OutOfMemory) as error:
                 bar.console.print(f"left out: {error}", markup=False)
     machine = f"{platform.machine()}, {threads} threads"
     print(markdown(_table(rows, f"{file.name}, {width}x{height}, {machine}", gmac, peak)))
     print(f"one picture: {gmac:.2f} GMAC; this machine: {peak.gmac_per_s:.0f} GMAC/s, {peak.gb_per_s:.1f} GB/s")
     if output is not None:
-        facts = {"file": str(file), "width": width, "height": height, "machine": machine, "gmac": gmac}
-        _write({**facts, "peak": asdict(peak), "rows": [asdict(row) for row in rows]}, output)
+        facts: dict[str, Any] = {"file": str(file), "width": width, "height": height, "machine": machine, "gmac": gmac}
+        facts |= {"peak": asdict(peak), "rows": [asdict(row) for row in rows]}
+        with replacing(output) as partial:
+            partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def _table(rows: "Sequence[Playback]", title: str, gmac: float, peak: "MachinePeak") -> Table:
@@ -109,12 +112,3 @@ def _table(rows: "Sequence[Playback]", title: str, gmac: float, peak: "MachinePe
             "" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:.0f}",
         )
     return table
-
-
-def _write(facts: dict[str, Any], output: Path) -> None:
-    temporary = output.with_name(f"{output.name}.part")
-    try:
-        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(output)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written: {error.strerror}") from None

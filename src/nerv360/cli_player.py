@@ -1,6 +1,7 @@
 """The commands that show a file or give it to others: `nerv360 play`, `nerv360 export`."""
 
 import asyncio
+import threading
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -38,8 +39,8 @@ def play(
 
     def started(address: str) -> None:
         console.print(f"playing {file} at {address}; Ctrl-C ends it")
-        if browser:
-            webbrowser.open(address)
+        if browser:  # some wait until they are closed
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     asyncio.run(serve(file, host, port, started, source=source, start=start))
 

@@ -26,7 +26,7 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.runtime.base import Picture, check_precision, choose_backend
 from nerv360.runtime.kept import Kept
-from nerv360.runtime.strips import check_size, draw_in_strips
+from nerv360.runtime.strips import check_pixels, check_size, draw_in_strips
 from nerv360.video.clip import Colour
 
 __all__ = ["Decoder", "open_file"]
@@ -177,6 +177,7 @@ class Decoder:
         """All of decoding but the drawing."""
         with self._reading:
             segment = self._segment(frame_index)
+            check_pixels(view)
             reader, index = self._reader(segment), frame_index - segment.first_frame
             if isinstance(reader.model, PanoramaDecoder):
                 return Prepared(frame_index, reader, *reader.whole(index), view, view)

@@ -40,6 +40,10 @@ class SegmentReader:
         self, container: Container, segment: Segment, backend: str, device: torch.device, precision: str = "float"
     ) -> None:
         self.container, self.segment, self.device = container, segment, device
+        if precision == "int8" and segment.header.model.startswith("hnerv"):
+            raise ArgumentError(
+                f"precision=int8: {segment.header.model} loses 0.8 dB by it (docs/performance.md); take float"
+            )
         network = load_network(container, segment, device)
         self.model, self.tables, self.angles = network.model, network.tables, network.angles
         check_memory(self.model.config, "decoding", device)
@@ -88,10 +92,7 @@ class SegmentReader:
         """What `draw` takes for small views of frames all over the segment."""
         frames, header = self.segment.frames, self.segment.header
         picked = [index * (frames - 1) // (EXAMPLES - 1) for index in range(EXAMPLES)]
-        if isinstance(self.model, PanoramaDecoder):
-            raise ArgumentError(
-                f"precision=int8: {self.model.config.model} loses 0.8 dB by it (docs/performance.md); take float"
-            )
+        assert not isinstance(self.model, PanoramaDecoder)
         focal = Viewport(hfov_deg=header.hfov_deg[0], width=header.view_width, height=header.view_height).focal[0]
         width, height = min(EXAMPLE_SIZE, header.view_width), min(EXAMPLE_SIZE, header.view_height)
         hfov_deg = 2 * math.degrees(math.atan(width / 2 / focal))

@@ -12,12 +12,9 @@ from nerv360.codec.reader import SegmentReader
 from nerv360.errors import ArgumentError, MissingExtra
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.panoramic import PanoramaDecoder
-from nerv360.runtime.pytorch import TorchRunner
 from nerv360.video.writer import replacing
 
 __all__ = ["Parity", "export_onnx"]
-
-FRAMES = 3
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def export_onnx(path: Path, output: Path) -> Parity:
         reader = SegmentReader(container, segment, "torch", torch.device("cpu"))
         header = segment.header
         view = Viewport(hfov_deg=header.hfov_deg[0], width=header.view_width, height=header.view_height)
-        frames = sorted({0, segment.frames // 2, segment.frames - 1})[:FRAMES]
+        frames = sorted({0, segment.frames // 2, segment.frames - 1})
         differences = []
         session = None
         for frame in frames:
@@ -64,7 +61,7 @@ def export_onnx(path: Path, output: Path) -> Parity:
             names = [each.name for each in session.get_inputs()]
             arrays = [each.contiguous().numpy() for each in (*sampled, *modulations)]
             drawn = session.run(None, dict(zip(names, arrays, strict=True)))[0][0]
-            expected = TorchRunner(reader.model, reader.device).draw(sampled, modulations)
+            expected = reader.runner.draw(sampled, modulations)
             differences.append(np.abs(drawn.astype(np.int16) - expected))
     with replacing(output) as partial:
         partial.write_bytes(data)

@@ -34,6 +34,7 @@ from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.runtime.base import Picture
+from nerv360.runtime.strips import check_size
 from nerv360.video.clip import Clip
 
 __all__ = ["CONVENTIONAL", "PLAIN", "MachinePeak", "Playback", "drawing_gmac", "machine_peak", "measure_playback"]
@@ -90,10 +91,12 @@ def drawing_gmac(path: Path, view: Viewport) -> float:
     """Billions of multiplications and additions that `draw` does for such a view, by PyTorch's own count."""
     with Container(path) as container:
         reader = SegmentReader(container, container.segment_of(0), "torch", torch.device("cpu"))
+        check_size(view, reader.model.config)
         panoramic = isinstance(reader.model, PanoramaDecoder)
         sampled, modulations = reader.whole(0) if panoramic else reader.sampled(0, view)
+        shapes = [[each.to("meta") for each in inputs] for inputs in (sampled, modulations)]
         with FlopCounterMode(display=False) as counter:
-            reader.model.draw(sampled, modulations)
+            reader.model.to("meta").draw(*shapes)
     return float(counter.get_total_flops()) / 2e9
 
 
@@ -104,7 +107,7 @@ def measure_playback(
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(_measure, path, backend, view, repeats, threads, source).result()
-        except (BrokenProcessPool, MemoryError):
+        except (BrokenProcessPool, MemoryError, RuntimeError):  # PyTorch's word for it is the last
             raise OutOfMemory(
                 f"{backend}: was ended by the system for lack of memory; ask for a smaller view"
             ) from None
@@ -181,7 +184,7 @@ class _Plain:
 
     def __init__(self, path: Path) -> None:
         self.container = Container(path)
-        self.frames = self.container.header.frames
+        self.frames = self.container.segments[0].frames
         self.reader = SegmentReader(self.container, self.container.segment_of(0), "torch", torch.device("cpu"))
         for parameter in self.reader.model.parameters():
             parameter.data = parameter.data.contiguous()

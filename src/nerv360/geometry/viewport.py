@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 MAX_SIDE = 16384
+LEAST_FOV_DEG = 0.001
 JVET_HFOV_DEG = 78.1  # JVET common test conditions, and Sec. III-A of the paper
 
 # JVET common test conditions, dynamic viewports VP0 and VP1: (yaw, pitch) in degrees, at the first and last frame
@@ -56,8 +57,8 @@ class Viewport:
             raise ArgumentError(f"viewport.pitch_deg={self.pitch_deg:g}: must be in [-90, 90]")
         for name in ("hfov_deg", "vfov_deg"):
             fov = getattr(self, name)
-            if fov is not None and not 0 < fov < 180:
-                raise ArgumentError(f"viewport.{name}={fov:g}: must be in (0, 180)")
+            if fov is not None and not LEAST_FOV_DEG <= fov < 180:
+                raise ArgumentError(f"viewport.{name}={fov:g}: must be in [{LEAST_FOV_DEG}, 180)")
         for name in ("width", "height"):
             if not 1 <= getattr(self, name) <= MAX_SIDE:
                 raise ArgumentError(f"viewport.{name}={getattr(self, name)}: must be in 1..{MAX_SIDE} pixels")

@@ -67,8 +67,11 @@ def installed_backends() -> list[str]:
 
 
 def describe_backend(name: str) -> str:
-    """Its name and version."""
-    return f"{name} {metadata.version(name)}"
+    """Its name and, where its package is called so, its version."""
+    try:
+        return f"{name} {metadata.version(name)}"
+    except metadata.PackageNotFoundError:  # another distribution of it, as onnxruntime-gpu
+        return name
 
 
 def check_precision(precision: str, backend: str) -> None:

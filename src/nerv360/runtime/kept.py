@@ -17,9 +17,6 @@ class Kept(Generic[Key, Value]):
         self.most = most
         self._values: OrderedDict[Key, Value] = OrderedDict()
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._values
-
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The value of a key, made where it is missing."""
         if key not in self._values:

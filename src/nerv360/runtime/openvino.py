@@ -38,6 +38,7 @@ class OpenVINORunner:
                 from nerv360.export.quantized import quantized_graph
 
                 given = ([*sampled, *modulations] for sampled, modulations in self.examples)
+                self.examples = None  # they are large
                 graph = quantized_graph(graph, [[each.contiguous().numpy() for each in inputs] for inputs in given])
             self._model = _with_polynomial_sines(self._core.read_model(graph.SerializeToString()))
         shapes = tuple(each.shape for each in (*sampled, *modulations))

@@ -61,6 +61,6 @@ class TorchRunner:
                 self._levels(static[:count], static[count:])
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads prepare views meanwhile
             picture = self._levels(static[:count], static[count:])
         return _Captured(graph, static, picture)

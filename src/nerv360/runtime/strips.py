@@ -14,18 +14,29 @@ from nerv360.models.base import Network
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.runtime.base import Picture, Runner
 
-__all__ = ["STRIP_BYTES", "check_size", "draw_in_strips", "strips"]
+__all__ = ["STRIP_BYTES", "check_pixels", "check_size", "draw_in_strips", "strips"]
 
 STRIP_BYTES = 64 << 20  # of the largest features of a strip, in float32: docs/performance.md
+MAX_ROW_BYTES = 512 << 20  # of those of a row of cells: a strip has one at least
 MAX_PIXELS = 1 << 26  # of a view
 
 
 def check_size(view: Viewport, config: ModelConfig) -> None:
     """Raises ArgumentError for a view that would take too much memory even in strips."""
-    if view.width * view.height > MAX_PIXELS or _bytes_per_row(view.width, config) > 2 * STRIP_BYTES:
+    check_pixels(view)
+    widest = int(MAX_ROW_BYTES / _bytes_per_row(1, config))
+    if view.width > widest:
         raise ArgumentError(
-            f"viewport {view.width}x{view.height}: takes too much memory; ask for a smaller view: of at most "
-            f"{MAX_PIXELS:,} pixels, and {int(2 * STRIP_BYTES / _bytes_per_row(1, config))} wide"
+            f"viewport {view.width}x{view.height}: takes too much memory; ask for a smaller view, at most {widest} wide"
+        )
+
+
+def check_pixels(view: Viewport) -> None:
+    """Raises ArgumentError for a picture that is too large."""
+    if view.width * view.height > MAX_PIXELS:
+        raise ArgumentError(
+            f"viewport {view.width}x{view.height}: takes too much memory; ask for a smaller view, of at most "
+            f"{MAX_PIXELS:,} pixels"
         )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 from PIL import Image
 
+from nerv360.bitstream.container import Container
 from nerv360.errors import ArgumentError
 from nerv360.geometry.viewport import Viewport
 
@@ -89,8 +90,8 @@ class Frames:
         if index not in self._networks:
             from nerv360.serving.networks import browser_graph
 
-            container = self._open().container
-            self._networks[index] = browser_graph(container, container.segments[index])
+            with Container(self._path) as container:  # the decoder reads its own in the background
+                self._networks[index] = browser_graph(container, container.segments[index])
         return self._networks[index]
 
     def _open(self) -> "Decoder":

@@ -7,6 +7,7 @@ views can be decoded, or reads slower, holds one request and one answer in memor
 import asyncio
 import errno
 import json
+import logging
 import signal
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
@@ -66,7 +67,11 @@ def create_app(path: Path, *, source: Path | None = None, start: int = 0, loopba
         index = int(request.match_info["index"])
         if index >= len(networks or ()):
             raise web.HTTPNotFound
-        return web.Response(body=await app[FRAMES].network(index), content_type="application/octet-stream")
+        try:
+            graph = await app[FRAMES].network(index)
+        except Nerv360Error as error:
+            raise web.HTTPInternalServerError(text=f"{error}\n") from None
+        return web.Response(body=graph, content_type="application/octet-stream")
 
     app.router.add_get("/player.json", player_json)
     app.router.add_get(r"/network-{index:\d{1,6}}.onnx", network)
@@ -98,7 +103,8 @@ async def serve(
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        name = f"[{host}]" if ":" in host else host
+        everywhere = host in ("0.0.0.0", "::")  # browsers give threads to a page of localhost
+        name = "localhost" if everywhere else f"[{host}]" if ":" in host else host
         started(f"http://{name}:{runner.addresses[0][1]}/")
         await stop.wait()
     finally:
@@ -147,6 +153,11 @@ async def _talk(socket: web.WebSocketResponse, frames: Frames) -> None:
                 await socket.send_bytes(await frames.answer(newest))
             except Nerv360Error as error:
                 await _refuse(socket, str(error), newest.id, broken=isinstance(error, BitstreamError))
+            except ConnectionError:
+                raise
+            except Exception:  # a fault of ours must not leave the viewer waiting
+                logging.exception("frame %d could not be decoded", newest.frame)
+                await _refuse(socket, "the server failed to decode this view", newest.id)
 
     answering = asyncio.create_task(answer())
     try:

@@ -31,9 +31,14 @@ export class BrowserBackend {
   static async open(manifest, base, provider, threads) {
     if (typeof WebAssembly !== "object") throw new Unsupported("This browser has no WebAssembly, which decodes the picture.");
     const backend = new BrowserBackend();
-    const { description } = await backend.#do({ task: "open", manifest, base: base.href, provider, threads });
-    backend.description = description;
-    return backend;
+    try {
+      const { description } = await backend.#do({ task: "open", manifest, base: base.href, provider, threads });
+      backend.description = description;
+      return backend;
+    } catch (error) {
+      backend.close();
+      throw error;
+    }
   }
 
   constructor() {
@@ -45,8 +50,7 @@ export class BrowserBackend {
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      for (const { reject } of this.#waiting.values()) reject(new Unsupported(event.message || "The decoder cannot be loaded."));
-      this.#waiting.clear();
+      this.#refuse(new Unsupported(event.message || "The decoder cannot be loaded."));
     };
   }
 
@@ -62,6 +66,13 @@ export class BrowserBackend {
 
   close() {
     this.#worker.terminate();
+    this.#refuse(new ServerGone()); // who waits would wait for ever
+  }
+
+  /** @param {Error} error for all that is being waited for */
+  #refuse(error) {
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
   }
 
   /** @param {object} message @returns {Promise<any>} */

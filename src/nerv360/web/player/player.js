@@ -61,6 +61,7 @@ export class Player extends EventTarget {
   #home = { ...this.#view };
   #time = 0;
   #moved = -Infinity;
+  #openings = 0; // the last one counts
   #busy = false;
   #drawn = "";
   #drawnFrame = 0;
@@ -224,6 +225,7 @@ export class Player extends EventTarget {
   /** Try again after an error. */
   async retry() {
     window.clearTimeout(this.#retry);
+    this.#drawn = "";
     if (!this.manifest) return this.#start();
     if (this.#decoder instanceof BrowserBackend && this.error instanceof ServerGone) return this.#ask(true);
     await this.#open(/** @type {BackendName} */ (this.backend));
@@ -280,8 +282,10 @@ export class Player extends EventTarget {
   async #open(name) {
     const { manifest } = this;
     if (!manifest) return;
+    const opening = ++this.#openings;
     this.#decoder?.close();
     this.#decoder = null;
+    this.#busy = false; // what was asked of it is void
     this.backend = name;
     this.#cost = 0;
     this.#drawn = "";
@@ -293,12 +297,13 @@ export class Player extends EventTarget {
         name === "server"
           ? await ServerBackend.open(new URL(/** @type {string} */ (manifest.server), base.href.replace(/^http/, "ws")))
           : await BrowserBackend.open(manifest, base, name, this.#options.threads ?? 0);
-      if (this.#closed || this.backend !== name) return decoder.close();
+      if (this.#closed || opening !== this.#openings) return decoder.close();
       this.#decoder = decoder;
-      await this.#ask(true);
     } catch (error) {
-      this.#failed(error);
+      if (opening === this.#openings) this.#failed(error);
+      return;
     }
+    await this.#ask(true);
   }
 
   get #moving() {
@@ -311,7 +316,9 @@ export class Player extends EventTarget {
     const cap = this.resolution === "auto" ? Infinity : this.resolution;
     const pixels = view.width * view.height;
     const fitting = Math.min(1, cap / Math.min(view.width, view.height), Math.sqrt(MOST_PIXELS / pixels));
-    const native = nativeView(resized(view, fitting, fitting), /** @type {Manifest} */ (this.manifest).trained);
+    const wide = nativeView(resized(view, fitting, fitting), /** @type {Manifest} */ (this.manifest).trained);
+    const least = Math.min(1, Math.sqrt(MOST_PIXELS / (wide.width * wide.height)));
+    const native = resized(wide, least, least);
     const affordable = (/** @type {number} */ scale) => this.#cost * native.width * native.height * scale * scale <= BUDGET_MS;
     const scale = this.#moving && this.#decoder?.scales ? SMALLER.find(affordable) ?? SMALLER[SMALLER.length - 1] : 1;
     const chosen = resized(native, scale, scale);
@@ -342,7 +349,7 @@ export class Player extends EventTarget {
     } catch (error) {
       if (decoder === this.#decoder) this.#failed(error);
     } finally {
-      this.#busy = false;
+      if (decoder === this.#decoder) this.#busy = false;
       this.#refresh();
     }
   }
@@ -388,7 +395,10 @@ export class Player extends EventTarget {
     this.#ask();
     if (this.playing && this.state === "ready") this.#refresh();
     window.clearTimeout(this.#rest);
-    this.#rest = window.setTimeout(() => this.#ask(), REST_MS + 20);
+    this.#rest = window.setTimeout(() => {
+      this.#ask();
+      if (this.settled && this.psnrDb === null) this.#compare(); // the last picture came while the view moved
+    }, REST_MS + 20);
   }
 
   /** @param {number} seconds */

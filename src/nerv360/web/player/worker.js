@@ -38,6 +38,11 @@ class Kept {
     if (this.#entries.size > this.most) this.#entries.delete(/** @type {string} */ (this.#entries.keys().next().value));
     return value;
   }
+
+  /** @param {string | number} key */
+  forget(key) {
+    this.#entries.delete(key);
+  }
 }
 
 class Decoder {
@@ -70,6 +75,7 @@ class Decoder {
       this.#features = { frame, features: inputs.features(this.#latents(segment, index, tables), time) };
     }
     const camera = angles && rotation(angles[index]);
+    // only nerv360-grid has a camera that turns: the other inputs take none
     const { sampled, modulations } = inputs.gather(this.#features.features, strides, view, /** @type {null} */ (camera), time);
     const { Tensor } = this.ort;
     /** @type {Record<string, any>} */
@@ -83,15 +89,20 @@ class Decoder {
 
   /** Have the bytes at hand that playing on will need. @param {number} frame */
   async readAhead(frame) {
-    const segment = this.container.segmentOf(frame);
-    const ahead = frame + segment.groupSize;
-    if (ahead >= segment.firstFrame + segment.frames) return;
+    const ahead = frame + this.container.segmentOf(frame).groupSize;
+    const last = this.container.segments[this.container.segments.length - 1];
+    if (ahead >= last.firstFrame + last.frames) return;
+    const segment = this.container.segmentOf(ahead);
     await this.container.fetch(segment, this.container.chunksFor(segment, ahead));
   }
 
   /** @param {Segment} segment @returns {Promise<Loaded>} */
   #network(segment) {
-    return this.#networks.get(segment.index, () => this.#load(segment));
+    return this.#networks.get(segment.index, () => {
+      const loading = this.#load(segment);
+      loading.catch(() => this.#networks.forget(segment.index)); // it may be had the next time
+      return loading;
+    });
   }
 
   /** @param {Segment} segment @returns {Promise<Loaded>} */
