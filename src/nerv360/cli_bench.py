@@ -52,7 +52,7 @@ def bench(
     with Container(file) as container:
         container.verify()
         header, segment = container.header, container.segments[0].header
-    trained = Viewport(hfov_deg=segment.hfov_deg[0], width=segment.view_width, height=segment.view_height)
+    trained = segment.trained_view()
     width, height = parse_size(size) if size else (trained.width, trained.height)
     hfov_deg = 2 * math.degrees(math.atan(width / 2 / trained.focal[0]))
     view = Viewport(hfov_deg=hfov_deg, width=width, height=height)

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from nerv360.bitstream.layout import Latent, stage_strides
 from nerv360.errors import BitstreamError
+from nerv360.geometry.viewport import Viewport
 
 __all__ = ["Chunk", "Colour", "FileHeader", "Grid", "SegmentEntry", "SegmentHeader", "pack", "unpack"]
 
@@ -125,6 +126,10 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
             raise ValueError(f"last_block={self.last_block}: only in the model nerv360")
         if len(set(self.conditions)) < len(self.conditions):
             raise ValueError(f"conditions={self.conditions}")
+
+    def trained_view(self) -> Viewport:
+        """The viewport that the network was trained on, looking ahead, at the least field of view."""
+        return Viewport(hfov_deg=self.hfov_deg[0], width=self.view_width, height=self.view_height)
 
     def latents(self) -> list[Latent]:
         """What the network decodes from: its grids, or the embeddings of the other models."""

@@ -120,7 +120,7 @@ class Decoder:
     def native_view(self, frame_index: int = 0) -> Viewport:
         """The viewport that the frame's network was trained on, looking ahead."""
         header = self._segment(frame_index).header
-        return Viewport(hfov_deg=header.hfov_deg[0], width=header.view_width, height=header.view_height)
+        return header.trained_view()
 
     def viewport(self, frame_index: int, view: Viewport) -> Picture:
         """RGB picture [view.height, view.width, 3] of a frame.

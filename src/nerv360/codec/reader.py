@@ -93,7 +93,7 @@ class SegmentReader:
         frames, header = self.segment.frames, self.segment.header
         picked = [index * (frames - 1) // (EXAMPLES - 1) for index in range(EXAMPLES)]
         assert not isinstance(self.model, PanoramaDecoder)
-        focal = Viewport(hfov_deg=header.hfov_deg[0], width=header.view_width, height=header.view_height).focal[0]
+        focal = header.trained_view().focal[0]
         width, height = min(EXAMPLE_SIZE, header.view_width), min(EXAMPLE_SIZE, header.view_height)
         hfov_deg = 2 * math.degrees(math.atan(width / 2 / focal))
         return [

@@ -21,7 +21,7 @@ BAND = 128
 
 def patches_of(header: SegmentHeader) -> Sequence[Viewport]:
     """Square viewports that cover the sphere with overlap, at the focal length of training."""
-    focal = Viewport(hfov_deg=header.hfov_deg[0], width=header.view_width, height=header.view_height).focal[0]
+    focal = header.trained_view().focal[0]
     side = max(1, round(2 * focal * math.tan(math.radians(PATCH_FOV_DEG / 2))))
     look = Viewport(hfov_deg=PATCH_FOV_DEG, width=side, height=side)
     rings = ((-90, 1), (-45, 6), (0, 8), (45, 6), (90, 1))

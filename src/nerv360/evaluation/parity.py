@@ -10,7 +10,6 @@ import torch
 from nerv360.bitstream.container import Container
 from nerv360.codec.reader import SegmentReader
 from nerv360.errors import ArgumentError, MissingExtra
-from nerv360.geometry.viewport import Viewport
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.video.writer import replacing
 
@@ -48,7 +47,7 @@ def export_onnx(path: Path, output: Path) -> Parity:
         (segment,) = container.segments
         reader = SegmentReader(container, segment, "torch", torch.device("cpu"))
         header = segment.header
-        view = Viewport(hfov_deg=header.hfov_deg[0], width=header.view_width, height=header.view_height)
+        view = header.trained_view()
         frames = sorted({0, segment.frames // 2, segment.frames - 1})
         differences = []
         session = None
