@@ -52,6 +52,7 @@ class ModelConfig:
     pe_base: float = 1.25
     pe_frequencies: int = 80
     grids: tuple[Latent, ...] = ()
+    group_size: int = 8
 
     @property
     def embedding(self) -> Latent:
@@ -115,8 +116,10 @@ class EncodingConfig:
     loss_alpha: float = _setting(0.7, "Share of L1 against MS-SSIM in the pixel terms (Eq. 2).")
     grids: tuple[Latent, ...] = _setting((), "Latent grids of nerv360-grid.")
     grid_learning_rate: float = _setting(0.2, "Peak of the learning rate of the grids, in steps of their quantiser.")
-    rate_weight: float = _setting(2.0, "Weight of one bit per decoded pixel against the distortion (grids).")
-    weight_bits: int = _setting(8, "Bits per decoder weight before entropy coding.")
+    rate_weight: float = _setting(
+        0.0, "Weight of one bit per decoded pixel against the distortion; 0: the rate is not fitted."
+    )
+    weight_bits: int = _setting(8, "Bits per decoder weight before entropy coding, where the rate is not fitted.")
     embedding_bits: int = _setting(8, "Bits per embedding value before entropy coding.")
     group_size: int = _setting(8, "Frames whose embeddings are coded together: the unit of random access.")
     seed: int = _setting(0, "Seed of everything random.")
@@ -230,6 +233,7 @@ _GRID = EncodingConfig(
         *(Latent(*grid) for grid in ((8, 8, 0), (4, 6, 0), (2, 2, 0), (1, 1, 0))),
     ),
     learning_rate=4e-3,
+    rate_weight=2.0,
     warmup=0.05,
     group_size=16,
 )

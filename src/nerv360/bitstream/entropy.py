@@ -1,100 +1,100 @@
-"""Entropy coding of integers with frequency tables of integers (docs/bitstream.md, "Coded integers").
+"""Entropy coding of integers, each with a class that both sides know (docs/bitstream.md, "Coded integers").
 
 The coder is constriction's range-ANS (32-bit words, 64-bit state, 24-bit probabilities). No floating-point number
 decides what it reads: handing it counts that sum to exactly 2^24 - n makes its fixed-point model the table itself.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from nerv360.bitstream.laplace import REACH, counts
 from nerv360.errors import BitstreamError
 
-__all__ = ["FrequencyTable", "decode", "encode", "read_varint", "write_varint"]
-
-TABLE_BITS, CODER_BITS = 16, 24
-MAX_ALPHABET = 1 << TABLE_BITS
+__all__ = ["LARGEST", "Integers", "Reader", "Writer", "read_varint", "write_varint"]
 
 AnsCoder = constriction.stream.stack.AnsCoder
 Categorical = constriction.stream.model.Categorical
 Integers = NDArray[np.int32]
+LARGEST = (1 << 15) - 1  # of what can be coded, either way
 
 
-@dataclass(frozen=True)
-class FrequencyTable:
-    """How often each symbol lowest, lowest + 1, ... occurs, out of 2^16; every count is at least 1."""
+class Writer:
+    """Takes integers in the order in which `Reader` will ask for them."""
 
-    lowest: int
-    counts: tuple[int, ...]
+    def __init__(self) -> None:
+        self._parts: list[tuple[int, Integers]] = []
+        self._beyond: list[int] = []
 
-    @classmethod
-    def of(cls, symbols: Integers) -> "FrequencyTable":
-        """The table that fits these symbols best, to rounding."""
-        if symbols.size == 0:
-            return cls(0, (1 << TABLE_BITS,))
-        lowest = int(symbols.min())
-        occurrences = np.bincount((symbols - lowest).ravel())
-        shares = occurrences * ((1 << TABLE_BITS) - len(occurrences)) // symbols.size + 1
-        shares[shares.argmax()] += (1 << TABLE_BITS) - shares.sum()
-        return cls(lowest, tuple(int(share) for share in shares))
+    def write(self, integers: Integers, classes: NDArray[np.int64]) -> None:
+        """Of each integer its class; both [n]."""
+        self._beyond += [int(value) for value in np.abs(integers[np.abs(integers) >= REACH]) - REACH]
+        symbols = np.clip(integers, -REACH, REACH) + REACH
+        for number, chosen in _by_class(classes):
+            self._parts.append((number, symbols[chosen].astype(np.int32)))
 
-    def write(self) -> bytes:
-        lowest = 2 * self.lowest if self.lowest >= 0 else -2 * self.lowest - 1
-        return b"".join(write_varint(value) for value in (lowest, len(self.counts), *self.counts))
+    def finish(self) -> bytes:
+        """Everything written, as bytes."""
+        coder = AnsCoder()
+        for number, symbols in reversed(self._parts):
+            coder.encode_reverse(symbols, _model(number))
+        head = b"".join(write_varint(value) for value in (len(self._beyond), *self._beyond))
+        return head + bytes(coder.get_compressed().astype("<u4").tobytes())
 
-    @classmethod
-    def read(cls, data: bytes, offset: int) -> tuple["FrequencyTable", int]:
-        """Inverse of `write`: the table and the offset behind it. Raises BitstreamError for an impossible one."""
-        lowest, offset = read_varint(data, offset)
-        length, offset = read_varint(data, offset)
-        if not 1 <= length <= min(MAX_ALPHABET, len(data) - offset) or lowest >= 1 << 32:
-            raise BitstreamError("impossible frequency table")
-        counts = []
+
+class Reader:
+    """Gives back what `Writer` took, asked for in the same pieces. Raises BitstreamError where they do not fit."""
+
+    def __init__(self, data: bytes) -> None:
+        length, offset = read_varint(data, 0)
+        if length > len(data) - offset:
+            raise BitstreamError("impossible coded integers")
+        beyond = []
         for _ in range(length):
-            count, offset = read_varint(data, offset)
-            counts.append(count)
-        if min(counts) < 1 or sum(counts) != 1 << TABLE_BITS:
-            raise BitstreamError("impossible frequency table")
-        first = -(lowest + 1) // 2 if lowest % 2 else lowest // 2
-        if first + length > 1 << 31:
-            raise BitstreamError("impossible frequency table")
-        return cls(first, tuple(counts)), offset
+            value, offset = read_varint(data, offset)
+            beyond.append(value)
+        if (len(data) - offset) % 4:
+            raise BitstreamError("coded integers are not whole words")
+        try:
+            self._coder = AnsCoder(np.frombuffer(data, dtype="<u4", offset=offset).astype(np.uint32))
+        except ValueError:
+            raise BitstreamError("impossible coded integers") from None
+        self._beyond = np.array(beyond, dtype=np.int64)
 
-    def model(self) -> Any:
-        counts = np.array(self.counts, dtype=np.float64) * (1 << (CODER_BITS - TABLE_BITS))
-        return Categorical(counts - 1, perfect=False)  # the coder itself adds 1 to every symbol
+    def read(self, classes: NDArray[np.int64]) -> Integers:
+        """The next integers [n], of these classes."""
+        integers = np.empty(len(classes), dtype=np.int32)
+        for number, chosen in _by_class(classes):
+            integers[chosen] = self._coder.decode(_model(number), len(chosen))
+        integers -= REACH
+        outermost = np.flatnonzero(np.abs(integers) == REACH)
+        if len(outermost) > len(self._beyond):
+            raise BitstreamError("impossible coded integers")
+        beyond, self._beyond = np.split(self._beyond, [len(outermost)])
+        if (beyond > LARGEST).any():
+            raise BitstreamError("impossible coded integers")
+        integers[outermost] += (np.sign(integers[outermost]) * beyond).astype(np.int32)
+        return integers
+
+    def finish(self) -> None:
+        """Make sure that nothing is left."""
+        if len(self._beyond) or not self._coder.is_empty():
+            raise BitstreamError("coded integers go on behind the last one")
 
 
-def encode(parts: Sequence[tuple[Integers, FrequencyTable]]) -> bytes:
-    """Symbols of every part, each with its table, as one stream that `decode` reads in this order."""
-    coder = AnsCoder()
-    for symbols, table in reversed(parts):
-        if symbols.size and len(table.counts) > 1:  # a certain symbol takes no bits
-            coder.encode_reverse((symbols.ravel() - table.lowest).astype(np.int32), table.model())
-    return bytes(coder.get_compressed().astype("<u4").tobytes())
+def _by_class(classes: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:
+    """Where each class occurs, by its number."""
+    order = np.argsort(classes, kind="stable")
+    numbers, starts = np.unique(classes[order], return_index=True)
+    return list(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)) if len(classes) else []
 
 
-def decode(data: bytes, parts: Sequence[tuple[int, FrequencyTable]]) -> list[Integers]:
-    """Inverse of `encode`, given how many symbols each part has. Raises BitstreamError where they do not fit."""
-    if len(data) % 4:
-        raise BitstreamError("coded integers are not whole words")
-    try:
-        coder = AnsCoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))
-    except ValueError:
-        raise BitstreamError("impossible coded integers") from None
-    symbols = [
-        _shifted(coder.decode(table.model(), count), table.lowest)
-        if len(table.counts) > 1
-        else np.full(count, table.lowest, dtype=np.int32)
-        for count, table in parts
-    ]
-    if not coder.is_empty():
-        raise BitstreamError("coded integers go on behind the last symbol")
-    return symbols
+@cache
+def _model(number: int) -> Any:
+    return Categorical((counts(number) - 1).astype(np.float64), perfect=False)  # the coder adds 1 to every symbol
 
 
 def write_varint(value: int) -> bytes:
@@ -118,10 +118,3 @@ def read_varint(data: bytes, offset: int) -> tuple[int, int]:
         if byte < 128:
             return value, offset
     raise BitstreamError("impossible integer")
-
-
-def _shifted(symbols: Integers, lowest: int) -> Integers:
-    """In place: the largest parts of a file are many megabytes."""
-    shifted = symbols.astype(np.int32, copy=False)
-    shifted += np.int32(lowest)
-    return shifted

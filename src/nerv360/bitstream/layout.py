@@ -8,7 +8,20 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Latent", "Part", "count_parts", "key_count", "keys_at", "keys_per_chunk", "parts", "stage_strides"]
+__all__ = [
+    "GRID_STEP",
+    "Latent",
+    "Part",
+    "count_parts",
+    "key_count",
+    "keys_at",
+    "keys_per_chunk",
+    "parts",
+    "stage_strides",
+]
+
+
+GRID_STEP = 1 / 16  # grids hold integers times this
 
 
 @dataclass(frozen=True)

@@ -1,90 +1,79 @@
-"""The chunks of a segment: weights, latent tables, parts of latents. Each writer has its reader beneath."""
+"""The first two chunks of a segment: weights, and what the latents are read with. Each writer has its reader beneath.
+
+Parts of latents, the other chunks, are written and read by bitstream/contexts.py.
+"""
 
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nerv360.bitstream import entropy
-from nerv360.bitstream.entropy import FrequencyTable, Integers
-from nerv360.codec.quantize import STEP_CODES, QuantizedTensor, Scaling
+from nerv360.bitstream.contexts import Contexts, read_contexts, write_contexts
+from nerv360.bitstream.entropy import Reader, Writer, read_varint, write_varint
+from nerv360.bitstream.laplace import SCALES, class_of
+from nerv360.codec.quantize import QuantizedTensor, Scaling
 from nerv360.errors import BitstreamError
 
 __all__ = [
-    "LatentTables",
     "read_angles",
-    "read_part",
     "read_tables",
     "read_weights",
     "write_angles",
-    "write_part",
     "write_tables",
     "write_weights",
 ]
 
 Shape = tuple[int, ...]
-LatentTables = list[tuple[Scaling, FrequencyTable]]  # one for each channel
 SCALING = struct.Struct("<ff")
 
 
 def write_weights(tensors: Mapping[str, QuantizedTensor]) -> bytes:
-    """Three tables (steps, vectors, larger tensors), then the integers of all tensors as one stream."""
-    steps = np.concatenate([tensor.steps for tensor in tensors.values()])
-    values = {
-        flat: [t.symbols.ravel() for t in tensors.values() if (t.symbols.ndim == 1) == flat] for flat in (True, False)
-    }
-    parts = [steps, *(np.concatenate(values[flat]) for flat in (True, False))]
-    tables = [FrequencyTable.of(part) for part in parts]
-    return b"".join(t.write() for t in tables) + entropy.encode(list(zip(parts, tables, strict=True)))
+    """Steps and scales of all tensors, a byte each, then their integers as one stream."""
+    writer = Writer()
+    for tensor in tensors.values():
+        writer.write(tensor.symbols.ravel(), np.full(tensor.symbols.size, class_of(tensor.scale)))
+    sides = ([tensor.step for tensor in tensors.values()], [tensor.scale for tensor in tensors.values()])
+    return b"".join(map(bytes, sides)) + writer.finish()
 
 
 def read_weights(data: bytes, shapes: Mapping[str, Shape]) -> dict[str, QuantizedTensor]:
     """Inverse of `write_weights`, given the tensors' shapes in the same order."""
-    tables, offset = [], 0
-    for _ in range(3):
-        table, offset = FrequencyTable.read(data, offset)
-        tables.append(table)
-    channels = [shape[0] if len(shape) > 1 else 1 for shape in shapes.values()]
-    sizes = {flat: sum(math.prod(s) for s in shapes.values() if (len(s) == 1) == flat) for flat in (True, False)}
-    counts = (sum(channels), sizes[True], sizes[False])
-    steps, *rest = entropy.decode(data[offset:], list(zip(counts, tables, strict=True)))
-    if steps.size and not 0 <= steps.min() <= steps.max() < STEP_CODES:
-        raise BitstreamError("impossible step of a weight")
-    values = {
-        flat: _split(part, [math.prod(s) for s in shapes.values() if (len(s) == 1) == flat])
-        for flat, part in zip((True, False), rest, strict=True)
+    count = len(shapes)
+    if len(data) < 2 * count:
+        raise BitstreamError("truncated weights")
+    steps, scales, reader = data[:count], data[count : 2 * count], Reader(data[2 * count :])
+    if max(scales) >= SCALES:
+        raise BitstreamError("impossible scale of weights")
+    tensors = {
+        name: QuantizedTensor(reader.read(np.full(math.prod(shape), class_of(scale))).reshape(shape), step, scale)
+        for (name, shape), step, scale in zip(shapes.items(), steps, scales, strict=True)
     }
-    step = _split(steps, channels)
-    return {
-        name: QuantizedTensor(next(values[len(shape) == 1]).reshape(shape), next(step))
-        for name, shape in shapes.items()
-    }
+    reader.finish()
+    return tensors
 
 
-def _split(values: Integers, sizes: list[int]) -> Iterator[Integers]:
-    return iter(np.split(values, np.cumsum(sizes)[:-1])) if sizes else iter(())
+def write_tables(scalings: Sequence[Scaling], contexts: Contexts) -> bytes:
+    """Least value and step of every channel that is spread over its range; then the contexts of all channels."""
+    coded = write_contexts(contexts)
+    spread = b"".join(SCALING.pack(scaling.least, scaling.step) for scaling in scalings)
+    return spread + write_varint(len(coded)) + coded
 
 
-def write_tables(tables: LatentTables) -> bytes:
-    """Least value, step and frequency table of every channel of every latent."""
-    return b"".join(SCALING.pack(scaling.least, scaling.step) + table.write() for scaling, table in tables)
-
-
-def read_tables(data: bytes, channels: int) -> tuple[LatentTables, bytes]:
-    """Inverse of `write_tables`; also the bytes behind them."""
-    tables, offset = [], 0
-    for _ in range(channels):
-        if offset + SCALING.size > len(data):
-            raise BitstreamError("truncated latent table")
-        scaling = Scaling(*SCALING.unpack_from(data, offset))
-        if not (math.isfinite(scaling.least) and math.isfinite(scaling.step)):
-            raise BitstreamError("impossible latent table")
-        table, offset = FrequencyTable.read(data, offset + SCALING.size)
-        tables.append((scaling, table))
-    return tables, data[offset:]
+def read_tables(data: bytes, spread: int, channels: int) -> tuple[list[Scaling], Contexts, bytes]:
+    """Inverse of `write_tables`, given the number of channels, and of those that are spread; also the bytes behind."""
+    start = SCALING.size * spread
+    if start > len(data):
+        raise BitstreamError("truncated latent tables")
+    scalings = [Scaling(*pair) for pair in SCALING.iter_unpack(data[:start])]
+    if not all(math.isfinite(scaling.least) and math.isfinite(scaling.step) for scaling in scalings):
+        raise BitstreamError("impossible latent tables")
+    length, start = read_varint(data, start)
+    if start + length > len(data):
+        raise BitstreamError("truncated latent tables")
+    return scalings, read_contexts(data[start : start + length], channels), data[start + length :]
 
 
 def write_angles(angles: NDArray[np.int32]) -> bytes:
@@ -104,14 +93,3 @@ def read_angles(data: bytes, frames: int) -> NDArray[np.int32]:
         raise BitstreamError("impossible camera angles")
     differences = np.frombuffer(raw, dtype="<u2").reshape(frames, 3).astype(np.int64)
     return (((differences.cumsum(axis=0) + (1 << 15)) & 0xFFFF) - (1 << 15)).astype(np.int32)
-
-
-def write_part(symbols: Integers, tables: LatentTables) -> bytes:
-    """Keys [keys, channels, rows, columns] of a latent: channel by channel, in each key by key."""
-    return entropy.encode([(symbols[:, channel], table) for channel, (_, table) in enumerate(tables)])
-
-
-def read_part(data: bytes, tables: LatentTables, keys: int, rows: int, columns: int) -> Integers:
-    """Inverse of `write_part`."""
-    parts = entropy.decode(data, [(keys * rows * columns, table) for _, table in tables])
-    return np.stack([part.reshape(keys, rows, columns) for part in parts], axis=1)

@@ -7,37 +7,30 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from nerv360.bitstream import header
 from nerv360.bitstream.container import Container, write_container
-from nerv360.bitstream.entropy import FrequencyTable, Integers
-from nerv360.bitstream.layout import parts
-from nerv360.codec.chunks import (
-    LatentTables,
-    read_part,
-    read_weights,
-    write_angles,
-    write_part,
-    write_tables,
-    write_weights,
-)
+from nerv360.bitstream.contexts import Contexts, read_latent, write_latent
+from nerv360.bitstream.entropy import Integers
+from nerv360.bitstream.layout import GRID_STEP, parts
+from nerv360.codec.chunks import read_weights, write_angles, write_tables, write_weights
 from nerv360.codec.network import MAX_LATENT_VALUES, latent_values, load_network
-from nerv360.codec.quantize import QuantizedTensor, quantize, quantize_embedding, quantize_grid
+from nerv360.codec.quantize import QuantizedTensor, Scaling, quantize, quantize_embedding, quantize_grid, step_code
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.geometry.orientation import Angles, orientations
-from nerv360.layers.grids import GRID_STEP
 from nerv360.models.base import Network, build, configure, decoder_tensors, latents_of
 from nerv360.models.memory import enough_memory
+from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.training.checkpoint import Progress
-from nerv360.training.fit import fit
+from nerv360.training.contexts import fit_contexts
+from nerv360.training.fit import Fitting, fit
 from nerv360.video.clip import Clip
 from nerv360.video.writer import replacing
 
 __all__ = ["Encoded", "checkpoint_path", "encode_clip", "estimate_bytes", "write_model"]
 
-Report = Callable[[Progress, int, Network], None]
+Report = Callable[[Progress, int, Fitting], None]
 Latents = NDArray[np.float32]  # [keys, channels, rows, columns]
 
 
@@ -77,17 +70,18 @@ def encode_clip(
             "decoded; scale the panorama with --size"
         )
     model = build(shape, clip.frames).to(device)
+    fitting = Fitting(model, config).to(device)
     checkpoint = checkpoint_path(output)
     with enough_memory(shape, "training", device):
         progress, angles = fit(
-            model,
+            fitting,
             clip,
             config,
             checkpoint,
-            lambda state, steps: report(state, steps, model),
+            lambda state, steps: report(state, steps, fitting),
             lambda: orientations(clip, looked_at) if config.grids else None,
         )
-    size = write_model(model, fitted_latents(model, clip), clip, config, output, angles)
+    size = write_model(fitting, fitted_latents(model, clip), clip, config, output, angles)
     checkpoint.unlink(missing_ok=True)
     parameters = sum(tensor.numel() for tensor in decoder_tensors(model).values())
     bitrate = 8 * size * float(clip.frame_rate) / clip.frames
@@ -107,8 +101,23 @@ def fitted_latents(model: Network, clip: Clip) -> list[Latents]:
     return [latent.cpu().numpy() for latent in latents_of(model, panoramas)]
 
 
+@dataclass(frozen=True)
+class _Coded:
+    """Everything of a network that is written, as integers."""
+
+    weights: Mapping[str, QuantizedTensor]
+    pieces: Sequence[tuple[Integers, int]]  # keys [keys, channels, rows, columns], and the first of their channels
+    scalings: Sequence[Scaling]  # of channels that are spread over their range
+    contexts: Contexts
+
+    def chunks(self, side: bytes) -> list[bytes]:
+        tables = write_tables(self.scalings, self.contexts) + side
+        parts = (write_latent(symbols, self.contexts, channel) for symbols, channel in self.pieces)
+        return [write_weights(self.weights), tables, *parts]
+
+
 def write_model(
-    model: Network,
+    fitting: Fitting,
     latents: Sequence[Latents],
     clip: Clip,
     config: EncodingConfig,
@@ -116,50 +125,54 @@ def write_model(
     angles: Angles | None = None,
 ) -> int:
     """Quantise, code and write one segment; read it again and compare every integer. Returns the file's size."""
-    weights = _quantized(model, config.weight_bits)
-    symbols, tables = _quantized_latents(latents, config)
-    layout = parts(model.config.latents, clip.frames, config.group_size)
-    pieces = [(symbols[p.latent][p.first_key : p.first_key + p.keys], tables[p.latent]) for p in layout]
-    side = write_tables([table for latent in tables for table in latent])
-    if angles is not None:
-        side += write_angles(angles)
-    chunks = [write_weights(weights), side, *(write_part(*piece) for piece in pieces)]
-    segment = _segment_header(model, clip, config, oriented=angles is not None)
+    coded = _coded(fitting, latents, clip.frames, config)
+    chunks = coded.chunks(b"" if angles is None else write_angles(angles))
+    segment = _segment_header(fitting.model, clip, config, oriented=angles is not None)
     data = write_container(_file_header(clip), iter([(segment, chunks)]))
     with replacing(output) as partial:
         partial.write_bytes(data)
-        _read_again(partial, weights, tables, pieces, angles)
+        _read_again(partial, coded, angles)
     return len(data)
 
 
-def estimate_bytes(model: Network, frames: int, config: EncodingConfig) -> int:
+@torch.no_grad()
+def estimate_bytes(fitting: Fitting, frames: int, config: EncodingConfig) -> int:
     """About what a file would weigh now: coded weights and grids; embeddings, not yet known, at their full bits."""
-    weights = len(write_weights(_quantized(model, config.weight_bits)))
-    if not config.grids:
-        embedding = model.config.embedding
-        rows, columns = embedding.size(model.config.width, model.config.height)
-        return weights + frames * rows * columns * embedding.channels * config.embedding_bits // 8
-    symbols, tables = _quantized_latents([latent.cpu().numpy() for latent in latents_of(model, ())], config)
-    return weights + sum(len(write_part(*part)) for part in zip(symbols, tables, strict=True))
+    model = fitting.model
+    if config.grids:
+        latents = [latent.cpu().numpy() for latent in latents_of(model, ())]
+        return sum(map(len, _coded(fitting, latents, frames, config).chunks(b"")))
+    embedding = model.config.embedding
+    rows, columns = embedding.size(model.config.width, model.config.height)
+    values = frames * rows * columns * embedding.channels
+    return len(write_weights(_quantized_weights(fitting, config))) + values * config.embedding_bits // 8
 
 
-def _quantized(model: nn.Module, bits: int) -> dict[str, QuantizedTensor]:
-    tensors = decoder_tensors(model)
-    return {name: quantize(tensor.float().cpu().numpy(), bits) for name, tensor in tensors.items()}
-
-
-def _quantized_latents(latents: Sequence[Latents], config: EncodingConfig) -> tuple[list[Integers], list[LatentTables]]:
+def _coded(fitting: Fitting, latents: Sequence[Latents], frames: int, config: EncodingConfig) -> _Coded:
     """Grids are multiples of their step; embeddings, fitted without regard to rate, are spread over their range."""
-    symbols, tables = [], []
-    for latent in latents:
-        channels = latent.swapaxes(0, 1)
-        if config.grids:
-            pairs = [quantize_grid(channel, GRID_STEP) for channel in channels]
-        else:
-            pairs = [quantize_embedding(channel, config.embedding_bits) for channel in channels]
-        symbols.append(np.stack([integers for integers, _ in pairs], axis=1))
-        tables.append([(scaling, FrequencyTable.of(integers)) for integers, scaling in pairs])
-    return symbols, tables
+    scalings: list[Scaling] = []
+    if config.grids:
+        symbols = [quantize_grid(latent, GRID_STEP) for latent in latents]
+    else:
+        (embedding,) = latents
+        pairs = [quantize_embedding(channel, config.embedding_bits) for channel in embedding.swapaxes(0, 1)]
+        symbols, scalings = [np.stack([integers for integers, _ in pairs], axis=1)], [scaling for _, scaling in pairs]
+    layout = parts(fitting.model.config.latents, frames, config.group_size)
+    first = np.cumsum([0, *(latent.channels for latent in fitting.model.config.latents)])
+    pieces = [(symbols[p.latent][p.first_key : p.first_key + p.keys], int(first[p.latent])) for p in layout]
+    if isinstance(fitting.model, NeRV360Grid):
+        contexts = fitting.model.encoder.contexts.integers()
+    else:
+        contexts = fit_contexts([integers for integers, _ in pieces])
+    return _Coded(_quantized_weights(fitting, config), pieces, scalings, contexts)
+
+
+def _quantized_weights(fitting: Fitting, config: EncodingConfig) -> dict[str, QuantizedTensor]:
+    tensors = {name: tensor.float().cpu().numpy() for name, tensor in decoder_tensors(fitting.model).items()}
+    if fitting.quantiser is None:
+        return {name: quantize(tensor, config.weight_bits) for name, tensor in tensors.items()}
+    steps = zip(fitting.quantiser.names, fitting.quantiser.log2_step.tolist(), strict=True)
+    return {name: quantize(tensors[name], step=step_code(step)) for name, step in steps}
 
 
 def _file_header(clip: Clip) -> header.FileHeader:
@@ -200,28 +213,24 @@ def _segment_header(model: Network, clip: Clip, config: EncodingConfig, oriented
     )
 
 
-def _read_again(
-    path: Path,
-    weights: Mapping[str, QuantizedTensor],
-    tables: list[LatentTables],
-    pieces: Sequence[tuple[Integers, LatentTables]],
-    angles: Angles | None,
-) -> None:
+def _read_again(path: Path, coded: _Coded, angles: Angles | None) -> None:
     """Parse what was written and compare integers. Raises BitstreamError: never seen, and never let through."""
     with Container(path) as container:
         (segment,) = container.segments
         network = load_network(container, segment, torch.device("cpu"))
-        same = network.tables == tables
+        same = np.array_equal(network.contexts.parameters(), coded.contexts.parameters())
+        if coded.scalings:
+            same &= [scaling for channels in network.scalings for scaling in channels] == coded.scalings
         if angles is None or network.angles is None:
             same &= angles is network.angles
         else:
             same &= np.array_equal(network.angles, angles)
-        read = read_weights(container.chunk(segment, 0), {name: t.symbols.shape for name, t in weights.items()})
-        for name, tensor in weights.items():
-            same &= np.array_equal(read[name].symbols, tensor.symbols)
-            same &= np.array_equal(read[name].steps, tensor.steps)
-        for index, (symbols, own) in enumerate(pieces):
-            keys, _, rows, columns = symbols.shape
-            same &= np.array_equal(read_part(container.chunk(segment, 2 + index), own, keys, rows, columns), symbols)
+        shapes = {name: tensor.symbols.shape for name, tensor in coded.weights.items()}
+        for name, tensor in read_weights(container.chunk(segment, 0), shapes).items():
+            same &= np.array_equal(tensor.symbols, coded.weights[name].symbols)
+            same &= tensor.step == coded.weights[name].step
+        for index, (symbols, channel) in enumerate(coded.pieces):
+            chunk = container.chunk(segment, 2 + index)
+            same &= np.array_equal(read_latent(chunk, network.contexts, channel, symbols.shape), symbols)
     if not same:
         raise BitstreamError(f"{path}: what was written does not read back")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from nerv360.bitstream.container import Container, Segment
+from nerv360.bitstream.contexts import Contexts
 from nerv360.bitstream.header import SegmentHeader
-from nerv360.bitstream.layout import key_count, keys_per_chunk
-from nerv360.codec.chunks import LatentTables, read_angles, read_tables, read_weights
-from nerv360.codec.quantize import dequantize
+from nerv360.bitstream.layout import GRID_STEP, key_count, keys_per_chunk
+from nerv360.codec.chunks import read_angles, read_tables, read_weights
+from nerv360.codec.quantize import Scaling, dequantize
 from nerv360.config import MODELS, ModelConfig
 from nerv360.errors import BitstreamError
 from nerv360.geometry.orientation import Angles
@@ -27,7 +28,8 @@ class SegmentNetwork:
     """A segment's network and what its latents are read with."""
 
     model: Network
-    tables: list[LatentTables]
+    scalings: list[list[Scaling]]  # of every channel of every latent
+    contexts: Contexts
     angles: Angles | None
 
 
@@ -49,17 +51,18 @@ def load_network(container: Container, segment: Segment, device: torch.device) -
     try:
         weights = read_weights(data, shapes)
         channels = sum(latent.channels for latent in segment.latents)
-        found, rest = read_tables(container.chunk(segment, 1), channels)
+        spread = 0 if segment.header.grids else channels
+        found, contexts, rest = read_tables(container.chunk(segment, 1), spread, channels)
         if rest and not segment.header.oriented:
             raise BitstreamError("latent tables go on behind the last")
         angles = read_angles(rest, segment.frames) if segment.header.oriented else None
     except BitstreamError as error:
         raise BitstreamError(f"{container.path}: {error}") from None
-    flat = iter(found)
-    tables = [[next(flat) for _ in range(latent.channels)] for latent in segment.latents]
+    each = iter(found or [Scaling(0.0, GRID_STEP)] * channels)
+    scalings = [[next(each) for _ in range(latent.channels)] for latent in segment.latents]
     model = build(config)
     model.load_state_dict({name: torch.from_numpy(dequantize(tensor)) for name, tensor in weights.items()})
-    return SegmentNetwork(channels_last(model.eval().to(device)), tables, angles)
+    return SegmentNetwork(channels_last(model.eval().to(device)), scalings, contexts, angles)
 
 
 def latent_values(config: ModelConfig, frames: int, group_size: int) -> int:
@@ -94,4 +97,5 @@ def _model_config(container: Container, header: SegmentHeader) -> ModelConfig:
         pe_base=header.pe_base,
         pe_frequencies=header.pe_frequencies,
         grids=tuple(header.latents()) if header.grids else (),
+        group_size=header.group_size,
     )

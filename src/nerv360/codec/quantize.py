@@ -1,13 +1,15 @@
-"""Real numbers <-> small integers (docs/bitstream.md, "Weights" and "Embeddings")."""
+"""Real numbers <-> small integers (docs/bitstream.md, "Weights" and "Latents")."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nerv360.bitstream.entropy import Integers
+from nerv360.bitstream.entropy import LARGEST, Integers
+from nerv360.bitstream.laplace import best_scale
 
 __all__ = [
+    "STEP_CODES",
     "QuantizedTensor",
     "Scaling",
     "dequantize",
@@ -15,6 +17,7 @@ __all__ = [
     "quantize",
     "quantize_embedding",
     "quantize_grid",
+    "step_code",
 ]
 
 STEP_ZERO, STEPS_PER_OCTAVE, STEP_CODES = 224, 8, 256
@@ -24,36 +27,37 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class QuantizedTensor:
-    """A weight tensor as integers, and the code of the step of each of its channels."""
+    """A weight tensor as integers times a step, and the scale with which they are coded."""
 
     symbols: Integers  # the shape of the tensor
-    steps: Integers  # [channels]
+    step: int  # 2^((step - 224) / 8)
+    scale: int  # bitstream/laplace.py
 
 
-def quantize(tensor: Floats, bits: int) -> QuantizedTensor:
-    """Round to multiples of a step per output channel (axis 0); a vector has one step.
+def step_code(log2_step: float) -> int:
+    """The code of the step that is nearest to one given by its logarithm."""
+    return max(0, min(STEP_CODES - 1, round(log2_step * STEPS_PER_OCTAVE) + STEP_ZERO))
 
-    A channel's step is the least of 2^((code - 224) / 8) at which its largest value fits `bits` signed bits.
-    """
-    rows = tensor.reshape(tensor.shape[0] if tensor.ndim > 1 else 1, -1).astype(np.float64)
-    largest = np.abs(rows).max(axis=1) / (2 ** (bits - 1) - 1)
-    with np.errstate(divide="ignore"):
-        codes = np.ceil(np.log2(largest) * STEPS_PER_OCTAVE) + STEP_ZERO
-    steps = np.clip(codes, 0, STEP_CODES - 1).astype(np.int32)
-    bound = 2 ** (bits - 1) - 1
-    symbols = np.clip(np.rint(rows / _step(steps)[:, None]), -bound, bound).astype(np.int32)
-    return QuantizedTensor(symbols.reshape(tensor.shape), steps)
+
+def quantize(tensor: Floats, bits: int | None = None, step: int = STEP_ZERO) -> QuantizedTensor:
+    """Round to multiples of a step: of the given one, or of the least at which the largest value fits `bits` signed
+    bits."""
+    bound = LARGEST
+    if bits is not None:
+        bound = 2 ** (bits - 1) - 1
+        largest = float(np.abs(tensor).max(initial=0)) / bound
+        step = max(0, min(STEP_CODES - 1, int(np.ceil(np.log2(largest or 2.0**-64) * STEPS_PER_OCTAVE)) + STEP_ZERO))
+    symbols = np.clip(np.rint(tensor.astype(np.float64) / _step(step)), -bound, bound).astype(np.int32)
+    return QuantizedTensor(symbols, step, best_scale(symbols))
 
 
 def dequantize(quantized: QuantizedTensor) -> Floats:
     """Inverse of `quantize`, to half a step."""
-    symbols = quantized.symbols
-    rows = symbols.reshape(len(quantized.steps), -1) * _step(quantized.steps)[:, None]
-    return rows.reshape(symbols.shape).astype(np.float32)
+    return (quantized.symbols * _step(quantized.step)).astype(np.float32)
 
 
-def _step(codes: Integers) -> NDArray[np.float64]:
-    return np.exp2((codes.astype(np.float64) - STEP_ZERO) / STEPS_PER_OCTAVE)
+def _step(code: int) -> float:
+    return float(2.0 ** ((code - STEP_ZERO) / STEPS_PER_OCTAVE))
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,9 @@ def quantize_embedding(channel: Floats, bits: int) -> tuple[Integers, Scaling]:
     return symbols.astype(np.int32), Scaling(least, step)
 
 
-def quantize_grid(channel: Floats, step: float) -> tuple[Integers, Scaling]:
-    """One channel of a latent grid -> the nearest multiples of a step that float32 holds exactly."""
-    return np.rint(channel / step).astype(np.int32), Scaling(0.0, step)
+def quantize_grid(grid: Floats, step: float) -> Integers:
+    """A latent grid -> the nearest multiples of a step that float32 holds exactly."""
+    return np.clip(np.rint(grid / step), -LARGEST, LARGEST).astype(np.int32)
 
 
 def dequantize_latent(symbols: Integers, scaling: Scaling) -> Floats:

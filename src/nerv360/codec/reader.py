@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nerv360.bitstream.container import Container, Segment
+from nerv360.bitstream.contexts import read_latent
 from nerv360.bitstream.layout import keys_at
-from nerv360.codec.chunks import read_part
 from nerv360.codec.network import load_network
 from nerv360.codec.quantize import dequantize_latent
 from nerv360.errors import ArgumentError, BitstreamError
@@ -45,7 +45,8 @@ class SegmentReader:
                 f"precision=int8: {segment.header.model} loses 0.8 dB by it (docs/performance.md); take float"
             )
         network = load_network(container, segment, device)
-        self.model, self.tables, self.angles = network.model, network.tables, network.angles
+        self.model, self.angles = network.model, network.angles
+        self.scalings, self.contexts = network.scalings, network.contexts
         check_memory(self.model.config, "decoding", device)
         self._parts: Kept[int, Tensor] = Kept(PARTS_KEPT * len(segment.latents))
         self._footprints: Kept[Viewport, list[Footprint]] = Kept(VIEWS_KEPT)
@@ -125,7 +126,7 @@ class SegmentReader:
     def _key(self, latent: int, key: int, window: Window) -> Tensor:
         chunk = self.segment.chunk_of(latent, key)
         symbols = window.crop(self._part(chunk)[key - self.segment.parts[chunk - 2].first_key][None]).numpy()
-        channels = [dequantize_latent(symbols[:, i], scaling) for i, (scaling, _) in enumerate(self.tables[latent])]
+        channels = [dequantize_latent(symbols[:, i], scaling) for i, scaling in enumerate(self.scalings[latent])]
         return torch.from_numpy(np.stack(channels, axis=1)).to(self.device)
 
     def _part(self, chunk: int) -> Tensor:
@@ -135,9 +136,11 @@ class SegmentReader:
         """Keys [keys, channels, rows, columns] of a latent: the integers of the file, in as few bytes as they fit."""
         part, header = self.segment.parts[chunk - 2], self.container.header
         rows, columns = self.segment.latents[part.latent].size(header.width, header.height)
+        *others, channels = (latent.channels for latent in self.segment.latents[: part.latent + 1])
+        before = sum(others)
         try:
-            symbols = read_part(
-                self.container.chunk(self.segment, chunk), self.tables[part.latent], part.keys, rows, columns
+            symbols = read_latent(
+                self.container.chunk(self.segment, chunk), self.contexts, before, (part.keys, channels, rows, columns)
             )
         except BitstreamError as error:
             raise BitstreamError(f"{self.container.path}: {error}") from None

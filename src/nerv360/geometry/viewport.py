@@ -71,6 +71,15 @@ class Viewport:
             return fx, fx
         return fx, self.height / 2 / math.tan(math.radians(self.vfov_deg) / 2)
 
+    @property
+    def share(self) -> float:
+        """The part of the sphere that the view shows."""
+        across, up = (
+            math.sin(math.atan(size / 2 / focal))
+            for size, focal in zip((self.width, self.height), self.focal, strict=True)
+        )
+        return math.asin(across * up) / math.pi
+
     def resized(self, width: int, height: int) -> "Viewport":
         """The same field of view on another number of pixels."""
         _, fy = self.focal

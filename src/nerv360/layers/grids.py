@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nerv360.bitstream.layout import Latent, key_count, keys_at
+from nerv360.bitstream.layout import GRID_STEP, Latent, key_count, keys_at, keys_per_chunk
+from nerv360.bitstream.places import references
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.window import Window
+from nerv360.layers.contexts import ContextModel, Known, known_of
+from nerv360.layers.quantisation import laplace_bits, noisy, straight_through
 
-__all__ = ["GRID_STEP", "LatentGrids"]
+__all__ = ["LatentGrids"]
 
-GRID_STEP = 1 / 16  # of the quantiser: grids hold integers times this
 BETA1, BETA2 = 0.9, 0.99  # without bias correction: at these two the first step has the right length
 
 
@@ -37,14 +39,17 @@ class LatentGrids(nn.Module):
     does not grow with the panorama.
     """
 
-    def __init__(self, latents: Sequence[Latent], width: int, height: int, frames: int) -> None:
+    def __init__(self, latents: Sequence[Latent], width: int, height: int, frames: int, group_size: int) -> None:
         super().__init__()
+        self.group_size = group_size
         self.latents, self.frames = tuple(latents), frames
         for index, latent in enumerate(self.latents):
             shape = (key_count(latent.period, frames), latent.channels, *latent.size(width, height))
             for name in ("values", "momentum", "energy"):
                 self.register_buffer(f"{name}{index}", torch.zeros(shape))
-        self.log_scale = nn.ParameterList(torch.ones(latent.channels) for latent in self.latents)
+        channels = sum(latent.channels for latent in self.latents)
+        self.log_scale = nn.Parameter(torch.ones(channels))  # of every channel, whatever its neighbours
+        self.contexts = ContextModel(channels)
         self._touched: list[_Touched] = []
 
     def values(self, index: int) -> Tensor:
@@ -60,23 +65,35 @@ class LatentGrids(nn.Module):
     ) -> tuple[list[Tensor], Tensor]:
         """The windows of a frame's grids, and the view's share of their bits.
 
-        With a generator, noise stands in for rounding; without, values are rounded and gradients pass straight.
+        With a generator, noise stands in for rounding, and the bits are those of every channel's own distribution: the
+        contexts only learn. Without, values are rounded, gradients pass straight, and the bits are those of the file.
         """
         self._touched = []
-        latents, bits = [], torch.zeros((), device=self.log_scale[0].device)
+        latents, values, rounded, shares, known, first_channel = [], [], [], [], [], 0
         for index, (latent, footprint, area) in enumerate(zip(self.latents, footprints, cells, strict=True)):
             window = footprint.window.reduced()
-            mixed = torch.zeros((), device=bits.device)
+            share = _share(footprint, window, area)
+            chosen = share.nonzero()[:, 0]
+            mixed = torch.zeros((), device=share.device)
             for key, weight in keys_at(latent.period, frame):
-                values = self._touch(index, key, window)
-                rounded = _rounded(values, noise)
-                mixed = mixed + weight * footprint.window.crop(rounded, window)
-                spent = _bits(rounded, self.log_scale[index]).sum(1, keepdim=True)
-                read = footprint.sample(footprint.window.crop(spent, window))
-                share = weight / (latent.period or self.frames)
-                bits = bits + share * (read[:, 0] * area.to(read.device)).sum()
+                touched = self._touch(index, key, window)
+                whole = touched.values.detach().round() if noise else straight_through(touched.values)
+                seen = noisy(touched.values, noise) if noise else whole
+                mixed = mixed + weight * footprint.window.crop(seen, window)
+                shares.append(weight / (latent.period or self.frames) * share[chosen].repeat(latent.channels))
+                values.append(seen[0].flatten(1)[:, chosen].flatten())
+                rounded.append(whole[0].flatten(1)[:, chosen].flatten())
+                beside = self._beside(touched)
+                known.append(known_of(whole[0], beside, chosen, first_channel, window.top, window.left))
             latents.append(GRID_STEP * mixed)
-        return latents, bits
+            first_channel += latent.channels
+        everything, weights = Known.join(known), torch.cat(shares)
+        coded = (weights * laplace_bits(torch.cat(rounded), *self.contexts(everything))).sum()
+        if noise is None:
+            return latents, coded
+        log_scale = self.log_scale[everything.channel]
+        spent = (weights * laplace_bits(torch.cat(values), torch.zeros_like(log_scale), log_scale)).sum()
+        return latents, spent + coded - coded.detach()
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -94,23 +111,28 @@ class LatentGrids(nn.Module):
             values[:, touched.index] -= rate * first / (second.sqrt() + 1e-12)
         self._touched = []
 
-    def _touch(self, index: int, key: int, window: Window) -> Tensor:
+    def _touch(self, index: int, key: int, window: Window) -> _Touched:
         cells = window.indices(self.values(index).device)
         values = self.values(index)[key].flatten(1)[:, cells].reshape(1, -1, window.rows, window.columns)
         self._touched.append(_Touched(index, key, cells, values.requires_grad_()))
-        return values
+        return self._touched[-1]
+
+    def _beside(self, touched: _Touched) -> Tensor:
+        """The same window, rounded, of the two keys that are coded before this one; of none [0, ...] for the first."""
+        keys = self.values(touched.grid)
+        step = keys_per_chunk(self.latents[touched.grid].period, self.group_size)
+        start = touched.key // step * step
+        order = references(min(step, len(keys) - start))
+        before, behind = next(known for key, *known in order if key == touched.key - start)
+        others = [] if before is None else [before, before if behind is None else behind]
+        shape = touched.values.shape[1:]
+        found = [keys[start + other].flatten(1)[:, touched.index].reshape(shape).round() for other in others]
+        return torch.stack(found) if found else keys.new_zeros(0, *shape)
 
 
-def _rounded(values: Tensor, noise: torch.Generator | None) -> Tensor:
-    if noise is not None:
-        return values + torch.rand(values.shape, generator=noise, device=noise.device).to(values) - 0.5
-    return values + (values.round() - values).detach()
-
-
-def _bits(values: Tensor, log_scale: Tensor) -> Tensor:
-    """-log2 of the mass that a Laplace distribution around zero has within half a step of each value."""
-    scale, size = log_scale.exp()[:, None, None], values.abs()
-    small = size < 0.5
-    inner = 1 - torch.exp(-0.5 / scale) * torch.cosh(torch.where(small, size, 0.0) / scale)
-    outer = 0.5 * torch.exp((0.5 - torch.where(small, 0.5, size)) / scale) * -torch.expm1(-1 / scale)
-    return -torch.log2(torch.where(small, inner, outer).clamp_min(1e-9))
+def _share(footprint: Footprint, window: Window, area: Tensor) -> Tensor:
+    """How much of every cell of the window [rows * columns] a view reads: what sampling does, backwards."""
+    cells = area.new_zeros(1, 1, window.rows, window.columns, requires_grad=True)
+    read = footprint.sample(footprint.window.crop(cells, window))
+    (share,) = torch.autograd.grad((read[:, 0] * area).sum(), cells)
+    return share.flatten()

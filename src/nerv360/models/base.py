@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
+from nerv360.bitstream.layout import GRID_STEP
 from nerv360.config import EncodingConfig, ModelConfig
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
-from nerv360.layers.grids import GRID_STEP
 from nerv360.models.budget import decoder_size, solve_widths
 from nerv360.models.hnerv import HNeRV
 from nerv360.models.hnerv_boost import HNeRVBoost
@@ -103,6 +103,7 @@ def configure(settings: EncodingConfig, width: int, height: int) -> ModelConfig:
             expand_first=settings.expand_first,
             last_block=settings.last_block,
             conditions=settings.learned_conditions(),
+            group_size=settings.group_size,
         )
 
     def size_of(channels: tuple[int, ...]) -> int:

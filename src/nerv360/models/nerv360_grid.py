@@ -52,7 +52,7 @@ class NeRV360Grid(ViewportDecoder):
         self.total_stride, *self.strides = stage_strides(config.decoder_strides)  # before and behind the stages
         widths, (first, *entering) = config.channels, config.entering()
         if frames is not None:
-            self.encoder = LatentGrids(config.grids, config.width, config.height, frames)
+            self.encoder = LatentGrids(config.grids, config.width, config.height, frames, config.group_size)
         self.expand = nn.Conv2d(first, widths[0], 1)
         self.stages = nn.ModuleList(
             GridStage(*stage, latents) for stage, latents in zip(config.stages(), entering, strict=True)

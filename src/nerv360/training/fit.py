@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from nerv360.config import EncodingConfig
 from nerv360.errors import TrainingError
@@ -16,7 +17,8 @@ from nerv360.geometry.orientation import Angles, orientation, turned
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.viewport import Viewport
-from nerv360.models.base import Network, channels_last
+from nerv360.layers.quantisation import WeightQuantiser
+from nerv360.models.base import Network, channels_last, decoder_tensors
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.training import checkpoint
 from nerv360.training.checkpoint import Progress, Tensors
@@ -25,7 +27,7 @@ from nerv360.training.optim import create_optimiser, learning_rate
 from nerv360.video.clip import Clip
 from nerv360.video.shuffle import shuffled
 
-__all__ = ["Example", "fit", "sample_view", "train_step"]
+__all__ = ["Example", "Fitting", "fit", "sample_view", "train_step"]
 
 SAVE_SECONDS, MOST_SECONDS = 20.0, 50.0  # between checkpoints; large ones, slow to write, are rarer
 FRAME_MEMORY = 2 << 30
@@ -44,20 +46,48 @@ class Example:
 
     panorama: Tensor  # [1, 3, H, W] uint8
     frame: int
-    time: float  # of the frame, in (0, 1)
+    frames: int  # of the clip
     views: Sequence[Viewport]  # in the panorama
     worlds: Sequence[Viewport]  # the same on the model's sphere
 
+    @property
+    def time(self) -> float:
+        """Of the frame, in (0, 1)."""
+        return (self.frame + 0.5) / self.frames
+
+
+class Fitting(nn.Module):
+    """A network while it is fitted, with the steps of its weights where their rate is fitted too."""
+
+    def __init__(self, model: Network, config: EncodingConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.quantiser = WeightQuantiser(decoder_tensors(model)) if config.rate_weight else None
+
+    def forward(
+        self, example: Example, noise: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:  # [N, 3, h, w] drawn and wanted, in [0, 1]; bits per drawn pixel
+        """What a step draws. With a generator, noise stands in for rounding."""
+        if self.quantiser is None:
+            return _Drawing(self.model)(example, noise)
+        parameters = {name: self.model.get_parameter(name) for name in self.quantiser.names}
+        weights, bits = self.quantiser(parameters, noise)
+        drawn, wanted, latent_bits = functional_call(
+            _Drawing(self.model), {f"model.{name}": tensor for name, tensor in weights.items()}, (example, noise)
+        )
+        view = example.views[0]
+        return drawn, wanted, latent_bits + bits * view.share / (example.frames * view.width * view.height)
+
 
 def fit(
-    model: Network,
+    fitting: Fitting,
     clip: Clip,
     config: EncodingConfig,
     checkpoint_path: Path,
     report: Callable[[Progress, int], None],
     find_angles: Callable[[], Angles | None] = lambda: None,
 ) -> tuple[Progress, Angles | None]:
-    """Minimise the loss over random viewports of the clip's frames, on the model's device; `report` sees every step.
+    """Minimise the loss over random viewports of the clip's frames, on the network's device; `report` sees every step.
 
     A network that decodes whole panoramas is fitted to those.
 
@@ -68,13 +98,14 @@ def fit(
     interrupted. Raises TrainingError where the loss cannot be kept finite.
     """
     steps = config.epochs * clip.frames
-    device = next(model.parameters()).device
-    optimiser = create_optimiser(channels_last(model), config)
+    device = next(fitting.parameters()).device
+    channels_last(fitting.model)
+    optimiser = create_optimiser(fitting, config)
     identity = f"{clip.fingerprint()} {config}"
-    progress, good = Progress(), checkpoint.capture(model, optimiser)
+    progress, good = Progress(), checkpoint.capture(fitting, optimiser)
     if resumed := checkpoint.load(checkpoint_path, identity):
         progress, now, good = resumed
-        checkpoint.restore(now, model, optimiser)
+        checkpoint.restore(now, fitting, optimiser)
         angles = now["angles"].numpy() if "angles" in now else None
     else:
         angles = find_angles()
@@ -83,7 +114,7 @@ def fit(
 
     def save() -> None:
         progress.seconds = time.monotonic() - started
-        now = checkpoint.capture(model, optimiser)
+        now = checkpoint.capture(fitting, optimiser)
         if angles is not None:
             now["angles"] = torch.from_numpy(angles)
         checkpoint.save(checkpoint_path, progress, now, good, identity)
@@ -97,10 +128,10 @@ def fit(
             first = progress.step // clip.frames * config.views
             views = [sample_view(config, clip.width, index, first + k) for k in range(config.views)]
             worlds = views if angles is None else [turned(view, orientation(angles[index])) for view in views]
-            example = Example(panorama, index, (index + 0.5) / clip.frames, views, worlds)
+            example = Example(panorama, index, clip.frames, views, worlds)
             rate = progress.rate_scale * learning_rate(progress.step, steps, config)
-            train_step(model, optimiser, example, rate, progress.step / steps, config, progress)
-            good = _watch(model, optimiser, progress, good)
+            train_step(fitting, optimiser, example, rate, progress.step / steps, config, progress)
+            good = _watch(fitting, optimiser, progress, good)
             progress.step += 1
             report(progress, steps)
             if time.monotonic() - saved > pause:
@@ -115,7 +146,7 @@ def fit(
 
 
 def train_step(
-    model: Network,
+    fitting: Fitting,
     optimiser: torch.optim.Optimizer,
     example: Example,
     rate: float,
@@ -128,14 +159,7 @@ def train_step(
     if part < NOISY_PART:
         noise = torch.Generator(panorama.device).manual_seed(config.seed << 32 | progress.step)
     with torch.autocast(panorama.device.type, torch.bfloat16, enabled=panorama.is_cuda):
-        latents, bits = model.analyse(panorama, example.frame, example.worlds, noise)
-        if isinstance(model, PanoramaDecoder):
-            decoded, source = model.panorama(latents[0], example.time), panorama.float() / 255
-        else:
-            pairs = zip(latents, example.worlds, strict=True)
-            decoded = torch.cat([model.decode(latent, example.time, world) for latent, world in pairs])
-            rays = (viewport_rays(view, device=panorama.device) for view in example.views)
-            source = torch.cat([sample_sphere(panorama, each) for each in rays]) / 255
+        decoded, source, bits = fitting(example, noise)
     side = math.sqrt(example.views[0].width * example.views[0].height)  # the Fourier term grows with it
     rate_weight = config.rate_weight * side * min(1.0, part / RAMP_PART)
     if config.loss == "l2":
@@ -144,19 +168,37 @@ def train_step(
         error = distortion(decoded.float(), source, config.loss_lambda, config.loss_alpha)
     loss = error + rate_weight * bits
     optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    gradient = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    loss.backward()
+    gradient = torch.nn.utils.get_total_norm([p.grad for p in fitting.parameters() if p.grad is not None])
     if not math.isfinite(gradient.item() + loss.item()):
         progress.skipped += 1
         return
     progress.skipped = 0
     optimiser.param_groups[0]["lr"] = rate
     optimiser.step()
-    model.refine(rate / config.learning_rate * config.grid_learning_rate)
+    fitting.model.refine(rate / config.learning_rate * config.grid_learning_rate)
     with torch.no_grad():
         psnr_db = -10 * math.log10(max(1e-10, (decoded.float() - source).square().mean().item()))
     progress.loss = _smoothed(progress.loss, error.item(), progress.step)
     progress.psnr_db = _smoothed(progress.psnr_db, psnr_db, progress.step)
+
+
+class _Drawing(nn.Module):
+    """What a network draws of an example while it is fitted."""
+
+    def __init__(self, model: Network) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, example: Example, noise: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        model, panorama = self.model, example.panorama
+        latents, bits = model.analyse(panorama, example.frame, example.worlds, noise)
+        if isinstance(model, PanoramaDecoder):
+            return model.panorama(latents[0], example.time), panorama.float() / 255, bits
+        pairs = zip(latents, example.worlds, strict=True)
+        drawn = torch.cat([model.decode(latent, example.time, world) for latent, world in pairs])
+        rays = (viewport_rays(view, device=panorama.device) for view in example.views)
+        return drawn, torch.cat([sample_sphere(panorama, each) for each in rays]) / 255, bits
 
 
 def _smoothed(mean: float, value: float, step: int) -> float:
@@ -165,7 +207,7 @@ def _smoothed(mean: float, value: float, step: int) -> float:
     return value if not math.isfinite(mean) else mean + weight * (value - mean)
 
 
-def _watch(model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, good: Tensors) -> Tensors:
+def _watch(fitting: Fitting, optimiser: torch.optim.Optimizer, progress: Progress, good: Tensors) -> Tensors:
     """Keep a good state every so often; return to it, at half the rate, when the loss has collapsed."""
     collapsed = progress.loss > COLLAPSE * progress.best_loss or progress.skipped > MAX_SKIPPED
     if collapsed:
@@ -175,12 +217,12 @@ def _watch(model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progres
                 f"the loss collapsed {progress.recoveries} times (now {progress.loss:.3g}, best "
                 f"{progress.best_loss:.3g}); encode with a lower learning rate"
             )
-        checkpoint.restore(good, model, optimiser)
+        checkpoint.restore(good, fitting, optimiser)
         progress.rate_scale, progress.loss, progress.skipped = progress.rate_scale / 2, progress.best_loss, 0
         return good
     if progress.step % SNAPSHOT_STEPS == SNAPSHOT_STEPS - 1:
         progress.best_loss = min(progress.best_loss, progress.loss)
-        return checkpoint.capture(model, optimiser)
+        return checkpoint.capture(fitting, optimiser)
     return good
 
 

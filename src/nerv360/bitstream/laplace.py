@@ -1,0 +1,65 @@
+"""Laplace distributions as tables of integers (docs/bitstream.md, "Classes").
+
+A class is a scale and the place of the mean between two integers. Its table is made with nothing but products of
+doubles in a fixed order, so it is the same on every machine.
+"""
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "FRACTIONS",
+    "REACH",
+    "SCALES",
+    "SCALES_PER_OCTAVE",
+    "TOTAL_BITS",
+    "UNIT_SCALE",
+    "best_scale",
+    "class_of",
+    "counts",
+]
+
+SCALES, SCALES_PER_OCTAVE, UNIT_SCALE = 40, 4, 18  # scale b = 2^((s - 18) / 4)
+FRACTIONS = 8  # the mean lies (f - 4) / 8 beside the middle symbol
+REACH = 255  # symbols -REACH..REACH; the outermost stand for all beyond
+TOTAL_BITS = 24
+
+# round(2^32 exp(-1 / (8 b))) of every scale
+_DECAYS = tuple(round(2**32 * math.exp(-(2.0 ** (-(s - UNIT_SCALE) / SCALES_PER_OCTAVE)) / 8)) for s in range(SCALES))
+
+
+def class_of(scale: Any, fraction: Any = FRACTIONS // 2) -> Any:
+    """The number of a class, or an array of numbers; by default the mean is 0."""
+    return scale * FRACTIONS + fraction
+
+
+def best_scale(symbols: NDArray[np.int32]) -> int:
+    """The scale at which these symbols, with the mean 0, take the fewest bits."""
+    occurrences = np.bincount(np.clip(symbols, -REACH, REACH).ravel() + REACH, minlength=2 * REACH + 1)
+    return int(np.argmax([occurrences @ np.log2(counts(class_of(scale))) for scale in range(SCALES)]))
+
+
+@cache
+def counts(number: int) -> NDArray[np.int64]:
+    """How often each symbol -REACH..REACH of a class occurs, out of 2^TOTAL_BITS; every count is at least 1."""
+    scale, fraction = divmod(number, FRACTIONS)
+    decay = _DECAYS[scale] / 2**32  # over an eighth
+    ratio = decay * decay
+    ratio *= ratio
+    ratio *= ratio  # over a whole step
+    spare = float((1 << TOTAL_BITS) - (2 * REACH + 1))
+    table = np.zeros(2 * REACH + 1, dtype=np.int64)
+    for side, eighths in ((1, FRACTIONS - fraction), (-1, fraction)):
+        tail = 0.5 * spare
+        for _ in range(eighths):
+            tail *= decay
+        for distance in range(1, REACH):
+            table[REACH + side * distance] = 1 + int(tail * (1 - ratio))
+            tail *= ratio
+        table[REACH + side * REACH] = 1 + int(tail)
+    table[REACH] = (1 << TOTAL_BITS) - table.sum()
+    return table

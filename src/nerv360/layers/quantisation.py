@@ -1,0 +1,58 @@
+"""Weights that are fitted as the multiples of learned steps that a file will hold, and what those cost.
+
+Not in the paper. Steps are learned as in LSQ (Esser et al., 2020), under uniform noise (Balle et al., 2017).
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["WeightQuantiser", "laplace_bits", "noisy", "straight_through"]
+
+STEPS_PER_OCTAVE = 8
+INITIAL_STEPS = 16  # per deviation of a fresh tensor
+
+
+class WeightQuantiser(nn.Module):
+    """The step of every tensor, and the scale of its integers' Laplace distribution, both as logarithms."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.names = list(tensors)
+        deviations = [tensor.square().mean().sqrt().item() or 0.1 for tensor in tensors.values()]
+        self.log2_step = nn.Parameter(torch.tensor([math.log2(d / INITIAL_STEPS) for d in deviations]))
+        self.log_scale = nn.Parameter(torch.full((len(self.names),), math.log(INITIAL_STEPS / 2)))
+
+    def forward(self, tensors: Mapping[str, Tensor], noise: torch.Generator | None) -> tuple[dict[str, Tensor], Tensor]:
+        """The tensors as the network will have them, and their bits. With a generator, noise stands in for rounding."""
+        quantised, bits = {}, []
+        exponents: Tensor = self.log2_step
+        if noise is None:
+            exponents = straight_through(exponents * STEPS_PER_OCTAVE) / STEPS_PER_OCTAVE
+        for name, step, log_scale in zip(self.names, exponents.exp2(), self.log_scale, strict=True):
+            integers = tensors[name] / step
+            integers = straight_through(integers) if noise is None else noisy(integers, noise)
+            quantised[name] = integers * step
+            bits.append(laplace_bits(integers, torch.zeros(()), log_scale).sum())
+        return quantised, torch.stack(bits).sum()
+
+
+def laplace_bits(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """-log2 of the mass that a Laplace distribution has within half a step of each value."""
+    scale, size = log_scale.exp(), (values - mean).abs()
+    small = size < 0.5
+    inner = 1 - torch.exp(-0.5 / scale) * torch.cosh(torch.where(small, size, 0.0) / scale)
+    outer = 0.5 * torch.exp((0.5 - torch.where(small, 0.5, size)) / scale) * -torch.expm1(-1 / scale)
+    return -torch.log2(torch.where(small, inner, outer).clamp_min(1e-9))
+
+
+def straight_through(values: Tensor) -> Tensor:
+    """Rounded; gradients pass as if they were not."""
+    return values + (values.round() - values).detach()
+
+
+def noisy(values: Tensor, noise: torch.Generator) -> Tensor:
+    """With uniform noise as large as the error of rounding."""
+    return values + torch.rand(values.shape, generator=noise, device=noise.device).to(values) - 0.5
