@@ -25,7 +25,7 @@ os.environ.setdefault("SVT_LOG", "1")  # errors alone; else it fills the termina
 
 @dataclass(frozen=True)
 class Anchor:
-    """A classical codec, told to make the most of PSNR, on one thread: so every machine writes the same bytes."""
+    """A classical codec, on one thread, told to make the most of PSNR where it would rather please the eye."""
 
     name: str
     encoder: str  # as PyAV calls it
