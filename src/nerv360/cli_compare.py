@@ -108,7 +108,7 @@ def _choose_anchors(names: str | None) -> "tuple[list[Anchor], dict[str, str]]":
     """Those asked for, or all there are; and why the others are left out."""
     from nerv360.evaluation.anchors import ANCHORS, is_available
 
-    wanted = names.split(",") if names else list(ANCHORS)
+    wanted = list(dict.fromkeys(names.split(","))) if names else list(ANCHORS)
     for name in wanted:
         if name not in ANCHORS:
             raise ArgumentError(f"--anchors {name}: must be among {', '.join(ANCHORS)}")
@@ -142,7 +142,7 @@ def _measure(
     """The rows of every codec, from the least bytes to the most."""
     from nerv360.evaluation.compare import anchor_row, file_row
 
-    curves = defaultdict(list)
+    curves: dict[str, list[Row]] = defaultdict(list)
     points = [(anchor, crf) for anchor in anchors for crf in anchor.crfs]
     with progress("comparing", clip.frames * (2 * len(points) + len(files))) as (bar, task):
 
@@ -150,7 +150,8 @@ def _measure(
             bar.advance(task, frames)
 
         def keep(row: "Row") -> None:
-            curves[row["codec"]].append(row)
+            if row not in curves[row["codec"]]:  # a file may be given twice
+                curves[row["codec"]].append(row)
             figures = f"{int(row['bytes']):,} bytes, {float(row['mean_psnr_db']):.2f} dB"
             bar.console.print(f"{row['codec']}: {row['settings']}: {figures}", markup=False, soft_wrap=True)
 

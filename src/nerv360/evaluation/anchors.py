@@ -40,7 +40,9 @@ class Anchor:
 
     def settings(self, crf: int, clip: Clip) -> str:
         """The same, to be read, with the encoder's name."""
-        return " ".join([self.encoder, *(f"{name}={value}" for name, value in self.options(crf, clip).items())])
+        return " ".join(
+            [self.encoder, "yuv420p", *(f"{name}={value}" for name, value in self.options(crf, clip).items())]
+        )
 
 
 X265 = "log-level=none:info=0:pools=none:frame-threads=1"  # info: 2 kB of text about itself
@@ -52,9 +54,9 @@ ANCHORS = {
             "x265", "libx265", ".mkv", {"preset": "slow", "tune": "psnr", "x265-params": X265}, (22, 26, 30, 34, 38, 42)
         ),
         Anchor(
-            "svt-av1", "libsvtav1", ".webm", {"preset": "4", "svtav1-params": "lp=1:tune=1"}, (23, 31, 39, 47, 55, 63)
+            "svt-av1", "libsvtav1", ".webm", {"preset": "4", "svtav1-params": "lp=1:tune=1"}, (31, 39, 47, 53, 58, 63)
         ),
-        Anchor("vp9", "libvpx-vp9", ".webm", {"deadline": "good", "cpu-used": "1", "b": "0"}, (23, 31, 39, 47, 55, 63)),
+        Anchor("vp9", "libvpx-vp9", ".webm", {"deadline": "good", "cpu-used": "1", "b": "0"}, (31, 37, 43, 49, 56, 63)),
     )
 }
 

@@ -17,6 +17,7 @@ from nerv360.evaluation.anchors import Anchor, AnchorPlayer, encode_anchor
 from nerv360.evaluation.evaluate import Player, dynamic_viewports, measure
 from nerv360.evaluation.reproduce import Row, append_row, provenance, quality_columns, read_rows
 from nerv360.geometry.viewport import Viewport
+from nerv360.runtime.base import describe_backend
 from nerv360.video.clip import Clip
 
 __all__ = ["anchor_row", "file_row"]
@@ -37,7 +38,13 @@ def anchor_row(anchor: Anchor, crf: int, clip: Clip, look: Viewport, folder: Pat
         return row
     path = folder / f"{clip.path.stem}-{anchor.name}-{crf}-{run}{anchor.ending}"
     seconds = encode_anchor(anchor, crf, clip, path, lambda: advance(1))
-    known = {"run": run, "codec": anchor.name, "settings": settings, "encode_s": f"{seconds:.2f}"}
+    known = {
+        "run": run,
+        "codec": anchor.name,
+        "settings": settings,
+        "encode_s": f"{seconds:.2f}",
+        "decoder": f"PyAV {av.__version__}",
+    }
     return _measured(AnchorPlayer(path), path, known, clip, look, folder, advance)
 
 
@@ -55,8 +62,13 @@ def file_row(
         advance(clip.frames)
         return row
     with open_file(path) as decoder:
-        known = {"run": run, "codec": decoder.container.segments[0].header.model, "settings": settings}
-        known["encode_s"] = "" if seconds is None else f"{seconds:.2f}"
+        known = {
+            "run": run,
+            "codec": decoder.container.segments[0].header.model,
+            "settings": settings,
+            "encode_s": "" if seconds is None else f"{seconds:.2f}",
+            "decoder": describe_backend(decoder.backend),
+        }
         return _measured(decoder, path, known, clip, look, folder, advance)
 
 
@@ -85,7 +97,6 @@ def _measured(
         "kbit_s": f"{result.bitrate / 1000:.3f}",
         **quality_columns(result),
         "decode_fps": f"{_playing_fps(player, next(iter(views.values()))):.1f}",
-        "av": av.__version__,
         **provenance(torch.device("cpu")),
     }
     append_row(folder / "runs.tsv", row)

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from rich import box
 from rich.table import Table
 
@@ -87,7 +88,7 @@ def bd_rate(against: Points, test: Points) -> str:
 
 def write_curves(curves: Curves, anchors: Sequence[str], tables: Sequence[Table], path: Path) -> None:
     """PATH.png, and PATH.html with the same picture and the tables. Raises OutputError."""
-    figure = _drawn(curves, anchors)
+    figure = _drawn(curves, anchors, str(tables[0].title))
     with replacing(path.with_suffix(".png")) as partial:
         figure.savefig(partial, dpi=150)
     svg = io.StringIO()
@@ -127,11 +128,12 @@ def _quality(row: Row, metric: str) -> float:
     return -10 * math.log10(max(1 - value, 1e-10)) if metric == MS_SSIM else value
 
 
-def _drawn(curves: Curves, anchors: Sequence[str]) -> Figure:
+def _drawn(curves: Curves, anchors: Sequence[str], title: str) -> Figure:
     figure = Figure(figsize=(16, 5.5), layout="constrained")
+    figure.suptitle(title, fontsize="medium")
     others = [codec for codec in curves if codec not in anchors]
     looks = dict(zip(anchors, LOOKS, strict=False)) | dict(zip(others, OURS, strict=False))
-    for axes, (metric, title) in zip(figure.subplots(1, len(METRICS)), METRICS.items(), strict=True):
+    for axes, (metric, name) in zip(figure.subplots(1, len(METRICS)), METRICS.items(), strict=True):
         ends = {}
         for codec, rows in curves.items():
             points = sorted((float(row["kbit_s"]), _quality(row, metric)) for row in rows)
@@ -141,9 +143,12 @@ def _drawn(curves: Curves, anchors: Sequence[str]) -> Figure:
             ends[codec] = points[-1]
         _label(axes, ends, {codec: looks[codec][0] for codec in ends})
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("Rate of the file on disk, kbit/s")
-        axes.set_title(title, loc="left")
-        axes.grid(alpha=0.3, which="both")
+        axes.set_title(name, loc="left")
+        axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
