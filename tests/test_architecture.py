@@ -19,7 +19,7 @@ LEVELS = [
     {"api"},
     {"serving"},
     {"console"},
-    {"cli_reproduce", "cli_bench", "cli_player"},
+    {"cli_reproduce", "cli_bench", "cli_compare", "cli_player"},
     {"cli"},
     {"demo"},
 ]

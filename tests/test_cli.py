@@ -55,7 +55,8 @@ def test_the_whole_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("sample",), ("encode",), ("decode",), ("info",), ("eval",), ("bench",), ("play",), ("export",)]
+    "command",
+    [(), ("sample",), ("encode",), ("decode",), ("info",), ("eval",), ("bench",), ("compare",), ("play",), ("export",)],
 )
 def test_help(command: tuple[str, ...]) -> None:
     result = nerv360(*command, "--help")

@@ -15,6 +15,7 @@ from rich.table import Table
 from nerv360 import __version__, cli_player, cli_reproduce
 from nerv360.bitstream.container import Container
 from nerv360.cli_bench import bench
+from nerv360.cli_compare import compare
 from nerv360.config import (
     DEFAULT_MODEL,
     DEFAULT_PRESET,
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_reproduce.app, name="reproduce")
 app.command()(bench)
+app.command()(compare)
 app.command()(cli_player.play)
 app.command()(cli_player.export)
 

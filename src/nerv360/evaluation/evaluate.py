@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,32 @@ from nerv360.training.losses import MS_SSIM_LEAST_SIDE, ms_ssim_window
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 
-__all__ = ["Evaluation", "Quality", "compare_picture", "dynamic_viewports", "evaluate", "titled"]
+__all__ = [
+    "Evaluation",
+    "Player",
+    "Quality",
+    "compare_picture",
+    "dynamic_viewports",
+    "evaluate",
+    "measure",
+    "titled",
+]
 
 PANORAMAS = 5
 Picture = NDArray[np.uint8]
+
+
+class Player(Protocol):
+    """What is measured: a Decoder, or the conventional road (anchors.py)."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def frames(self) -> int: ...
+    def viewport(self, frame_index: int, view: Viewport) -> Picture: ...
+    def panorama(self, frame_index: int) -> Picture: ...
 
 
 @dataclass(frozen=True)
@@ -71,23 +94,34 @@ def evaluate(
 
     Raises ArgumentError where source and file do not belong together.
     """
-    _check_source(decoder, source)
+    return measure(decoder, decoder.container.size, source, trajectories, report)
+
+
+def measure(
+    player: Player,
+    size: int,  # bytes of its file
+    source: Clip,
+    trajectories: Mapping[str, Sequence[Viewport]],
+    report: Callable[[int, int], None],
+) -> Evaluation:
+    """As `evaluate`, of anything that gives views and panoramas: one measure for our files and for others."""
+    _check_source(player, source)
     scores: dict[str, list[Quality]] = {name: [] for name in trajectories}
     sampled = set(np.linspace(0, source.frames - 1, min(PANORAMAS, source.frames)).round().astype(int).tolist())
     panorama_db: list[float] = []
     seconds = 0.0
     for views in trajectories.values():
-        decoder.viewport(0, views[0])  # warm-up
+        player.viewport(0, views[0])  # warm-up
     for index, panorama in enumerate(source):
         for name, views in trajectories.items():
             started = time.perf_counter()
-            decoded = decoder.viewport(index, views[index])
+            decoded = player.viewport(index, views[index])
             seconds += time.perf_counter() - started
             scores[name].append(_quality(decoded, extract_viewport(panorama, views[index])))
         if index in sampled:
-            panorama_db.append(ws_psnr(decoder.panorama(index), panorama))
+            panorama_db.append(ws_psnr(player.panorama(index), panorama))
         report(index + 1, source.frames)
-    size, look = decoder.container.size, next(iter(trajectories.values()))[0]
+    look = next(iter(trajectories.values()))[0]
     means = {name: _mean(values) for name, values in scores.items()}
     least = min(look.width, look.height)
     return Evaluation(
@@ -126,8 +160,8 @@ def titled(picture: Picture, title: str, width: int = 480) -> Picture:
     return np.array(sheet)
 
 
-def _check_source(decoder: Decoder, source: Clip) -> None:
-    theirs, ours = (source.width, source.height, source.frames), (decoder.width, decoder.height, decoder.frames)
+def _check_source(player: Player, source: Clip) -> None:
+    theirs, ours = (source.width, source.height, source.frames), (player.width, player.height, player.frames)
     if theirs != ours:
         shown = [f"{width}x{height}, {frames} frames" for width, height, frames in (theirs, ours)]
         raise ArgumentError(

@@ -26,7 +26,7 @@ from nerv360.codec.encoder import Report, encode_clip
 from nerv360.config import EncodingConfig, ModelConfig
 from nerv360.errors import OutOfMemory, OutputError
 from nerv360.evaluation.benchmark import measure_apart
-from nerv360.evaluation.evaluate import dynamic_viewports, evaluate
+from nerv360.evaluation.evaluate import Evaluation, dynamic_viewports, evaluate
 from nerv360.evaluation.figures import free_view_psnr
 from nerv360.geometry.viewport import JVET_HFOV_DEG
 from nerv360.models.base import build, configure
@@ -49,6 +49,7 @@ __all__ = [
     "free_view_runs",
     "measure_run",
     "provenance",
+    "quality_columns",
     "read_rows",
     "table1_runs",
     "table2_runs",
@@ -170,11 +171,14 @@ def finished(run: Run, folder: Path) -> Row | None:
     return {**row, "variant": run.variant} if row is not None and file_of(run, folder).exists() else None
 
 
-def fit_run(run: Run, folder: Path, device: torch.device, report: Report) -> None:
-    """Fit the run's network and write its file, unless that is done; goes on from a checkpoint."""
-    if _find(folder / "fits.tsv", run) is None or not file_of(run, folder).exists():
+def fit_run(run: Run, folder: Path, device: torch.device, report: Report) -> float:
+    """Fit the run's network and write its file, unless that is done; goes on from a checkpoint. Returns its seconds."""
+    row = _find(folder / "fits.tsv", run)
+    if row is None or not file_of(run, folder).exists():
         encoded = encode_clip(run.clip, file_of(run, folder), run.config, device, report, lambda _: None)
-        append_row(folder / "fits.tsv", {"run": run.name, "seconds": f"{encoded.seconds:.1f}", **provenance(device)})
+        row = {"run": run.name, "seconds": f"{encoded.seconds:.1f}", **provenance(device)}
+        append_row(folder / "fits.tsv", row)
+    return float(row["seconds"])
 
 
 def measure_run(run: Run, folder: Path, device: torch.device, report: Callable[[int, int], None]) -> Row:
@@ -205,17 +209,24 @@ def measure_run(run: Run, folder: Path, device: torch.device, report: Callable[[
         "loss": config.loss,
         "optimiser": f"{config.optimiser} {config.learning_rate:g}",
         "bytes": result.size,
-        **{f"{name.lower()}_psnr_db": f"{quality.psnr_db:.3f}" for name, quality in result.trajectories.items()},
-        "mean_psnr_db": f"{result.mean.psnr_db:.3f}",
-        **{f"{name.lower()}_ms_ssim": f"{quality.ms_ssim:.4f}" for name, quality in result.trajectories.items()},
-        "mean_ms_ssim": f"{result.mean.ms_ssim:.4f}",
-        "ms_ssim_window": result.ms_ssim_window,
-        "ws_psnr_db": f"{result.ws_psnr_db:.3f}",
+        **quality_columns(result),
         **provenance(device),
     }
     text = {name: str(value) for name, value in row.items()}
     append_row(folder / "runs.tsv", text)
     return text
+
+
+def quality_columns(result: Evaluation) -> Row:
+    """What a row says of a measurement's quality."""
+    return {
+        **{f"{name.lower()}_psnr_db": f"{quality.psnr_db:.3f}" for name, quality in result.trajectories.items()},
+        "mean_psnr_db": f"{result.mean.psnr_db:.3f}",
+        **{f"{name.lower()}_ms_ssim": f"{quality.ms_ssim:.5f}" for name, quality in result.trajectories.items()},
+        "mean_ms_ssim": f"{result.mean.ms_ssim:.5f}",
+        "ms_ssim_window": str(result.ms_ssim_window),
+        "ws_psnr_db": f"{result.ws_psnr_db:.3f}",
+    }
 
 
 def cost_of(

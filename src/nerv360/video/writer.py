@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,7 @@ from PIL import Image
 from nerv360.errors import ArgumentError, OutputError
 from nerv360.video.clip import EXACT, Colour, matrix_of
 
-__all__ = ["check_ending", "replacing", "write_frames"]
+__all__ = ["check_ending", "encode_video", "replacing", "write_frames"]
 
 Frames = Iterable[NDArray[np.uint8]]
 CONTAINERS = {".mp4", ".mkv", ".mov"}
@@ -30,7 +30,7 @@ def write_frames(path: Path, frames: Frames, frame_rate: Fraction, colour: Colou
     Raises ArgumentError for another ending, OutputError where it cannot be written.
     """
     writers: dict[str, Callable[[Path], None]] = {
-        **dict.fromkeys(CONTAINERS, lambda to: _write_video(to, frames, frame_rate, colour)),
+        **dict.fromkeys(CONTAINERS, lambda to: encode_video(to, frames, frame_rate, colour, "libx264", {"crf": CRF})),
         **dict.fromkeys(RAW, lambda to: _write_raw(to, frames)),
         ".png": lambda to: _write_picture(to, frames),
         "": lambda to: _write_pictures(to, frames),
@@ -38,6 +38,44 @@ def write_frames(path: Path, frames: Frames, frame_rate: Fraction, colour: Colou
     check_ending(path)
     with replacing(path) as partial:
         writers[path.suffix.lower()](partial)
+
+
+def encode_video(
+    path: Path,
+    frames: Frames,
+    frame_rate: Fraction,
+    colour: Colour,
+    encoder: str,  # as PyAV calls it
+    options: Mapping[str, str],
+) -> None:
+    """Frames [h, w, 3] -> a video in the container of its ending: 8 bits, chroma halved where both sides are even.
+
+    Raises what PyAV raises.
+    """
+    matrix = matrix_of(colour)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(encoder, rate=frame_rate.limit_denominator(1 << 16), options=dict(options))
+        assert isinstance(stream, av.VideoStream)
+        for number, frame in enumerate(frames):
+            height, width = frame.shape[:2]
+            if number == 0:
+                stream.width, stream.height = width, height
+                stream.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
+                stream.codec_context.color_primaries = colour.primaries
+                stream.codec_context.color_trc = colour.transfer
+                stream.codec_context.colorspace = int(matrix)
+                stream.codec_context.color_range = int(ColorRange.MPEG)
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
+                format=stream.pix_fmt,
+                src_colorspace=matrix,
+                dst_colorspace=matrix,
+                src_color_range=ColorRange.JPEG,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=EXACT,
+            )
+            picture.pts = None
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
 
 
 def check_ending(path: Path) -> None:
@@ -67,32 +105,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _refuse(path: Path) -> None:
     raise OutputError(f"{path}: cannot be written: the folder is not empty")
-
-
-def _write_video(path: Path, frames: Frames, frame_rate: Fraction, colour: Colour) -> None:
-    matrix = matrix_of(colour)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=frame_rate.limit_denominator(1 << 16), options={"crf": CRF})
-        for number, frame in enumerate(frames):
-            height, width = frame.shape[:2]
-            if number == 0:
-                stream.width, stream.height = width, height
-                stream.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
-                stream.codec_context.color_primaries = colour.primaries
-                stream.codec_context.color_trc = colour.transfer
-                stream.codec_context.colorspace = int(matrix)
-                stream.codec_context.color_range = int(ColorRange.MPEG)
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
-                format=stream.pix_fmt,
-                src_colorspace=matrix,
-                dst_colorspace=matrix,
-                src_color_range=ColorRange.JPEG,
-                dst_color_range=ColorRange.MPEG,
-                interpolation=EXACT,
-            )
-            picture.pts = None
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
 
 
 def _write_raw(path: Path, frames: Frames) -> None:
