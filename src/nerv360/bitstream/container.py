@@ -27,7 +27,7 @@ from nerv360.errors import BitstreamError, VersionError
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "write_container"]
 
 MAGIC = b"\x89NERV360"
-VERSION = 1
+VERSION = 2
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
 
@@ -136,6 +136,8 @@ class Container:
         _, version, length, checksum = PREAMBLE.unpack(data)
         if version > VERSION:
             raise VersionError(f"format version {version} is newer than {VERSION}, the newest known; update nerv360")
+        if version == 1:
+            raise VersionError("format version 1, of before the first release, is not read any more; encode again")
         if version < 1 or length > MAX_HEADER:
             raise BitstreamError("damaged preamble")
         header = unpack(self._read(PREAMBLE.size, length, checksum, "header"), FileHeader)

@@ -87,9 +87,10 @@ def read_latent(data: bytes, contexts: Contexts, first_channel: int, shape: tupl
     reader = Reader(data)
     known = np.zeros(shape, dtype=np.int32)
     for cells, centre, classes in _turns(known, contexts, first_channel):
-        known[cells] = centre + reader.read(classes.ravel()).reshape(centre.shape)
-        if np.abs(known[cells]).max(initial=0) > LARGEST:
+        integers = centre + reader.read(classes.ravel()).reshape(centre.shape)
+        if np.abs(integers).max(initial=0) > LARGEST:
             raise BitstreamError("impossible latent")
+        known[cells] = integers
     reader.finish()
     return known
 
@@ -99,7 +100,7 @@ Cells = tuple[int, slice, slice, slice]  # of the array [keys, channels, rows, c
 
 def _turns(
     known: Integers, contexts: Contexts, first_channel: int
-) -> Iterator[tuple[Cells, Integers, NDArray[np.int64]]]:
+) -> Iterator[tuple[Cells, NDArray[np.int64], NDArray[np.int64]]]:
     """Cells that are coded together, their middle symbols and classes; `known` must hold them before the next turn."""
     keys, channels, rows, columns = known.shape
     base = contexts.scale[first_channel : first_channel + channels, None, None].astype(np.int64) * ONE**2
@@ -117,7 +118,8 @@ def _turns(
             for each in beside:
                 other += np.abs(each[cells[1:]])
                 total += each[cells[1:]]
-            eighths = (contexts.mean[0] * 2 * sums + contexts.mean[1] * 4 * total + ONE_MEAN // 2) // ONE_MEAN
+            foretold = 2 * int(contexts.mean[0]) * sums.astype(np.int64) + 4 * int(contexts.mean[1]) * total
+            eighths = (foretold + ONE_MEAN // 2) // ONE_MEAN
             centre = (eighths + FRACTIONS // 2) // FRACTIONS
             steps = np.broadcast_to(base, own.shape) + _steps(contexts, number, bool(beside), near, far, other)
             scale = np.clip((steps + ONE**3 // 2) // ONE**3, 0, SCALES - 1)

@@ -19,7 +19,8 @@ __all__ = ["LARGEST", "Integers", "Reader", "Writer", "read_varint", "write_vari
 AnsCoder = constriction.stream.stack.AnsCoder
 Categorical = constriction.stream.model.Categorical
 Integers = NDArray[np.int32]
-LARGEST = (1 << 15) - 1  # of what can be coded, either way
+LARGEST = (1 << 15) - 1  # of weights and latents
+MOST_BEYOND = 1 << 20
 
 
 class Writer:
@@ -74,7 +75,7 @@ class Reader:
         if len(outermost) > len(self._beyond):
             raise BitstreamError("impossible coded integers")
         beyond, self._beyond = np.split(self._beyond, [len(outermost)])
-        if (beyond > LARGEST).any():
+        if (beyond > MOST_BEYOND).any():
             raise BitstreamError("impossible coded integers")
         integers[outermost] += (np.sign(integers[outermost]) * beyond).astype(np.int32)
         return integers

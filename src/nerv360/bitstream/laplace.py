@@ -4,7 +4,6 @@ A class is a scale and the place of the mean between two integers. Its table is 
 doubles in a fixed order, so it is the same on every machine.
 """
 
-import math
 from functools import cache
 from typing import Any
 
@@ -28,8 +27,16 @@ FRACTIONS = 8  # the mean lies (f - 4) / 8 beside the middle symbol
 REACH = 255  # symbols -REACH..REACH; the outermost stand for all beyond
 TOTAL_BITS = 24
 
-# round(2^32 exp(-1 / (8 b))) of every scale
-_DECAYS = tuple(round(2**32 * math.exp(-(2.0 ** (-(s - UNIT_SCALE) / SCALES_PER_OCTAVE)) / 8)) for s in range(SCALES))
+# round(2^32 exp(-1 / (8 b))) of every scale: numbers, for exponentials differ between machines
+# fmt: off
+_DECAYS = (
+    253857248, 398132550, 581260615, 799036310, 1044178424, 1307656790, 1580030169, 1852521207,
+    2117713904, 2369882518, 2605029347, 2820730047, 3015876649, 3190386796, 3344923893, 3480652712,
+    3599040369, 3701703250, 3790295335, 3866431115, 3931635878, 3987316692, 4034748382, 4075069962,
+    4109287957, 4138284039, 4162825044, 4183574096, 4201101925, 4215897841, 4228380000, 4238904802,
+    4247775344, 4255248918, 4261543595, 4266843974, 4271306145, 4275061981, 4278222805, 4280882540,
+)
+# fmt: on
 
 
 def class_of(scale: Any, fraction: Any = FRACTIONS // 2) -> Any:

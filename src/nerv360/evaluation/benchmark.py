@@ -24,7 +24,7 @@ from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajec
 from nerv360.models.base import Network, build, channels_last, configure, latents_of
 from nerv360.models.memory import check_memory
 from nerv360.training.checkpoint import Progress
-from nerv360.training.fit import Example, sample_view, train_step
+from nerv360.training.fit import Example, Fitting, sample_view, train_step
 from nerv360.training.optim import create_optimiser
 
 __all__ = ["PHASES", "Cost", "forget_peak", "measure", "measure_apart", "peak_memory"]
@@ -118,13 +118,14 @@ def _decoding(model: Network, config: EncodingConfig, device: torch.device) -> W
 
 def _training(model: Network, config: EncodingConfig, device: torch.device) -> Work:
     """One step of the optimiser, on views as a fit has them: all over the sphere."""
-    panorama, optimiser = _panorama(model, device), create_optimiser(model, config)
+    panorama, fitting = _panorama(model, device), Fitting(model, config).to(device)
+    optimiser = create_optimiser(fitting, config)
 
     def work(index: int) -> None:
         first = index * config.views
         seen = [sample_view(config, model.config.width, 0, first + k) for k in range(config.views)]
-        example = Example(panorama, index % FRAMES, 0.5, seen, seen)
-        train_step(model, optimiser, example, 1e-4, 0.5, config, Progress())
+        example = Example(panorama, index % FRAMES, FRAMES, seen, seen)
+        train_step(fitting, optimiser, example, 1e-4, 0.5, config, Progress())
 
     return work
 

@@ -91,7 +91,7 @@ def known_of(
 ) -> Known:
     """What is known of the chosen cells, channel by channel."""
     channels, rows, columns = values.shape
-    near, far = _Surroundings.apply(torch.cat((values, values.abs())), top, left)
+    near, far = _Surroundings.apply(torch.cat((values, values.abs())), top, left)  # type: ignore[no-untyped-call]
 
     def pick(maps: Tensor) -> Tensor:
         return maps.flatten(-2)[..., chosen].flatten()
@@ -111,7 +111,7 @@ def _place_map(top: int, left: int, rows: int, columns: int) -> Tensor:
     """The number of every cell's place [rows, columns]."""
     places = torch.zeros(rows, columns, dtype=torch.long)
     for number, place in enumerate(PLACES):
-        places[_cut(place, top, left)] = number
+        places[_cells(place, top, left)] = number
     return places
 
 
@@ -124,11 +124,11 @@ class _Surroundings(torch.autograd.Function):
         padded = functional.pad(values, (MARGIN,) * 4)
         near, far = torch.zeros_like(values), torch.zeros_like(values)
         for place in PLACES:
-            cut = _cut(place, top, left)
+            cells = _cells(place, top, left)
             for sums, offsets in ((near, place.near), (far, place.far)):
-                own = sums[(..., *cut)]
+                own = sums[cells]
                 for offset in offsets:
-                    own += padded[(..., *_moved(cut, offset, values.shape))]
+                    own += padded[_moved(cells, offset, values.shape)]
         return near, far
 
     @staticmethod
@@ -136,23 +136,20 @@ class _Surroundings(torch.autograd.Function):
         shape = gradients[0].shape
         padded = functional.pad(torch.zeros_like(gradients[0]), (MARGIN,) * 4)
         for place in PLACES:
-            cut = _cut(place, *ctx.corner)
+            cells = _cells(place, *ctx.corner)
             for gradient, offsets in zip(gradients, (place.near, place.far), strict=True):
-                own = gradient[(..., *cut)]
                 for offset in offsets:
-                    padded[(..., *_moved(cut, offset, shape))] += own
+                    padded[_moved(cells, offset, shape)] += gradient[cells]
         return padded[..., MARGIN:-MARGIN, MARGIN:-MARGIN], None, None
 
 
-def _cut(place: Place, top: int, left: int) -> tuple[slice, slice]:
-    return (
-        slice((place.row - top) % place.spacing, None, place.spacing),
-        slice((place.column - left) % place.spacing, None, place.spacing),
-    )
+def _cells(place: Place, top: int, left: int) -> tuple[Any, ...]:
+    """Those of a place, in a window whose corner is (top, left)."""
+    corner = ((place.row, top), (place.column, left))
+    return (..., *(slice((first - start) % place.spacing, None, place.spacing) for first, start in corner))
 
 
-def _moved(cut: Sequence[slice], offset: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
-    return tuple(
-        slice(s.start + MARGIN + o, size + MARGIN + o, s.step)
-        for s, o, size in zip(cut, offset, shape[-2:], strict=True)
-    )
+def _moved(cells: tuple[Any, ...], offset: Sequence[int], shape: Sequence[int]) -> tuple[Any, ...]:
+    """Their neighbours, with a margin around the window."""
+    moved = zip(cells[1:], offset, shape[-2:], strict=True)
+    return (..., *(slice(s.start + MARGIN + step, size + MARGIN + step, s.step) for s, step, size in moved))

@@ -39,7 +39,7 @@ def fit_contexts(pieces: Sequence[Integers]) -> Contexts:
         batch = torch.randint(len(value), (BATCH,), generator=random)
         loss = laplace_bits(value[batch], *model(everything.at(batch))).mean()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     return model.integers()
