@@ -30,6 +30,7 @@ from nerv360.console import (
     console,
     encoding_progress,
     evaluation_table,
+    parse_amount,
     parse_frames,
     parse_pair,
     parse_range,
@@ -122,6 +123,9 @@ def encode(
     hfov: Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("hfov_deg"))] = None,
     roll: Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("roll_deg"))] = None,
     rate_weight: Annotated[float | None, typer.Option(help=help_of("rate_weight"), show_default=False)] = None,
+    bitrate: Annotated[str | None, typer.Option(metavar="BITS", help="Most bits per second of the file: 500k.")] = None,
+    size_limit: Annotated[str | None, typer.Option(metavar="BYTES", help="Most bytes of the file: 2MB.")] = None,
+    quality: Annotated[float | None, typer.Option(metavar="DB", help=help_of("quality_db"))] = None,
     weight_bits: Annotated[int | None, typer.Option(help=help_of("weight_bits"), show_default=False)] = None,
     embedding_bits: Annotated[int | None, typer.Option(help=help_of("embedding_bits"), show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help=help_of("seed"), show_default=False)] = None,
@@ -148,12 +152,24 @@ def encode(
         ("--decoder-size", decoder_size, not grids),
         ("--embedding-bits", embedding_bits, not grids),
         ("--rate-weight", rate_weight, grids),
+        ("--bitrate", bitrate, grids),
+        ("--size-limit", size_limit, grids),
+        ("--quality", quality, grids),
+        ("--weight-bits", weight_bits, not grids),
         ("--views", views, not grids and not panoramas),
         ("--hfov", hfov, not panoramas),
         ("--roll", roll, not panoramas),
     ):
         if value is not None and not fits:
             raise ArgumentError(f"{option} {value}: has no meaning for {settings.model}; leave it out")
+    targets = {
+        "--rate-weight": rate_weight,
+        "--bitrate": bitrate,
+        "--size-limit": size_limit,
+        "--quality": quality,
+    }
+    if len(rivals := [name for name, value in targets.items() if value is not None]) > 1:
+        raise ArgumentError(f"{' and '.join(rivals)}: each of them decides the rate; give one")
     given: dict[str, Any] = {
         "epochs": epochs,
         "decoder_size": decoder_size,
@@ -161,6 +177,8 @@ def encode(
         "hfov_deg": hfov and parse_range(hfov, "--hfov"),
         "roll_deg": roll and parse_range(roll, "--roll"),
         "rate_weight": rate_weight,
+        "bitrate": bitrate and parse_amount(bitrate, "--bitrate", "(?:b|bit/s|bps)"),
+        "quality_db": quality,
         "weight_bits": weight_bits,
         "embedding_bits": embedding_bits,
         "seed": seed,
@@ -170,6 +188,9 @@ def encode(
     if device not in (None, "cpu", "cuda"):
         raise ArgumentError(f"--device {device}: must be cpu or cuda")
     clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None, force=force)
+    if size_limit:
+        seconds = clip.frames / float(clip.frame_rate)
+        config = replace(config, bitrate=8 * parse_amount(size_limit, "--size-limit", "B") / seconds)
     from nerv360.api import encode as encode_video
 
     with encoding_progress(clip, config) as (report, looked_at):
@@ -179,6 +200,9 @@ def encode(
         f"decoder of {result.decoder_size:,} parameters; fitted in {result.seconds / 60:.1f} min "
         f"to {result.training_psnr_db:.2f} dB"
     )
+    if result.limit is not None and not 0.95 * result.limit <= result.size <= result.limit:
+        side = "more than" if result.size > result.limit else "less than 95 % of"
+        console.print(f"this is {side} the limit of {result.limit:,} bytes: more --epochs come nearer")
 
 
 @app.command()

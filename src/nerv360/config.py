@@ -119,6 +119,8 @@ class EncodingConfig:
     rate_weight: float = _setting(
         0.0, "Weight of one bit per decoded pixel against the distortion; 0: the rate is not fitted."
     )
+    bitrate: float | None = _setting(None, "Most bits per second of the file; the weight of the rate is found.")
+    quality_db: float | None = _setting(None, "PSNR of views to reach, in dB; the weight of the rate is found.")
     weight_bits: int = _setting(8, "Bits per decoder weight before entropy coding, where the rate is not fitted.")
     embedding_bits: int = _setting(8, "Bits per embedding value before entropy coding.")
     group_size: int = _setting(8, "Frames whose embeddings are coded together: the unit of random access.")
@@ -140,6 +142,10 @@ class EncodingConfig:
             raise ArgumentError(f"last_block={self.last_block!r}: only the model nerv360 can do without")
         if self.views > 1 and self.model != "nerv360":
             raise ArgumentError(f"views={self.views}: only the model nerv360 is fitted to several views at once")
+        if self.bitrate is not None and self.quality_db is not None:
+            raise ArgumentError(f"bitrate={self.bitrate:g}, quality_db={self.quality_db:g}: give one of them")
+        if (self.bitrate or self.quality_db) and not self.rate_weight:
+            raise ArgumentError("bitrate, quality_db: only where the rate is fitted: rate_weight must not be 0")
         if (self.model == "nerv360-grid") != bool(self.grids):
             raise ArgumentError(f"grids={self.grids}: the model nerv360-grid, and it alone, has grids")
         strides = stage_strides(self.decoder_strides)
@@ -217,6 +223,8 @@ _RANGES = (
     ("warmup", 0, 1),
     ("grid_learning_rate", 1e-8, 10),
     ("rate_weight", 0, 1e9),
+    ("bitrate", 1, 1e12),
+    ("quality_db", 10, 60),
     ("loss_lambda", 0, 1e6),
     ("loss_alpha", 0, 1),
     ("weight_bits", 2, 16),

@@ -76,18 +76,18 @@ def encoding_progress(clip: "Clip", config: EncodingConfig) -> Iterator[tuple["R
         task = bar.add_task("fitting", total=clip.frames * config.epochs, loss=0.0, psnr=0.0, rate="")
         estimated, pause = 0.0, ESTIMATE_SECONDS
 
-        def report(state: Any, total: int, model: Any) -> None:
+        def report(state: Any, total: int, fitting: Any) -> None:
             nonlocal estimated, pause
             if time.monotonic() - estimated > pause:
                 from nerv360.codec.encoder import estimate_bytes
 
                 began = time.monotonic()
-                size = estimate_bytes(model, clip.frames, config)
+                size = estimate_bytes(fitting, clip, config)
                 estimated = time.monotonic()
                 pause = max(ESTIMATE_SECONDS, 20 * (estimated - began))
                 bitrate = 8 * size * float(clip.frame_rate) / clip.frames
                 bar.update(task, rate=f"about {bitrate / 1000:.0f} kbit/s")
-            bar.update(task, completed=state.step, loss=state.loss, psnr=state.psnr_db)
+            bar.update(task, completed=state.step, total=total, loss=state.loss, psnr=state.psnr_db)
 
         def looked_at(done: int) -> None:
             bar.update(task, description=f"camera, frame {done} of {clip.frames}")
@@ -102,6 +102,14 @@ def parse_size(text: str) -> tuple[int, int]:
     if not match:
         raise ArgumentError(f"--size {text}: must be WIDTHxHEIGHT, as 1920x1080")
     return int(match[1]), int(match[2])
+
+
+def parse_amount(text: str, option: str, unit: str) -> float:
+    """A number with k, M or G, and perhaps the unit."""
+    match = re.fullmatch(rf"(\d{{1,12}}(?:\.\d{{1,6}})?)\s*([kKMG]?){unit}?", text.strip())
+    if not match or not float(match[1]):
+        raise ArgumentError(f"{option} {text}: must be a number, as 500k or 2M")
+    return float(match[1]) * {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[match[2]]
 
 
 def parse_pair(text: str, option: str, separator: str) -> tuple[float, float]:

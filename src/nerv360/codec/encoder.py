@@ -1,7 +1,7 @@
 """A video -> a fitted model -> a .nerv360 file, which is read again before it gets its name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +25,11 @@ from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.training.checkpoint import Progress
 from nerv360.training.contexts import fit_contexts
 from nerv360.training.fit import Fitting, fit
+from nerv360.training.steering import Steering
 from nerv360.video.clip import Clip
 from nerv360.video.writer import replacing
 
-__all__ = ["Encoded", "checkpoint_path", "encode_clip", "estimate_bytes", "write_model"]
+__all__ = ["Encoded", "checkpoint_path", "encode_clip", "estimate_bytes", "size_limit", "write_model"]
 
 Report = Callable[[Progress, int, Fitting], None]
 Latents = NDArray[np.float32]  # [keys, channels, rows, columns]
@@ -45,6 +46,7 @@ class Encoded:
     decoder_size: int  # parameters
     training_psnr_db: float  # running mean over the last training viewports
     seconds: float  # of fitting, over all runs
+    limit: int | None  # of its bytes
 
 
 def encode_clip(
@@ -71,6 +73,12 @@ def encode_clip(
         )
     model = build(shape, clip.frames).to(device)
     fitting = Fitting(model, config).to(device)
+    limit = size_limit(config, clip)
+    if limit is not None and limit < (least := _least_bytes(fitting, clip, config)):
+        raise ArgumentError(
+            f"a limit of {limit:,} bytes: the smallest file of these {clip.frames} frames takes {least:,}; allow more"
+        )
+    steering = Steering(limit, config.quality_db, lambda: estimate_bytes(fitting, clip, config))
     checkpoint = checkpoint_path(output)
     with enough_memory(shape, "training", device):
         progress, angles = fit(
@@ -80,12 +88,13 @@ def encode_clip(
             checkpoint,
             lambda state, steps: report(state, steps, fitting),
             lambda: orientations(clip, looked_at) if config.grids else None,
+            steering.turn,
         )
     size = write_model(fitting, fitted_latents(model, clip), clip, config, output, angles)
     checkpoint.unlink(missing_ok=True)
     parameters = sum(tensor.numel() for tensor in decoder_tensors(model).values())
     bitrate = 8 * size * float(clip.frame_rate) / clip.frames
-    return Encoded(output, size, clip.frames, bitrate, parameters, progress.psnr_db, progress.seconds)
+    return Encoded(output, size, clip.frames, bitrate, parameters, progress.psnr_db, progress.seconds, limit)
 
 
 def checkpoint_path(output: Path) -> Path:
@@ -126,26 +135,45 @@ def write_model(
 ) -> int:
     """Quantise, code and write one segment; read it again and compare every integer. Returns the file's size."""
     coded = _coded(fitting, latents, clip.frames, config)
-    chunks = coded.chunks(b"" if angles is None else write_angles(angles))
-    segment = _segment_header(fitting.model, clip, config, oriented=angles is not None)
-    data = write_container(_file_header(clip), iter([(segment, chunks)]))
+    data = _file(fitting, coded, clip, config, angles)
     with replacing(output) as partial:
         partial.write_bytes(data)
         _read_again(partial, coded, angles)
     return len(data)
 
 
+def size_limit(config: EncodingConfig, clip: Clip) -> int | None:
+    """The bytes that the clip's file may have."""
+    return None if config.bitrate is None else int(config.bitrate * clip.frames / float(clip.frame_rate) / 8)
+
+
 @torch.no_grad()
-def estimate_bytes(fitting: Fitting, frames: int, config: EncodingConfig) -> int:
-    """About what a file would weigh now: coded weights and grids; embeddings, not yet known, at their full bits."""
+def estimate_bytes(fitting: Fitting, clip: Clip, config: EncodingConfig) -> int:
+    """What a file would weigh now, but for the camera's angles; embeddings, not yet known, at their full bits."""
     model = fitting.model
     if config.grids:
         latents = [latent.cpu().numpy() for latent in latents_of(model, ())]
-        return sum(map(len, _coded(fitting, latents, frames, config).chunks(b"")))
+        return len(_file(fitting, _coded(fitting, latents, clip.frames, config), clip, config, None))
     embedding = model.config.embedding
     rows, columns = embedding.size(model.config.width, model.config.height)
-    values = frames * rows * columns * embedding.channels
+    values = clip.frames * rows * columns * embedding.channels
     return len(write_weights(_quantized_weights(fitting, config))) + values * config.embedding_bits // 8
+
+
+def _least_bytes(fitting: Fitting, clip: Clip, config: EncodingConfig) -> int:
+    """Of a file whose weights and grids are all zero."""
+    zeros = [np.zeros_like(latent.cpu().numpy()) for latent in latents_of(fitting.model, ())]
+    coded = _coded(fitting, zeros, clip.frames, config)
+    weights = {name: quantize(np.zeros(t.symbols.shape, np.float32), 8) for name, t in coded.weights.items()}
+    parameters = np.zeros_like(coded.contexts.parameters())
+    contexts = Contexts.of(parameters, sum(latent.channels for latent in fitting.model.config.latents))
+    return len(_file(fitting, replace(coded, weights=weights, contexts=contexts), clip, config, None))
+
+
+def _file(fitting: Fitting, coded: _Coded, clip: Clip, config: EncodingConfig, angles: Angles | None) -> bytes:
+    chunks = coded.chunks(b"" if angles is None else write_angles(angles))
+    segment = _segment_header(fitting.model, clip, config, oriented=angles is not None)
+    return write_container(_file_header(clip), iter([(segment, chunks)]))
 
 
 def _coded(fitting: Fitting, latents: Sequence[Latents], frames: int, config: EncodingConfig) -> _Coded:

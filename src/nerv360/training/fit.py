@@ -37,6 +37,7 @@ COLLAPSE = 1.5  # times the best running loss
 MAX_RECOVERIES, MAX_SKIPPED = 5, 20
 NOISY_PART = 0.75  # of the steps; then the values of grids are rounded
 RAMP_PART = 0.25  # of the steps, over which the weight of the rate rises
+LANDING_PART = 0.9  # of the steps, whose learning rate is that of steps which `steer` adds
 R2 = np.array([0.7548776662466927, 0.5698402909980532])  # 1 / g, 1 / g^2 with g^3 = g + 1
 
 
@@ -86,10 +87,12 @@ def fit(
     checkpoint_path: Path,
     report: Callable[[Progress, int], None],
     find_angles: Callable[[], Angles | None] = lambda: None,
+    steer: Callable[[Progress, int], None] = lambda progress, steps: None,
 ) -> tuple[Progress, Angles | None]:
     """Minimise the loss over random viewports of the clip's frames, on the network's device; `report` sees every step.
 
-    A network that decodes whole panoramas is fitted to those.
+    A network that decodes whole panoramas is fitted to those. `steer` may change the weight of the rate after every
+    step, and add steps.
 
     With the camera's angles, the model's sphere is the world's, not the camera's. They are found once, and kept in the
     checkpoint.
@@ -102,7 +105,7 @@ def fit(
     channels_last(fitting.model)
     optimiser = create_optimiser(fitting, config)
     identity = f"{clip.fingerprint()} {config}"
-    progress, good = Progress(), checkpoint.capture(fitting, optimiser)
+    progress, good = Progress(rate_weight=config.rate_weight), checkpoint.capture(fitting, optimiser)
     if resumed := checkpoint.load(checkpoint_path, identity):
         progress, now, good = resumed
         checkpoint.restore(now, fitting, optimiser)
@@ -122,18 +125,22 @@ def fit(
     if resumed is None:
         save()
     try:
-        while progress.step < steps:
+        while progress.step < steps + progress.landing:
             index, frame = next(frames)
             panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
             first = progress.step // clip.frames * config.views
             views = [sample_view(config, clip.width, index, first + k) for k in range(config.views)]
             worlds = views if angles is None else [turned(view, orientation(angles[index])) for view in views]
             example = Example(panorama, index, clip.frames, views, worlds)
-            rate = progress.rate_scale * learning_rate(progress.step, steps, config)
+            landing = progress.step >= steps
+            rate = progress.rate_scale * learning_rate(
+                int(LANDING_PART * steps) if landing else progress.step, steps, config
+            )
             train_step(fitting, optimiser, example, rate, progress.step / steps, config, progress)
             good = _watch(fitting, optimiser, progress, good)
             progress.step += 1
-            report(progress, steps)
+            steer(progress, steps)
+            report(progress, steps + progress.landing)
             if time.monotonic() - saved > pause:
                 began = time.monotonic()
                 save()
@@ -161,7 +168,7 @@ def train_step(
     with torch.autocast(panorama.device.type, torch.bfloat16, enabled=panorama.is_cuda):
         decoded, source, bits = fitting(example, noise)
     side = math.sqrt(example.views[0].width * example.views[0].height)  # the Fourier term grows with it
-    rate_weight = config.rate_weight * side * min(1.0, part / RAMP_PART)
+    rate_weight = progress.rate_weight * side * min(1.0, part / RAMP_PART)
     if config.loss == "l2":
         error = squared_error(decoded.float(), source)
     else:
