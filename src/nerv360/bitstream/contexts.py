@@ -18,7 +18,7 @@ from nerv360.errors import BitstreamError
 __all__ = ["HIDDEN", "ONE", "ONE_MEAN", "Contexts", "read_contexts", "read_latent", "write_contexts", "write_latent"]
 
 HIDDEN = 8
-ONE, ONE_MEAN = 16, 64  # what stands for 1 in the weights, and in those of the mean
+ONE, ONE_MEAN = 16, 256  # what stands for 1 in the weights, and in those of the mean
 MOST = 255  # magnitudes are told apart up to this sum
 PARAMETER_CLASS = class_of(34)
 _LOGARITHMS = np.rint(ONE * np.log2(1 + np.arange(MOST + 1)))
@@ -32,7 +32,7 @@ class Contexts:
     place: Integers  # [places, HIDDEN]
     spread: Integers  # [HIDDEN]
     scale: Integers  # [channels]
-    mean: Integers  # [2] of the sums near and at other keys
+    mean: Integers  # [3] of the sums near without other keys, and with; of that at other keys
 
     @classmethod
     def of(cls, parameters: Integers, channels: int) -> "Contexts":
@@ -44,7 +44,7 @@ class Contexts:
     @staticmethod
     def size(channels: int) -> int:
         """How many numbers it has."""
-        return 5 * HIDDEN + len(PLACES) * HIDDEN + channels + 2
+        return 5 * HIDDEN + len(PLACES) * HIDDEN + channels + 3
 
     def parameters(self) -> Integers:
         """Inverse of `of`."""
@@ -118,7 +118,9 @@ def _turns(
             for each in beside:
                 other += np.abs(each[cells[1:]])
                 total += each[cells[1:]]
-            foretold = 2 * int(contexts.mean[0]) * sums.astype(np.int64) + 4 * int(contexts.mean[1]) * total
+            foretold = (
+                2 * int(contexts.mean[1 if beside else 0]) * sums.astype(np.int64) + 4 * int(contexts.mean[2]) * total
+            )
             eighths = (foretold + ONE_MEAN // 2) // ONE_MEAN
             centre = (eighths + FRACTIONS // 2) // FRACTIONS
             steps = np.broadcast_to(base, own.shape) + _steps(contexts, number, bool(beside), near, far, other)

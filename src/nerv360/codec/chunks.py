@@ -56,9 +56,9 @@ def read_weights(data: bytes, shapes: Mapping[str, Shape]) -> dict[str, Quantize
 
 
 def write_tables(scalings: Sequence[Scaling], contexts: Contexts) -> bytes:
-    """Least value and step of every channel that is spread over its range; then the contexts of all channels."""
+    """Offset and step of every channel that is spread over its range; then the contexts of all channels."""
     coded = write_contexts(contexts)
-    spread = b"".join(SCALING.pack(scaling.least, scaling.step) for scaling in scalings)
+    spread = b"".join(SCALING.pack(scaling.offset, scaling.step) for scaling in scalings)
     return spread + write_varint(len(coded)) + coded
 
 
@@ -68,7 +68,7 @@ def read_tables(data: bytes, spread: int, channels: int) -> tuple[list[Scaling],
     if start > len(data):
         raise BitstreamError("truncated latent tables")
     scalings = [Scaling(*pair) for pair in SCALING.iter_unpack(data[:start])]
-    if not all(math.isfinite(scaling.least) and math.isfinite(scaling.step) for scaling in scalings):
+    if not all(math.isfinite(scaling.offset) and math.isfinite(scaling.step) for scaling in scalings):
         raise BitstreamError("impossible latent tables")
     length, start = read_varint(data, start)
     if start + length > len(data):

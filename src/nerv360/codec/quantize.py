@@ -62,18 +62,19 @@ def _step(code: int) -> float:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Least value and step of a latent channel over a segment; both are exactly representable in float32."""
+    """Offset and step of a latent channel over a segment; both are exactly representable in float32."""
 
-    least: float
+    offset: float
     step: float
 
 
 def quantize_embedding(channel: Floats, bits: int) -> tuple[Integers, Scaling]:
-    """One channel of a segment's embeddings -> integers 0 .. 2^bits - 1, spread evenly over its range."""
+    """One channel of a segment's embeddings -> 2^bits integers, spread evenly over its range; 0 is their mean."""
     least = float(channel.min())
     step = float(np.float32((float(channel.max()) - least) / (2**bits - 1))) or 1.0
     symbols = np.clip(np.rint((channel.astype(np.float64) - least) / step), 0, 2**bits - 1)
-    return symbols.astype(np.int32), Scaling(least, step)
+    mean = round(float(symbols.mean()))
+    return symbols.astype(np.int32) - mean, Scaling(float(np.float32(least + mean * step)), step)
 
 
 def quantize_grid(grid: Floats, step: float) -> Integers:
@@ -83,6 +84,6 @@ def quantize_grid(grid: Floats, step: float) -> Integers:
 
 def dequantize_latent(symbols: Integers, scaling: Scaling) -> Floats:
     """Inverse of `quantize_embedding` and of `quantize_grid`, to half a step."""
-    if scaling.least == 0:  # one rounding: single precision gives the same
+    if scaling.offset == 0:  # one rounding: single precision gives the same
         return symbols.astype(np.float32) * np.float32(scaling.step)
-    return (scaling.least + scaling.step * symbols.astype(np.float64)).astype(np.float32)
+    return (scaling.offset + scaling.step * symbols.astype(np.float64)).astype(np.float32)

@@ -34,14 +34,15 @@ class ContextModel(nn.Module):
         self.place = nn.Parameter(0.3 * torch.randn(HIDDEN, generator=random).repeat(len(PLACES), 1))
         self.spread = nn.Parameter(0.1 * torch.randn(HIDDEN, generator=random))
         self.log_scale = nn.Parameter(torch.ones(channels))
-        self.mean = nn.Parameter(torch.tensor([0.5, 0.0]))
+        self.mean = nn.Parameter(torch.tensor([0.5, 0.0, 0.0]))
 
     def forward(self, known: "Known") -> tuple[Tensor, Tensor]:
         """Mean and log scale [n] of the distributions of n cells."""
         mix, place, spread, log_scale, mean = (value for value, _, _ in self._rounded())
         hidden = torch.log2(1 + known.magnitudes) @ mix[:3] + place[known.place] + known.timed[:, None] * mix[3]
         log_scale = log_scale[known.channel] + hidden.relu() @ spread
-        return known.sums @ (mean * mean.new_tensor([1 / 4, 1 / 2])), log_scale.clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE)
+        limited = log_scale.clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE)
+        return known.means @ mean, log_scale + (limited - log_scale).detach()  # whose gradient is not lost at a limit
 
     @torch.no_grad()
     def integers(self) -> Contexts:
@@ -67,7 +68,7 @@ class Known:
     """What is known of n cells before they are coded."""
 
     magnitudes: Tensor  # [n, 3] summed over the near cells, the far ones, the same cell at other keys
-    sums: Tensor  # [n, 2] of the near cells, of the same cell at two other keys
+    means: Tensor  # [n, 3] of the near cells without other keys, and with; of the same cell at two other keys
     timed: Tensor  # [n] 1 where other keys are known, else 0
     place: Tensor  # [n] numbers in PLACES
     channel: Tensor  # [n] among those of all latents
@@ -98,10 +99,12 @@ def known_of(
 
     magnitudes = [pick(near[channels:]), pick(far[channels:]), pick(beside.abs().sum(0))]
     channel = torch.arange(first_channel, first_channel + channels, device=values.device)
+    timed = float(len(beside) > 0)
+    mean = pick(near[:channels]) / 4
     return Known(
         torch.stack(magnitudes, dim=-1),
-        torch.stack((pick(near[:channels]), pick(beside.sum(0))), dim=-1),
-        values.new_full((channels * len(chosen),), float(len(beside) > 0)),
+        torch.stack(((1 - timed) * mean, timed * mean, pick(beside.sum(0)) / 2), dim=-1),
+        torch.full_like(mean, timed),
         _place_map(top, left, rows, columns).to(chosen.device).flatten()[chosen].repeat(channels),
         channel.repeat_interleave(len(chosen)),
     )

@@ -13,8 +13,8 @@ from nerv360.layers.quantisation import laplace_bits
 
 __all__ = ["fit_contexts"]
 
-STEPS, BATCH, CELLS = 400, 8192, 1 << 20  # cells that are looked at, in all
-LEARNING_RATE = 2e-2
+STEPS, BATCH, CELLS = 300, 2048, 1 << 20  # cells that are looked at, in all
+LEARNING_RATE = 0.1
 
 
 def fit_contexts(pieces: Sequence[Integers]) -> Contexts:
