@@ -8,6 +8,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src" / "nerv360"
 LEVELS = [
     {"errors"},
+    {"storage"},
     {"geometry", "bitstream", "config", "video"},
     {"layers", "extract"},
     {"models"},
@@ -15,11 +16,11 @@ LEVELS = [
     {"export"},
     {"runtime"},
     {"codec"},
-    {"evaluation"},
+    {"evaluation", "cluster"},
     {"api"},
     {"serving"},
     {"console"},
-    {"cli_reproduce", "cli_bench", "cli_player"},
+    {"cli_reproduce", "cli_bench", "cli_player", "cli_long"},
     {"cli"},
     {"demo"},
 ]

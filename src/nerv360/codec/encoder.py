@@ -30,6 +30,7 @@ from nerv360.geometry.orientation import Angles, orientations
 from nerv360.layers.grids import GRID_STEP
 from nerv360.models.base import Network, build, configure, decoder_tensors, latents_of
 from nerv360.models.memory import enough_memory
+from nerv360.storage import Place, beside, name_of, remove
 from nerv360.training.checkpoint import Progress
 from nerv360.training.fit import fit
 from nerv360.video.clip import Clip
@@ -45,7 +46,7 @@ Latents = NDArray[np.float32]  # [keys, channels, rows, columns]
 class Encoded:
     """What an encoding came to."""
 
-    path: Path
+    path: Place
     size: int  # bytes on disk
     frames: int
     bitrate: float  # bits per second
@@ -56,7 +57,7 @@ class Encoded:
 
 def encode_clip(
     clip: Clip,
-    output: Path,
+    output: Place,
     config: EncodingConfig,
     device: torch.device,
     report: Report,
@@ -88,15 +89,15 @@ def encode_clip(
             lambda: orientations(clip, looked_at) if config.grids else None,
         )
     size = write_model(model, fitted_latents(model, clip), clip, config, output, angles)
-    checkpoint.unlink(missing_ok=True)
+    remove(checkpoint)
     parameters = sum(tensor.numel() for tensor in decoder_tensors(model).values())
     bitrate = 8 * size * float(clip.frame_rate) / clip.frames
     return Encoded(output, size, clip.frames, bitrate, parameters, progress.psnr_db, progress.seconds)
 
 
-def checkpoint_path(output: Path) -> Path:
+def checkpoint_path(output: Place) -> Place:
     """Where an unfinished encoding of `output` is kept."""
-    return output.with_name(output.name + ".checkpoint")
+    return beside(output, name_of(output) + ".checkpoint")
 
 
 @torch.inference_mode()
@@ -112,7 +113,7 @@ def write_model(
     latents: Sequence[Latents],
     clip: Clip,
     config: EncodingConfig,
-    output: Path,
+    output: Place,
     angles: Angles | None = None,
 ) -> int:
     """Quantise, code and write one segment; read it again and compare every integer. Returns the file's size."""

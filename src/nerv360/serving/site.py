@@ -12,6 +12,7 @@ from typing import Any
 
 from nerv360.bitstream.container import Container
 from nerv360.errors import ArgumentError, MissingExtra
+from nerv360.storage import name_of
 from nerv360.video.writer import replacing
 
 __all__ = ["VIDEO", "export_site", "manifest", "network_names", "page_files"]
@@ -46,7 +47,7 @@ def manifest(
     """
     header, first = container.header, container.segments[0].header
     return {
-        "title": container.path.stem,
+        "title": Path(name_of(container.path)).stem,
         "video": VIDEO,
         "bytes": container.size,
         "width": header.width,

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import Network, channels_last
 from nerv360.models.panoramic import PanoramaDecoder
+from nerv360.storage import Place
 from nerv360.training import checkpoint
 from nerv360.training.checkpoint import Progress, Tensors
 from nerv360.training.losses import distortion, squared_error
@@ -53,7 +53,7 @@ def fit(
     model: Network,
     clip: Clip,
     config: EncodingConfig,
-    checkpoint_path: Path,
+    checkpoint_path: Place,
     report: Callable[[Progress, int], None],
     find_angles: Callable[[], Angles | None] = lambda: None,
 ) -> tuple[Progress, Angles | None]:
