@@ -6,25 +6,26 @@
 Everything needed for the first picture lies in front; every stretch can be fetched on its own by its byte range.
 """
 
-import os
 import struct
+import threading
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 from zlib import crc32
 
 from msgspec.structs import replace
 
 from nerv360.bitstream.header import Chunk, FileHeader, SegmentEntry, SegmentHeader, pack, unpack
 from nerv360.bitstream.layout import Latent, Part, count_parts, keys_per_chunk, parts
+from nerv360.bitstream.pieces import open_bytes
 from nerv360.errors import BitstreamError, VersionError
+from nerv360.storage import Place, place
 
-__all__ = ["MAGIC", "VERSION", "Container", "Segment", "write_container"]
+__all__ = ["MAGIC", "VERSION", "Container", "Segment", "write_container", "write_head"]
 
 MAGIC = b"\x89NERV360"
 VERSION = 1
@@ -68,18 +69,19 @@ class Segment:
 class Container:
     """An open .nerv360 file. Headers are checked on opening, every chunk when it is read; also a context manager.
 
-    Raises BitstreamError for a file that is truncated, damaged, foreign, or makes impossible claims, and
-    VersionError for a newer one.
+    The file may lie behind a URL, of which only what is needed is read, or in parts under a manifest (pieces.py).
+    Any thread may read from it. Raises BitstreamError for a file that is truncated, damaged, foreign, or makes
+    impossible claims, and VersionError for a newer one.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Place) -> None:
+        self.path = place(path)
+        self._reading = threading.Lock()
         try:
-            self._file: BinaryIO = open(self.path, "rb")  # noqa: SIM115
+            self._file, self.size = open_bytes(self.path)
         except OSError as error:
             raise BitstreamError(f"{path}: cannot be opened: {error.strerror}") from None
         try:
-            self.size = os.fstat(self._file.fileno()).st_size
             self.header = self._read_header()
             self.segments = self._read_segments()
         except BitstreamError as error:
@@ -107,7 +109,7 @@ class Container:
 
     def segment_of(self, frame: int) -> Segment:
         """The segment that holds a frame of the video."""
-        return next(s for s in self.segments if s.first_frame <= frame < s.first_frame + s.frames)
+        return self.segments[bisect_right(self.segments, frame, key=lambda segment: segment.first_frame) - 1]
 
     def verify(self) -> None:
         """Read and check every chunk."""
@@ -128,7 +130,7 @@ class Container:
     def _read_header(self) -> FileHeader:
         if self.size == 0:
             raise BitstreamError("empty file")
-        data = self._file.read(PREAMBLE.size)
+        data = self._bytes(0, min(self.size, PREAMBLE.size))
         if data[: len(MAGIC)] != MAGIC:
             raise BitstreamError("not a .nerv360 file")
         if len(data) < PREAMBLE.size:
@@ -165,11 +167,18 @@ class Container:
     def _read(self, offset: int, length: int, checksum: int, what: str) -> bytes:
         if offset + length > self.size:
             raise BitstreamError(f"truncated in its {what}")
-        self._file.seek(offset)
-        data = self._file.read(length)
+        data = self._bytes(offset, length)
         if len(data) != length or crc32(data) != checksum:
             raise BitstreamError(f"damaged: the checksum of its {what} is wrong")
         return data
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        try:
+            with self._reading:
+                self._file.seek(offset)
+                return self._file.read(length)
+        except OSError as error:
+            raise BitstreamError(f"cannot be read: {error.strerror}") from None
 
 
 def _name(segment: Segment, part: Part) -> str:
@@ -198,5 +207,10 @@ def write_container(header: FileHeader, segments: Iterator[tuple[SegmentHeader, 
         body = packed + b"".join(chunks)
         entries.append(SegmentEntry(entry.frames, len(body), len(packed), crc32(packed)))
         bodies.append(body)
-    packed = pack(replace(header, segments=entries))
-    return PREAMBLE.pack(MAGIC, VERSION, len(packed), crc32(packed)) + packed + b"".join(bodies)
+    return write_head(replace(header, segments=entries)) + b"".join(bodies)
+
+
+def write_head(header: FileHeader) -> bytes:
+    """What stands before the first segment."""
+    packed = pack(header)
+    return PREAMBLE.pack(MAGIC, VERSION, len(packed), crc32(packed)) + packed
