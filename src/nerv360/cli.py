@@ -14,7 +14,9 @@ from rich.table import Table
 
 from nerv360 import __version__, cli_player, cli_reproduce
 from nerv360.bitstream.container import Container
+from nerv360.bitstream.pieces import MANIFEST_ENDING
 from nerv360.cli_bench import bench
+from nerv360.cli_long import SEGMENT_SECONDS, encode_long, read_list
 from nerv360.config import (
     DEFAULT_MODEL,
     DEFAULT_PRESET,
@@ -105,8 +107,18 @@ def sample(
 
 @app.command()
 def encode(
-    video: Annotated[Path, typer.Argument(help="An equirectangular video, 2:1.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The .nerv360 file to write.")],
+    video: Annotated[
+        str | None, typer.Argument(help="An equirectangular video, 2:1: a file or a URL.", show_default=False)
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The .nerv360 file or URL to write; .json: a manifest, and the segments in files of their own.",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help=help_of("model") + " By default, the preset's.")] = None,
     preset: Annotated[
         str | None, typer.Option(help="Settings to start from; " + PRESETS_HELP, show_default=False)
@@ -124,6 +136,25 @@ def encode(
     embedding_bits: Annotated[int | None, typer.Option(help=help_of("embedding_bits"), show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help=help_of("seed"), show_default=False)] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default, what there is.")] = None,
+    segment: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Cut at changes of shot, and into segments no longer than this, each with a network of its own, "
+            f"fitted by one thread. By default {SEGMENT_SECONDS:g} with the options below, else all is one segment.",
+            min=0.04,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes of this machine that fit segments.", min=1, max=1024)
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="HOST:PORT of a Ray cluster whose machines fit segments.")
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Many videos: video,output[,start][,frames][,size], instead of VIDEO and -o."),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Fit a network to a video and write it as a .nerv360 file.
@@ -131,7 +162,13 @@ def encode(
     Takes minutes to hours. Interrupt it as you like: the same command goes on where it was, and ends with the
     same file.
     """
+    from nerv360.storage import place
     from nerv360.video.clip import Clip
+
+    if (video is None) != (output is None) or (video is None) != (manifest is not None):
+        raise ArgumentError("encode: give a VIDEO and --output FILE, or --manifest CSV, and not both")
+    if workers is not None and ray is not None:
+        raise ArgumentError("--workers, --ray: give one of them")
 
     if model not in (None, *MODELS):
         raise ArgumentError(f"--model {model}: must be one of {', '.join(MODELS)}")
@@ -164,10 +201,24 @@ def encode(
         "seed": seed,
     }
     config = replace(settings, **{name: value for name, value in given.items() if value is not None})
-    check_folder(output)
     if device not in (None, "cpu", "cuda"):
         raise ArgumentError(f"--device {device}: must be cpu or cuda")
-    clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None, force=force)
+    scaled = parse_size(size) if size else None
+    if manifest is not None:
+        if start or frames or scaled:
+            raise ArgumentError("--start, --frames, --size: are columns of the --manifest; leave them out")
+        encode_long(read_list(manifest, force), config, segment or SEGMENT_SECONDS, workers, ray, device)
+        return
+    assert video is not None and output is not None
+    if segment or workers or ray or output.endswith(MANIFEST_ENDING):
+        from nerv360.cluster.plan import Request
+
+        request = Request(place(video), place(output), start, frames, scaled, force)
+        encode_long([request], config, segment or SEGMENT_SECONDS, workers, ray, device)
+        return
+    if isinstance(place(output), Path):
+        check_folder(Path(output))
+    clip = Clip.open(video, start=start, frames=frames, size=scaled, force=force)
     from nerv360.api import encode as encode_video
 
     with encoding_progress(clip, config) as (report, looked_at):
