@@ -45,7 +45,7 @@ def encode(
     return encode_clip(clip, target, config, choose_device(device), report, looked_at)
 
 
-def open(path: Path | str, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> Decoder:
+def open(path: Place, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> Decoder:
     """Open a .nerv360 file: `decoder.viewport(frame, Viewport(...))`, `decoder.panorama(frame)`.
 
     The backend is openvino, onnxruntime or torch: by default the first of them that is installed. On cuda it is torch.
@@ -59,7 +59,7 @@ def open(path: Path | str, *, backend: str | None = None, device: str = "cpu", p
 
 
 def decode(
-    path: Path | str,
+    path: Place,
     output: Path | str,
     views: Sequence[Viewport] | Viewport | None,
     *,
@@ -94,8 +94,8 @@ def decode(
 
 
 def eval_file(
-    path: Path | str,
-    source: Path | str | Clip,
+    path: Place,
+    source: Place | Clip,
     *,
     start: int = 0,
     views: Mapping[str, Sequence[Viewport]] | None = None,

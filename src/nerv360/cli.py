@@ -4,6 +4,7 @@ and prints the result."""
 import json
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from msgspec.structs import asdict
 from rich.table import Table
 
 from nerv360 import __version__, cli_player, cli_reproduce
-from nerv360.bitstream.container import Container
+from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.pieces import MANIFEST_ENDING
 from nerv360.cli_bench import bench
 from nerv360.cli_long import SEGMENT_SECONDS, encode_long, read_list
@@ -27,6 +28,7 @@ from nerv360.config import (
     presets_of,
 )
 from nerv360.console import (
+    Source,
     check_folder,
     console,
     encoding_progress,
@@ -59,7 +61,6 @@ PRESETS_HELP = "; ".join(
 
 Force = Annotated[bool, typer.Option("--force", help="Go on with a video that is not 2:1.")]
 Precision = Annotated[str, typer.Option(help="float, or int8: faster for the paper's network.")]
-Source = Annotated[Path, typer.Argument(help="A .nerv360 file.", show_default=False)]
 
 
 def main() -> None:
@@ -315,7 +316,11 @@ def info(
         "bitrate": 8 * total / seconds,
         "bits_per_pixel": 8 * total / (header.frames * header.width * header.height),
         "colour": {name: getattr(header.colour, name) for name in header.colour.__struct_fields__},
-        "segments": [named_fields(segment.header) for segment in container.segments],
+        "segments": [
+            {"first_frame": segment.first_frame, "frames": segment.frames, "bytes": segment.length}
+            | named_fields(segment.header)
+            for segment in container.segments
+        ],
         "budget": budget,
     }
     if runtime:
@@ -326,7 +331,7 @@ def info(
     table = Table(title=str(file), show_header=False, title_justify="left")
     table.add_row("video", f"{header.width}x{header.height}, {header.frames} frames, {seconds:.2f} s")
     table.add_row("rate", f"{facts['bitrate'] / 1000:.1f} kbit/s, {facts['bits_per_pixel']:.4f} bits per pixel")
-    for segment in container.segments:
+    for segment in _different(container.segments):
         network = segment.header
         table.add_row("network", f"{network.model}, widths {tuple(network.channels)}")
         for latent in segment.latents:
@@ -343,6 +348,8 @@ def info(
         table.add_row("decoded by", describe_backend(facts["runtime"]["taken"]))
         table.add_row("installed", ", ".join(describe_backend(name) for name in facts["runtime"]["installed"]))
     console.print(table)
+    if len(container.segments) > 1:
+        console.print(_segment_table(container))
 
 
 @app.command("eval")
@@ -395,6 +402,24 @@ def evaluate(
         print(json.dumps(result.as_dict(), indent=2))
     else:
         console.print(evaluation_table(result))
+
+
+def _different(segments: Iterable[Segment]) -> list[Segment]:
+    """The first of all segments whose networks are of the same shape."""
+    found: dict[str, Segment] = {}
+    for segment in segments:
+        found.setdefault(json.dumps(named_fields(segment.header), default=asdict), segment)
+    return list(found.values())
+
+
+def _segment_table(container: Container) -> Table:
+    table = Table("segment", "from", "frames", "bytes", "kbit/s", title="segments", title_justify="left")
+    rate = container.header.rate_numerator / container.header.rate_denominator
+    for number, segment in enumerate(container.segments):
+        bitrate = 8 * segment.length * rate / segment.frames
+        began = f"{segment.first_frame / rate:.2f} s"
+        table.add_row(str(number), began, str(segment.frames), f"{segment.length:,}", f"{bitrate / 1000:.1f}")
+    return table
 
 
 def named_fields(header: Any) -> dict[str, Any]:

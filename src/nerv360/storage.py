@@ -42,7 +42,7 @@ def place(name: Place) -> Place:
 
 def beside(where: Place, name: str) -> Place:
     """The place of this name in the same folder."""
-    return where.with_name(name) if isinstance(where, Path) else f"{where.rpartition('/')[0]}/{name}"
+    return where.parent / name if isinstance(where, Path) else f"{where.rpartition('/')[0]}/{name}"
 
 
 def inside(folder: Place, name: str) -> Place:

@@ -10,10 +10,11 @@ import struct
 import threading
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from pathlib import Path
 from types import TracebackType
 from zlib import crc32
 
@@ -25,12 +26,13 @@ from nerv360.bitstream.pieces import open_bytes
 from nerv360.errors import BitstreamError, VersionError
 from nerv360.storage import Place, place
 
-__all__ = ["MAGIC", "VERSION", "Container", "Segment", "write_container", "write_head"]
+__all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
 
 MAGIC = b"\x89NERV360"
 VERSION = 1
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
+COPIED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Segment:
     header: SegmentHeader
     first_frame: int
     frames: int
+    length: int  # bytes
     offset: int
     starts: list[int]  # of the chunks, from the offset
 
@@ -66,8 +69,42 @@ class Segment:
         return self.offset + self.starts[index], self.header.chunks[index].length
 
 
+class Segments:
+    """The segments of a file. A header is read when it is asked for, so that a file of many is opened at once."""
+
+    def __init__(
+        self, entries: Sequence[SegmentEntry], end: int, read: Callable[[SegmentEntry, int, int], Segment], path: Place
+    ) -> None:
+        self._entries, self._read, self._path = entries, read, path
+        self._frames = list(accumulate((entry.frames for entry in entries), initial=0))
+        lengths = list(accumulate((entry.length for entry in entries), initial=0))
+        self._offsets = [end - lengths[-1] + length for length in lengths]
+        self._known: dict[int, Segment] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> Segment:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if index not in self._known:
+            try:
+                self._known[index] = self._read(self._entries[index], self._frames[index], self._offsets[index])
+            except BitstreamError as error:
+                raise BitstreamError(f"{self._path}: {error}") from None
+        return self._known[index]
+
+    def __iter__(self) -> Iterator[Segment]:
+        return (self[index] for index in range(len(self)))
+
+    def holding(self, frame: int) -> Segment:
+        """The segment of a frame of the video."""
+        return self[bisect_right(self._frames, frame) - 1]
+
+
 class Container:
-    """An open .nerv360 file. Headers are checked on opening, every chunk when it is read; also a context manager.
+    """An open .nerv360 file. Headers and chunks are checked when they are read, the first two headers on opening; also
+    a context manager.
 
     The file may lie behind a URL, of which only what is needed is read, or in parts under a manifest (pieces.py).
     Any thread may read from it. Raises BitstreamError for a file that is truncated, damaged, foreign, or makes
@@ -82,11 +119,12 @@ class Container:
         except OSError as error:
             raise BitstreamError(f"{path}: cannot be opened: {error.strerror}") from None
         try:
-            self.header = self._read_header()
-            self.segments = self._read_segments()
-        except BitstreamError as error:
-            self.close()
-            raise type(error)(f"{path}: {error}") from None
+            try:
+                self.header = self._read_header()
+            except BitstreamError as error:
+                raise type(error)(f"{path}: {error}") from None
+            self.segments = Segments(self.header.segments, self.size, self._read_segment, self.path)
+            self.segments[0]
         except BaseException:
             self.close()
             raise
@@ -109,13 +147,19 @@ class Container:
 
     def segment_of(self, frame: int) -> Segment:
         """The segment that holds a frame of the video."""
-        return self.segments[bisect_right(self.segments, frame, key=lambda segment: segment.first_frame) - 1]
+        return self.segments.holding(frame)
 
     def verify(self) -> None:
         """Read and check every chunk."""
         for segment in self.segments:
             for index in range(len(segment.header.chunks)):
                 self.chunk(segment, index)
+
+    def copy(self, target: Path) -> None:
+        """Write all of it as one file, be it in parts or not."""
+        with open(target, "wb") as file:
+            for offset in range(0, self.size, COPIED_AT_ONCE):
+                file.write(self._bytes(offset, COPIED_AT_ONCE))
 
     def budget(self) -> dict[str, int]:
         """Bytes of every part; they sum to the size of the file."""
@@ -149,20 +193,12 @@ class Container:
             raise BitstreamError(f"{what}: {self.size} bytes, but the header speaks of {end}")
         return header
 
-    def _read_segments(self) -> list[Segment]:
-        offset = self.size - sum(entry.length for entry in self.header.segments)
-        segments: list[Segment] = []
-        first_frame = 0
-        for entry in self.header.segments:
-            header = unpack(
-                self._read(offset, entry.header_length, entry.header_crc32, "segment header"), SegmentHeader
-            )
-            starts = list(accumulate((chunk.length for chunk in header.chunks), initial=0))
-            segment = Segment(header, first_frame, entry.frames, offset + entry.header_length, starts)
-            _check_segment(segment, entry)
-            segments.append(segment)
-            first_frame, offset = first_frame + entry.frames, offset + entry.length
-        return segments
+    def _read_segment(self, entry: SegmentEntry, first_frame: int, offset: int) -> Segment:
+        header = unpack(self._read(offset, entry.header_length, entry.header_crc32, "segment header"), SegmentHeader)
+        starts = list(accumulate((chunk.length for chunk in header.chunks), initial=0))
+        segment = Segment(header, first_frame, entry.frames, entry.length, offset + entry.header_length, starts)
+        _check_segment(segment, entry)
+        return segment
 
     def _read(self, offset: int, length: int, checksum: int, what: str) -> bytes:
         if offset + length > self.size:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from nerv360.bitstream.container import Segment
 from nerv360.codec.decoder import Decoder
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import luma, ms_ssim_of, psnr, ws_psnr
@@ -18,7 +19,7 @@ from nerv360.training.losses import MS_SSIM_LEAST_SIDE, ms_ssim_window
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 
-__all__ = ["Evaluation", "Quality", "compare_picture", "dynamic_viewports", "evaluate", "titled"]
+__all__ = ["Evaluation", "Quality", "SegmentQuality", "compare_picture", "dynamic_viewports", "evaluate", "titled"]
 
 PANORAMAS = 5
 Picture = NDArray[np.uint8]
@@ -31,6 +32,16 @@ class Quality:
     psnr_db: float
     psnr_y_db: float
     ms_ssim: float
+
+
+@dataclass(frozen=True)
+class SegmentQuality:
+    """Of one segment: means over its frames and over the trajectories."""
+
+    first_frame: int
+    frames: int
+    size: int  # bytes
+    quality: Quality
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ class Evaluation:
     bitrate: float  # bits per second
     frames: int
     decode_fps: float  # viewports decoded per second of the decoder's time
+    segments: list[SegmentQuality]
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -102,6 +114,7 @@ def evaluate(
         bitrate=8 * size * float(source.frame_rate) / source.frames,
         frames=source.frames,
         decode_fps=source.frames * len(trajectories) / seconds,
+        segments=[_of_segment(segment, list(scores.values())) for segment in decoder.container.segments],
     )
 
 
@@ -137,6 +150,12 @@ def _check_source(decoder: Decoder, source: Clip) -> None:
 
 def _quality(decoded: Picture, source: Picture) -> Quality:
     return Quality(psnr(decoded, source), psnr(luma(decoded), luma(source)), ms_ssim_of(decoded, source))
+
+
+def _of_segment(segment: Segment, scores: Sequence[Sequence[Quality]]) -> SegmentQuality:
+    end = segment.first_frame + segment.frames
+    quality = _mean([_mean(values[segment.first_frame : end]) for values in scores])
+    return SegmentQuality(segment.first_frame, segment.frames, segment.length, quality)
 
 
 def _mean(values: Sequence[Quality]) -> Quality:

@@ -26,5 +26,8 @@ class Kept(Generic[Key, Value]):
         self._values.move_to_end(key)
         return self._values[key]
 
+    def forget(self, key: Key) -> None:
+        self._values.pop(key, None)
+
     def clear(self) -> None:
         self._values.clear()
