@@ -13,6 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from nerv360.cluster.address import check_ray
 from nerv360.config import EncodingConfig
 from nerv360.console import check_folder, console, parse_size, progress
 from nerv360.errors import ArgumentError, Nerv360Error
@@ -39,6 +40,8 @@ def encode_long(
     device: str | None,
 ) -> None:
     """Plan and encode videos, and say what became of each. Raises the first error where there is but one video."""
+    if workers is not None or address is not None:
+        check_ray(address)
     for request in requests:
         if isinstance(request.output, Path):
             check_folder(request.output)

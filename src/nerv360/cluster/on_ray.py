@@ -10,24 +10,22 @@ driver dies, Ray ends its tasks; called again, the driver skips what is done, an
 
 import os
 import platform
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from nerv360 import __version__
+from nerv360.cluster.address import check_ray
 from nerv360.cluster.plan import Job
 from nerv360.cluster.work import Status, Tell, encode_job, longest_first
-from nerv360.errors import ClusterError, MissingExtra, Nerv360Error, OutputError, VideoError
+from nerv360.errors import ClusterError, Nerv360Error, OutputError, VideoError
 
 __all__ = ["run_on_ray"]
 
 RETRIES = 10  # of a job whose process or machine died, or which could not reach its storage
 POLL_SECONDS = 1.0
-CONNECT_SECONDS = 5.0
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
 RAY_SETTINGS = {  # of the processes of this machine; all are found in Ray's documentation
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -97,8 +95,7 @@ def _versions() -> str:
 
 @contextmanager
 def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
-    if find_spec("ray") is None:
-        raise MissingExtra("--workers and --ray need Ray: pip install 'nerv360[cluster]'")
+    check_ray(address)
     os.environ.update({name: value for name, value in RAY_SETTINGS.items() if name not in os.environ})
     import ray
 
@@ -106,7 +103,6 @@ def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
         if address is None:
             ray.init(address="local", num_cpus=workers, include_dashboard=False, **QUIET)
         else:
-            _check_address(address)
             ray.init(address=address, **QUIET)
     except (OSError, RuntimeError, ValueError) as error:
         where = "a local cluster cannot be started" if address is None else f"--ray {address}: cannot be used"
@@ -115,22 +111,6 @@ def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
-
-
-def _check_address(address: str) -> None:
-    """Ray itself waits long for a cluster that is not there."""
-    host, colon, port = address.rpartition(":")
-    if address == "auto":
-        return
-    if not (colon and host and port.isdigit()) or "://" in address:
-        raise ClusterError(f"--ray {address}: must be HOST:PORT of the cluster's head, or auto")
-    try:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ClusterError(
-            f"--ray {address}: no cluster answers there ({reason}); start one, or leave --ray out"
-        ) from None
 
 
 def _reason(error: Exception) -> str:
