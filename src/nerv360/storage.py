@@ -151,7 +151,7 @@ def _failures(where: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise FileNotFoundError(2, "no such file", where) from None
+        raise FileNotFoundError(2, "no such file or bucket", where) from None
     except PermissionError as error:
         raise PermissionError(13, f"no permission ({error})", where) from None
     except Exception as error:
