@@ -4,8 +4,8 @@ import csv
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,26 +116,31 @@ def _planned(
     requests: "Sequence[Request]", config: EncodingConfig, segment_s: float, device: str | None
 ) -> "tuple[list[Film], list[str]]":
     """The films, and why others are refused. A single video is refused at once."""
-    from nerv360.cluster.plan import plan
-
     films, refused = [], []
-    with progress("looking for shots", 0) as (bar, task):
-        for request in requests:
-            try:
-                film = plan(request, config, segment_s, device, partial(_looked_at, bar, task))
-            except Nerv360Error as error:
-                if len(requests) == 1:
-                    raise
-                refused.append(str(error))
-                continue
-            films.append(film)
-            for note in _notes(film):
-                bar.console.print(note, markup=False, highlight=False, soft_wrap=True)
+    for request in requests:
+        try:
+            films.append(_plan_one(request, config, segment_s, device))
+        except Nerv360Error as error:
+            if len(requests) == 1:
+                raise
+            refused.append(str(error))
+            continue
+        for note in _notes(films[-1]):
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
     return films, refused
 
 
-def _looked_at(bar: Any, task: Any, done: int, total: int) -> None:
-    bar.update(task, completed=done, total=total)
+def _plan_one(request: "Request", config: EncodingConfig, segment_s: float, device: str | None) -> "Film":
+    from nerv360.cluster.plan import plan
+
+    with ExitStack() as held:
+        bar_of = cache(lambda total: held.enter_context(progress("looking for shots", total)))
+
+        def looked_at(done: int, total: int) -> None:
+            bar, task = bar_of(total)
+            bar.update(task, completed=done)
+
+        return plan(request, config, segment_s, device, looked_at)
 
 
 def _notes(film: "Film") -> Iterator[str]:
