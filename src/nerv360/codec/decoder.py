@@ -26,6 +26,8 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.runtime.base import Picture, check_precision, choose_backend
 from nerv360.runtime.kept import Kept
+from nerv360.runtime.meanwhile import Meanwhile
+from nerv360.runtime.pytorch import TorchRunner
 from nerv360.runtime.strips import check_pixels, check_size, draw_in_strips
 from nerv360.storage import Place
 from nerv360.video.clip import Colour
@@ -79,7 +81,7 @@ class Decoder:
         self._panoramas: Kept[int, Picture] = Kept(1)
         self._reading = threading.Lock()
         self._ahead = ThreadPoolExecutor(1, "nerv360-ahead")
-        self._opening = ThreadPoolExecutor(1, "nerv360-opening")
+        self._opening = ThreadPoolExecutor(2, "nerv360-opening")
         self._awaited: Future[None] | None = None
 
     def __enter__(self) -> "Decoder":
@@ -171,7 +173,7 @@ class Decoder:
 
     def _reader(self, segment: Segment) -> SegmentReader:
         try:
-            return self._opened(segment, lambda reader: None).result()
+            return self._opened(segment, self._draw_meanwhile if self._readers else _as_it_is).result()
         except BaseException:
             self._readers.forget(segment.first_frame)  # it may be had the next time
             raise
@@ -191,6 +193,11 @@ class Decoder:
         end = segment.first_frame + segment.frames
         if end < self.frames and end - frame_index <= OPEN_AHEAD_SECONDS * self.frame_rate:
             self._opened(self.container.segment_of(end), lambda reader: self._warm_up(reader, end, view))
+
+    def _draw_meanwhile(self, reader: SegmentReader) -> None:
+        """A segment that nobody foresaw is drawn by PyTorch until its network is compiled."""
+        if self.backend != "torch":
+            reader.runner = Meanwhile(reader.runner, TorchRunner(reader.model, self.device), self._opening)
 
     @torch.inference_mode()
     def _warm_up(self, reader: SegmentReader, frame_index: int, view: Viewport) -> None:
@@ -236,6 +243,10 @@ class Decoder:
 
         if frame_index < self.frames and (self._awaited is None or self._awaited.done()):
             self._awaited = self._ahead.submit(read)
+
+
+def _as_it_is(reader: SegmentReader) -> None:
+    """The first segment is waited for."""
 
 
 def _sampled(reader: SegmentReader, frame_index: int, view: Viewport) -> Prepared:

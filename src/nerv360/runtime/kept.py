@@ -17,6 +17,9 @@ class Kept(Generic[Key, Value]):
         self.most = most
         self._values: OrderedDict[Key, Value] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._values)
+
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The value of a key, made where it is missing."""
         if key not in self._values:
