@@ -175,6 +175,12 @@ def test_a_worker_of_another_version(cluster: Any, film: Path, tmp_path: Path, m
     assert not (tmp_path / "a.nerv360").exists()
 
 
+def test_no_gpu_is_waited_for(cluster: Any, film: Path, tmp_path: Path) -> None:
+    planned = plan(Request(film, tmp_path / "a.nerv360"), PRESETS["tiny"], 10, "cuda")
+    with pytest.raises(ClusterError, match="the cluster has no GPU"):
+        encode_films([planned], lambda jobs, tell: run_on_ray(jobs, tell, address=cluster.address))
+
+
 def test_bad_addresses(film: Path, tmp_path: Path) -> None:
     for address, why in (("127.0.0.1:9", "no cluster answers"), ("ray://a:1", "must be HOST:PORT"), ("x", "HOST:PORT")):
         with pytest.raises(ClusterError, match=why):

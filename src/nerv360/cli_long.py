@@ -204,7 +204,7 @@ def _live_table(films: "Sequence[Film]") -> "Iterator[Tell]":
             began.setdefault(number, (time.monotonic(), word.step))
         if word.state in ("done", "failed") and not error.is_terminal:
             film, index = jobs[number]
-            result = f"{word.psnr_db:.2f} dB by {word.worker}" if word.state == "done" else word.reason
+            result = word.reason or (f"{word.psnr_db:.2f} dB by {word.worker}" if word.seconds else "by an earlier run")
             error.print(
                 f"{film.output}: segment {index + 1} of {len(film.jobs)} {word.state}: {result}",
                 markup=False,

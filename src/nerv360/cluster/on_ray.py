@@ -58,7 +58,7 @@ def run_on_ray(jobs: Sequence[Job], tell: Tell, *, workers: int | None = None, a
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
-        gpus = 1 if any(job.device == "cuda" for job in jobs) or ray.cluster_resources().get("GPU") else 0
+        gpus = _gpus({job.device for job in jobs}, ray.cluster_resources().get("GPU", 0))
         work = ray.remote(_work).options(
             num_cpus=1, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=[OutputError, VideoError]
         )
@@ -77,6 +77,13 @@ def run_on_ray(jobs: Sequence[Job], tell: Tell, *, workers: int | None = None, a
                     tell(number, Status("failed", reason=_reason(error)))
                 except ray.exceptions.RayError as error:
                     tell(number, Status("failed", reason=f"its worker failed: {_reason(error)}"))
+
+
+def _gpus(devices: set[str | None], there: float) -> int:
+    """Of a worker: one where the cluster has any, unless the processor is asked for. Without it, Ray would wait."""
+    if "cuda" in devices and not there:
+        raise ClusterError("--device cuda: the cluster has no GPU; leave it out, or add a machine with one")
+    return 1 if there and devices != {"cpu"} else 0
 
 
 def _work(board: Any, number: int, job: Job, versions: str) -> Status:
@@ -109,6 +116,8 @@ def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
         raise ClusterError(f"{where}: {_reason(error)}") from None
     try:
         yield ray
+    except ray.exceptions.RayError as error:
+        raise ClusterError(f"the cluster is lost ({_reason(error)}); what is done is kept: start it again") from None
     finally:
         ray.shutdown()
 
