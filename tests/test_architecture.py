@@ -8,6 +8,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src" / "nerv360"
 LEVELS = [
     {"errors"},
+    {"storage"},
     {"geometry", "bitstream", "config", "video"},
     {"layers", "extract"},
     {"models"},
@@ -15,11 +16,11 @@ LEVELS = [
     {"export"},
     {"runtime"},
     {"codec"},
-    {"evaluation"},
+    {"evaluation", "cluster"},
     {"api"},
     {"serving"},
     {"console"},
-    {"cli_reproduce", "cli_bench", "cli_compare", "cli_player"},
+    {"cli_reproduce", "cli_bench", "cli_compare", "cli_player", "cli_long"},
     {"cli"},
     {"demo"},
 ]
@@ -51,6 +52,7 @@ def test_models_read_no_codec_and_no_training() -> None:
 def test_checking_input_needs_no_torch() -> None:
     code = (
         "import sys, nerv360.cli, nerv360.video.clip, nerv360.video.writer, nerv360.video.synthetic;"
+        "import nerv360.cluster.plan, nerv360.cluster.address;"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

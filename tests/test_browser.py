@@ -20,6 +20,7 @@ from PIL import Image
 
 import nerv360
 from nerv360.api import encode
+from nerv360.codec.joining import join
 from nerv360.config import PRESETS
 from nerv360.evaluation.metrics import psnr
 from nerv360.serving import server as serving
@@ -358,6 +359,29 @@ def test_a_static_site_plays_by_ranges(clip: Path, new_page: Callable[..., Page]
         settled(page)
         page.wait_for_selector("#screen", state="hidden")
         assert quality_db(page, clip) > LEAST_DB
+
+
+def test_two_segments_are_one_video(clip: Path, film: Path, new_page: Callable[..., Page], tmp_path: Path) -> None:
+    encode(film, tmp_path / "other.nerv360", replace(PRESETS["fast"], epochs=3, group_size=4, seed=1))
+    join([clip, tmp_path / "other.nerv360"], tmp_path / "two.nerv360")
+    export_site(tmp_path / "two.nerv360", tmp_path / "site")
+    requests: list[tuple[str, str | None, int, int]] = []
+    with serving_app(lambda: static_app(tmp_path / "site", requests)) as server:
+        page = new_page()
+        page.goto(server.address + "?backend=wasm")
+        assert quality_db(page, tmp_path / "two.nerv360") > LEAST_DB
+        with nerv360.open(clip) as decoder:
+            first, rate = decoder.frames, float(decoder.frame_rate)
+        assert "/network-1.onnx" not in [path for path, *_ in requests]
+        page.evaluate(f"player.seek({(first - 1) / rate})")  # the last frame of the first segment
+        settled(page)
+        page.wait_for_timeout(500)
+        assert "/network-1.onnx" in [path for path, *_ in requests]  # made ready ahead
+        for frame in (first, 2 * first - 1, first - 1):
+            page.evaluate(f"player.seek({frame / rate})")
+            settled(page)
+            assert page.evaluate("player.frame") == frame
+            assert quality_db(page, tmp_path / "two.nerv360") > LEAST_DB
 
 
 def test_a_server_that_is_gone_and_comes_back(clip: Path, new_page: Callable[..., Page]) -> None:

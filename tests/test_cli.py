@@ -77,6 +77,14 @@ def folder(
     contents |= {
         "nan.csv": b"yaw_deg,pitch_deg\n" + b"0,0\n" * 5 + b"nan,0\n",
         "short.csv": b"yaw_deg,pitch_deg\n1,2\n",
+        "nan.json": b'{"head": NaN}',
+    }
+    first = b"video,output,start\n"
+    contents |= {
+        "list.csv": first + b"ok.mp4,a.nerv360,0\n",
+        "broken.csv": first + b"ok.mp4,a.nerv360,0\nok.mp4\n",
+        "number.csv": first + b"ok.mp4,a.nerv360,x\n",
+        "twice.csv": first + b"ok.mp4,a.nerv360,0\nok.mp4,a.nerv360,3\n",
     }
     for name, content in contents.items():
         (folder / name).write_bytes(content)
@@ -103,6 +111,22 @@ BAD = [
     ("encode ok.mp4 -o a.nerv360 --preset tiny --rate-weight 4", "has no meaning for nerv360;"),
     ("encode ok.mp4 -o a.nerv360 --epochs 0", "epochs=0"),
     ("encode ok.mp4 -o a.nerv360 --hfov 200:300", "hfov_deg=200"),
+    ("encode ok.mp4", "give a VIDEO and --output FILE, or --manifest CSV"),
+    ("encode ok.mp4 -o a.nerv360 --manifest list.csv", "and not both"),
+    ("encode --manifest missing.csv", "missing.csv: cannot be read"),
+    ("encode --manifest nan.csv", "its first line must name columns: video,output"),
+    ("encode --manifest broken.csv", "broken.csv, line 3: must have a video, an output"),
+    ("encode --manifest number.csv", "number.csv, line 2: start x: must be a number of frames"),
+    ("encode --manifest twice.csv", "twice.csv, line 3: a.nerv360: is the output of another line"),
+    ("encode --manifest list.csv --frames 2", "are columns of the --manifest"),
+    ("encode ok.mp4 -o a.nerv360 --workers 2 --ray a:1", "give one of them"),
+    ("encode ok.mp4 -o a.nerv360 --ray 127.0.0.1:9", "--ray 127.0.0.1:9: no cluster answers there"),
+    ("encode ok.mp4 -o a.nerv360 --ray ray://x", "must be HOST:PORT"),
+    ("encode ok.mp4 -o ok.mp4 --segment 1", "is the video itself"),
+    ("encode text.mp4 -o a.nerv360 --segment 1", "not a video"),
+    ("encode nothing://a/b.mp4 -o a.nerv360", "nothing://a/b.mp4: cannot be read"),
+    ("info memory://a.nerv360", "memory://a.nerv360: cannot be opened"),
+    ("info nan.json", "nan.json: not a manifest of nerv360"),
     ("info missing.nerv360", "No such file"),
     ("info empty.nerv360", "empty file"),
     ("info foreign.nerv360", "not a .nerv360 file"),

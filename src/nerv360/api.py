@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from nerv360.codec.decoder import Decoder, open_file
@@ -14,6 +13,8 @@ from nerv360.config import PRESETS, EncodingConfig
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.evaluate import Evaluation, compare_picture, dynamic_viewports, evaluate
 from nerv360.geometry.viewport import Viewport
+from nerv360.models.device import choose_device
+from nerv360.storage import Place, place
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 
@@ -21,8 +22,8 @@ __all__ = ["choose_device", "decode", "encode", "eval_file", "open"]
 
 
 def encode(
-    video: Path | str | Clip,
-    output: Path | str,
+    video: Place | Clip,
+    output: Place,
     config: EncodingConfig = PRESETS["medium"],
     *,
     device: str | None = None,
@@ -38,21 +39,13 @@ def encode(
     Raises VideoError, ArgumentError, TrainingError, OutputError.
     """
     clip = video if isinstance(video, Clip) else Clip.open(video)
-    if Path(output).exists() and Path(output).samefile(clip.path):
+    target = place(output)
+    if clip.path == target or (isinstance(target, Path) and target.exists() and target.samefile(clip.path)):
         raise ArgumentError(f"{output}: is the video itself; name another output")
-    return encode_clip(clip, Path(output), config, choose_device(device), report, looked_at)
+    return encode_clip(clip, target, config, choose_device(device), report, looked_at)
 
 
-def choose_device(name: str | None) -> torch.device:
-    """cpu or cuda; for None, CUDA where there is one. Raises ArgumentError."""
-    if name not in (None, "cpu", "cuda"):
-        raise ArgumentError(f"device={name}: must be cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ArgumentError("device=cuda: this PyTorch finds no CUDA device; leave it out, or give cpu")
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def open(path: Path | str, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> Decoder:
+def open(path: Place, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> Decoder:
     """Open a .nerv360 file: `decoder.viewport(frame, Viewport(...))`, `decoder.panorama(frame)`.
 
     The backend is openvino, onnxruntime or torch: by default the first of them that is installed. On cuda it is torch.
@@ -66,7 +59,7 @@ def open(path: Path | str, *, backend: str | None = None, device: str = "cpu", p
 
 
 def decode(
-    path: Path | str,
+    path: Place,
     output: Path | str,
     views: Sequence[Viewport] | Viewport | None,
     *,
@@ -101,8 +94,8 @@ def decode(
 
 
 def eval_file(
-    path: Path | str,
-    source: Path | str | Clip,
+    path: Place,
+    source: Place | Clip,
     *,
     start: int = 0,
     views: Mapping[str, Sequence[Viewport]] | None = None,

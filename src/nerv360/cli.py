@@ -4,6 +4,7 @@ and prints the result."""
 import json
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +14,11 @@ from msgspec.structs import asdict
 from rich.table import Table
 
 from nerv360 import __version__, cli_player, cli_reproduce
-from nerv360.bitstream.container import Container
+from nerv360.bitstream.container import Container, Segment
+from nerv360.bitstream.pieces import MANIFEST_ENDING
 from nerv360.cli_bench import bench
 from nerv360.cli_compare import compare
+from nerv360.cli_long import SEGMENT_SECONDS, encode_long, read_list
 from nerv360.config import (
     DEFAULT_MODEL,
     DEFAULT_PRESET,
@@ -26,6 +29,7 @@ from nerv360.config import (
     presets_of,
 )
 from nerv360.console import (
+    Source,
     check_folder,
     console,
     encoding_progress,
@@ -60,7 +64,6 @@ PRESETS_HELP = "; ".join(
 
 Force = Annotated[bool, typer.Option("--force", help="Go on with a video that is not 2:1.")]
 Precision = Annotated[str, typer.Option(help="float, or int8: faster for the paper's network.")]
-Source = Annotated[Path, typer.Argument(help="A .nerv360 file.", show_default=False)]
 
 
 def main() -> None:
@@ -108,8 +111,18 @@ def sample(
 
 @app.command()
 def encode(
-    video: Annotated[Path, typer.Argument(help="An equirectangular video, 2:1.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The .nerv360 file to write.")],
+    video: Annotated[
+        str | None, typer.Argument(help="An equirectangular video, 2:1: a file or a URL.", show_default=False)
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The .nerv360 file or URL to write; .json: a manifest, and the segments in files of their own.",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help=help_of("model") + " By default, the preset's.")] = None,
     preset: Annotated[
         str | None, typer.Option(help="Settings to start from; " + PRESETS_HELP, show_default=False)
@@ -130,6 +143,25 @@ def encode(
     embedding_bits: Annotated[int | None, typer.Option(help=help_of("embedding_bits"), show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help=help_of("seed"), show_default=False)] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default, what there is.")] = None,
+    segment: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Cut at changes of shot, and into segments no longer than this, each with a network of its own, "
+            f"fitted by one thread. By default {SEGMENT_SECONDS:g} with the options below, else all is one segment.",
+            min=0.04,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes of this machine that fit segments.", min=1, max=1024)
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="HOST:PORT of a Ray cluster whose machines fit segments.")
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Many videos: video,output[,start][,frames][,size], instead of VIDEO and -o."),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Fit a network to a video and write it as a .nerv360 file.
@@ -137,7 +169,13 @@ def encode(
     Takes minutes to hours. Interrupt it as you like: the same command goes on where it was, and ends with the
     same file.
     """
+    from nerv360.storage import place
     from nerv360.video.clip import Clip
+
+    if (video is None) != (output is None) or (video is None) != (manifest is not None):
+        raise ArgumentError("encode: give a VIDEO and --output FILE, or --manifest CSV, and not both")
+    if workers is not None and ray is not None:
+        raise ArgumentError("--workers, --ray: give one of them")
 
     if model not in (None, *MODELS):
         raise ArgumentError(f"--model {model}: must be one of {', '.join(MODELS)}")
@@ -184,13 +222,27 @@ def encode(
         "seed": seed,
     }
     config = replace(settings, **{name: value for name, value in given.items() if value is not None})
-    check_folder(output)
     if device not in (None, "cpu", "cuda"):
         raise ArgumentError(f"--device {device}: must be cpu or cuda")
-    clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None, force=force)
+    scaled = parse_size(size) if size else None
+    if manifest is not None:
+        if start or frames or scaled or size_limit:
+            raise ArgumentError("--start, --frames, --size, --size-limit: of single videos; leave them out")
+        encode_long(read_list(manifest, force), config, segment or SEGMENT_SECONDS, workers, ray, device)
+        return
+    assert video is not None and output is not None
+    if isinstance(place(output), Path):
+        check_folder(Path(output))
+    clip = Clip.open(video, start=start, frames=frames, size=scaled, force=force)
     if size_limit:
         seconds = clip.frames / float(clip.frame_rate)
         config = replace(config, bitrate=8 * parse_amount(size_limit, "--size-limit", "B") / seconds)
+    if segment or workers or ray or output.endswith(MANIFEST_ENDING):
+        from nerv360.cluster.plan import Request
+
+        request = Request(place(video), place(output), start, frames, scaled, force)
+        encode_long([request], config, segment or SEGMENT_SECONDS, workers, ray, device)
+        return
     from nerv360.api import encode as encode_video
 
     with encoding_progress(clip, config) as (report, looked_at):
@@ -290,7 +342,11 @@ def info(
         "bitrate": 8 * total / seconds,
         "bits_per_pixel": 8 * total / (header.frames * header.width * header.height),
         "colour": {name: getattr(header.colour, name) for name in header.colour.__struct_fields__},
-        "segments": [named_fields(segment.header) for segment in container.segments],
+        "segments": [
+            {"first_frame": segment.first_frame, "frames": segment.frames, "bytes": segment.length}
+            | named_fields(segment.header)
+            for segment in container.segments
+        ],
         "budget": budget,
     }
     if runtime:
@@ -301,7 +357,7 @@ def info(
     table = Table(title=str(file), show_header=False, title_justify="left")
     table.add_row("video", f"{header.width}x{header.height}, {header.frames} frames, {seconds:.2f} s")
     table.add_row("rate", f"{facts['bitrate'] / 1000:.1f} kbit/s, {facts['bits_per_pixel']:.4f} bits per pixel")
-    for segment in container.segments:
+    for segment in _different(container.segments):
         network = segment.header
         table.add_row("network", f"{network.model}, widths {tuple(network.channels)}")
         for latent in segment.latents:
@@ -318,6 +374,8 @@ def info(
         table.add_row("decoded by", describe_backend(facts["runtime"]["taken"]))
         table.add_row("installed", ", ".join(describe_backend(name) for name in facts["runtime"]["installed"]))
     console.print(table)
+    if len(container.segments) > 1:
+        console.print(_segment_table(container))
 
 
 @app.command("eval")
@@ -370,6 +428,24 @@ def evaluate(
         print(json.dumps(result.as_dict(), indent=2))
     else:
         console.print(evaluation_table(result))
+
+
+def _different(segments: Iterable[Segment]) -> list[Segment]:
+    """The first of all segments whose networks are of the same shape."""
+    found: dict[str, Segment] = {}
+    for segment in segments:
+        found.setdefault(json.dumps(named_fields(segment.header), default=asdict), segment)
+    return list(found.values())
+
+
+def _segment_table(container: Container) -> Table:
+    table = Table("segment", "from", "frames", "bytes", "kbit/s", title="segments", title_justify="left")
+    rate = container.header.rate_numerator / container.header.rate_denominator
+    for number, segment in enumerate(container.segments):
+        bitrate = 8 * segment.length * rate / segment.frames
+        began = f"{segment.first_frame / rate:.2f} s"
+        table.add_row(str(number), began, str(segment.frames), f"{segment.length:,}", f"{bitrate / 1000:.1f}")
+    return table
 
 
 def named_fields(header: Any) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from rich import box
 from rich.table import Table
 
 from nerv360.bitstream.container import Container
-from nerv360.console import check_folder, parse_size, progress
+from nerv360.console import Source, check_folder, parse_size, progress
 from nerv360.errors import ArgumentError, OutOfMemory
 from nerv360.geometry.viewport import Viewport
 from nerv360.runtime.base import BACKENDS, check_precision, choose_backend, describe_backend, installed_backends
+from nerv360.storage import name_of, place
 from nerv360.video.clip import Clip
 from nerv360.video.writer import replacing
 
@@ -29,7 +30,7 @@ QUANTISED, PLAIN, CONVENTIONAL = "int8", "plain", "libx265"  # beside the backen
 
 
 def bench(
-    file: Annotated[Path, typer.Argument(help="A .nerv360 file.", show_default=False)],
+    file: Source,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="By default the training viewport's.")] = None,
     backends: Annotated[
         str | None,
@@ -84,7 +85,7 @@ def bench(
             except (ArgumentError, OutOfMemory) as error:
                 bar.console.print(f"left out: {error}", markup=False)
     machine = f"{platform.machine()}, {threads} threads"
-    print(markdown(_table(rows, f"{file.name}, {width}x{height}, {machine}", gmac, peak)))
+    print(markdown(_table(rows, f"{name_of(place(file))}, {width}x{height}, {machine}", gmac, peak)))
     print(f"one picture: {gmac:.2f} GMAC; this machine: {peak.gmac_per_s:.0f} GMAC/s, {peak.gb_per_s:.1f} GB/s")
     if output is not None:
         facts: dict[str, Any] = {"file": str(file), "width": width, "height": height, "machine": machine, "gmac": gmac}

@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from nerv360.bitstream.container import Container
-from nerv360.console import check_folder, console, progress
+from nerv360.console import Source, check_folder, console, progress
 from nerv360.errors import ArgumentError, MissingExtra
 
 __all__ = ["export", "play"]
 
 
 def play(
-    file: Annotated[Path, typer.Argument(help="A .nerv360 file.", show_default=False)],
+    file: Source,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets others in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any that is free.", min=0, max=65535)] = 8360,
     source: Annotated[
@@ -46,13 +46,16 @@ def play(
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="A .nerv360 file.", show_default=False)],
+    file: Source,
     web: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a static site that decodes in the browser.")
     ] = None,
     onnx: Annotated[
         Path | None,
-        typer.Option(metavar="OUT.onnx", help="Write the network, and compare it with PyTorch."),
+        typer.Option(
+            metavar="OUT.onnx",
+            help="Write the network, and compare it with PyTorch; of several segments, OUT-0.onnx, ...",
+        ),
     ] = None,
 ) -> None:
     """Write a file in a form for others: a web site, or its network for other programs.
@@ -74,15 +77,17 @@ def export(
     if onnx is not None:
         from nerv360.evaluation.parity import export_onnx
 
-        parity = export_onnx(file, onnx)
-        console.print(
-            f"{onnx}: {parity.size:,} bytes, opset {parity.opset}; largest difference to PyTorch {parity.largest} of "
-            f"255 levels, in {100 * parity.differing:.3g} % of the values of {parity.frames} views of "
-            f"{parity.width}x{parity.height}"
-        )
+        for index in range(segments):
+            output = onnx if segments == 1 else onnx.with_stem(f"{onnx.stem}-{index}")
+            parity = export_onnx(file, output, index)
+            console.print(
+                f"{output}: {parity.size:,} bytes, opset {parity.opset}; largest difference to PyTorch "
+                f"{parity.largest} of 255 levels, in {100 * parity.differing:.3g} % of the values of {parity.frames} "
+                f"views of {parity.width}x{parity.height}"
+            )
 
 
-def _export_site(file: Path, folder: Path, segments: int) -> None:
+def _export_site(file: str, folder: Path, segments: int) -> None:
     from nerv360.serving.site import export_site
 
     with progress("networks", segments) as (bar, task):

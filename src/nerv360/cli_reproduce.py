@@ -10,6 +10,7 @@ import typer
 from nerv360.config import SCALES, EncodingConfig, Scale
 from nerv360.console import console, encoding_progress, make_folder, parse_size, progress
 from nerv360.errors import ArgumentError, OutOfMemory
+from nerv360.storage import name_of
 from nerv360.video.clip import Clip
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _show(table: "Table", path: Path, only: str | None) -> None:
 
 def _setting(scale: Scale, clips: Sequence[Clip]) -> str:
     """For the name of a table: one of another setting gets another."""
-    films = "-".join(f"{clip.path.stem}-{clip.start}-{clip.frames}" for clip in clips)
+    films = "-".join(f"{Path(name_of(clip.path)).stem}-{clip.start}-{clip.frames}" for clip in clips)
     return f"{films}-{scale.width}x{scale.height}-{scale.settings.decoder_size}-{scale.settings.epochs}"
 
 
@@ -289,7 +290,7 @@ def _carry_out(runs: "Sequence[Run]", folder: Path, device: str | None) -> "list
 
     rows = []
     for number, run in enumerate(runs, start=1):
-        console.print(f"{number} of {len(runs)}: {run.variant}, {run.clip.path.name}, seed {run.config.seed}")
+        console.print(f"{number} of {len(runs)}: {run.variant}, {name_of(run.clip.path)}, seed {run.config.seed}")
         row = finished(run, folder)
         if row is None:
             try:

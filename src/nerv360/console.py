@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from nerv360.video.clip import Clip
 
 console = Console()
+Source = Annotated[
+    str, typer.Argument(help="A .nerv360 file, a manifest of its parts (.json), or the URL of one.", show_default=False)
+]
 ESTIMATE_SECONDS = 20.0
 
 
@@ -50,6 +54,11 @@ def evaluation_table(result: "Evaluation") -> Table:
     for name, quality in result.trajectories.items():
         row(name, quality)
     row("mean", result.mean)
+    if len(result.segments) > 1:
+        table.add_section()
+        for number, segment in enumerate(result.segments):
+            last = segment.first_frame + segment.frames - 1
+            row(f"segment {number}: frames {segment.first_frame}-{last}, {segment.size:,} bytes", segment.quality)
     table.add_section()
     table.add_row("panorama", f"{result.ws_psnr_db:.2f} dB WS-PSNR", f"{result.panoramas} frames", "")
     table.add_row(

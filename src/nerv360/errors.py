@@ -7,6 +7,7 @@
     │   └── VersionError  the file was written by a newer nerv360
     ├── OutputError       the output cannot be written
     ├── OutOfMemory       the work does not fit the memory of this machine
+    ├── ClusterError      the cluster cannot be reached, or its workers are not fit for the work
     ├── MissingExtra      an optional package that is needed is not installed
     └── TrainingError     fitting failed and could not be recovered
 
@@ -16,6 +17,7 @@ Each message is one line that names the value, what was wrong with it, and what 
 __all__ = [
     "ArgumentError",
     "BitstreamError",
+    "ClusterError",
     "MissingExtra",
     "Nerv360Error",
     "OutOfMemory",
@@ -52,6 +54,10 @@ class OutputError(Nerv360Error):
 
 class OutOfMemory(Nerv360Error):
     """The work does not fit the memory of this machine."""
+
+
+class ClusterError(Nerv360Error):
+    """The cluster cannot be reached, or its workers are not fit for the work."""
 
 
 class MissingExtra(Nerv360Error):

@@ -6,30 +6,33 @@
 Everything needed for the first picture lies in front; every stretch can be fetched on its own by its byte range.
 """
 
-import os
 import struct
+import threading
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 from zlib import crc32
 
 from msgspec.structs import replace
 
 from nerv360.bitstream.header import Chunk, FileHeader, SegmentEntry, SegmentHeader, pack, unpack
 from nerv360.bitstream.layout import Latent, Part, count_parts, keys_per_chunk, parts
+from nerv360.bitstream.pieces import open_bytes
 from nerv360.errors import BitstreamError, VersionError
+from nerv360.storage import Place, place
 
-__all__ = ["MAGIC", "VERSION", "Container", "Segment", "write_container"]
+__all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
 
 MAGIC = b"\x89NERV360"
 VERSION = 2
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
+COPIED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Segment:
     header: SegmentHeader
     first_frame: int
     frames: int
+    length: int  # bytes
     offset: int
     starts: list[int]  # of the chunks, from the offset
 
@@ -65,26 +69,62 @@ class Segment:
         return self.offset + self.starts[index], self.header.chunks[index].length
 
 
-class Container:
-    """An open .nerv360 file. Headers are checked on opening, every chunk when it is read; also a context manager.
+class Segments:
+    """The segments of a file. A header is read when it is asked for, so that a file of many is opened at once."""
 
-    Raises BitstreamError for a file that is truncated, damaged, foreign, or makes impossible claims, and
-    VersionError for a newer one.
+    def __init__(
+        self, entries: Sequence[SegmentEntry], end: int, read: Callable[[SegmentEntry, int, int], Segment], path: Place
+    ) -> None:
+        self._entries, self._read, self._path = entries, read, path
+        self._frames = list(accumulate((entry.frames for entry in entries), initial=0))
+        lengths = list(accumulate((entry.length for entry in entries), initial=0))
+        self._offsets = [end - lengths[-1] + length for length in lengths]
+        self._known: dict[int, Segment] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> Segment:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if index not in self._known:
+            try:
+                self._known[index] = self._read(self._entries[index], self._frames[index], self._offsets[index])
+            except BitstreamError as error:
+                raise BitstreamError(f"{self._path}: {error}") from None
+        return self._known[index]
+
+    def __iter__(self) -> Iterator[Segment]:
+        return (self[index] for index in range(len(self)))
+
+    def holding(self, frame: int) -> Segment:
+        """The segment of a frame of the video."""
+        return self[bisect_right(self._frames, frame) - 1]
+
+
+class Container:
+    """An open .nerv360 file. Headers and chunks are checked when they are read, the first two headers on opening; also
+    a context manager.
+
+    The file may lie behind a URL, of which only what is needed is read, or in parts under a manifest (pieces.py).
+    Any thread may read from it. Raises BitstreamError for a file that is truncated, damaged, foreign, or makes
+    impossible claims, and VersionError for a newer one.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Place) -> None:
+        self.path = place(path)
+        self._reading = threading.Lock()
         try:
-            self._file: BinaryIO = open(self.path, "rb")  # noqa: SIM115
+            self._file, self.size = open_bytes(self.path)
         except OSError as error:
             raise BitstreamError(f"{path}: cannot be opened: {error.strerror}") from None
         try:
-            self.size = os.fstat(self._file.fileno()).st_size
-            self.header = self._read_header()
-            self.segments = self._read_segments()
-        except BitstreamError as error:
-            self.close()
-            raise type(error)(f"{path}: {error}") from None
+            try:
+                self.header = self._read_header()
+            except BitstreamError as error:
+                raise type(error)(f"{path}: {error}") from None
+            self.segments = Segments(self.header.segments, self.size, self._read_segment, self.path)
+            self.segments[0]
         except BaseException:
             self.close()
             raise
@@ -107,13 +147,19 @@ class Container:
 
     def segment_of(self, frame: int) -> Segment:
         """The segment that holds a frame of the video."""
-        return next(s for s in self.segments if s.first_frame <= frame < s.first_frame + s.frames)
+        return self.segments.holding(frame)
 
     def verify(self) -> None:
         """Read and check every chunk."""
         for segment in self.segments:
             for index in range(len(segment.header.chunks)):
                 self.chunk(segment, index)
+
+    def copy(self, target: Path) -> None:
+        """Write all of it as one file, be it in parts or not."""
+        with open(target, "wb") as file:
+            for offset in range(0, self.size, COPIED_AT_ONCE):
+                file.write(self._bytes(offset, COPIED_AT_ONCE))
 
     def budget(self) -> dict[str, int]:
         """Bytes of every part; they sum to the size of the file."""
@@ -128,7 +174,7 @@ class Container:
     def _read_header(self) -> FileHeader:
         if self.size == 0:
             raise BitstreamError("empty file")
-        data = self._file.read(PREAMBLE.size)
+        data = self._bytes(0, min(self.size, PREAMBLE.size))
         if data[: len(MAGIC)] != MAGIC:
             raise BitstreamError("not a .nerv360 file")
         if len(data) < PREAMBLE.size:
@@ -149,29 +195,28 @@ class Container:
             raise BitstreamError(f"{what}: {self.size} bytes, but the header speaks of {end}")
         return header
 
-    def _read_segments(self) -> list[Segment]:
-        offset = self.size - sum(entry.length for entry in self.header.segments)
-        segments: list[Segment] = []
-        first_frame = 0
-        for entry in self.header.segments:
-            header = unpack(
-                self._read(offset, entry.header_length, entry.header_crc32, "segment header"), SegmentHeader
-            )
-            starts = list(accumulate((chunk.length for chunk in header.chunks), initial=0))
-            segment = Segment(header, first_frame, entry.frames, offset + entry.header_length, starts)
-            _check_segment(segment, entry)
-            segments.append(segment)
-            first_frame, offset = first_frame + entry.frames, offset + entry.length
-        return segments
+    def _read_segment(self, entry: SegmentEntry, first_frame: int, offset: int) -> Segment:
+        header = unpack(self._read(offset, entry.header_length, entry.header_crc32, "segment header"), SegmentHeader)
+        starts = list(accumulate((chunk.length for chunk in header.chunks), initial=0))
+        segment = Segment(header, first_frame, entry.frames, entry.length, offset + entry.header_length, starts)
+        _check_segment(segment, entry)
+        return segment
 
     def _read(self, offset: int, length: int, checksum: int, what: str) -> bytes:
         if offset + length > self.size:
             raise BitstreamError(f"truncated in its {what}")
-        self._file.seek(offset)
-        data = self._file.read(length)
+        data = self._bytes(offset, length)
         if len(data) != length or crc32(data) != checksum:
             raise BitstreamError(f"damaged: the checksum of its {what} is wrong")
         return data
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        try:
+            with self._reading:
+                self._file.seek(offset)
+                return self._file.read(length)
+        except OSError as error:
+            raise BitstreamError(f"cannot be read: {error.strerror}") from None
 
 
 def _name(segment: Segment, part: Part) -> str:
@@ -200,5 +245,10 @@ def write_container(header: FileHeader, segments: Iterator[tuple[SegmentHeader, 
         body = packed + b"".join(chunks)
         entries.append(SegmentEntry(entry.frames, len(body), len(packed), crc32(packed)))
         bodies.append(body)
-    packed = pack(replace(header, segments=entries))
-    return PREAMBLE.pack(MAGIC, VERSION, len(packed), crc32(packed)) + packed + b"".join(bodies)
+    return write_head(replace(header, segments=entries)) + b"".join(bodies)
+
+
+def write_head(header: FileHeader) -> bytes:
+    """What stands before the first segment."""
+    packed = pack(header)
+    return PREAMBLE.pack(MAGIC, VERSION, len(packed), crc32(packed)) + packed

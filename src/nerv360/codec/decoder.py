@@ -3,11 +3,11 @@
 import math
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -20,18 +20,22 @@ from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.header import SegmentHeader
 from nerv360.codec.reader import SegmentReader
 from nerv360.codec.stitching import patches_of, stitch
-from nerv360.errors import ArgumentError
+from nerv360.errors import ArgumentError, Nerv360Error
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.runtime.base import Picture, check_precision, choose_backend
 from nerv360.runtime.kept import Kept
+from nerv360.runtime.meanwhile import Meanwhile
+from nerv360.runtime.pytorch import TorchRunner
 from nerv360.runtime.strips import check_pixels, check_size, draw_in_strips
+from nerv360.storage import Place
 from nerv360.video.clip import Colour
 
 __all__ = ["Decoder", "open_file"]
 
-SEGMENTS_KEPT = 2
+SEGMENTS_KEPT = 3
+OPEN_AHEAD_SECONDS = 2.0  # before a segment's end, the next one is opened
 AHEAD = 2  # views that `play` prepares while one is drawn
 FOCAL_TOLERANCE = 0.15  # where the two ways are level, on the short side: benchmarks/focal.tsv
 MAX_NATIVE_PIXELS = 1 << 23  # of a view that is decoded larger than asked for
@@ -49,9 +53,7 @@ class Prepared:
     view: Viewport  # what is wanted
 
 
-def open_file(
-    path: Path | str, *, backend: str | None = None, device: str = "cpu", precision: str = "float"
-) -> "Decoder":
+def open_file(path: Place, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> "Decoder":
     """Open a .nerv360 file for decoding. The backend is, by default, the fastest that is installed.
 
     Raises BitstreamError for a file that is damaged, foreign, or of a newer version; ArgumentError, MissingExtra for
@@ -68,16 +70,18 @@ class Decoder:
         file ─ chunks of frame t ─ latents ─ features ─ extract ─ draw ─ viewport
         └──────────────── reader ─────────────────────────────┘ └ runner ┘
 
-    A decoder belongs to one thread at a time. It reads ahead on one of its own.
+    A decoder belongs to one thread at a time. On threads of its own it reads ahead, and opens the next segment before
+    the present one ends. A few segments are kept open.
     """
 
     def __init__(self, container: Container, backend: str, device: torch.device, precision: str = "float") -> None:
         self.container = container
         self.backend, self.device, self.precision = backend, device, precision
-        self._readers: Kept[int, SegmentReader] = Kept(SEGMENTS_KEPT)
+        self._readers: Kept[int, Future[SegmentReader]] = Kept(SEGMENTS_KEPT)
         self._panoramas: Kept[int, Picture] = Kept(1)
         self._reading = threading.Lock()
         self._ahead = ThreadPoolExecutor(1, "nerv360-ahead")
+        self._opening = ThreadPoolExecutor(2, "nerv360-opening")
         self._awaited: Future[None] | None = None
 
     def __enter__(self) -> "Decoder":
@@ -89,6 +93,7 @@ class Decoder:
     def close(self) -> None:
         """Give back the file, the threads and the memory."""
         self._ahead.shutdown(cancel_futures=True)
+        self._opening.shutdown(cancel_futures=True)
         self.container.close()
         self._readers.clear()
         self._panoramas.clear()
@@ -167,10 +172,38 @@ class Decoder:
         return self.container.segment_of(frame_index)
 
     def _reader(self, segment: Segment) -> SegmentReader:
-        return self._readers.get(
-            segment.first_frame,
-            lambda: SegmentReader(self.container, segment, self.backend, self.device, self.precision),
-        )
+        try:
+            return self._opened(segment, self._draw_meanwhile if self._readers else _as_it_is).result()
+        except BaseException:
+            self._readers.forget(segment.first_frame)  # it may be had the next time
+            raise
+
+    def _opened(self, segment: Segment, then: Callable[[SegmentReader], object]) -> "Future[SegmentReader]":
+        """The reader of a segment, which is opened where it is not open; the caller holds `_reading`."""
+
+        def start() -> SegmentReader:
+            reader = SegmentReader(self.container, segment, self.backend, self.device, self.precision)
+            then(reader)
+            return reader
+
+        return self._readers.get(segment.first_frame, lambda: self._opening.submit(start))
+
+    def _open_ahead(self, segment: Segment, frame_index: int, view: Viewport) -> None:
+        """Have the next segment ready for this view when the present one is about to end: its network compiled."""
+        end = segment.first_frame + segment.frames
+        if end < self.frames and end - frame_index <= OPEN_AHEAD_SECONDS * self.frame_rate:
+            self._opened(self.container.segment_of(end), lambda reader: self._warm_up(reader, end, view))
+
+    def _draw_meanwhile(self, reader: SegmentReader) -> None:
+        """A segment that nobody foresaw is drawn by PyTorch until its network is compiled."""
+        if self.backend != "torch":
+            reader.runner = Meanwhile(reader.runner, TorchRunner(reader.model, self.device), self._opening)
+
+    @torch.inference_mode()
+    def _warm_up(self, reader: SegmentReader, frame_index: int, view: Viewport) -> None:
+        if not isinstance(reader.model, PanoramaDecoder):
+            with suppress(Nerv360Error):  # whoever asks for the view is told
+                self._drawn(_sampled(reader, frame_index, view))
 
     @torch.inference_mode()
     def _prepare(self, frame_index: int, view: Viewport) -> Prepared:
@@ -178,12 +211,11 @@ class Decoder:
         with self._reading:
             segment = self._segment(frame_index)
             check_pixels(view)
-            reader, index = self._reader(segment), frame_index - segment.first_frame
+            reader = self._reader(segment)
+            self._open_ahead(segment, frame_index, view)
             if isinstance(reader.model, PanoramaDecoder):
-                return Prepared(frame_index, reader, *reader.whole(index), view, view)
-            native = _native(view, segment.header)
-            check_size(native, reader.model.config)
-            return Prepared(frame_index, reader, *reader.sampled(index, native), native, view)
+                return Prepared(frame_index, reader, *reader.whole(frame_index - segment.first_frame), view, view)
+            return _sampled(reader, frame_index, view)
 
     @torch.inference_mode()
     def _drawn(self, ready: Prepared) -> Picture:
@@ -211,6 +243,19 @@ class Decoder:
 
         if frame_index < self.frames and (self._awaited is None or self._awaited.done()):
             self._awaited = self._ahead.submit(read)
+
+
+def _as_it_is(reader: SegmentReader) -> None:
+    """The first segment is waited for."""
+
+
+def _sampled(reader: SegmentReader, frame_index: int, view: Viewport) -> Prepared:
+    """A view of a frame of the reader's segment, numbered in the video."""
+    native = _native(view, reader.segment.header)
+    check_size(native, reader.model.config)
+    return Prepared(
+        frame_index, reader, *reader.sampled(frame_index - reader.segment.first_frame, native), native, view
+    )
 
 
 def _native(view: Viewport, header: SegmentHeader) -> Viewport:

@@ -22,6 +22,7 @@ from nerv360.geometry.orientation import Angles, orientations
 from nerv360.models.base import Network, build, configure, decoder_tensors, latents_of
 from nerv360.models.memory import enough_memory
 from nerv360.models.nerv360_grid import NeRV360Grid
+from nerv360.storage import Place, beside, name_of, remove
 from nerv360.training.checkpoint import Progress
 from nerv360.training.contexts import fit_contexts
 from nerv360.training.fit import Fitting, fit
@@ -39,7 +40,7 @@ Latents = NDArray[np.float32]  # [keys, channels, rows, columns]
 class Encoded:
     """What an encoding came to."""
 
-    path: Path
+    path: Place
     size: int  # bytes on disk
     frames: int
     bitrate: float  # bits per second
@@ -51,7 +52,7 @@ class Encoded:
 
 def encode_clip(
     clip: Clip,
-    output: Path,
+    output: Place,
     config: EncodingConfig,
     device: torch.device,
     report: Report,
@@ -91,15 +92,15 @@ def encode_clip(
             steering.turn,
         )
     size = write_model(fitting, fitted_latents(model, clip), clip, config, output, angles)
-    checkpoint.unlink(missing_ok=True)
+    remove(checkpoint)
     parameters = sum(tensor.numel() for tensor in decoder_tensors(model).values())
     bitrate = 8 * size * float(clip.frame_rate) / clip.frames
     return Encoded(output, size, clip.frames, bitrate, parameters, progress.psnr_db, progress.seconds, limit)
 
 
-def checkpoint_path(output: Path) -> Path:
+def checkpoint_path(output: Place) -> Place:
     """Where an unfinished encoding of `output` is kept."""
-    return output.with_name(output.name + ".checkpoint")
+    return beside(output, name_of(output) + ".checkpoint")
 
 
 @torch.inference_mode()
@@ -130,7 +131,7 @@ def write_model(
     latents: Sequence[Latents],
     clip: Clip,
     config: EncodingConfig,
-    output: Path,
+    output: Place,
     angles: Angles | None = None,
 ) -> int:
     """Quantise, code and write one segment; read it again and compare every integer. Returns the file's size."""

@@ -19,7 +19,7 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.models.memory import check_memory
 from nerv360.models.panoramic import PanoramaDecoder
-from nerv360.runtime.base import Examples, create_runner
+from nerv360.runtime.base import Examples, Runner, create_runner
 from nerv360.runtime.kept import Kept
 
 __all__ = ["SegmentReader"]
@@ -52,7 +52,7 @@ class SegmentReader:
         self._footprints: Kept[Viewport, list[Footprint]] = Kept(VIEWS_KEPT)
         self._features: tuple[int, list[Window], list[Tensor]] = (-1, [], [])
         examples = self._examples() if precision == "int8" else None
-        self.runner = create_runner(backend, self.model, device, examples)
+        self.runner: Runner = create_runner(backend, self.model, device, examples)
 
     def sampled(self, frame: int, view: Viewport) -> tuple[list[Tensor], list[Tensor]]:
         """What `draw` takes for a view of a frame of the segment: features along the view's rays, and modulations."""

@@ -18,6 +18,7 @@ from nerv360.evaluation.evaluate import Player, dynamic_viewports, measure
 from nerv360.evaluation.reproduce import Row, append_row, provenance, quality_columns, read_rows
 from nerv360.geometry.viewport import Viewport
 from nerv360.runtime.base import describe_backend
+from nerv360.storage import name_of
 from nerv360.video.clip import Clip
 
 __all__ = ["anchor_row", "file_row"]
@@ -36,7 +37,7 @@ def anchor_row(anchor: Anchor, crf: int, clip: Clip, look: Viewport, folder: Pat
     if row is not None:
         advance(2 * clip.frames)
         return row
-    path = folder / f"{clip.path.stem}-{anchor.name}-{crf}-{run}{anchor.ending}"
+    path = folder / f"{Path(name_of(clip.path)).stem}-{anchor.name}-{crf}-{run}{anchor.ending}"
     seconds = encode_anchor(anchor, crf, clip, path, lambda: advance(1))
     known = {
         "run": run,
@@ -88,7 +89,7 @@ def _measured(
     row = {
         **known,
         "file": path.name,
-        "video": clip.path.name,
+        "video": name_of(clip.path),
         "start": str(clip.start),
         "frames": str(clip.frames),
         "panorama": f"{clip.width}x{clip.height}",

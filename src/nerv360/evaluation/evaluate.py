@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from nerv360.bitstream.container import Segment
 from nerv360.codec.decoder import Decoder
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import luma, ms_ssim_of, psnr, ws_psnr
@@ -23,6 +24,7 @@ __all__ = [
     "Evaluation",
     "Player",
     "Quality",
+    "SegmentQuality",
     "compare_picture",
     "dynamic_viewports",
     "evaluate",
@@ -57,6 +59,16 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class SegmentQuality:
+    """Of one segment: means over its frames and over the trajectories."""
+
+    first_frame: int
+    frames: int
+    size: int  # bytes
+    quality: Quality
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A file's quality and rate."""
 
@@ -71,6 +83,7 @@ class Evaluation:
     bitrate: float  # bits per second
     frames: int
     decode_fps: float  # viewports decoded per second of the decoder's time
+    segments: list[SegmentQuality]
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -94,7 +107,7 @@ def evaluate(
 
     Raises ArgumentError where source and file do not belong together.
     """
-    return measure(decoder, decoder.container.size, source, trajectories, report)
+    return measure(decoder, decoder.container.size, source, trajectories, report, list(decoder.container.segments))
 
 
 def measure(
@@ -103,6 +116,7 @@ def measure(
     source: Clip,
     trajectories: Mapping[str, Sequence[Viewport]],
     report: Callable[[int, int], None],
+    segments: Sequence[Segment] = (),
 ) -> Evaluation:
     """As `evaluate`, of anything that gives views and panoramas: one measure for our files and for others."""
     _check_source(player, source)
@@ -136,6 +150,7 @@ def measure(
         bitrate=8 * size * float(source.frame_rate) / source.frames,
         frames=source.frames,
         decode_fps=source.frames * len(trajectories) / seconds,
+        segments=[_of_segment(segment, list(scores.values())) for segment in segments],
     )
 
 
@@ -171,6 +186,12 @@ def _check_source(player: Player, source: Clip) -> None:
 
 def _quality(decoded: Picture, source: Picture) -> Quality:
     return Quality(psnr(decoded, source), psnr(luma(decoded), luma(source)), ms_ssim_of(decoded, source))
+
+
+def _of_segment(segment: Segment, scores: Sequence[Sequence[Quality]]) -> SegmentQuality:
+    end = segment.first_frame + segment.frames
+    quality = _mean([_mean(values[segment.first_frame : end]) for values in scores])
+    return SegmentQuality(segment.first_frame, segment.frames, segment.length, quality)
 
 
 def _mean(values: Sequence[Quality]) -> Quality:

@@ -9,8 +9,9 @@ import torch
 
 from nerv360.bitstream.container import Container
 from nerv360.codec.reader import SegmentReader
-from nerv360.errors import ArgumentError, MissingExtra
+from nerv360.errors import MissingExtra
 from nerv360.models.panoramic import PanoramaDecoder
+from nerv360.storage import Place
 from nerv360.video.writer import replacing
 
 __all__ = ["Parity", "export_onnx"]
@@ -30,10 +31,10 @@ class Parity:
 
 
 @torch.inference_mode()
-def export_onnx(path: Path, output: Path) -> Parity:
+def export_onnx(path: Place, output: Path, segment_index: int = 0) -> Parity:
     """Write the network of a file as ONNX, and draw a few of its frames with it and with PyTorch.
 
-    Raises BitstreamError, ArgumentError for a file of several networks, MissingExtra, OutputError.
+    Of a file of several segments, `segment_index` says whose. Raises BitstreamError, MissingExtra, OutputError.
     """
     if find_spec("onnx") is None or find_spec("onnxruntime") is None:
         raise MissingExtra("export --onnx needs onnx and onnxruntime: pip install 'nerv360[onnxruntime]'")
@@ -42,9 +43,7 @@ def export_onnx(path: Path, output: Path) -> Parity:
     from nerv360.export.onnx import OPSET, draw_graph
 
     with Container(path) as container:
-        if len(container.segments) > 1:
-            raise ArgumentError(f"{path}: has {len(container.segments)} networks; only a file of one can be exported")
-        (segment,) = container.segments
+        segment = container.segments[segment_index]
         reader = SegmentReader(container, segment, "torch", torch.device("cpu"))
         header = segment.header
         view = header.trained_view()

@@ -35,6 +35,7 @@ from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajec
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.runtime.base import Picture
 from nerv360.runtime.strips import check_size
+from nerv360.storage import Place
 from nerv360.video.clip import Clip
 
 __all__ = ["CONVENTIONAL", "PLAIN", "MachinePeak", "Playback", "drawing_gmac", "machine_peak", "measure_playback"]
@@ -87,7 +88,7 @@ def machine_peak() -> MachinePeak:
 
 
 @torch.inference_mode()
-def drawing_gmac(path: Path, view: Viewport) -> float:
+def drawing_gmac(path: Place, view: Viewport) -> float:
     """Billions of multiplications and additions that `draw` does for such a view, by PyTorch's own count."""
     with Container(path) as container:
         reader = SegmentReader(container, container.segment_of(0), "torch", torch.device("cpu"))
@@ -101,7 +102,7 @@ def drawing_gmac(path: Path, view: Viewport) -> float:
 
 
 def measure_playback(
-    path: Path, backend: str, view: Viewport, repeats: int, threads: int, source: Clip | None
+    path: Place, backend: str, view: Viewport, repeats: int, threads: int, source: Clip | None
 ) -> Playback:
     """Measure a backend, QUANTISED, PLAIN, or, of the source, CONVENTIONAL, in a fresh process. Raises OutOfMemory."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -113,7 +114,7 @@ def measure_playback(
             ) from None
 
 
-def _measure(path: Path, backend: str, view: Viewport, repeats: int, threads: int, source: Clip | None) -> Playback:
+def _measure(path: Place, backend: str, view: Viewport, repeats: int, threads: int, source: Clip | None) -> Playback:
     torch.set_num_threads(threads)
     _load(backend)
     with tempfile.TemporaryDirectory() as folder:
@@ -169,7 +170,7 @@ def _load(backend: str) -> None:
         import_module(name)
 
 
-def _opened(path: Path, backend: str, threads: int) -> Any:
+def _opened(path: Place, backend: str, threads: int) -> Any:
     if backend == PLAIN:
         return _Plain(path)
     if backend == CONVENTIONAL:
@@ -182,7 +183,7 @@ def _opened(path: Path, backend: str, threads: int) -> Any:
 class _Plain:
     """Every view by `network.decode`, from chunks that are kept."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.container = Container(path)
         self.frames = self.container.segments[0].frames
         self.reader = SegmentReader(self.container, self.container.segment_of(0), "torch", torch.device("cpu"))
@@ -205,7 +206,7 @@ class _Plain:
 class _Conventional:
     """The panorama by a classical codec, the view cut out of it; back to the beginning where a frame lies behind."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Place, threads: int) -> None:
         self.path, self.threads = path, threads
         self.frames = 0
         self._start()

@@ -31,6 +31,7 @@ from nerv360.evaluation.figures import free_view_psnr
 from nerv360.geometry.viewport import JVET_HFOV_DEG
 from nerv360.models.base import build, configure
 from nerv360.models.budget import decoder_size
+from nerv360.storage import name_of
 from nerv360.video.clip import Clip
 
 __all__ = [
@@ -77,7 +78,7 @@ class Run:
         """Of its file and of its row: the same for the same clip and settings, and for no others."""
         chosen = {f.name: value for f in fields(self.config) if (value := getattr(self.config, f.name)) != f.default}
         digest = hashlib.sha256(f"{self.clip.fingerprint()} {chosen}".encode()).hexdigest()
-        return f"{self.clip.path.stem}-{self.config.model}-{digest[:12]}"
+        return f"{Path(name_of(self.clip.path)).stem}-{self.config.model}-{digest[:12]}"
 
 
 def table1_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Iterable[int]) -> list[Run]:
@@ -194,7 +195,7 @@ def measure_run(run: Run, folder: Path, device: torch.device, report: Callable[[
         "run": run.name,
         "variant": run.variant,
         "model": config.model,
-        "video": clip.path.name,
+        "video": name_of(clip.path),
         "start": clip.start,
         "frames": clip.frames,
         "panorama": f"{clip.width}x{clip.height}",

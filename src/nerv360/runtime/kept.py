@@ -17,6 +17,9 @@ class Kept(Generic[Key, Value]):
         self.most = most
         self._values: OrderedDict[Key, Value] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._values)
+
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The value of a key, made where it is missing."""
         if key not in self._values:
@@ -25,6 +28,9 @@ class Kept(Generic[Key, Value]):
                 self._values.popitem(last=False)
         self._values.move_to_end(key)
         return self._values[key]
+
+    def forget(self, key: Key) -> None:
+        self._values.pop(key, None)
 
     def clear(self) -> None:
         self._values.clear()

@@ -5,7 +5,6 @@ import io
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
@@ -14,6 +13,7 @@ from PIL import Image
 from nerv360.bitstream.container import Container
 from nerv360.errors import ArgumentError
 from nerv360.geometry.viewport import Viewport
+from nerv360.storage import Place
 
 if TYPE_CHECKING:
     from nerv360.codec.decoder import Decoder
@@ -49,7 +49,7 @@ class FrameRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class Frames:
     """Views of a file. They are made one after the other, whoever asks."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoder")
         self._decoder: Decoder | None = None

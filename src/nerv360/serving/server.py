@@ -19,9 +19,11 @@ from aiohttp.web_request import Request
 from aiohttp.web_response import StreamResponse
 
 from nerv360.bitstream.container import Container
+from nerv360.bitstream.pieces import MANIFEST_ENDING
 from nerv360.errors import ArgumentError, BitstreamError, Nerv360Error
 from nerv360.serving.frames import FrameRequest, Frames
 from nerv360.serving.site import VIDEO, manifest, network_names, page_files
+from nerv360.storage import Place
 
 __all__ = ["create_app", "serve"]
 
@@ -43,16 +45,18 @@ VIEWERS = web.AppKey("viewers", set[web.WebSocketResponse])
 Handler = Callable[[Request], Awaitable[StreamResponse]]
 
 
-def create_app(path: Path, *, source: Path | None = None, start: int = 0, loopback: bool = True) -> web.Application:
+def create_app(path: Place, *, source: Path | None = None, start: int = 0, loopback: bool = True) -> web.Application:
     """The application that serves a file, and its source video, of which frame `start` is the file's first.
 
-    With `loopback`, it answers only to names of this machine.
+    With `loopback`, it answers only to names of this machine. Browsers decode by themselves where the file lies here,
+    and not in parts.
 
     Raises BitstreamError where the file cannot be read.
     """
     with Container(path) as container:
         container.verify()
-        networks = network_names(container) if find_spec("onnx") else None
+        whole = isinstance(container.path, Path) and not container.path.name.endswith(MANIFEST_ENDING)
+        networks = network_names(container) if whole and find_spec("onnx") else None
         original = {"video": SOURCE, "start": start} if source else None
         about = manifest(container, server="frames", networks=networks, source=original)
     app = web.Application(middlewares=[_own_names] if loopback else [])
@@ -76,7 +80,7 @@ def create_app(path: Path, *, source: Path | None = None, start: int = 0, loopba
     app.router.add_get("/player.json", player_json)
     app.router.add_get(r"/network-{index:\d{1,6}}.onnx", network)
     app.router.add_get("/frames", _viewer)
-    files = page_files() | {VIDEO: path} | ({SOURCE: source} if source else {})
+    files = page_files() | ({VIDEO: Path(path)} if whole else {}) | ({SOURCE: source} if source else {})
     for name, file in files.items():
         app.router.add_get("/" if name == "index.html" else f"/{name}", _file_handler(file))
     app.on_response_prepare.append(_add_headers)
@@ -86,7 +90,7 @@ def create_app(path: Path, *, source: Path | None = None, start: int = 0, loopba
 
 
 async def serve(
-    path: Path, host: str, port: int, started: Callable[[str], None], *, source: Path | None = None, start: int = 0
+    path: Place, host: str, port: int, started: Callable[[str], None], *, source: Path | None = None, start: int = 0
 ) -> None:
     """Serve until Ctrl-C. `started` is called with the page's address.
 

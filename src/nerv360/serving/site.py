@@ -12,6 +12,7 @@ from typing import Any
 
 from nerv360.bitstream.container import Container
 from nerv360.errors import ArgumentError, MissingExtra
+from nerv360.storage import Place, name_of
 from nerv360.video.writer import replacing
 
 __all__ = ["VIDEO", "export_site", "manifest", "network_names", "page_files"]
@@ -46,7 +47,7 @@ def manifest(
     """
     header, first = container.header, container.segments[0].header
     return {
-        "title": container.path.stem,
+        "title": Path(name_of(container.path)).stem,
         "video": VIDEO,
         "bytes": container.size,
         "width": header.width,
@@ -62,7 +63,7 @@ def manifest(
     }
 
 
-def export_site(path: Path, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> int:
+def export_site(path: Place, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> int:
     """Write a static site that plays a file in the browser; returns its bytes. The folder must be new or empty.
 
     Raises BitstreamError, ArgumentError where browsers cannot decode the network, MissingExtra, OutputError.
@@ -78,9 +79,10 @@ def export_site(path: Path, folder: Path, report: Callable[[int, int], None] = l
         from nerv360.serving.networks import browser_graph
 
         with replacing(folder) as unfinished:
-            for name, file in (page_files() | {VIDEO: path}).items():
+            for name, file in page_files().items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, unfinished / name)
+            container.copy(unfinished / VIDEO)
             for index, (name, segment) in enumerate(zip(networks, container.segments, strict=True)):
                 (unfinished / name).write_bytes(browser_graph(container, segment))
                 report(index + 1, len(networks))

@@ -1,8 +1,8 @@
 """The state of a fit, in memory and on disk. A checkpoint is a safetensors file, replaced as a whole."""
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nerv360.errors import OutputError
+from nerv360.storage import Place, fetch, name_of
+from nerv360.video.writer import replacing
 
 __all__ = ["Progress", "capture", "load", "restore", "save"]
 
@@ -55,7 +57,7 @@ def restore(tensors: Tensors, model: nn.Module, optimiser: torch.optim.Optimizer
     optimiser.load_state_dict(state)
 
 
-def save(path: Path, progress: Progress, now: Tensors, good: Tensors, identity: str) -> None:
+def save(path: Place, progress: Progress, now: Tensors, good: Tensors, identity: str) -> None:
     """Write to a temporary name, then rename: a kill leaves the old checkpoint or the new one.
 
     Raises OutputError where it cannot be written.
@@ -63,17 +65,23 @@ def save(path: Path, progress: Progress, now: Tensors, good: Tensors, identity: 
     tensors = {f"now.{name}": tensor for name, tensor in now.items()}
     tensors |= {f"good.{name}": tensor for name, tensor in good.items()}
     metadata = {name: repr(value) for name, value in asdict(progress).items()} | {"identity": identity}
-    partial = path.with_name(path.name + ".tmp")
     try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata)
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+        with replacing(path) as partial:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata)
+    except SafetensorError as error:
         raise OutputError(f"{path}: the checkpoint cannot be written: {error}") from None
 
 
-def load(path: Path, identity: str) -> tuple[Progress, Tensors, Tensors] | None:
+def load(path: Place, identity: str) -> tuple[Progress, Tensors, Tensors] | None:
     """What `save` wrote, or None where there is none, it is damaged, or it belongs to another encoding."""
+    if not isinstance(path, Path):
+        with TemporaryDirectory() as folder:
+            local = Path(folder) / name_of(path)
+            try:
+                fetch(path, local)
+            except OSError:
+                return None
+            return load(local, identity)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.layers.quantisation import WeightQuantiser
 from nerv360.models.base import Network, channels_last, decoder_tensors
 from nerv360.models.panoramic import PanoramaDecoder
+from nerv360.storage import Place
 from nerv360.training import checkpoint
 from nerv360.training.checkpoint import Progress, Tensors
 from nerv360.training.losses import distortion, squared_error
@@ -84,7 +84,7 @@ def fit(
     fitting: Fitting,
     clip: Clip,
     config: EncodingConfig,
-    checkpoint_path: Path,
+    checkpoint_path: Place,
     report: Callable[[Progress, int], None],
     find_angles: Callable[[], Angles | None] = lambda: None,
     steer: Callable[[Progress, int], None] = lambda progress, steps: None,

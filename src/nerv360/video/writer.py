@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerv360.errors import ArgumentError, OutputError
+from nerv360.storage import Place, name_of, publish
 from nerv360.video.clip import EXACT, Colour, matrix_of
 
 __all__ = ["check_ending", "encode_video", "replacing", "write_frames"]
@@ -85,8 +87,19 @@ def check_ending(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed at the end, removed after any failure."""
+def replacing(path: Place) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; renamed at the end, removed after any failure.
+
+    Where `path` is a URL, it is on this machine, and uploaded at the end.
+    """
+    if not isinstance(path, Path):
+        with TemporaryDirectory() as folder:
+            try:
+                yield Path(folder) / name_of(path)
+                publish(Path(folder) / name_of(path), path)
+            except OSError as error:
+                raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+        return
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         yield partial

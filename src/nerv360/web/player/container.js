@@ -1,4 +1,4 @@
-/** A .nerv360 file behind an address, read by byte ranges: headers at once, chunks when they are needed. */
+/** A .nerv360 file behind an address, read by byte ranges: headers and chunks when they are needed. */
 
 import { Bytes } from "./entropy.js";
 import { BrokenFile, ServerGone } from "./errors.js";
@@ -14,12 +14,17 @@ import { BrokenFile, ServerGone } from "./errors.js";
 
 const MAGIC = "\x89NERV360";
 const FIRST_READ = 4096; // bytes: usually all headers
+const MOST_KEPT = 1 << 27; // bytes
 const GAP = 2048; // bytes that are rather read than asked around
 
 const product = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a * b, 1);
 
 export class Container {
-  /** @type {Segment[]} */ segments = [];
+  /** @type {Segment[]} */ segments = []; // those whose headers were read, by their index
+  /** @type {{frames: number, firstFrame: number, start: number, headerLength: number, checksum: number}[]} */ #entries = [];
+  #width = 0;
+  #height = 0;
+  frames = 0;
 
   /** @param {RangeReader} reader */
   constructor(reader) {
@@ -33,11 +38,16 @@ export class Container {
     return container;
   }
 
-  /** @param {number} frame */
-  segmentOf(frame) {
-    const found = this.segments.find((s) => s.firstFrame <= frame && frame < s.firstFrame + s.frames);
-    if (!found) throw new RangeError(`frame ${frame} is not in the video`);
-    return found;
+  /** @param {number} frame @returns {Promise<Segment>} */
+  async segmentOf(frame) {
+    const index = this.#entries.findIndex(({ firstFrame, frames }) => firstFrame <= frame && frame < firstFrame + frames);
+    if (index < 0) throw new RangeError(`frame ${frame} is not in the video`);
+    if (!this.segments[index]) {
+      const { start, headerLength, checksum, firstFrame, frames } = this.#entries[index];
+      const fields = await this.#header(start, headerLength, checksum);
+      this.segments[index] = readSegment(fields, start + headerLength, this.#width, this.#height, firstFrame, frames, index);
+    }
+    return this.segments[index];
   }
 
   /** The chunks that a frame needs: those that serve the segment, and the parts of the keys around it. */
@@ -71,18 +81,18 @@ export class Container {
     if (preamble.getUint16(8, true) !== 1) throw new BrokenFile("The file was written by a newer nerv360: update the player.");
     const length = preamble.getUint32(10, true);
     const header = await this.#header(18, length, preamble.getUint32(14, true));
-    const [width, height, , , , , entries] = header;
+    const entries = header[6];
+    [this.#width, this.#height, this.frames] = header;
     const end = 18 + length + sum(entries.map((/** @type {number[]} */ entry) => entry[1]));
     if (reader.size !== end) throw new BrokenFile(`The file is damaged: it has ${reader.size} bytes, and should have ${end}.`);
     let start = 18 + length;
     let firstFrame = 0;
     for (const [frames, size, headerLength, checksum] of entries) {
-      const fields = await this.#header(start, headerLength, checksum);
-      const segment = readSegment(fields, start + headerLength, width, height, firstFrame, frames);
-      segment.index = this.segments.push(segment) - 1;
+      this.#entries.push({ frames, firstFrame, start, headerLength, checksum });
       start += size;
       firstFrame += frames;
     }
+    await this.segmentOf(0);
   }
 
   /** @returns {Promise<any[]>} */
@@ -97,7 +107,7 @@ export class Container {
 /** @param {any[]} fields @returns {Segment} */
 function readSegment(
   fields, /** @type {number} */ offset, /** @type {number} */ width, /** @type {number} */ height,
-  /** @type {number} */ firstFrame, /** @type {number} */ frames,
+  /** @type {number} */ firstFrame, /** @type {number} */ frames, /** @type {number} */ index,
 ) {
   const [model, channels, encoderStrides, strides, kernels, embeddingChannels, expandFirst, conditions, base, frequencies] = fields;
   const [groupSize, grids, oriented, table, lastBlock = "full"] = fields.slice(14);
@@ -113,7 +123,7 @@ function readSegment(
   const network = { model, channels, strides, kernels, embeddingChannels, expandFirst, conditions, base, frequencies, oriented, lastBlock };
   const parts = partsOf(latents, frames, groupSize);
   if (chunks.length !== parts.length + 2) throw new BrokenFile("The file is damaged: it has a wrong number of chunks.");
-  return { index: 0, firstFrame, frames, network, groupSize, latents, parts, chunks };
+  return { index, firstFrame, frames, network, groupSize, latents, parts, chunks };
 }
 
 /** The keys that a frame is made of, with their weights. @returns {[number, number][]} */
@@ -145,7 +155,7 @@ export function chunkOf(/** @type {Segment} */ segment, /** @type {number} */ la
   return 2 + segment.parts.findIndex((part) => part.latent === latent && part.firstKey === key - (key % step));
 }
 
-/** Bytes behind an address. What was fetched is kept as it came. */
+/** Bytes behind an address. What was fetched is kept as it came, until it is too much; the oldest goes first. */
 export class RangeReader {
   /** @type {{start: number, data: Uint8Array}[]} */ #pieces = [];
   size = 0; // of the whole file, once something was fetched
@@ -195,6 +205,7 @@ export class RangeReader {
       this.size = whole ? data.length : Number(response.headers.get("Content-Range")?.split("/")[1]);
       this.received += data.length;
       this.#pieces.push(whole ? { start: 0, data } : { start, data: joined(head, data) });
+      while (this.#pieces.length > 1 && sum(this.#pieces.map((piece) => piece.data.length)) > MOST_KEPT) this.#pieces.shift();
     } catch (error) {
       throw error instanceof BrokenFile ? error : new ServerGone();
     }

@@ -59,12 +59,11 @@ class Decoder {
     this.ort = ort;
     this.provider = provider;
     this.networks = networks;
-    this.#parts.most = PARTS_KEPT * Math.max(...container.segments.map((segment) => segment.latents.length));
   }
 
   /** @param {number} frame @param {import("./geometry.js").Viewport} view */
   async decode(frame, view) {
-    const segment = this.container.segmentOf(frame);
+    const segment = await this.container.segmentOf(frame);
     await this.container.fetch(segment, this.container.chunksFor(segment, frame));
     const { session, inputs, strides, angles } = await this.#network(segment);
     const began = performance.now();
@@ -87,13 +86,14 @@ class Decoder {
     return { pixels, rowLength: picture.dims[2], width: view.width, height: view.height, milliseconds: performance.now() - began };
   }
 
-  /** Have the bytes at hand that playing on will need. @param {number} frame */
+  /** Have at hand what playing on will need: bytes, and the network of the next segment. @param {number} frame */
   async readAhead(frame) {
-    const ahead = frame + this.container.segmentOf(frame).groupSize;
-    const last = this.container.segments[this.container.segments.length - 1];
-    if (ahead >= last.firstFrame + last.frames) return;
-    const segment = this.container.segmentOf(ahead);
-    await this.container.fetch(segment, this.container.chunksFor(segment, ahead));
+    const ahead = frame + (await this.container.segmentOf(frame)).groupSize;
+    if (ahead >= this.container.frames) return;
+    const segment = await this.container.segmentOf(ahead);
+    const needed = [segment.firstFrame, ahead].filter((wanted) => wanted > frame).flatMap((wanted) => this.container.chunksFor(segment, wanted));
+    await this.container.fetch(segment, [...new Set(needed)]);
+    await this.#network(segment);
   }
 
   /** @param {Segment} segment @returns {Promise<Loaded>} */
@@ -108,6 +108,7 @@ class Decoder {
   /** @param {Segment} segment @returns {Promise<Loaded>} */
   async #load(segment) {
     const { network, latents } = segment;
+    this.#parts.most = Math.max(this.#parts.most, PARTS_KEPT * latents.length);
     const response = await fetch(this.networks[segment.index]).catch(() => {
       throw new ServerGone();
     });

@@ -1,0 +1,105 @@
+"""A .nerv360 file that lies in parts: a manifest holds its first bytes, and says which files hold the rest.
+
+The manifest is JSON, its name ends in .json, and the parts are named relative to it:
+
+    {"head": "iU5FUl...", "segments": [{"file": "film.json.parts/00000-5d4140.nerv360", "offset": 63, "bytes": 314}]}
+"""
+
+import io
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Annotated, BinaryIO
+
+import msgspec
+from msgspec import Meta, Struct
+
+from nerv360.errors import BitstreamError
+from nerv360.storage import Place, beside, name_of, open_file, size
+
+__all__ = ["MANIFEST_ENDING", "Manifest", "Piece", "open_bytes", "write_manifest"]
+
+MANIFEST_ENDING = ".json"
+MAX_MANIFEST = 1 << 28
+PIECES_OPEN = 4
+
+
+class Piece(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a segment lies. The name goes down from the manifest's folder: not up, and not elsewhere."""
+
+    file: Annotated[str, Meta(pattern=r"^(?!/)(?!.*(?:^|/)\.\.(?:/|\Z))[^:\\\x00]+\Z", max_length=1024)]
+    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    bytes: Annotated[int, Meta(ge=1, le=2**40)]
+
+
+class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
+    """All segments of a video, and the bytes that stand before them in one file."""
+
+    head: bytes
+    segments: list[Piece]
+
+
+def open_bytes(where: Place) -> tuple[BinaryIO, int]:
+    """A .nerv360 file, whole or in parts, as one run of bytes, and their number.
+
+    Raises OSError where it cannot be opened, BitstreamError where it is no manifest in spite of its name.
+    """
+    if not name_of(where).endswith(MANIFEST_ENDING):
+        return open_file(where), size(where)
+    with open_file(where) as file:
+        text = file.read(MAX_MANIFEST)
+    try:
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError) as error:
+        raise BitstreamError(f"{where}: not a manifest of nerv360: {error}") from None
+    pieces = _Pieces(where, manifest)
+    return pieces, pieces.size  # type: ignore[return-value]
+
+
+def write_manifest(manifest: Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+class _Pieces(io.RawIOBase):
+    """The bytes of a manifest's file. A few parts are kept open."""
+
+    def __init__(self, where: Place, manifest: Manifest) -> None:
+        self._where, self._manifest = where, manifest
+        self._starts = list(accumulate((piece.bytes for piece in manifest.segments), initial=len(manifest.head)))
+        self.size = self._starts[-1]
+        self._at = 0
+        self._open: dict[str, BinaryIO] = {}
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        assert whence == io.SEEK_SET
+        self._at = offset
+        return offset
+
+    def read(self, length: int = -1) -> bytes:
+        """From where it stands, across parts."""
+        end = self.size if length < 0 else min(self._at + length, self.size)
+        found = [self._manifest.head[self._at : end]]
+        at = self._at + len(found[0])
+        while at < end:
+            index = bisect_right(self._starts, at) - 1
+            piece, skip = self._manifest.segments[index], at - self._starts[index]
+            found.append(self._part(piece, skip, min(piece.bytes - skip, end - at)))
+            if not found[-1]:
+                break
+            at += len(found[-1])
+        self._at = at
+        return b"".join(found)
+
+    def close(self) -> None:
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
+        super().close()
+
+    def _part(self, piece: Piece, skip: int, length: int) -> bytes:
+        if piece.file not in self._open:
+            if len(self._open) == PIECES_OPEN:
+                self._open.pop(next(iter(self._open))).close()
+            self._open[piece.file] = open_file(beside(self._where, piece.file))
+        file = self._open[piece.file]
+        file.seek(piece.offset + skip)
+        return file.read(length)

@@ -1,0 +1,114 @@
+"""A long video -> the segments to be encoded, each a job that any machine can do."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from nerv360.config import EncodingConfig
+from nerv360.errors import OutputError
+from nerv360.storage import Place, beside, inside, make_folder, name_of, open_file
+from nerv360.video.clip import Clip
+from nerv360.video.shots import segments_of, survey
+from nerv360.video.writer import replacing
+
+__all__ = ["Film", "Job", "Request", "parts_folder", "plan"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A video to be encoded, and where its file is to lie."""
+
+    video: Place
+    output: Place
+    start: int = 0
+    frames: int | None = None
+    size: tuple[int, int] | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A segment to be encoded: all that a worker has to know."""
+
+    clip: Clip
+    part: Place  # the file of this one segment
+    config: EncodingConfig
+    device: str | None
+
+    @property
+    def steps(self) -> int:
+        return self.clip.frames * self.config.epochs
+
+
+@dataclass(frozen=True)
+class Film:
+    """A planned video."""
+
+    clip: Clip
+    output: Place
+    jobs: list[Job]
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """plan.json in the folder of the parts: what was found is not sought again."""
+
+    identity: str
+    segments: list[tuple[int, int]]  # first frame, frames
+    missing: list[int]
+
+
+def parts_folder(output: Place) -> Place:
+    """Where the parts of an unfinished file lie, and those of a manifest."""
+    return beside(output, name_of(output) + ".parts")
+
+
+def plan(
+    request: Request,
+    config: EncodingConfig,
+    longest_s: float,  # of a segment
+    device: str | None = None,
+    looked_at: Callable[[int, int], None] = lambda done, total: None,
+) -> Film:
+    """Look through a video and cut it. What was planned before is taken up again, if nothing has changed.
+
+    Raises VideoError, ArgumentError, MissingExtra, OutputError.
+    """
+    clip = Clip.open(request.video, start=request.start, frames=request.frames, size=request.size, force=request.force)
+    longest = max(1, round(longest_s * clip.frame_rate))
+    identity = f"{clip.fingerprint()} {longest}"
+    folder = parts_folder(request.output)
+    planned = _kept(inside(folder, "plan.json"), identity)
+    if planned is None:
+        found = survey(clip, lambda done: looked_at(done, clip.frames))
+        segments = [(each.start, len(each)) for each in segments_of(clip.frames, found, longest)]
+        planned = _Plan(identity, segments, sorted(found.missing))
+        _keep(planned, folder)
+    clip = replace(clip, missing=frozenset(planned.missing))
+    jobs = []
+    for number, (first, frames) in enumerate(planned.segments):
+        segment = clip.cut(first, frames)
+        digest = hashlib.sha256(f"{identity} {first} {frames} {planned.missing} {config}".encode()).hexdigest()[:12]
+        part = inside(folder, f"{number:05d}-{digest}.nerv360")
+        jobs.append(Job(segment, part, config, device))
+    return Film(clip, request.output, jobs)
+
+
+def _kept(where: Place, identity: str) -> _Plan | None:
+    try:
+        with open_file(where) as file:
+            found = msgspec.json.decode(file.read(), type=_Plan)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return found if found.identity == identity else None
+
+
+def _keep(planned: _Plan, folder: Place) -> None:
+    """Write the plan: where that cannot be done, nothing later could be written either."""
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: the folder cannot be made: {error.strerror}") from None
+    with replacing(inside(folder, "plan.json")) as partial:
+        partial.write_bytes(msgspec.json.encode(planned))

@@ -1,0 +1,185 @@
+"""Files on this machine or behind a URL (s3://, gs://, memory://, whatever fsspec knows), by the same few verbs.
+
+A place is a Path on this machine, or the URL of a remote file as a string. Every failure is an OSError.
+"""
+
+import io
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+__all__ = [
+    "Place",
+    "beside",
+    "exists",
+    "fetch",
+    "inside",
+    "make_folder",
+    "name_of",
+    "open_file",
+    "place",
+    "publish",
+    "remove",
+    "remove_folder",
+    "size",
+]
+
+Place = Path | str
+BLOCK_BYTES = 1 << 20  # read at once; the last 32 are kept
+
+
+def place(name: Place) -> Place:
+    """A path or URL as the user wrote it; file:// is a path."""
+    text = str(name)
+    if "://" not in text:
+        return Path(name)
+    return Path(text.removeprefix("file://")) if text.startswith("file://") else text
+
+
+def beside(where: Place, name: str) -> Place:
+    """The place of this name in the same folder."""
+    return where.parent / name if isinstance(where, Path) else f"{where.rpartition('/')[0]}/{name}"
+
+
+def inside(folder: Place, name: str) -> Place:
+    """The place of this name in the folder."""
+    return folder / name if isinstance(folder, Path) else f"{folder}/{name}"
+
+
+def name_of(where: Place) -> str:
+    """The last part of its name."""
+    return where.name if isinstance(where, Path) else where.rpartition("/")[2]
+
+
+def open_file(where: Place) -> BinaryIO:
+    """A file to read from, at any position: of a remote one, only what is read is fetched."""
+    if isinstance(where, Path):
+        return open(where, "rb")
+    with _failures(where):
+        system, path = _remote(where)
+        return _Remote(system.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache"), where)  # type: ignore[return-value]
+
+
+def size(where: Place) -> int:
+    """Its bytes."""
+    if isinstance(where, Path):
+        return where.stat().st_size
+    with _failures(where):
+        system, path = _remote(where)
+        return int(system.size(path))
+
+
+def exists(where: Place) -> bool:
+    if isinstance(where, Path):
+        return where.is_file()
+    with _failures(where):
+        system, path = _remote(where)
+        system.invalidate_cache()
+        return bool(system.isfile(path))
+
+
+def make_folder(folder: Place) -> None:
+    """Remote stores have folders by the names of their files: there is nothing to make."""
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def remove_folder(folder: Place) -> None:
+    """Remove a folder and all in it, where there is one."""
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    with _failures(folder):
+        system, path = _remote(folder)
+        system.invalidate_cache()
+        if system.exists(path):
+            system.rm(path, recursive=True)
+
+
+def fetch(where: Place, local: Path) -> None:
+    """Copy a whole file to this machine."""
+    with open_file(where) as source, open(local, "wb") as target:
+        while block := source.read(BLOCK_BYTES):
+            target.write(block)
+
+
+def publish(local: Path, where: Place) -> None:
+    """Move a whole file to its place: others see all of it, or none."""
+    if isinstance(where, Path):
+        os.replace(local, where)
+        return
+    with _failures(where):
+        system, path = _remote(where)
+        unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
+        try:
+            system.put_file(str(local), unfinished)
+            system.mv(unfinished, path)
+        except BaseException:
+            if system.exists(unfinished):
+                system.rm_file(unfinished)
+            raise
+    local.unlink()
+
+
+def remove(where: Place) -> None:
+    """Remove a file where there is one."""
+    if isinstance(where, Path):
+        where.unlink(missing_ok=True)
+        return
+    with _failures(where):
+        system, path = _remote(where)
+        system.invalidate_cache()
+        if system.exists(path):
+            system.rm_file(path)
+
+
+def _remote(where: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it."""
+    from fsspec.core import url_to_fs
+
+    system, path = url_to_fs(where)
+    return system, str(path)
+
+
+@contextmanager
+def _failures(where: str) -> Iterator[None]:
+    """Stores raise what they like; here it is an OSError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileNotFoundError(2, "no such file or bucket", where) from None
+    except PermissionError as error:
+        raise PermissionError(13, f"no permission ({error})", where) from None
+    except Exception as error:
+        raise OSError(5, f"{error or type(error).__name__}", where) from None
+
+
+class _Remote(io.RawIOBase):
+    """A remote file whose failures are OSErrors while it is read, too."""
+
+    def __init__(self, file: Any, where: str) -> None:
+        self._file, self._where = file, where
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, length: int = -1) -> bytes:
+        with _failures(self._where):
+            return bytes(self._file.read(length))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
