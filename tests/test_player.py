@@ -5,10 +5,12 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -18,9 +20,11 @@ import torch
 from torch import Tensor
 
 from nerv360.api import encode
-from nerv360.bitstream import entropy
 from nerv360.bitstream.container import Container
-from nerv360.bitstream.entropy import FrequencyTable
+from nerv360.bitstream.contexts import Contexts, write_contexts, write_latent
+from nerv360.bitstream.entropy import Writer
+from nerv360.bitstream.laplace import FRACTIONS, SCALES, counts
+from nerv360.bitstream.places import references
 from nerv360.codec.decoder import _native
 from nerv360.codec.reader import SegmentReader
 from nerv360.config import PRESETS, EncodingConfig
@@ -112,27 +116,52 @@ def entropy_vectors() -> dict[str, Any]:
     random = np.random.default_rng(0)
     streams = []
     for sizes in ([], [0], [1], [5, 1], [1000], [300, 0, 2000], [40, 40, 40]):
-        parts = []
-        for size in sizes:
-            spread = float(random.choice([0.3, 3, 40, 900]))
-            symbols = (random.laplace(0, spread, size).round() + random.integers(-50, 50)).astype(np.int32)
-            parts.append((symbols, FrequencyTable.of(symbols)))
-        parts.append((np.full(7, -3, np.int32), FrequencyTable(-3, (1 << 16,))))
-        streams.append(
-            {
-                "data": entropy.encode(parts).hex(),
-                "tables": [table.write().hex() for _, table in parts],
-                "symbols": [symbols.tolist() for symbols, _ in parts],
-            }
-        )
+        for spread in (0.3, 3, 40, 900):  # of the last, many lie beyond the outermost symbols
+            writer, pieces = Writer(), []
+            for size in sizes:
+                integers = random.laplace(0, spread, size).round().astype(np.int32)
+                classes = random.integers(0, random.choice([1, 20, SCALES * FRACTIONS]), size)
+                writer.write(integers, classes)
+                pieces.append({"integers": integers.tolist(), "classes": classes.tolist()})
+            streams.append({"data": writer.finish().hex(), "pieces": pieces})
+    tables = [counts(number).tolist() for number in range(SCALES * FRACTIONS)]
     values: list[Any] = [0, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**40, -1, -32, -33, -128, -129, -(2**20)]
     values += [-(2**40), 1.25, 78.1, True, False, "", "nerv360-grid", "x" * 40, [], [1, [2.5, ["a"]]], list(range(200))]
     messages = [{"packed": msgspec.msgpack.encode(value).hex(), "value": value} for value in values]
-    return {"streams": streams, "messages": messages}
+    return {"tables": tables, "streams": streams, "messages": messages}
+
+
+def contexts_vectors() -> dict[str, Any]:
+    """Latents of odd sizes: few integers that are not 0, many, and ones beyond the outermost symbols."""
+    random = np.random.default_rng(0)
+    latents = []
+    shapes = [(1, 1, 1, 2), (2, 3, 1, 2), (3, 1, 2, 18), (5, 2, 13, 26), (4, 3, 9, 8), (8, 2, 17, 34), (1, 4, 39, 78)]
+    for shape, spread, weight in itertools.product(shapes, (0.2, 3, 300), (20, 1_000_000)):
+        before, behind = 2, 1
+        channels = before + shape[1] + behind
+        contexts = Contexts.of(random.integers(-weight, weight + 1, Contexts.size(channels)), channels)
+        contexts.mean[:] = random.integers(-100, 100, 2)
+        symbols = random.laplace(0, spread, shape).round().astype(np.int32)
+        latents.append(
+            {
+                "contexts": write_contexts(contexts).hex(),
+                "channels": channels,
+                "data": write_latent(symbols, contexts, before).hex(),
+                "firstChannel": before,
+                "shape": shape,
+                "integers": symbols.ravel().tolist(),
+            }
+        )
+    orders = [[[key for key in entry if key is not None] for entry in references(keys)] for keys in range(1, 20)]
+    return {"latents": latents, "orders": orders}
 
 
 def flat(tensor: Tensor) -> list[float]:
     return tensor.contiguous().flatten().tolist()
+
+
+def checksum(tensors: Iterable[Tensor]) -> int:
+    return crc32(b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors))
 
 
 def file_vectors(name: str, path: Path) -> dict[str, Any]:
@@ -141,15 +170,20 @@ def file_vectors(name: str, path: Path) -> dict[str, Any]:
         (segment,) = container.segments
         reader = SegmentReader(container, segment, "torch", torch.device("cpu"))
         sampled, modulations = reader.sampled(frame, view)
-        latents = []
-        for index, latent in enumerate(segment.latents):
-            whole = Window.whole(*latent.size(container.header.width, container.header.height))
-            latents.append(reader._latent(index, frame, whole))
+        sizes = [latent.size(container.header.width, container.header.height) for latent in segment.latents]
+        windows = [Window.whole(*size) for size in sizes]
+        latents = [reader._latent(index, frame, window) for index, window in enumerate(windows)]
+        parts = [
+            checksum(reader._key(part.latent, part.first_key + key, windows[part.latent]) for key in range(part.keys))
+            for part in segment.parts
+        ]
         angles = None if reader.angles is None else [float(angle) / 100 for angle in reader.angles[frame]]
         weights = decoder_tensors(reader.model)
     return {
         "name": f"{name}.nerv360",
         "weights": {key: flat(tensor)[:FIRST] for key, tensor in weights.items()},
+        "allWeights": checksum(weights.values()),
+        "parts": parts,
         "frame": frame,
         "view": viewport(view),
         "latents": [flat(latent)[:FIRST] for latent in latents],
@@ -165,6 +199,7 @@ def test_javascript_agrees(browser_files: dict[str, Path], tmp_path: Path) -> No
     vectors = {
         "geometry": geometry_vectors(browser_files["nerv360"]),
         "entropy": entropy_vectors(),
+        "contexts": contexts_vectors(),
         "files": [file_vectors(name, path) for name, path in browser_files.items()],
     }
     for name, content in vectors.items():

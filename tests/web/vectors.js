@@ -8,6 +8,8 @@ const folder = process.env.NERV360_VECTORS;
 export const path = (name) => `${folder}/${name}`;
 export const vectors = (name) => JSON.parse(readFileSync(path(`${name}.json`), "utf8"));
 
+export const bytes = (hex) => Uint8Array.from(Buffer.from(hex, "hex"));
+
 export function near(found, expected, tolerance) {
   assert.equal(found.length, expected.length);
   for (let i = 0; i < expected.length; i++)

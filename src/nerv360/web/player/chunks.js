@@ -1,13 +1,22 @@
 /** The chunks of a segment -> numbers: weights, latent tables, camera angles, parts (nerv360.codec.chunks, reading). */
 
-import { Bytes, decode, readTable } from "./entropy.js";
+import { readContexts, readLatent } from "./contexts.js";
+import { Bytes, Reader } from "./entropy.js";
 import { BrokenFile } from "./errors.js";
+import { SCALES, classOf } from "./laplace.js";
 
 /**
  * @typedef {import("./container.js").Segment} Segment
- * @typedef {{least: number, step: number, table: import("./entropy.js").Table}} ChannelTable
+ * @typedef {{least: number, step: number}} Scaling
+ * @typedef {{scalings: Scaling[], contexts: import("./contexts.js").Contexts,
+ *   angles: import("./geometry.js").Angles[] | null}} Tables what latents are read with; a scaling of every channel of all
  * @typedef {Map<string, Float32Array>} Weights name -> tensor, row by row
  */
+
+const GRID_SCALING = { least: 0, step: 1 / 16 };
+const EIGHTHS = [ // 2^(i / 8): numbers, for powers differ between machines
+  1, 1.0905077326652577, 1.189207115002721, 1.2968395546510096, 1.4142135623730951, 1.5422108254079407, 1.681792830507429, 1.8340080864093424,
+];
 
 const product = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a * b, 1);
 
@@ -60,44 +69,39 @@ export function tensorShapes({ model, channels, strides, kernels, embeddingChann
  */
 export function readWeights(data, shapes) {
   const bytes = new Bytes(data);
-  const tables = [readTable(bytes), readTable(bytes), readTable(bytes)];
-  const steps = (/** @type {number[]} */ shape) => (shape.length > 1 ? shape[0] : 1);
-  const counts = [0, 0, 0];
-  for (const shape of shapes.values()) {
-    counts[0] += steps(shape);
-    counts[shape.length > 1 ? 2 : 1] += product(shape);
-  }
-  const streams = decode(bytes.data.slice(bytes.at), [[counts[0], tables[0]], [counts[1], tables[1]], [counts[2], tables[2]]]);
-  const all = new Float32Array(counts[1] + counts[2]);
-  const at = [0, 0, 0];
+  const steps = bytes.take(shapes.size);
+  const scales = bytes.take(shapes.size);
+  if (Math.max(...scales) >= SCALES) throw new BrokenFile("The file is damaged: an impossible scale of weights.");
+  const reader = new Reader(bytes.rest());
+  const sizes = [...shapes.values()].map(product);
+  const all = new Float32Array(sizes.reduce((a, b) => a + b));
   const weights = new Map();
   let end = 0;
-  for (const [name, shape] of shapes) {
-    const stream = shape.length > 1 ? 2 : 1;
-    const size = product(shape);
-    const row = size / steps(shape);
-    for (let channel = 0; channel < steps(shape); channel++) {
-      const step = 2 ** ((streams[0][at[0]++] - 224) / 8);
-      for (let i = 0; i < row; i++) all[end++] = step * streams[stream][at[stream]++];
-    }
-    weights.set(name, all.subarray(end - size, end));
-  }
+  [...shapes.keys()].forEach((name, tensor) => {
+    const step = EIGHTHS[steps[tensor] % 8] * 2 ** (Math.floor(steps[tensor] / 8) - 28);
+    const integers = reader.read(new Uint16Array(sizes[tensor]).fill(classOf(scales[tensor])));
+    const values = all.subarray(end, (end += sizes[tensor]));
+    integers.forEach((integer, i) => (values[i] = step * integer));
+    weights.set(name, values);
+  });
+  reader.finish();
   return { weights, all };
 }
 
 /**
- * Tables of every channel of every latent, and the camera's angles [frames][3] in degrees where there are any.
- * @param {Uint8Array} data chunk 1 @param {Segment} segment
+ * Scalings and contexts of all channels, and the camera's angles [frames][3] in degrees where there are any.
+ * @param {Uint8Array} data chunk 1 @param {Segment} segment @returns {Promise<Tables>}
  */
-export async function readTables(data, segment) {
+export async function readTables(data, { network, latents, frames }) {
   const bytes = new Bytes(data);
-  const tables = segment.latents.map(({ channels }) =>
-    Array.from({ length: channels }, () => {
-      const scaling = bytes.view(8);
-      return { least: scaling.getFloat32(0, true), step: scaling.getFloat32(4, true), table: readTable(bytes) };
-    }),
-  );
-  return { tables, angles: segment.network.oriented ? await readAngles(data.slice(bytes.at), segment.frames) : null };
+  const channels = latents.reduce((n, latent) => n + latent.channels, 0);
+  const scalings = Array.from({ length: channels }, () => {
+    if (network.model === "nerv360-grid") return GRID_SCALING;
+    const scaling = bytes.view(8);
+    return { least: scaling.getFloat32(0, true), step: scaling.getFloat32(4, true) };
+  });
+  const contexts = readContexts(bytes.take(bytes.varint()), channels);
+  return { scalings, contexts, angles: network.oriented ? await readAngles(bytes.rest().slice(), frames) : null };
 }
 
 /** @param {Uint8Array<ArrayBuffer>} packed @param {number} frames */
@@ -116,17 +120,16 @@ async function readAngles(packed, frames) {
 
 /**
  * Keys of a latent: [key][channel][row][column] in one array.
- * @param {Uint8Array} data @param {ChannelTable[]} tables @param {number} keys @param {number} cells of a grid
+ * @param {Uint8Array} data @param {Segment} segment @param {import("./container.js").Part} part @param {Tables} tables
  */
-export function readPart(data, tables, keys, cells) {
-  const channels = decode(data, tables.map(({ table }) => [keys * cells, table]));
-  const values = new Float32Array(keys * tables.length * cells);
-  channels.forEach((symbols, channel) => {
-    const { least, step } = tables[channel];
-    for (let key = 0; key < keys; key++) {
-      const to = (key * tables.length + channel) * cells;
-      for (let cell = 0; cell < cells; cell++) values[to + cell] = least + step * symbols[key * cells + cell];
-    }
-  });
+export function readPart(data, { latents }, { latent, keys }, { scalings, contexts }) {
+  const firstChannel = latents.slice(0, latent).reduce((n, { channels }) => n + channels, 0);
+  const { channels, rows, columns } = latents[latent];
+  const integers = readLatent(data, contexts, firstChannel, keys, latents[latent]);
+  const values = new Float32Array(integers.length);
+  for (let at = 0; at < values.length; ) {
+    const { least, step } = scalings[firstChannel + ((at / (rows * columns)) % channels)];
+    for (const end = at + rows * columns; at < end; at++) values[at] = least + step * integers[at];
+  }
   return values;
 }

@@ -13,6 +13,7 @@ import { BrokenFile, ServerGone } from "./errors.js";
  */
 
 const MAGIC = "\x89NERV360";
+const VERSION = 2;
 const FIRST_READ = 4096; // bytes: usually all headers
 const MOST_KEPT = 1 << 27; // bytes
 const GAP = 2048; // bytes that are rather read than asked around
@@ -78,7 +79,9 @@ export class Container {
     const preamble = new Bytes(reader.bytes(0, 18)).view(18);
     const magic = String.fromCharCode(...reader.bytes(0, 8));
     if (magic !== MAGIC) throw new BrokenFile("This is not a .nerv360 file.");
-    if (preamble.getUint16(8, true) !== 1) throw new BrokenFile("The file was written by a newer nerv360: update the player.");
+    const version = preamble.getUint16(8, true);
+    if (version > VERSION) throw new BrokenFile("The file was written by a newer nerv360: update the player.");
+    if (version < VERSION) throw new BrokenFile("The file was written by an older nerv360: encode the video again.");
     const length = preamble.getUint32(10, true);
     const header = await this.#header(18, length, preamble.getUint32(14, true));
     const entries = header[6];

@@ -14,7 +14,7 @@ import { GridInputs, PaperInputs } from "./network.js";
  * @typedef {import("./container.js").Segment} Segment
  * @typedef {import("./sampling.js").Grid} Grid
  * @typedef {{session: any, inputs: GridInputs | PaperInputs, strides: number[],
- *   tables: import("./chunks.js").ChannelTable[][], angles: import("./geometry.js").Angles[] | null}} Loaded
+ *   tables: import("./chunks.js").Tables}} Loaded
  */
 
 const NETWORKS_KEPT = 2;
@@ -65,15 +65,13 @@ class Decoder {
   async decode(frame, view) {
     const segment = await this.container.segmentOf(frame);
     await this.container.fetch(segment, this.container.chunksFor(segment, frame));
-    const { session, inputs, strides, angles } = await this.#network(segment);
+    const { session, inputs, strides, tables } = await this.#network(segment);
     const began = performance.now();
     const index = frame - segment.firstFrame;
     const time = (index + 0.5) / segment.frames;
-    if (this.#features?.frame !== frame) {
-      const { tables } = await this.#network(segment);
+    if (this.#features?.frame !== frame)
       this.#features = { frame, features: inputs.features(this.#latents(segment, index, tables), time) };
-    }
-    const camera = angles && rotation(angles[index]);
+    const camera = tables.angles && rotation(tables.angles[index]);
     // only nerv360-grid has a camera that turns: the other inputs take none
     const { sampled, modulations } = inputs.gather(this.#features.features, strides, view, /** @type {null} */ (camera), time);
     const { Tensor } = this.ort;
@@ -116,18 +114,18 @@ class Decoder {
     const graph = new Uint8Array(await response.arrayBuffer());
     received += graph.length;
     const { weights, all } = readWeights(this.container.chunk(segment, 0), tensorShapes({ ...network, latents }));
-    const { tables, angles } = await readTables(this.container.chunk(segment, 1), segment);
+    const tables = await readTables(this.container.chunk(segment, 1), segment);
     const session = await this.ort.InferenceSession.create(graph, {
       executionProviders: [this.provider],
       externalData: [{ path: "weights", data: new Uint8Array(all.buffer, all.byteOffset, all.byteLength) }],
     });
     const inputs = network.model === "nerv360-grid" ? new GridInputs(network) : new PaperInputs(network, weights);
-    return { session, inputs, strides: latents.map(({ stride }) => stride), tables, angles };
+    return { session, inputs, strides: latents.map(({ stride }) => stride), tables };
   }
 
   /**
    * The latents at a frame of the segment, between their keys.
-   * @param {Segment} segment @param {number} frame @param {import("./chunks.js").ChannelTable[][]} tables
+   * @param {Segment} segment @param {number} frame @param {import("./chunks.js").Tables} tables
    * @returns {Grid[]}
    */
   #latents(segment, frame, tables) {
@@ -137,7 +135,7 @@ class Decoder {
         const chunk = chunkOf(segment, latent, key);
         const part = segment.parts[chunk - 2];
         const values = this.#parts.get(`${segment.index} ${chunk}`, () =>
-          readPart(this.container.chunk(segment, chunk), tables[latent], part.keys, rows * columns),
+          readPart(this.container.chunk(segment, chunk), segment, part, tables),
         );
         const at = (key - part.firstKey) * size;
         return { weight, values: values.subarray(at, at + size) };
