@@ -7,13 +7,13 @@ import { SCALES, classOf } from "./laplace.js";
 
 /**
  * @typedef {import("./container.js").Segment} Segment
- * @typedef {{least: number, step: number}} Scaling
+ * @typedef {{offset: number, step: number}} Scaling
  * @typedef {{scalings: Scaling[], contexts: import("./contexts.js").Contexts,
  *   angles: import("./geometry.js").Angles[] | null}} Tables what latents are read with; a scaling of every channel of all
  * @typedef {Map<string, Float32Array>} Weights name -> tensor, row by row
  */
 
-const GRID_SCALING = { least: 0, step: 1 / 16 };
+const GRID_SCALING = { offset: 0, step: 1 / 16 };
 const EIGHTHS = [ // 2^(i / 8): numbers, for powers differ between machines
   1, 1.0905077326652577, 1.189207115002721, 1.2968395546510096, 1.4142135623730951, 1.5422108254079407, 1.681792830507429, 1.8340080864093424,
 ];
@@ -98,7 +98,7 @@ export async function readTables(data, { network, latents, frames }) {
   const scalings = Array.from({ length: channels }, () => {
     if (network.model === "nerv360-grid") return GRID_SCALING;
     const scaling = bytes.view(8);
-    return { least: scaling.getFloat32(0, true), step: scaling.getFloat32(4, true) };
+    return { offset: scaling.getFloat32(0, true), step: scaling.getFloat32(4, true) };
   });
   const contexts = readContexts(bytes.take(bytes.varint()), channels);
   return { scalings, contexts, angles: network.oriented ? await readAngles(bytes.rest().slice(), frames) : null };
@@ -128,8 +128,8 @@ export function readPart(data, { latents }, { latent, keys }, { scalings, contex
   const integers = readLatent(data, contexts, firstChannel, keys, latents[latent]);
   const values = new Float32Array(integers.length);
   for (let at = 0; at < values.length; ) {
-    const { least, step } = scalings[firstChannel + ((at / (rows * columns)) % channels)];
-    for (const end = at + rows * columns; at < end; at++) values[at] = least + step * integers[at];
+    const { offset, step } = scalings[firstChannel + ((at / (rows * columns)) % channels)];
+    for (const end = at + rows * columns; at < end; at++) values[at] = offset + step * integers[at];
   }
   return values;
 }

@@ -51,7 +51,7 @@ export function references(/** @type {number} */ keys) {
 /** @param {Uint8Array} data @param {number} channels of all latents @returns {Contexts} */
 export function readContexts(data, channels) {
   const reader = new Reader(data);
-  const sizes = [4 * HIDDEN, PLACES.length * HIDDEN, HIDDEN, channels, 2];
+  const sizes = [4 * HIDDEN, PLACES.length * HIDDEN, HIDDEN, channels, 3];
   const parameters = Float64Array.from(reader.read(new Uint16Array(sizes.reduce((a, b) => a + b)).fill(PARAMETER_CLASS)));
   reader.finish();
   let end = 0;
@@ -120,6 +120,8 @@ class Turn {
    */
   read(reader, own, before, behind, base) {
     const { near, far, cells, channels } = this;
+    const { mean } = this.contexts;
+    const nearMean = base === this.alone ? 0 : 1;
     const classes = new Uint16Array(cells.length);
     const centres = new Int32Array(cells.length);
     for (let channel = 0, i = 0; channel < channels; channel++) {
@@ -140,7 +142,7 @@ class Turn {
           classes[i] = unknown;
           continue;
         }
-        const eighths = this.#mean(sum, before[cell] + behind[cell]);
+        const eighths = Math.floor((2 * sum * mean[nearMean] + 4 * (before[cell] + behind[cell]) * mean[2] + 128) / 256);
         const centre = Math.floor((eighths + FRACTIONS / 2) / FRACTIONS);
         classes[i] = classOf(this.#scale(channel, base, nearby, around, other), eighths - FRACTIONS * centre + FRACTIONS / 2);
         centres[i] = centre;
@@ -167,11 +169,5 @@ class Turn {
     for (let i = 0; i < HIDDEN; i++)
       steps += Math.max(0, base[i] + a * mix[i] + b * mix[HIDDEN + i] + c * mix[2 * HIDDEN + i]) * spread[i];
     return Math.min(Math.max(Math.floor((steps + 2048) / 4096), 0), SCALES - 1);
-  }
-
-  /** The mean of a cell in eighths, of sums around it. */
-  #mean(/** @type {number} */ near, /** @type {number} */ other) {
-    const { mean } = this.contexts;
-    return Math.floor((2 * near * mean[0] + 4 * other * mean[1] + 32) / 64);
   }
 }
