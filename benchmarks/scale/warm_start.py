@@ -21,7 +21,7 @@ from table import append
 
 import nerv360
 from nerv360.codec.encoder import fitted_latents, write_model
-from nerv360.config import PRESETS, EncodingConfig
+from nerv360.config import PRESETS
 from nerv360.console import parse_size
 from nerv360.models.base import build, configure, decoder_tensors
 from nerv360.training.checkpoint import Progress
@@ -34,13 +34,11 @@ MARKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 def main(video: Path, first: int = 130, frames: int = 24, size: str = "624x312", epochs: int = 30) -> None:
     torch.set_num_threads(1)
-    usual = replace(PRESETS["fast"], epochs=epochs)
+    config = replace(PRESETS["fast"], epochs=epochs)
     left = Clip.open(video, start=first, frames=2 * frames, size=parse_size(size))
     left, right = left.cut(0, frames), left.cut(frames, frames)
 
-    def fitted(
-        clip: Clip, start: dict[str, Tensor] | None, name: str, config: EncodingConfig = usual
-    ) -> dict[str, Tensor]:
+    def fitted(clip: Clip, start: dict[str, Tensor] | None, name: str) -> dict[str, Tensor]:
         torch.manual_seed(config.seed)
         model = build(configure(config, clip.width, clip.height), clip.frames)
         if start is not None:
@@ -74,7 +72,6 @@ def main(video: Path, first: int = 130, frames: int = 24, size: str = "624x312",
     neighbour = fitted(left, None, "first segment")
     fitted(right, None, "second, from the usual start")
     fitted(right, neighbour, "second, from the first's weights")
-    fitted(right, neighbour, "the same, rate weight 3", replace(usual, rate_weight=3.0))
 
 
 if __name__ == "__main__":
