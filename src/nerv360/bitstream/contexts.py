@@ -118,7 +118,8 @@ def _turns(
             for each in beside:
                 other += np.abs(each[cells[1:]])
                 total += each[cells[1:]]
-            foretold = 2 * int(contexts.mean[0]) * sums.astype(np.int64) + 4 * int(contexts.mean[1]) * total
+            mean = contexts.mean.astype(np.int64)  # untrusted: with large sums too much for 32 bits
+            foretold = 2 * mean[0] * sums + 4 * mean[1] * total
             eighths = (foretold + ONE_MEAN // 2) // ONE_MEAN
             centre = (eighths + FRACTIONS // 2) // FRACTIONS
             steps = np.broadcast_to(base, own.shape) + _steps(contexts, number, bool(beside), near, far, other)
