@@ -15,7 +15,17 @@ from nerv360.bitstream.laplace import FRACTIONS, SCALES, class_of
 from nerv360.bitstream.places import MARGIN, PLACES, Place, references
 from nerv360.errors import BitstreamError
 
-__all__ = ["HIDDEN", "ONE", "ONE_MEAN", "Contexts", "read_contexts", "read_latent", "write_contexts", "write_latent"]
+__all__ = [
+    "HIDDEN",
+    "MOST",
+    "ONE",
+    "ONE_MEAN",
+    "Contexts",
+    "read_contexts",
+    "read_latent",
+    "write_contexts",
+    "write_latent",
+]
 
 HIDDEN = 8
 ONE, ONE_MEAN = 16, 64  # what stands for 1 in the weights, and in those of the mean
