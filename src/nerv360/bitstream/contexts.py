@@ -4,6 +4,7 @@ Everything here is exact: integers, or doubles that hold integers. layers/contex
 numbers, to be fitted.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -76,7 +77,7 @@ def write_contexts(contexts: Contexts) -> bytes:
 
 def read_contexts(data: bytes, channels: int) -> Contexts:
     """Inverse of `write_contexts`."""
-    reader = Reader(data)
+    reader = Reader(data, Contexts.size(channels))
     parameters = reader.read(np.full(Contexts.size(channels), PARAMETER_CLASS))
     reader.finish()
     return Contexts.of(parameters, channels)
@@ -94,7 +95,7 @@ def write_latent(symbols: Integers, contexts: Contexts, first_channel: int) -> b
 
 def read_latent(data: bytes, contexts: Contexts, first_channel: int, shape: tuple[int, int, int, int]) -> Integers:
     """Inverse of `write_latent`. Raises BitstreamError."""
-    reader = Reader(data)
+    reader = Reader(data, math.prod(shape))
     known = np.zeros(shape, dtype=np.int32)
     for cells, centre, classes in _turns(known, contexts, first_channel):
         integers = centre + reader.read(classes.ravel()).reshape(centre.shape)
