@@ -4,6 +4,7 @@ import math
 import struct
 import zlib
 from bisect import bisect_right
+from functools import cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -12,33 +13,52 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-Table = tuple[int, list[int]]  # lowest symbol, counts
 Array = NDArray[Any]
+Contexts = dict[str, list[int]]
+Grid = list[list[int]]  # rows of a channel of a key
+
+DECAYS = [
+    *(253857248, 398132550, 581260615, 799036310, 1044178424, 1307656790, 1580030169, 1852521207),
+    *(2117713904, 2369882518, 2605029347, 2820730047, 3015876649, 3190386796, 3344923893, 3480652712),
+    *(3599040369, 3701703250, 3790295335, 3866431115, 3931635878, 3987316692, 4034748382, 4075069962),
+    *(4109287957, 4138284039, 4162825044, 4183574096, 4201101925, 4215897841, 4228380000, 4238904802),
+    *(4247775344, 4255248918, 4261543595, 4266843974, 4271306145, 4275061981, 4278222805, 4280882540),
+]
 
 
 class Segment(NamedTuple):
-    steps: list[Array]  # codes, tensor by tensor
+    steps: list[int]  # tensor by tensor
     symbols: dict[str, Array]  # of the weights
     weights: dict[str, Array]
+    contexts: Contexts
     symbols_of: list[Array]  # of each latent [keys, channels, rows, columns]
     latents: list[Array]
     angles: Array | None  # [frames, 3]
 
 
+class Refusal(Exception):
+    """What a decoder refuses."""
+
+
+def check(condition: bool) -> None:
+    if not condition:
+        raise Refusal
+
+
 def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
     magic, version, length, checksum = struct.unpack_from("<8sHII", data)
-    assert (magic, version) == (b"\x89NERV360", 1)
+    check((magic, version) == (b"\x89NERV360", 2))
     packed = data[18 : 18 + length]
-    assert crc32(packed) == checksum
+    check(crc32(packed) == checksum)
     header, offset, segments = msgspec.msgpack.decode(packed), 18 + length, []
     for frames, size, header_length, header_checksum in header[6]:
         body = data[offset : offset + size]
-        assert crc32(body[:header_length]) == header_checksum
+        check(crc32(body[:header_length]) == header_checksum)
         segments.append(
             read_segment(header, frames, msgspec.msgpack.decode(body[:header_length]), body[header_length:])
         )
         offset += size
-    assert offset == len(data)
+    check(offset == len(data))
     return header, segments
 
 
@@ -46,28 +66,40 @@ def read_segment(file: list[Any], frames: int, header: list[Any], body: bytes) -
     chunks = []
     for length, checksum in header[17]:
         chunks.append(body[:length])
-        assert crc32(body[:length]) == checksum
+        check(crc32(body[:length]) == checksum)
         body = body[length:]
-    steps, symbols = read_weights(chunks[0], tensor_shapes(header))
-    weights = {name: dequantize(tensor, codes) for (name, tensor), codes in zip(symbols.items(), steps, strict=True)}
+    check(not body)
+    shapes = tensor_shapes(header)
+    steps, symbols = read_weights(chunks[0], shapes)
+    weights = {
+        name: (tensor * 2.0 ** ((step - 224) / 8)).astype(np.float32)
+        for (name, tensor), step in zip(symbols.items(), steps, strict=True)
+    }
     latents = header[15] or [(math.prod(header[2]), header[5], 1)]
-    scalings: list[list[Any]] = [[] for _ in latents]
-    tables: list[list[Table]] = [[] for _ in latents]
-    offset, order = 0, []
-    for index, (_, channels, period) in enumerate(latents):
-        for _ in range(channels):
-            scalings[index].append(struct.unpack_from("<ff", chunks[1], offset))
-            table, offset = read_table(chunks[1], offset + 8)
-            tables[index].append(table)
-        keys, step = (1, 1) if period == 0 else (math.ceil((frames - 1) / period) + 1, max(1, header[14] // period))
+    channels_before = [0, *accumulate(channels for _, channels, _ in latents)]
+    scalings, offset = [], 0
+    for _, channels, _ in latents:
+        if header[0] == "nerv360-grid":
+            scalings.append([(0.0, 1 / 16)] * channels)
+        else:
+            scalings.append([struct.unpack_from("<ff", chunks[1], offset + 8 * i) for i in range(channels)])
+            offset += 8 * channels
+    length, offset = read_varint(chunks[1], offset)
+    check(offset + length <= len(chunks[1]))
+    contexts = read_contexts(chunks[1][offset : offset + length], channels_before[-1])
+    rest = chunks[1][offset + length :]
+
+    order = []
+    for index, (_, _, period) in enumerate(latents):
+        keys = 1 if period == 0 else math.ceil((frames - 1) / period) + 1
+        step = max(1, header[14] // max(1, period))
         for first in range(0, keys, step):
             order.append(((first - 1) * period + 1 if first else 0, index, first, min(step, keys - first)))
     found: list[list[Array]] = [[] for _ in latents]
     for chunk, (_, index, _, count) in zip(chunks[2:], sorted(order), strict=True):
-        stride = latents[index][0]
-        rows, columns = math.ceil(file[1] / stride), 2 * math.ceil(file[0] / (2 * stride))
-        parts = ans_decode(chunk, [(count * rows * columns, table) for table in tables[index]])
-        found[index].append(np.stack([np.reshape(part, (count, rows, columns)) for part in parts], axis=1))
+        stride, channels, _ = latents[index]
+        size = math.ceil(file[1] / stride), 2 * math.ceil(file[0] / (2 * stride))
+        found[index].append(np.array(read_part(chunk, contexts, channels_before[index], count, channels, *size)))
     integers = [np.concatenate(parts) for parts in found]
     reals = []
     for scaling, values in zip(scalings, integers, strict=True):
@@ -75,9 +107,11 @@ def read_segment(file: list[Any], frames: int, header: list[Any], body: bytes) -
         reals.append((least + step * values).astype(np.float32))
     angles = None
     if header[16]:
-        raw = struct.unpack(f"<{3 * frames}H", zlib.decompress(chunks[1][offset:]))
+        raw = struct.unpack(f"<{3 * frames}H", zlib.decompress(rest))
         angles = (np.cumsum(np.reshape(raw, (frames, 3)), axis=0) + 32768) % 65536 - 32768
-    return Segment(steps, symbols, weights, integers, reals, angles)
+    else:
+        check(not rest)
+    return Segment(steps, symbols, weights, contexts, integers, reals, angles)
 
 
 def tensor_shapes(header: list[Any]) -> dict[str, tuple[int, ...]]:
@@ -125,66 +159,194 @@ def tensor_shapes(header: list[Any]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def read_weights(data: bytes, shapes: dict[str, tuple[int, ...]]) -> tuple[list[Array], dict[str, Array]]:
-    tables, offset = [], 0
-    for _ in range(3):
-        table, offset = read_table(data, offset)
-        tables.append(table)
-    rows = [1 if len(shape) == 1 else shape[0] for shape in shapes.values()]
-    vectors = sum(math.prod(shape) for shape in shapes.values() if len(shape) == 1)
-    others = sum(math.prod(shape) for shape in shapes.values() if len(shape) > 1)
-    codes, *rest = ans_decode(data[offset:], list(zip((sum(rows), vectors, others), tables, strict=True)))
-    steps, symbols = [], {}
-    for (name, shape), count in zip(shapes.items(), rows, strict=True):
-        stream = rest[0 if len(shape) == 1 else 1]
-        symbols[name] = np.reshape([stream.pop(0) for _ in range(math.prod(shape))], shape)
-        steps.append(np.array([codes.pop(0) for _ in range(count)]))
+def read_weights(data: bytes, shapes: dict[str, tuple[int, ...]]) -> tuple[list[int], dict[str, Array]]:
+    count = len(shapes)
+    steps, scales = list(data[:count]), list(data[count : 2 * count])
+    check(len(scales) == count)
+    check(all(scale < 40 for scale in scales))
+    stream, symbols = Stream(data[2 * count :]), {}
+    for (name, shape), scale in zip(shapes.items(), scales, strict=True):
+        symbols[name] = np.reshape(stream.piece([8 * scale + 4] * math.prod(shape)), shape)
+    stream.end()
     return steps, symbols
 
 
-def dequantize(symbols: Array, codes: Array) -> Array:
-    rows = symbols.reshape(len(codes), -1) * 2.0 ** ((codes[:, None] - 224) / 8)
-    return rows.reshape(symbols.shape).astype(np.float32)
+def read_contexts(data: bytes, channels: int) -> Contexts:
+    sizes = {"mix": 4 * 8, "place": 10 * 8, "spread": 8, "scale": channels, "mean": 2}
+    stream = Stream(data)
+    integers = stream.piece([276] * sum(sizes.values()))
+    stream.end()
+    contexts = {}
+    for name, size in sizes.items():
+        contexts[name], integers = integers[:size], integers[size:]
+    return contexts
 
 
-def read_table(data: bytes, offset: int) -> tuple[Table, int]:
-    zigzag, offset = read_varint(data, offset)
-    length, offset = read_varint(data, offset)
-    counts = []
-    for _ in range(length):
-        count, offset = read_varint(data, offset)
-        counts.append(count)
-    assert min(counts) >= 1
-    assert sum(counts) == 65536
-    return (zigzag // 2 if zigzag % 2 == 0 else -(zigzag + 1) // 2, counts), offset
+# Part
+
+
+def read_part(
+    data: bytes, contexts: Contexts, first_channel: int, keys: int, channels: int, rows: int, columns: int
+) -> list[list[Grid]]:
+    """[keys, channels, rows, columns]"""
+    stream = Stream(data)
+    part: list[list[Grid]] = [[[[0] * columns for _ in range(rows)] for _ in range(channels)] for _ in range(keys)]
+    read_key(stream, contexts, first_channel, part[0], None)
+    step = 1
+    while 2 * step < keys:
+        step *= 2
+    while step:
+        for key in range(step, keys, 2 * step):
+            after = key + step if key + step < keys else key - step
+            read_key(stream, contexts, first_channel, part[key], (part[key - step], part[after]))
+        step //= 2
+    stream.end()
+    return part
+
+
+def read_key(
+    stream: "Stream", contexts: Contexts, first_channel: int, key: list[Grid], others: tuple[list[Grid], ...] | None
+) -> None:
+    rows, columns = len(key[0]), len(key[0][0])
+    for place, (row, column, spacing, near, far) in enumerate(turns()):
+        cells = [
+            (channel, i, j)
+            for channel in range(len(key))
+            for i in range(row, rows, spacing)
+            for j in range(column, columns, spacing)
+        ]
+        shifts, classes = [], []
+        for channel, i, j in cells:
+            around = [
+                [cell(key[channel], i + down, j + right) for down, right in neighbours] for neighbours in (near, far)
+            ]
+            other = None if others is None else [grids[channel][i][j] for grids in others]
+            shift, class_of = class_of_cell(contexts, place, first_channel + channel, *around, other)
+            shifts.append(shift)
+            classes.append(class_of)
+        for (channel, i, j), shift, coded in zip(cells, shifts, stream.piece(classes), strict=True):
+            check(abs(shift + coded) <= 32767)
+            key[channel][i][j] = shift + coded
+
+
+def turns() -> list[tuple[int, int, int, list[tuple[int, int]], list[tuple[int, int]]]]:
+    """Row, column, spacing, near, far."""
+    found: list[Any] = [(0, 0, 8, [], [])]
+    for d in (4, 2, 1):
+        corners, plus = signs(d, d), [*signs(0, d), *signs(d, 0)]
+        found.append((d, d, 2 * d, corners, [*signs(3 * d, d), *signs(d, 3 * d)]))
+        found.append((0, d, 2 * d, plus, [*signs(2 * d, d), *signs(d, 2 * d)]))
+        found.append((d, 0, 2 * d, plus, corners))
+    return found
+
+
+def signs(down: int, right: int) -> list[tuple[int, int]]:
+    return sorted({(a * down, b * right) for a in (-1, 1) for b in (-1, 1)})
+
+
+def cell(grid: Grid, row: int, column: int) -> int:
+    return grid[row][column] if 0 <= row < len(grid) and 0 <= column < len(grid[0]) else 0
+
+
+def class_of_cell(
+    contexts: Contexts, place: int, channel: int, near: list[int], far: list[int], other: list[int] | None
+) -> tuple[int, int]:
+    """m and the class."""
+    mix, at_place, spread = contexts["mix"], contexts["place"], contexts["spread"]
+    levels = [level(sum(map(abs, values))) for values in (near, far, other or [])]
+    total = 256 * contexts["scale"][channel] + 2048
+    for i in range(8):
+        h = 16 * (at_place[8 * place + i] + (0 if other is None else mix[24 + i]))
+        h += sum(value * mix[8 * row + i] for row, value in enumerate(levels))
+        total += max(0, h) * spread[i]
+    scale = min(39, max(0, total // 4096))
+    e = (2 * sum(near) * contexts["mean"][0] + 4 * sum(other or []) * contexts["mean"][1] + 32) // 64
+    m = (e + 4) // 8
+    return m, 8 * scale + e - 8 * m + 4
+
+
+def level(x: int) -> int:
+    return round(16 * math.log2(1 + min(x, 255)))
+
+
+# Coded integers
+
+
+@cache
+def counts_of(class_of: int) -> list[int]:
+    """n_-255, ..., n_255."""
+    scale, fraction = divmod(class_of, 8)
+    decay = DECAYS[scale] / 2**32
+    ratio = decay * decay
+    ratio = ratio * ratio
+    ratio = ratio * ratio
+    counts = {0: 0}
+    for side, eighths in ((1, 8 - fraction), (-1, fraction)):
+        tail = 0.5 * (2**24 - 511)
+        for _ in range(eighths):
+            tail = tail * decay
+        for k in range(1, 255):
+            counts[side * k] = 1 + math.floor(tail * (1 - ratio))
+            tail = tail * ratio
+        counts[side * 255] = 1 + math.floor(tail)
+    counts[0] = 2**24 - sum(counts.values())
+    return [counts[symbol] for symbol in range(-255, 256)]
+
+
+@cache
+def starts_of(class_of: int) -> list[int]:
+    return [0, *accumulate(counts_of(class_of))]
+
+
+class Stream:
+    """Coded integers, read piece by piece."""
+
+    def __init__(self, data: bytes) -> None:
+        count, offset = read_varint(data, 0)
+        self.excesses = []
+        for _ in range(count):
+            excess, offset = read_varint(data, offset)
+            check(excess <= 2**20)
+            self.excesses.append(excess)
+        check((len(data) - offset) % 4 == 0)
+        self.words = list(struct.unpack(f"<{(len(data) - offset) // 4}I", data[offset:]))
+        check(not self.words or self.words[-1] != 0)
+        self.state = 0
+        for _ in range(2):
+            if self.words:
+                self.state = self.state << 32 | self.words.pop()
+
+    def piece(self, classes: list[int]) -> list[int]:
+        symbols = [0] * len(classes)
+        for index in sorted(range(len(classes)), key=lambda index: (classes[index], index)):
+            symbols[index] = self.symbol(classes[index])
+        for index, symbol in enumerate(symbols):
+            if abs(symbol) == 255:
+                check(bool(self.excesses))
+                excess = self.excesses.pop(0)
+                symbols[index] += excess if symbol > 0 else -excess
+        return symbols
+
+    def symbol(self, class_of: int) -> int:
+        starts = starts_of(class_of)
+        slot = self.state % 2**24
+        index = bisect_right(starts, slot) - 1
+        self.state = (starts[index + 1] - starts[index]) * (self.state >> 24) + slot - starts[index]
+        if self.state < 2**32 and self.words:
+            self.state = self.state << 32 | self.words.pop()
+        return index - 255
+
+    def end(self) -> None:
+        check(self.state == 0)
+        check(not self.words)
+        check(not self.excesses)
 
 
 def read_varint(data: bytes, offset: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        value |= (data[offset] & 127) << shift
-        offset, shift = offset + 1, shift + 7
-        if data[offset - 1] < 128:
-            return value, offset
-
-
-def ans_decode(data: bytes, parts: list[tuple[int, Table]]) -> list[list[int]]:
-    words = list(struct.unpack(f"<{len(data) // 4}I", data))
-    assert not words or words[-1] != 0
-    state, decoded = 0, []
-    for _ in range(2):
-        state = state << 32 | words.pop() if words else state
-    for count, (lowest, counts) in parts:
-        starts = [0, *accumulate(256 * c for c in counts)]
-        symbols = []
-        for _ in range(count):
-            slot = state % 2**24
-            index = bisect_right(starts, slot) - 1
-            state = 256 * counts[index] * (state >> 24) + slot - starts[index]
-            if state < 2**32 and words:
-                state = state << 32 | words.pop()
-            symbols.append(lowest + index)
-        decoded.append(symbols)
-    assert state == 0
-    assert not words
-    return decoded
+    value = 0
+    for i in range(5):
+        check(offset + i < len(data))
+        value |= (data[offset + i] & 127) << 7 * i
+        if data[offset + i] < 128:
+            return value, offset + i + 1
+    raise Refusal

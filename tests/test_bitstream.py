@@ -1,6 +1,7 @@
 """The file as bytes and integers: headers, coded integers, random access, and what docs/bitstream.md says of them."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import stranger
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from msgspec import inspect
 from numpy.typing import NDArray
 
@@ -20,10 +20,13 @@ import nerv360
 from nerv360.bitstream import container as layout
 from nerv360.bitstream import entropy
 from nerv360.bitstream.container import Container, write_container
-from nerv360.bitstream.entropy import FrequencyTable
+from nerv360.bitstream.contexts import PARAMETER_CLASS, Contexts, read_latent, write_latent
+from nerv360.bitstream.entropy import LARGEST, MOST_BEYOND, Reader, Writer
 from nerv360.bitstream.header import Chunk, Colour, FileHeader, Grid, SegmentEntry, SegmentHeader, pack, unpack
+from nerv360.bitstream.laplace import FRACTIONS, REACH, SCALES, best_scale, class_of, counts
 from nerv360.bitstream.layout import Latent
-from nerv360.codec.chunks import read_part, write_part, write_tables, write_weights
+from nerv360.bitstream.places import PLACES
+from nerv360.codec.chunks import write_tables, write_weights
 from nerv360.codec.network import load_network
 from nerv360.codec.quantize import Scaling, dequantize_latent, quantize
 from nerv360.config import ModelConfig
@@ -54,7 +57,10 @@ GRID_CONFIG = ModelConfig(
 VIEW = nerv360.Viewport(yaw_deg=170, pitch_deg=70, width=21, height=10)
 FILE_HEADER = FileHeader(WIDTH, HEIGHT, FRAMES, 30000, 1001, Colour(1, 1, 1, False), [SegmentEntry(FRAMES, 1, 1, 0)])
 
-integers = arrays(np.int32, st.integers(0, 60), elements=st.integers(-3, 9) | st.integers(-1000, 1000))
+FARTHEST = REACH + MOST_BEYOND
+classes = st.integers(0, FRACTIONS * SCALES - 1)
+coded = st.tuples(st.integers(-3, 9) | st.integers(-300, 300) | st.integers(-FARTHEST, FARTHEST), classes)
+pieces = st.lists(st.lists(coded, max_size=40), max_size=4)
 
 
 def segment_header(config: ModelConfig = CONFIG) -> SegmentHeader:
@@ -88,14 +94,24 @@ def random_symbols(seed: int = 0) -> NDArray[np.int32]:
     return np.clip(rng.normal(100, 30, shape), 0, 255).astype(np.int32)
 
 
-def small_chunks(seed: int = 0) -> list[bytes]:
+def random_contexts(channels: int, seed: int = 0) -> Contexts:
+    """A network whose scales and means are of all sizes."""
+    rng = np.random.default_rng(seed)
+    deviations = np.repeat([5, 8, 8, 60, 20], [32, 80, 8, channels, 2])
+    middles = np.repeat([0, 0, 0, 300, 24], [32, 80, 8, channels, 2])
+    return Contexts.of(np.rint(rng.normal(middles, deviations)).astype(np.int32), channels)
+
+
+def small_chunks(seed: int = 0, contexts: Contexts | None = None) -> list[bytes]:
     torch.manual_seed(seed)
     tensors = decoder_tensors(build(CONFIG))
     symbols = random_symbols(seed)
-    tables = [(Scaling(-0.5, 0.25 + i), FrequencyTable.of(symbols[:, i])) for i in range(symbols.shape[1])]
+    scalings = [Scaling(-0.5, 0.25 + channel) for channel in range(symbols.shape[1])]
+    contexts = contexts or random_contexts(symbols.shape[1], seed)
     groups = [symbols[first : first + GROUP] for first in range(0, FRAMES, GROUP)]
     weights = {name: quantize(tensor.numpy(), 8) for name, tensor in tensors.items()}
-    return [write_weights(weights), write_tables(tables), *(write_part(group, tables) for group in groups)]
+    parts = [write_latent(group, contexts, 0) for group in groups]
+    return [write_weights(weights), write_tables(scalings, contexts), *parts]
 
 
 def small_file(seed: int = 0) -> bytes:
@@ -131,79 +147,138 @@ def test_varint(value: int, rest: bytes) -> None:
     assert entropy.read_varint(rest + data + rest, len(rest)) == (value, len(rest + data))
 
 
-@given(integers)
-def test_frequency_table(symbols: NDArray[np.int32]) -> None:
-    table = FrequencyTable.of(symbols)
-    assert sum(table.counts) == 2**16
-    assert min(table.counts) >= 1
-    if symbols.size:
-        assert (table.lowest, table.lowest + len(table.counts) - 1) == (symbols.min(), symbols.max())
-    data = table.write()
-    assert FrequencyTable.read(b"?" + data + b"?", 1) == (table, 1 + len(data))
+@pytest.mark.parametrize("scale", range(SCALES))
+def test_classes_are_laplace_distributions(scale: int) -> None:
+    width = 2 ** ((scale - 18) / 4)
+    edges = np.arange(-REACH, REACH) + 0.5
+    for fraction in range(FRACTIONS):
+        table = counts(class_of(scale, fraction))
+        assert table.shape == (2 * REACH + 1,)
+        assert table.sum() == 2**24
+        assert table.min() >= 1
+        assert table.tolist() == stranger.counts_of(class_of(scale, fraction))
+        away = edges - (fraction - 4) / 8
+        below = np.where(away < 0, np.exp(-abs(away) / width) / 2, 1 - np.exp(-abs(away) / width) / 2)
+        mass = np.diff(below, prepend=0, append=1)
+        assert np.abs(table / 2**24 - mass).max() < 1e-4  # worst: 3.1e-5, which keeps every count at 1 or more
 
 
-@pytest.mark.parametrize("lowest", [-(2**31), -2, -1, 0, 1, 2**31 - 1])
-def test_frequency_table_with_any_lowest(lowest: int) -> None:
-    table = FrequencyTable(lowest, (65536,))
-    assert FrequencyTable.read(table.write(), 0)[0] == table
+def test_the_decays_are_exponentials() -> None:
+    for scale, decay in enumerate(stranger.DECAYS):
+        assert decay == round(2**32 * math.exp(-1 / (8 * 2 ** ((scale - 18) / 4))))
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        (0, 0),
-        (0, 1, 65535),
-        (0, 2, 65536, 0),
-        (0, 3, 65535, 1),
-        (0, 2**30, 65536),
-        (2**32, 1, 65536),
-        (2 * (2**31 - 1), 2, 1, 65535),
-    ],
-    ids=["no symbol", "sum", "zero", "truncated", "too many", "lowest", "highest"],
-)
-def test_impossible_tables_are_refused(values: tuple[int, ...]) -> None:
-    with pytest.raises(BitstreamError):
-        FrequencyTable.read(b"".join(map(entropy.write_varint, values)), 0)
+@given(st.integers(0, SCALES - 1))
+def test_the_best_scale_is_that_of_the_symbols(scale: int) -> None:
+    table = counts(class_of(scale))
+    symbols = np.repeat(np.arange(-REACH, REACH + 1), np.rint(table / 2**8).astype(int))
+    assert best_scale(symbols.astype(np.int32)) == scale
 
 
-@given(st.lists(integers, max_size=4))
-def test_coded_integers(parts: list[NDArray[np.int32]]) -> None:
-    tables = [FrequencyTable.of(part) for part in parts]
-    data = entropy.encode(list(zip(parts, tables, strict=True)))
-    counts = [part.size for part in parts]
-    read = entropy.decode(data, list(zip(counts, tables, strict=True)))
-    other = stranger.ans_decode(data, [(n, (t.lowest, list(t.counts))) for n, t in zip(counts, tables, strict=True)])
-    assert [part.tolist() for part in read] == other == [part.tolist() for part in parts]
+def written(parts: list[list[tuple[int, int]]]) -> bytes:
+    writer = Writer()
+    for part in parts:
+        integers, chosen = np.array(part, dtype=np.int32).reshape(-1, 2).T
+        writer.write(integers, chosen.astype(np.int64))
+    return writer.finish()
+
+
+def read(data: bytes, parts: list[list[int]]) -> list[list[int]]:
+    reader = Reader(data, sum(map(len, parts)))
+    found = [reader.read(np.array(part, dtype=np.int64)).tolist() for part in parts]
+    reader.finish()
+    return found
+
+
+def read_by_a_stranger(data: bytes, parts: list[list[int]]) -> list[list[int]]:
+    stream = stranger.Stream(data)
+    found = [stream.piece(part) for part in parts]
+    stream.end()
+    return found
+
+
+@given(pieces)
+@settings(deadline=None)
+def test_coded_integers(parts: list[list[tuple[int, int]]]) -> None:
+    chosen = [[number for _, number in part] for part in parts]
+    data = written(parts)
+    assert read(data, chosen) == read_by_a_stranger(data, chosen) == [[value for value, _ in part] for part in parts]
 
 
 @pytest.mark.parametrize("count", [0, 1, 10**6])
-def test_a_single_symbol_takes_no_bytes(count: int) -> None:
-    symbols = np.full(count, -7, dtype=np.int32)
-    table = FrequencyTable(-7, (65536,))
-    assert entropy.encode([(symbols, table)]) == b""
-    assert np.array_equal(entropy.decode(b"", [(count, table)])[0], symbols)
+def test_certain_integers_take_few_bytes(count: int) -> None:
+    symbols, chosen = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int64) + class_of(0)
+    writer = Writer()
+    writer.write(symbols, chosen)
+    data = writer.finish()
+    assert len(data) <= 9 + count // 10**5
+    assert not Reader(data, count).read(chosen).any()
 
 
-@given(st.lists(st.integers(0, 3) | st.integers(0, 2**32 - 1), max_size=4), st.integers(0, 40))
-def test_both_decoders_refuse_the_same_streams(words: list[int], count: int) -> None:
-    data = np.array(words, dtype="<u4").tobytes()
+@given(
+    st.lists(st.integers(0, 3) | st.integers(0, 2**21), max_size=3),
+    st.binary(max_size=3),
+    st.lists(st.integers(0, 3) | st.integers(0, 2**32 - 1), max_size=4),
+    st.lists(classes, max_size=40),
+    st.integers(0, 2),
+)
+@settings(deadline=None)
+def test_both_decoders_refuse_the_same_streams(
+    excesses: list[int], odd: bytes, words: list[int], chosen: list[int], more: int
+) -> None:
+    """Random ones are refused; those with the right number of excesses not always."""
+    head = b"".join(map(entropy.write_varint, (len(excesses) + more % 2, *excesses)))
+    data = head + (odd if more == 2 else b"") + np.array(words, dtype="<u4").tobytes()
 
-    def result(decode: Callable[[], Any]) -> list[int] | None:
+    def result(decode: Callable[[bytes, list[list[int]]], Any]) -> Any:
         try:
-            return list(decode()[0])
-        except (BitstreamError, AssertionError):
+            return decode(data, [chosen])
+        except (BitstreamError, stranger.Refusal):
             return None
 
-    ours = result(lambda: entropy.decode(data, [(count, FrequencyTable(0, (65000, 500, 36)))]))
-    assert ours == result(lambda: stranger.ans_decode(data, [(count, (0, [65000, 500, 36]))]))
+    assert result(read) == result(read_by_a_stranger)
 
 
-@given(integers.filter(lambda symbols: symbols.size > 1))
-@settings(max_examples=30, deadline=None)
-def test_size_is_near_the_entropy(symbols: NDArray[np.int32]) -> None:
-    table = FrequencyTable.of(symbols)
-    bits = sum(16 - math.log2(table.counts[s - table.lowest]) for s in symbols.tolist())
-    assert 8 * len(entropy.encode([(symbols, table)])) <= bits * 1.001 + 64
+@given(pieces.filter(lambda parts: sum(map(len, parts)) > 0), st.data())
+@settings(deadline=None)
+def test_cut_extended_and_damaged_streams(parts: list[list[tuple[int, int]]], draw: st.DataObject) -> None:
+    """Refused, or taken for other integers; nothing else."""
+    data, chosen = written(parts), [[number for _, number in part] for part in parts]
+    place = draw.draw(st.integers(0, len(data) - 1))
+    with pytest.raises(BitstreamError):
+        read(data + b"\1" * draw.draw(st.integers(1, 9)), chosen)
+    for other in (
+        data[:place],
+        data[:place] + bytes([data[place] ^ draw.draw(st.integers(1, 255))]) + data[place + 1 :],
+    ):
+        try:
+            assert max((abs(value) for part in read(other, chosen) for value in part), default=0) <= FARTHEST
+        except BitstreamError:
+            continue
+
+
+def test_excesses_too_many_or_too_large_are_refused() -> None:
+    number = class_of(20)
+    assert read(written([[(FARTHEST, number)]]), [[number]]) == [[FARTHEST]]
+    with pytest.raises(BitstreamError, match="impossible"):
+        read(written([[(FARTHEST + 1, number)]]), [[number]])
+    for claimed in (2, 2**20, 2**34):
+        with pytest.raises(BitstreamError):
+            read(entropy.write_varint(claimed) + b"\0" * 100, [[number]])
+    for head in (b"\xff" * 5, b"\xff" * 4, b"\2\0"):
+        with pytest.raises(BitstreamError):
+            read(head, [[number] * 2])
+    assert read(b"\2\0\1", [[number] * 2]) == [[-255, -256]]  # a stream without words
+
+
+@given(pieces)
+@settings(max_examples=50, deadline=None)
+def test_size_is_near_the_entropy(parts: list[list[tuple[int, int]]]) -> None:
+    values = [pair for part in parts for pair in part]
+    bits = sum(24 - math.log2(counts(n)[min(REACH, max(-REACH, value)) + REACH]) for value, n in values)
+    beyond = [abs(value) - REACH for value, _ in values if abs(value) >= REACH]
+    head = sum(len(entropy.write_varint(value)) for value in (len(beyond), *beyond))
+    assert 8 * (len(written(parts)) - head) <= bits * 1.001 + 64
 
 
 def test_a_stranger_reads_the_same(path: Path) -> None:
@@ -217,7 +292,8 @@ def test_a_stranger_reads_the_same(path: Path) -> None:
     for name, tensor in ours.items():
         assert theirs.weights[name].shape == tensor.shape
         np.testing.assert_allclose(theirs.weights[name], tensor, rtol=1e-6)  # two libraries' 2^x
-    for channel, (scaling, _) in enumerate(network.tables[0]):
+    assert [n for each in theirs.contexts.values() for n in each] == network.contexts.parameters().tolist()
+    for channel, scaling in enumerate(network.scalings[0]):
         expected = dequantize_latent(random_symbols()[:, channel], scaling)
         assert np.array_equal(theirs.latents[0][:, channel], expected)
 
@@ -261,8 +337,8 @@ def test_two_segments(tmp_path: Path) -> None:
         assert container.segment_of(FRAMES) is container.segments[1]
         for segment, (_, chunks) in zip(container.segments, parts, strict=True):
             assert [container.chunk(segment, i) for i in range(len(chunks))] == chunks
-            tables = load_network(container, segment, torch.device("cpu")).tables[0]
-            group = read_part(chunks[-1], tables, 1, CONFIG.grid_height, CONFIG.grid_width)
+            contexts = load_network(container, segment, torch.device("cpu")).contexts
+            group = read_latent(chunks[-1], contexts, 0, (1, 2, CONFIG.grid_height, CONFIG.grid_width))
             assert group.shape == (1, 2, 4, 8)
     _, segments = stranger.read_file((tmp_path / "two").read_bytes())
     assert np.array_equal(segments[1].symbols_of[0], random_symbols(1))
@@ -300,6 +376,16 @@ def test_the_document_has_the_constants() -> None:
     magic = " ".join(f"{byte:02x}" for byte in layout.MAGIC)
     for fact in (magic, f"| {layout.VERSION} |", f"{layout.MAX_HEADER}", f"{layout.PREAMBLE.size} bytes"):
         assert fact in text
+    for fact in (f"0..{SCALES - 1}", f"n_{REACH}", f"-{LARGEST}..{LARGEST}", f"class {PARAMETER_CLASS},"):
+        assert fact in text
+    assert MOST_BEYOND == 2**20
+    assert "at most 2^20" in text
+    assert all(re.search(rf"\b{decay}\b", text) for decay in stranger.DECAYS)
+    for number, place in enumerate(PLACES):
+        assert stranger.turns()[number][:3] == (place.row, place.column, place.spacing)
+        assert [sorted(each) for each in (place.near, place.far)] == [
+            sorted(each) for each in stranger.turns()[number][3:]
+        ]
 
 
 def header_rows(kind: type[msgspec.Struct]) -> list[str]:

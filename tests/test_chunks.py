@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from nerv360.bitstream.entropy import FrequencyTable, write_varint
+from nerv360.bitstream.contexts import Contexts
+from nerv360.bitstream.entropy import LARGEST, write_varint
+from nerv360.bitstream.laplace import SCALES, best_scale
 from nerv360.codec.chunks import (
-    LatentTables,
     read_angles,
-    read_part,
     read_tables,
     read_weights,
     write_angles,
-    write_part,
     write_tables,
     write_weights,
 )
@@ -28,6 +27,8 @@ from nerv360.codec.quantize import (
     dequantize_latent,
     quantize,
     quantize_embedding,
+    quantize_grid,
+    step_code,
 )
 from nerv360.errors import BitstreamError
 
@@ -38,8 +39,8 @@ embeddings = arrays(np.float32, (2, 3, 4), elements=st.floats(-1e4, 1e4, width=3
 SHAPES = {"a.weight": (3, 2, 1, 1), "a.bias": (3,), "b.weight": (2, 5), "b.bias": (2,)}
 
 
-def step_of(codes: NDArray[np.int32]) -> NDArray[np.float64]:
-    return 2.0 ** ((codes - 224) / 8)
+def step_of(code: int) -> float:
+    return 2.0 ** ((code - 224) / 8)
 
 
 def tensors(seed: int = 0) -> dict[str, QuantizedTensor]:
@@ -47,42 +48,49 @@ def tensors(seed: int = 0) -> dict[str, QuantizedTensor]:
     return {name: quantize(rng.normal(size=shape).astype(np.float32), 8) for name, shape in SHAPES.items()}
 
 
-def embedding_tables(symbols: NDArray[np.int32]) -> LatentTables:
-    return [(Scaling(-1.5, 0.125), FrequencyTable.of(symbols[:, channel])) for channel in range(symbols.shape[1])]
+def contexts(channels: int) -> Contexts:
+    return Contexts.of(np.arange(Contexts.size(channels), dtype=np.int32) * 9 - 300, channels)
 
 
 @given(weights, st.integers(2, 16))
 def test_weights_are_off_by_half_a_step_at_most(tensor: Floats, bits: int) -> None:
     quantized = quantize(tensor, bits)
-    steps = step_of(quantized.steps)
-    assert len(steps) == (tensor.shape[0] if tensor.ndim > 1 else 1)
     assert np.abs(quantized.symbols).max() <= 2 ** (bits - 1) - 1
-    error = np.abs(dequantize(quantized).astype(np.float64) - tensor).reshape(len(steps), -1)
-    fits = quantized.steps < 255  # the largest step that can be coded
+    error = np.abs(dequantize(quantized).astype(np.float64) - tensor).max()
     rounding = 1e-7 * np.abs(tensor).max()  # of float32
-    assert (error[fits] <= steps[fits, None] / 2 + rounding).all()
+    assert quantized.step == 255 or error <= step_of(quantized.step) / 2 + rounding  # 255: the largest there is
 
 
 @given(weights, st.integers(2, 16))
 def test_the_step_is_the_least_that_fits(tensor: Floats, bits: int) -> None:
-    codes = quantize(tensor, bits).steps
-    largest = np.abs(tensor.astype(np.float64)).reshape(len(codes), -1).max(axis=1) / (2 ** (bits - 1) - 1)
-    assert (largest <= step_of(codes) * (1 + 1e-12))[codes < 255].all()
-    assert (largest > step_of(codes - 1) * (1 - 1e-12))[codes > 0].all()
+    code = quantize(tensor, bits).step
+    largest = np.abs(tensor.astype(np.float64)).max() / (2 ** (bits - 1) - 1)
+    assert code == 255 or largest <= step_of(code) * (1 + 1e-12)
+    assert code == 0 or largest > step_of(code - 1) * (1 - 1e-12)
+
+
+@given(weights, st.integers(0, 255))
+def test_a_given_step_is_kept(tensor: Floats, code: int) -> None:
+    quantized = quantize(tensor, step=code)
+    assert quantized.step == code == step_code(np.log2(step_of(code)))
+    assert quantized.scale == best_scale(quantized.symbols)
+    fits = np.abs(tensor) < LARGEST * step_of(code)
+    error = np.abs(dequantize(quantized).astype(np.float64) - tensor)
+    assert (error <= step_of(code) / 2 + 1e-7 * np.abs(tensor))[fits].all()
+    assert (np.abs(quantized.symbols) == LARGEST)[~fits].all()
+
+
+@pytest.mark.parametrize(("logarithm", "code"), [(0, 224), (-1, 216), (0.06, 224), (0.07, 225), (-99, 0), (99, 255)])
+def test_step_codes(logarithm: float, code: int) -> None:
+    assert step_code(logarithm) == code
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 3, 1, 1)])
 def test_zero_stays_zero(shape: tuple[int, ...]) -> None:
     quantized = quantize(np.zeros(shape, np.float32), 8)
     assert not quantized.symbols.any()
-    assert not quantized.steps.any()
+    assert quantized.step == quantized.scale == 0
     assert not dequantize(quantized).any()
-
-
-def test_each_output_channel_has_its_own_step() -> None:
-    steps = quantize(np.array([[1, -2], [100, 50]], np.float32), 8).steps
-    assert steps.tolist() == [224 - 47, 224 - 2]  # 2 / 127 = 2^(-5.99), 100 / 127 = 2^(-0.34)
-    assert quantize(np.array([1, -2, 100, 50], np.float32), 8).steps.tolist() == [224 - 2]
 
 
 @given(embeddings, st.integers(1, 8))
@@ -100,18 +108,32 @@ def test_a_constant_embedding_is_exact() -> None:
     assert (dequantize_latent(symbols, scaling) == np.float32(0.3)).all()
 
 
+def test_grids_keep_within_the_limits() -> None:
+    grid = np.array([0.03, 0.04, -0.04, 1e9, -1e9], np.float32)
+    assert quantize_grid(grid, 1 / 16).tolist() == [0, 1, -1, LARGEST, -LARGEST]
+
+
 def test_weights_survive() -> None:
     read = read_weights(write_weights(tensors()), SHAPES)
     assert list(read) == list(SHAPES)
     for name, tensor in tensors().items():
         assert np.array_equal(read[name].symbols, tensor.symbols)
-        assert np.array_equal(read[name].steps, tensor.steps)
+        assert (read[name].step, read[name].scale) == (tensor.step, tensor.scale)
+
+
+@given(arrays(np.int32, (4, 3), elements=st.integers(-LARGEST, LARGEST)), st.integers(0, 255))
+def test_any_weights_survive(symbols: NDArray[np.int32], step: int) -> None:
+    for scale in {0, best_scale(symbols), SCALES - 1}:
+        read = read_weights(write_weights({"a": QuantizedTensor(symbols, step, scale)}), {"a": (4, 3)})["a"]
+        assert np.array_equal(read.symbols, symbols)
+        assert (read.step, read.scale) == (step, scale)
 
 
 def test_constant_weights_survive() -> None:
     zeros = {name: quantize(np.zeros(shape, np.float32), 8) for name, shape in SHAPES.items()}
-    read = read_weights(write_weights(zeros), SHAPES)
-    assert not any(tensor.symbols.any() or tensor.steps.any() for tensor in read.values())
+    data = write_weights(zeros)
+    assert len(data) <= 2 * len(SHAPES) + 9
+    assert not any(tensor.symbols.any() or tensor.step for tensor in read_weights(data, SHAPES).values())
 
 
 def test_weights_left_over_are_refused() -> None:
@@ -119,26 +141,36 @@ def test_weights_left_over_are_refused() -> None:
         read_weights(write_weights(tensors()), {**SHAPES, "b.weight": (2, 1)})
 
 
-@pytest.mark.parametrize("code", [-1, 256])
-def test_impossible_steps_are_refused(code: int) -> None:
-    wrong = {name: QuantizedTensor(t.symbols, np.full_like(t.steps, code)) for name, t in tensors().items()}
-    wrong["b.bias"].steps[:] = 3
-    with pytest.raises(BitstreamError, match="step"):
-        read_weights(write_weights(wrong), SHAPES)
+@pytest.mark.parametrize("scale", [SCALES, 255])
+def test_impossible_scales_are_refused(scale: int) -> None:
+    data = bytearray(write_weights(tensors()))
+    data[len(SHAPES)] = scale
+    with pytest.raises(BitstreamError, match="scale"):
+        read_weights(bytes(data), SHAPES)
 
 
-@given(arrays(np.int32, (3, 2, 2, 4), elements=st.integers(0, 255)))
-def test_embeddings_survive(symbols: NDArray[np.int32]) -> None:
-    tables = embedding_tables(symbols)
-    assert read_tables(write_tables(tables) + b"rest", 2) == (tables, b"rest")
-    for group in (symbols, symbols[2:]):
-        assert np.array_equal(read_part(write_part(group, tables), tables, len(group), 2, 4), group)
+@pytest.mark.parametrize("length", range(2 * len(SHAPES) + 1))
+def test_weights_without_their_steps_and_scales_are_refused(length: int) -> None:
+    with pytest.raises(BitstreamError):
+        read_weights(write_weights(tensors())[:length], SHAPES)
+
+
+@given(st.lists(st.tuples(*[st.floats(-(2.0**99), 2.0**99, width=32)] * 2), max_size=3), st.binary(max_size=5))
+def test_tables_survive(pairs: list[tuple[float, float]], rest: bytes) -> None:
+    scalings, network = [Scaling(*pair) for pair in pairs], contexts(4)
+    found, read, behind = read_tables(write_tables(scalings, network) + rest, len(pairs), 4)
+    assert (found, behind) == (scalings, rest)
+    assert np.array_equal(read.parameters(), network.parameters())
 
 
 def test_missing_tables_are_refused() -> None:
-    tables = embedding_tables(np.arange(16, dtype=np.int32).reshape(1, 2, 2, 4))
-    with pytest.raises(BitstreamError):
-        read_tables(write_tables(tables), 3)
+    data = write_tables([Scaling(-1.5, 0.125)] * 2, contexts(2))
+    for wrong, spread, channels in ((data, 3, 2), (data, 2, 3), (data, 2, 1), (data, 1, 2), (data, 10**6, 2)):
+        with pytest.raises(BitstreamError):
+            read_tables(wrong, spread, channels)
+    for length in range(len(data)):
+        with pytest.raises(BitstreamError):
+            read_tables(data[:length], 2, 2)
 
 
 def test_angles_survive() -> None:
@@ -160,9 +192,12 @@ def test_a_bomb_of_angles_is_refused() -> None:
 def test_scaling_must_be_finite(value: float, position: int) -> None:
     scaling = Scaling(value, 1.0) if position == 0 else Scaling(0.0, value)
     with pytest.raises(BitstreamError):
-        read_tables(write_tables([(scaling, FrequencyTable(0, (1, 65535)))]), 1)
+        read_tables(write_tables([scaling], contexts(1)), 1, 1)
 
 
-def test_an_endless_table_is_refused() -> None:
+def test_endless_excesses_are_refused() -> None:
+    endless = write_varint(2**30) + b"\x01" * 1000
     with pytest.raises(BitstreamError):
-        read_weights(write_varint(0) + write_varint(2**30) + b"\x01" * 1000, SHAPES)
+        read_weights(bytes(2 * len(SHAPES)) + endless, SHAPES)
+    with pytest.raises(BitstreamError):
+        read_tables(write_varint(len(endless)) + endless, 0, 1)

@@ -64,6 +64,9 @@ def test_help(command: tuple[str, ...]) -> None:
     assert len(result.stdout) > 300
 
 
+VERSIONS = (("old", 1), ("new", 3))
+
+
 @pytest.fixture(scope="module")
 def folder(
     tmp_path_factory: pytest.TempPathFactory, video: Path, encoded: Path, make_video: Callable[..., Path]
@@ -73,7 +76,7 @@ def folder(
     contents = {"ok.mp4": video.read_bytes(), "ok.nerv360": data, "square.mp4": make_video(width=80).read_bytes()}
     contents |= {"empty.mp4": b"", "text.mp4": b"text" * 99, "empty.nerv360": b"", "foreign.nerv360": b"\x89PNG" * 9}
     contents |= {"cut.nerv360": data[:-100], "flipped.nerv360": data[:-50] + bytes([data[-50] ^ 1]) + data[-49:]}
-    contents |= {"new.nerv360": data[:8] + b"\x02\0" + data[10:]}
+    contents |= {f"{name}.nerv360": data[:8] + bytes([version, 0]) + data[10:] for name, version in VERSIONS}
     contents |= {
         "nan.csv": b"yaw_deg,pitch_deg\n" + b"0,0\n" * 5 + b"nan,0\n",
         "short.csv": b"yaw_deg,pitch_deg\n1,2\n",
@@ -133,6 +136,7 @@ BAD = [
     ("info cut.nerv360", "truncated"),
     ("info flipped.nerv360", "checksum"),
     ("info new.nerv360", "newer"),
+    ("info old.nerv360", "encode again"),
     ("decode flipped.nerv360 -o a.mp4", "checksum"),
     ("decode ok.nerv360 -o a.gif", "must end in"),
     ("decode ok.nerv360 -o a.mp4 --frames 2:9", "frames 0:6"),

@@ -20,6 +20,7 @@ from nerv360.evaluation.metrics import psnr, ws_psnr
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import build, configure
+from nerv360.training.fit import Fitting
 from nerv360.video.clip import Clip, Colour
 
 
@@ -43,7 +44,7 @@ def test_file_and_model_give_the_same_picture(video: Path, quick: EncodingConfig
     clip, config = Clip.open(video), replace(quick, weight_bits=16)
     model = build(configure(config, clip.width, clip.height), clip.frames)
     (embeddings,) = fitted_latents(model, clip)
-    write_model(model, [embeddings], clip, config, tmp_path / "a.nerv360")
+    write_model(Fitting(model, config), [embeddings], clip, config, tmp_path / "a.nerv360")
     with nerv360.open(tmp_path / "a.nerv360") as decoder, torch.no_grad():
         for index, yaw, pitch in ((0, 0, 0), (5, 170, 80)):
             view = replace(decoder.native_view(), yaw_deg=yaw, pitch_deg=pitch)

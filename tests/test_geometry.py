@@ -148,3 +148,29 @@ def test_bad_trajectories(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(ArgumentError, match=r"path\.csv"):
         read_trajectory(file, Viewport())
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        Viewport(0, 0, 0, 90, None, 64, 64),
+        Viewport(30, -80, 20, 78.1, None, 192, 108),
+        Viewport(hfov_deg=150, vfov_deg=20, width=40, height=40),
+        Viewport(hfov_deg=1, width=300, height=900),
+        Viewport(hfov_deg=170, width=33, height=33),
+    ],
+)
+def test_the_share_of_the_sphere(view: Viewport) -> None:
+    """Against the sum of the solid angles of small parts of the picture."""
+    parts = 2000
+    across, up = (
+        (np.arange(parts) + 0.5 - parts / 2) * size / parts / focal
+        for size, focal in zip((view.width, view.height), view.focal, strict=True)
+    )
+    area = view.width * view.height / math.prod(view.focal) / parts**2
+    solid_angle = ((1 + across**2 + up[:, None] ** 2) ** -1.5).sum() * area
+    assert view.share == pytest.approx(solid_angle / (4 * math.pi), rel=1e-4)  # worst: 2e-5, at 170 degrees
+
+
+def test_six_faces_are_the_sphere() -> None:
+    assert 6 * Viewport(77, 8, 9, 90, None, 50, 50).share == pytest.approx(1)

@@ -1,6 +1,7 @@
 """nerv360-grid: its forward pass, its latents while they are fitted, and the file that holds them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,22 +9,24 @@ import numpy as np
 import pytest
 import stranger
 import torch
+from test_contexts import fitted_contexts, model_of, smooth_latent
 from torch import Tensor
 from torch.nn import functional
 
 import nerv360
 from nerv360.bitstream.container import Container
-from nerv360.bitstream.layout import Latent, key_count, keys_at, keys_per_chunk, parts
-from nerv360.codec.encoder import fitted_latents, write_model
+from nerv360.bitstream.contexts import write_latent
+from nerv360.bitstream.layout import GRID_STEP, Latent, key_count, keys_at, keys_per_chunk, parts
+from nerv360.codec.encoder import Encoded, estimate_bytes, fitted_latents, write_model
 from nerv360.config import EncodingConfig, ModelConfig
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.viewport import Viewport
-from nerv360.layers.grids import GRID_STEP, LatentGrids
-from nerv360.models.base import build, configure
+from nerv360.models.base import build, configure, decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
+from nerv360.training.fit import Example, Fitting
 from nerv360.video.clip import Clip
 
 GRIDS = (Latent(6, 2, 2), Latent(2, 3, 3), Latent(1, 1, 0), Latent(6, 1, 1), Latent(1, 2, 4))
@@ -41,6 +44,7 @@ CONFIG = EncodingConfig(
     grids=(Latent(24, 2, 2), Latent(8, 2, 0), Latent(1, 1, 4)),
     epochs=6,
     learning_rate=4e-3,
+    rate_weight=2.0,
     group_size=4,
 )
 
@@ -147,56 +151,129 @@ def test_a_step_moves_what_the_view_reads_and_nothing_else(view: Viewport) -> No
         assert moved[whole.grad == 0].abs().max() < 1e-3
 
 
-def test_bits_of_a_grid_are_those_of_its_file_size() -> None:
+FACES = [(yaw, 0) for yaw in (0, 90, 180, 270)] + [(0, 90), (0, -90)]
+CUBE = [Viewport(yaw, pitch, 0, 90, None, 64, 64) for yaw, pitch in FACES]
+
+
+def only(latent: Latent, width: int, height: int, frames: int, group_size: int) -> NeRV360Grid:
+    """A network with a grid of its own size and nothing else."""
+    size = {"width": width, "height": height, "group_size": group_size}
+    shape = {"channels": (3, 3), "decoder_strides": (1,), "kernels": (1,), "grids": (latent,)}
+    model = build(replace(TOY, **size, **shape), frames)
+    assert isinstance(model, NeRV360Grid)
+    return model
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_bits_of_a_grid_are_those_of_its_file_size(noise: bool) -> None:
     """Six views that make up the sphere together pay for every cell once."""
     torch.manual_seed(0)
-    grids = LatentGrids((Latent(1, 1, 0),), 96, 48, frames=1)
-    grids.values(0).copy_(torch.distributions.Laplace(0.0, 3.0).sample(grids.values(0).shape).round())
-    grids.log_scale[0].data.fill_(math.log(3))
-    model = NeRV360Grid(replace(TOY, channels=(3, 3), decoder_strides=(1,), kernels=(1,), grids=(Latent(1, 1, 0),)), 1)
-    model.encoder = grids
-    values = grids.values(0).abs()
+    model = only(Latent(1, 1, 0), 96, 48, 1, 1)
+    grids, contexts = model.encoder, model.encoder.contexts
+    grids.values(0).copy_(torch.distributions.Laplace(0.0, 3.0).sample(grids.values(0).shape))
+    with torch.no_grad():
+        for parameter in (contexts.mix, contexts.spread, contexts.mean):
+            parameter.zero_()
+        for log_scale in (grids.log_scale, contexts.log_scale):
+            log_scale.fill_(math.log(3))
+    values = grids.values(0).round().abs()
     mass = torch.where(values == 0, 1 - math.exp(-1 / 6), math.sinh(1 / 6) * torch.exp(-values / 3))
-    faces = [(yaw, 0) for yaw in (0, 90, 180, 270)] + [(0, 90), (0, -90)]
-    cube = [Viewport(yaw, pitch, 0, 90, None, 64, 64) for yaw, pitch in faces]
-    spent = sum(model.analyse(torch.zeros(()), 0, [view], None)[1].item() * 64 * 64 for view in cube)
+    generator = torch.Generator().manual_seed(0) if noise else None
+    spent = sum(model.analyse(torch.zeros(()), 0, [view], generator)[1].item() * 64 * 64 for view in CUBE)
     bits = -torch.log2(mass).sum().item()
     assert spent == pytest.approx(bits, rel=0.01)
+    size = len(write_latent(grids.values(0).round().int().numpy(), contexts.integers(), 0))
+    assert spent / 8 == pytest.approx(size, rel=0.01)
 
 
-def test_file_and_model_give_the_same_picture(video: Path, tmp_path: Path) -> None:
-    clip, config = Clip.open(video), replace(CONFIG, weight_bits=16)
+@pytest.mark.parametrize("period", [0, 1])
+def test_bits_by_contexts_are_those_of_the_file(period: int) -> None:
+    """Over all frames; of its neighbours a cell at the edge of a view's window knows only those in it."""
+    frames = 3 if period else 2
+    model = only(Latent(1, 2, period), 256, 128, frames, 4)
+    symbols = smooth_latent((frames if period else 1, 2, 128, 256))
+    contexts = fitted_contexts([symbols])
+    model.encoder.values(0).copy_(torch.from_numpy(symbols))
+    model.encoder.contexts = model_of(contexts)
+    spent = sum(
+        model.analyse(torch.zeros(()), frame, [view], None)[1].item() * 64 * 64
+        for frame in range(frames)
+        for view in CUBE
+    )
+    size = len(write_latent(symbols, contexts, 0))
+    assert spent / 8 == pytest.approx(size, rel=0.01)  # measured: 0.45 % (period 0), 0.32 %
+
+
+def test_weights_are_paid_for_once_by_all_views_of_all_frames() -> None:
+    model, panorama = fitted(replace(TOY, width=48, height=24)), torch.zeros(1, 3, 24, 48, dtype=torch.uint8)
+    fitting, plain = (Fitting(model, EncodingConfig(rate_weight=weight)) for weight in (1.0, 0.0))
+    assert fitting.quantiser is not None
+    views = [replace(view, width=36, height=36) for view in CUBE]
+    examples = [Example(panorama, frame, 2, [view], [view]) for frame in range(2) for view in views]
+    with_weights, without = (
+        sum(each(example, None)[2].item() * 36 * 36 for example in examples) for each in (fitting, plain)
+    )
+    _, bits = fitting.quantiser(decoder_tensors(model), None)
+    assert with_weights - without == pytest.approx(bits.item(), rel=1e-3)  # float32: measured 4e-9
+
+
+@pytest.mark.parametrize("rate_weight", [0.0, 2.0])
+def test_file_and_model_give_the_same_picture(video: Path, tmp_path: Path, rate_weight: float) -> None:
+    clip, config = Clip.open(video), replace(CONFIG, weight_bits=16, rate_weight=rate_weight)
     torch.manual_seed(0)
     model = build(configure(config, clip.width, clip.height), clip.frames)
     assert isinstance(model, NeRV360Grid)
     for index in range(3):
         model.encoder.values(index).normal_(std=8).round_()
-    write_model(model, fitted_latents(model, clip), clip, config, tmp_path / "a.nerv360")
-    with nerv360.open(tmp_path / "a.nerv360") as decoder, torch.no_grad():
+    fitting = Fitting(model, config)
+    size = write_model(fitting, fitted_latents(model, clip), clip, config, tmp_path / "a.nerv360")
+    assert size == (tmp_path / "a.nerv360").stat().st_size
+    assert estimate_bytes(fitting, clip.frames, config) == pytest.approx(size, abs=400)  # the headers
+    with nerv360.open(tmp_path / "a.nerv360") as decoder:
         for index, yaw, pitch in ((0, 0, 0), (3, 170, 80), (5, 30, -20)):
             view = replace(decoder.native_view(), yaw_deg=yaw, pitch_deg=pitch)
-            (latents,), _ = model.analyse(torch.zeros(()), index, [view], None)
-            expected = model.decode(latents, 0.5, view)[0].permute(1, 2, 0) * 255
+            panorama = torch.zeros(1, 3, clip.height, clip.width, dtype=torch.uint8)
+            drawn, _, _ = fitting(Example(panorama, index, clip.frames, [view], [view]), None)
+            expected = drawn[0].detach().permute(1, 2, 0) * 255
             assert psnr(decoder.viewport(index, view), expected.round().numpy()) > 55
     _, (theirs,) = stranger.read_file((tmp_path / "a.nerv360").read_bytes())
     for index, latent in enumerate(theirs.latents):
         assert np.array_equal(latent, GRID_STEP * model.encoder.values(index).numpy())
+    assert list(theirs.weights) == list(decoder_tensors(model))
 
 
-def test_encoding_learns_and_repeats(video: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        result = nerv360.encode(video, tmp_path / name, CONFIG)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert result.training_psnr_db > 12
-    with Container(tmp_path / "a") as container:
+@pytest.fixture(scope="module")
+def learnt(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Encoded:
+    return nerv360.encode(video, tmp_path_factory.mktemp("learnt") / "a", CONFIG)
+
+
+def test_encoding_learns_and_repeats(video: Path, learnt: Encoded, tmp_path: Path) -> None:
+    nerv360.encode(video, tmp_path / "b", CONFIG)
+    assert learnt.path.read_bytes() == (tmp_path / "b").read_bytes()
+    assert learnt.training_psnr_db > 12
+    with Container(learnt.path) as container:
         container.verify()
         budget = container.budget()
-    assert sum(budget.values()) == result.size
+    assert sum(budget.values()) == learnt.size
     assert "grid 1/24, 2 channels, every 2 frames" in budget
     assert "grid 1/8, 2 channels, still" in budget
 
 
-def test_an_interrupted_encoding_ends_with_the_same_bytes(video: Path, tmp_path: Path) -> None:
+def test_a_greater_weight_of_the_rate_makes_a_smaller_file(make_video: Callable[..., Path], tmp_path: Path) -> None:
+    small, grids = make_video(96, 48, 2), (Latent(24, 2, 2), Latent(8, 2, 0), Latent(2, 1, 1))
+    config = replace(CONFIG, grids=grids, epochs=30, learning_rate=3e-2, loss="l2")
+    results, budgets = [], []
+    for weight in (1e-4, 1e-2):
+        results.append(nerv360.encode(small, tmp_path / "a", replace(config, rate_weight=weight)))
+        with Container(tmp_path / "a") as container:
+            budgets.append(container.budget())
+    assert results[1].size < 0.6 * results[0].size  # measured: 0.4
+    assert results[1].training_psnr_db < results[0].training_psnr_db
+    for part in ("weights", "grid 1/8, 2 channels, still", "grid 1/2, 1 channels, every 1 frames"):
+        assert budgets[1][part] < 0.8 * budgets[0][part]
+
+
+def test_an_interrupted_encoding_ends_with_the_same_bytes(video: Path, learnt: Encoded, tmp_path: Path) -> None:
     class Stop(Exception):
         pass
 
@@ -204,13 +281,12 @@ def test_an_interrupted_encoding_ends_with_the_same_bytes(video: Path, tmp_path:
         if progress.step == 20:  # type: ignore[attr-defined]
             raise Stop
 
-    nerv360.encode(video, tmp_path / "whole", CONFIG)
     with pytest.raises(Stop), pytest.MonkeyPatch.context() as patch:
         patch.setattr("nerv360.training.fit.SAVE_SECONDS", 0.0)
         patch.setattr("nerv360.training.fit.MOST_SECONDS", 0.0)
         nerv360.encode(video, tmp_path / "cut", CONFIG, report=stop)
     nerv360.encode(video, tmp_path / "cut", CONFIG)
-    assert (tmp_path / "whole").read_bytes() == (tmp_path / "cut").read_bytes()
+    assert learnt.path.read_bytes() == (tmp_path / "cut").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Everything here is exact: integers, or doubles that hold integers. layers/contex
 numbers, to be fitted.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,7 +16,17 @@ from nerv360.bitstream.laplace import FRACTIONS, SCALES, class_of
 from nerv360.bitstream.places import MARGIN, PLACES, Place, references
 from nerv360.errors import BitstreamError
 
-__all__ = ["HIDDEN", "ONE", "ONE_MEAN", "Contexts", "read_contexts", "read_latent", "write_contexts", "write_latent"]
+__all__ = [
+    "HIDDEN",
+    "MOST",
+    "ONE",
+    "ONE_MEAN",
+    "Contexts",
+    "read_contexts",
+    "read_latent",
+    "write_contexts",
+    "write_latent",
+]
 
 HIDDEN = 8
 ONE, ONE_MEAN = 16, 256  # what stands for 1 in the weights, and in those of the mean
@@ -66,7 +77,7 @@ def write_contexts(contexts: Contexts) -> bytes:
 
 def read_contexts(data: bytes, channels: int) -> Contexts:
     """Inverse of `write_contexts`."""
-    reader = Reader(data)
+    reader = Reader(data, Contexts.size(channels))
     parameters = reader.read(np.full(Contexts.size(channels), PARAMETER_CLASS))
     reader.finish()
     return Contexts.of(parameters, channels)
@@ -84,7 +95,7 @@ def write_latent(symbols: Integers, contexts: Contexts, first_channel: int) -> b
 
 def read_latent(data: bytes, contexts: Contexts, first_channel: int, shape: tuple[int, int, int, int]) -> Integers:
     """Inverse of `write_latent`. Raises BitstreamError."""
-    reader = Reader(data)
+    reader = Reader(data, math.prod(shape))
     known = np.zeros(shape, dtype=np.int32)
     for cells, centre, classes in _turns(known, contexts, first_channel):
         integers = centre + reader.read(classes.ravel()).reshape(centre.shape)
@@ -118,9 +129,8 @@ def _turns(
             for each in beside:
                 other += np.abs(each[cells[1:]])
                 total += each[cells[1:]]
-            foretold = (
-                2 * int(contexts.mean[1 if beside else 0]) * sums.astype(np.int64) + 4 * int(contexts.mean[2]) * total
-            )
+            mean = contexts.mean.astype(np.int64)  # untrusted: with large sums too much for 32 bits
+            foretold = 2 * mean[1 if beside else 0] * sums + 4 * mean[2] * total
             eighths = (foretold + ONE_MEAN // 2) // ONE_MEAN
             centre = (eighths + FRACTIONS // 2) // FRACTIONS
             steps = np.broadcast_to(base, own.shape) + _steps(contexts, number, bool(beside), near, far, other)

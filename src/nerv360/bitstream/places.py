@@ -1,4 +1,4 @@
-"""The order in which a grid's integers are coded, and the neighbours known by then (docs/bitstream.md, "Places").
+"""The order in which a grid's integers are coded, and the neighbours known by then (docs/bitstream.md, "Contexts").
 
 A grid is coded in ten turns: every eighth cell of every eighth row, then what lies between, ever finer. All cells of a
 turn are coded at once, whatever the key and the channel, for none of them looks at another.

@@ -44,7 +44,8 @@ def read_weights(data: bytes, shapes: Mapping[str, Shape]) -> dict[str, Quantize
     count = len(shapes)
     if len(data) < 2 * count:
         raise BitstreamError("truncated weights")
-    steps, scales, reader = data[:count], data[count : 2 * count], Reader(data[2 * count :])
+    steps, scales = data[:count], data[count : 2 * count]
+    reader = Reader(data[2 * count :], sum(map(math.prod, shapes.values())))
     if max(scales) >= SCALES:
         raise BitstreamError("impossible scale of weights")
     tensors = {

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nerv360.bitstream.contexts import HIDDEN, ONE, ONE_MEAN, Contexts
+from nerv360.bitstream.contexts import HIDDEN, MOST, ONE, ONE_MEAN, Contexts
 from nerv360.bitstream.laplace import SCALES, SCALES_PER_OCTAVE, UNIT_SCALE
 from nerv360.bitstream.places import MARGIN, PLACES, Place
 from nerv360.layers.quantisation import straight_through
@@ -39,7 +39,8 @@ class ContextModel(nn.Module):
     def forward(self, known: "Known") -> tuple[Tensor, Tensor]:
         """Mean and log scale [n] of the distributions of n cells."""
         mix, place, spread, log_scale, mean = (value for value, _, _ in self._rounded())
-        hidden = torch.log2(1 + known.magnitudes) @ mix[:3] + place[known.place] + known.timed[:, None] * mix[3]
+        logarithms = torch.log2(1 + known.magnitudes.clamp_max(MOST))
+        hidden = logarithms @ mix[:3] + place[known.place] + known.timed[:, None] * mix[3]
         log_scale = log_scale[known.channel] + hidden.relu() @ spread
         limited = log_scale.clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE)
         return known.means @ mean, log_scale + (limited - log_scale).detach()  # whose gradient is not lost at a limit

@@ -1,0 +1,130 @@
+"""Weights while they are fitted: the multiples of learned steps that the file will hold, and their bits."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nerv360.bitstream.laplace import best_scale
+from nerv360.codec.chunks import read_weights, write_weights
+from nerv360.codec.quantize import dequantize, quantize, step_code
+from nerv360.layers.quantisation import WeightQuantiser, laplace_bits, noisy, straight_through
+
+SHAPES = {"a.weight": (24, 16, 3, 3), "a.bias": (24,), "b.weight": (3, 24, 3, 3), "b.bias": (3,)}
+
+
+def fitted() -> tuple[WeightQuantiser, dict[str, torch.Tensor]]:
+    """Weights of a Laplace distribution with steps of all sizes, and the scales at which they cost least."""
+    torch.manual_seed(0)
+    tensors = {
+        name: torch.distributions.Laplace(0.0, 0.1 / (1 + index)).sample(shape)
+        for index, (name, shape) in enumerate(SHAPES.items())
+    }
+    quantiser = WeightQuantiser(tensors)
+    with torch.no_grad():
+        quantiser.log2_step += torch.tensor([0.3, -0.77, 1.2, 2.05])
+        for index, (name, step) in enumerate(zip(quantiser.names, quantiser.log2_step.exp2(), strict=True)):
+            quantiser.log_scale[index] = (tensors[name] / step).abs().mean().log()
+    return quantiser, tensors
+
+
+def written(quantiser: WeightQuantiser, tensors: dict[str, torch.Tensor]) -> bytes:
+    steps = zip(quantiser.names, quantiser.log2_step.tolist(), strict=True)
+    return write_weights({name: quantize(tensors[name].numpy(), step=step_code(step)) for name, step in steps})
+
+
+def test_without_noise_weights_are_what_the_file_holds() -> None:
+    quantiser, tensors = fitted()
+    with torch.no_grad():
+        ours, _ = quantiser(tensors, None)
+    read = read_weights(written(quantiser, tensors), SHAPES)
+    for name, weight in ours.items():
+        # the same integers; products of two roundings to float32 and of one: worst 1.2e-7
+        np.testing.assert_allclose(weight.numpy(), dequantize(read[name]), rtol=2e-7, atol=0)
+
+
+def test_estimated_bits_are_those_of_the_file() -> None:
+    quantiser, tensors = fitted()
+    with torch.no_grad():
+        bits = quantiser(tensors, None)[1].item()
+    size = len(written(quantiser, tensors))
+    assert bits / 8 + 2 * len(SHAPES) == pytest.approx(size, rel=0.005)  # measured: 0.25 %, 7 bytes
+
+
+def test_noise_costs_what_rounding_costs() -> None:
+    quantiser, tensors = fitted()
+    with torch.no_grad():
+        rounded = quantiser(tensors, None)[1].item()
+        weights, noisy_bits = quantiser(tensors, torch.Generator().manual_seed(0))
+    assert noisy_bits.item() == pytest.approx(rounded, rel=0.01)  # measured: 0.5 %
+    for (name, weight), step in zip(weights.items(), quantiser.log2_step.exp2(), strict=True):
+        assert (weight - tensors[name]).abs().max() <= step / 2 * 1.0001
+
+
+def test_the_same_noise_twice() -> None:
+    quantiser, tensors = fitted()
+    one, other, third = (quantiser(tensors, torch.Generator().manual_seed(seed))[1].item() for seed in (3, 3, 4))
+    assert one == other != third
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_rate_and_error_both_move_steps_scales_and_weights(noise: bool) -> None:
+    quantiser, tensors = fitted()
+    leaves = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
+    weights, bits = quantiser(leaves, torch.Generator().manual_seed(0) if noise else None)
+    bits.backward(retain_graph=True)
+    assert (quantiser.log2_step.grad < 0).all()  # type: ignore[operator]  # longer steps cost less
+    assert all((leaf.grad * leaf.detach()).sum() > 0 for leaf in leaves.values())  # type: ignore[operator]
+    assert quantiser.log_scale.grad is not None
+    quantiser.log2_step.grad = None
+    torch.stack([(weights[name] - tensor.detach()).square().sum() for name, tensor in tensors.items()]).sum().backward()
+    assert (quantiser.log2_step.grad > 0).all()  # type: ignore[operator]  # and lose more
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.7, 3.0, 40.0])
+@pytest.mark.parametrize("mean", [0.0, 0.3, -2.6])
+def test_bits_are_those_of_the_mass(scale: float, mean: float) -> None:
+    values = torch.arange(-400, 401, dtype=torch.float64)
+    bits = laplace_bits(
+        values, torch.tensor(mean, dtype=torch.float64), torch.tensor(math.log(scale), dtype=torch.float64)
+    )
+    edges = torch.arange(-400, 402, dtype=torch.float64) - 0.5 - mean
+    below = torch.where(edges < 0, torch.exp(-edges.abs() / scale) / 2, 1 - torch.exp(-edges.abs() / scale) / 2)
+    mass = below.diff()
+    clear = mass > 1e-6
+    torch.testing.assert_close(bits[clear], -mass[clear].log2(), rtol=0, atol=1e-8)
+    assert bits.max() <= -math.log2(1e-9) + 1e-9
+
+
+def test_gradients_of_bits() -> None:
+    values = torch.tensor([0.0, 0.2, -0.49, 0.51, 3.7, -30.0], dtype=torch.float64, requires_grad=True)
+    mean = torch.full((6,), 0.1, dtype=torch.float64, requires_grad=True)
+    log_scale = torch.linspace(-1, 3, 6, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(laplace_bits, (values, mean, log_scale))
+
+
+def test_far_away_bits_and_gradients_are_finite() -> None:
+    values = torch.tensor([32767.0, -32767.0, 0.0], requires_grad=True)
+    log_scale = torch.tensor([-3.0, 5.0, -30.0], requires_grad=True)
+    laplace_bits(values, torch.zeros(3), log_scale).sum().backward()
+    assert torch.isfinite(values.grad).all()  # type: ignore[arg-type]
+    assert torch.isfinite(log_scale.grad).all()  # type: ignore[arg-type]
+
+
+def test_rounding_passes_gradients_and_gives_whole_numbers() -> None:
+    values = torch.linspace(-1000, 1000, 12345, requires_grad=True)
+    rounded = straight_through(values)
+    assert torch.equal(rounded, values.detach().round())
+    rounded.sum().backward()
+    assert (values.grad == 1).all()  # type: ignore[union-attr]
+    away = noisy(values.detach(), torch.Generator().manual_seed(0)) - values.detach()
+    assert away.abs().max() <= 0.5001
+    assert away.std() == pytest.approx(math.sqrt(1 / 12), rel=0.02)
+
+
+def test_a_tensor_of_zeros_can_be_fitted() -> None:
+    quantiser = WeightQuantiser({"a": torch.zeros(3)})
+    _, bits = quantiser({"a": torch.zeros(3)}, None)
+    assert math.isfinite(bits.item())
+    assert best_scale(np.zeros(3, np.int32)) == 0
