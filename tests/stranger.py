@@ -172,7 +172,7 @@ def read_weights(data: bytes, shapes: dict[str, tuple[int, ...]]) -> tuple[list[
 
 
 def read_contexts(data: bytes, channels: int) -> Contexts:
-    sizes = {"mix": 4 * 8, "place": 10 * 8, "spread": 8, "scale": channels, "mean": 2}
+    sizes = {"mix": 4 * 8, "place": 10 * 8, "spread": 8, "scale": channels, "mean": 3}
     stream = Stream(data)
     integers = stream.piece([276] * sum(sizes.values()))
     stream.end()
@@ -260,7 +260,8 @@ def class_of_cell(
         h += sum(value * mix[8 * row + i] for row, value in enumerate(levels))
         total += max(0, h) * spread[i]
     scale = min(39, max(0, total // 4096))
-    e = (2 * sum(near) * contexts["mean"][0] + 4 * sum(other or []) * contexts["mean"][1] + 32) // 64
+    alone, together, beside = contexts["mean"]
+    e = (2 * sum(near) * (alone if other is None else together) + 4 * sum(other or []) * beside + 128) // 256
     m = (e + 4) // 8
     return m, 8 * scale + e - 8 * m + 4
 

@@ -97,8 +97,8 @@ def random_symbols(seed: int = 0) -> NDArray[np.int32]:
 def random_contexts(channels: int, seed: int = 0) -> Contexts:
     """A network whose scales and means are of all sizes."""
     rng = np.random.default_rng(seed)
-    deviations = np.repeat([5, 8, 8, 60, 20], [32, 80, 8, channels, 2])
-    middles = np.repeat([0, 0, 0, 300, 24], [32, 80, 8, channels, 2])
+    deviations = np.repeat([5, 8, 8, 60, 80], [32, 80, 8, channels, 3])
+    middles = np.repeat([0, 0, 0, 300, 96], [32, 80, 8, channels, 3])
     return Contexts.of(np.rint(rng.normal(middles, deviations)).astype(np.int32), channels)
 
 

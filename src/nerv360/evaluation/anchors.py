@@ -49,12 +49,16 @@ X265 = "log-level=none:info=0:pools=none:frame-threads=1"  # info: 2 kB of text 
 ANCHORS = {
     anchor.name: anchor
     for anchor in (
-        Anchor("x264", "libx264", ".mkv", {"preset": "slow", "tune": "psnr"}, (24, 28, 32, 36, 40, 44)),
+        Anchor("x264", "libx264", ".mkv", {"preset": "medium", "tune": "psnr"}, (24, 28, 32, 36, 40, 44, 48)),
         Anchor(
-            "x265", "libx265", ".mkv", {"preset": "slow", "tune": "psnr", "x265-params": X265}, (22, 26, 30, 34, 38, 42)
+            "x265",
+            "libx265",
+            ".mkv",
+            {"preset": "medium", "tune": "psnr", "x265-params": X265},
+            (22, 26, 30, 34, 38, 42, 46),
         ),
         Anchor(
-            "svt-av1", "libsvtav1", ".webm", {"preset": "4", "svtav1-params": "lp=1:tune=1"}, (31, 39, 47, 53, 58, 63)
+            "svt-av1", "libsvtav1", ".webm", {"preset": "6", "svtav1-params": "lp=1:tune=1"}, (31, 39, 47, 53, 58, 63)
         ),
         Anchor("vp9", "libvpx-vp9", ".webm", {"deadline": "good", "cpu-used": "1", "b": "0"}, (31, 37, 43, 49, 56, 63)),
     )

@@ -19,6 +19,7 @@ from nerv360.layers.quantisation import laplace_bits, noisy, straight_through
 
 __all__ = ["LatentGrids"]
 
+LEARNING_SHARE = 0.25  # of the steps with noise, in which the contexts learn
 BETA1, BETA2 = 0.9, 0.99  # without bias correction: at these two the first step has the right length
 
 
@@ -69,30 +70,37 @@ class LatentGrids(nn.Module):
         contexts only learn. Without, values are rounded, gradients pass straight, and the bits are those of the file.
         """
         self._touched = []
-        latents, values, rounded, shares, known, first_channel = [], [], [], [], [], 0
-        for index, (latent, footprint, area) in enumerate(zip(self.latents, footprints, cells, strict=True)):
-            window = footprint.window.reduced()
-            share = _share(footprint, window, area)
+        learning = noise is None or torch.rand((), generator=noise, device=noise.device).item() < LEARNING_SHARE
+        latents, first_channel = [], 0
+        values, rounded, channels, known, paid = [], [], [], [], []
+        shares = {footprint.window: _share(footprint, area) for footprint, area in zip(footprints, cells, strict=True)}
+        for index, (latent, footprint) in enumerate(zip(self.latents, footprints, strict=True)):
+            window, share = footprint.window.reduced(), shares[footprint.window]
             chosen = share.nonzero()[:, 0]
+            own = torch.arange(first_channel, first_channel + latent.channels, device=share.device)
             mixed = torch.zeros((), device=share.device)
             for key, weight in keys_at(latent.period, frame):
                 touched = self._touch(index, key, window)
                 whole = touched.values.detach().round() if noise else straight_through(touched.values)
                 seen = noisy(touched.values, noise) if noise else whole
                 mixed = mixed + weight * footprint.window.crop(seen, window)
-                shares.append(weight / (latent.period or self.frames) * share[chosen].repeat(latent.channels))
+                paid.append(weight / (latent.period or self.frames) * share[chosen].repeat(latent.channels))
+                channels.append(own.repeat_interleave(len(chosen)))
                 values.append(seen[0].flatten(1)[:, chosen].flatten())
-                rounded.append(whole[0].flatten(1)[:, chosen].flatten())
-                beside = self._beside(touched)
-                known.append(known_of(whole[0], beside, chosen, first_channel, window.top, window.left))
+                if learning:
+                    rounded.append(whole[0].flatten(1)[:, chosen].flatten())
+                    beside = self._beside(touched)
+                    known.append(known_of(whole[0], beside, chosen, first_channel, window.top, window.left))
             latents.append(GRID_STEP * mixed)
             first_channel += latent.channels
-        everything, weights = Known.join(known), torch.cat(shares)
-        coded = (weights * laplace_bits(torch.cat(rounded), *self.contexts(everything))).sum()
+        part = torch.cat(paid)
+        coded = part.new_zeros(())
+        if learning:
+            coded = (part * laplace_bits(torch.cat(rounded), *self.contexts(Known.join(known)))).sum()
         if noise is None:
             return latents, coded
-        log_scale = self.log_scale[everything.channel]
-        spent = (weights * laplace_bits(torch.cat(values), torch.zeros_like(log_scale), log_scale)).sum()
+        log_scale = self.log_scale[torch.cat(channels)]
+        spent = (part * laplace_bits(torch.cat(values), torch.zeros_like(log_scale), log_scale)).sum()
         return latents, spent + coded - coded.detach()
 
     @torch.no_grad()
@@ -130,8 +138,9 @@ class LatentGrids(nn.Module):
         return torch.stack(found) if found else keys.new_zeros(0, *shape)
 
 
-def _share(footprint: Footprint, window: Window, area: Tensor) -> Tensor:
-    """How much of every cell of the window [rows * columns] a view reads: what sampling does, backwards."""
+def _share(footprint: Footprint, area: Tensor) -> Tensor:
+    """How much a view reads of every cell of the reduced window [rows * columns]: what sampling does, backwards."""
+    window = footprint.window.reduced()
     cells = area.new_zeros(1, 1, window.rows, window.columns, requires_grad=True)
     read = footprint.sample(footprint.window.crop(cells, window))
     (share,) = torch.autograd.grad((read[:, 0] * area).sum(), cells)
