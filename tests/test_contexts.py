@@ -193,7 +193,7 @@ def test_coded_size_is_that_of_the_classes() -> None:
         known[cells] = symbols[cells]
     size = len(write_latent(symbols, contexts, 0))
     assert bits / 8 <= size + 4
-    assert size <= 1.001 * bits / 8 + 8  # measured: 0.02 % and 4 bytes
+    assert size <= 1.001 * bits / 8 + 8  # measured: 3 bytes
 
 
 # The same with real numbers
@@ -317,4 +317,4 @@ def test_estimated_bits_are_those_of_the_file(kind: str) -> None:
         with torch.no_grad():
             bits += laplace_bits(values, *model(known)).sum().item()
     size = sum(len(write_latent(piece, contexts, 0)) for piece in pieces)
-    assert bits / 8 == pytest.approx(size, rel=0.005)  # measured: 0.07 %, 0.3 % (the latter of 2 kB)
+    assert bits / 8 == pytest.approx(size, rel=0.01)  # measured: 0.2 %, 0.4 %
