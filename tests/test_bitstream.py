@@ -240,7 +240,7 @@ def test_both_decoders_refuse_the_same_streams(
 
 
 @given(pieces.filter(lambda parts: sum(map(len, parts)) > 0), st.data())
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_cut_extended_and_damaged_streams(parts: list[list[tuple[int, int]]], draw: st.DataObject) -> None:
     """Refused, or taken for other integers; nothing else."""
     data, chosen = written(parts), [[number for _, number in part] for part in parts]
