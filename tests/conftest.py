@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from nerv360.config import PRESETS, EncodingConfig
+from nerv360.training import contexts
 from nerv360.video.clip import Colour
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
 torch.set_num_threads(1)
+contexts.STEPS = 40  # of the last touch: right, if not quite so small
 QUICK = replace(PRESETS["tiny"], decoder_size=106_000, encoder_channels=8, epochs=6, group_size=4)
 
 

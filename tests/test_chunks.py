@@ -96,8 +96,8 @@ def test_zero_stays_zero(shape: tuple[int, ...]) -> None:
 @given(embeddings, st.integers(1, 8))
 def test_embeddings_are_off_by_half_a_step_at_most(channel: Floats, bits: int) -> None:
     symbols, scaling = quantize_embedding(channel, bits)
-    assert 0 <= symbols.min() <= symbols.max() < 2**bits
-    assert (np.float32(scaling.least), np.float32(scaling.step)) == (scaling.least, scaling.step)
+    assert symbols.min() <= 0 <= symbols.max() < symbols.min() + 2**bits
+    assert (np.float32(scaling.offset), np.float32(scaling.step)) == (scaling.offset, scaling.step)
     error = np.abs(dequantize_latent(symbols, scaling).astype(np.float64) - channel).max()
     assert error <= scaling.step / 2 + 1e-7 * np.abs(channel).max() + 2e-5 * scaling.step  # float32: value and step
 

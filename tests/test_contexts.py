@@ -47,7 +47,7 @@ def fitted_contexts(pieces: list[Integers]) -> Contexts:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nerv360.training.contexts.STEPS", 60)
         patch.setattr("nerv360.training.contexts.BATCH", 1024)
-        return fit_contexts(pieces)
+        return fit_contexts([(piece, 0) for piece in pieces], ContextModel(pieces[0].shape[1]))
 
 
 # The order
@@ -147,7 +147,7 @@ def test_sums_of_large_integers_do_not_overflow() -> None:
         assert centre.min(initial=0) >= 0
         known[cells] = symbols[cells]
     sums, totals = 4 * LARGEST, 2 * LARGEST
-    assert seen == pytest.approx((2 * sums + 4 * totals) * (REACH + MOST_BEYOND) / 64 / 8, abs=1)
+    assert seen == pytest.approx((2 * sums + 4 * totals) * (REACH + MOST_BEYOND) / ONE_MEAN / 8, abs=1)
 
 
 def test_cut_and_damaged_latents_are_refused_or_others() -> None:
@@ -246,7 +246,7 @@ def test_a_window_knows_what_the_whole_grid_knows() -> None:
     cut = values[:, 3:, 5:45]
     whole = known_of(values, values.new_zeros(0, 2, 40, 48), torch.arange(40 * 48), 3)
     window = known_of(cut, cut.new_zeros(0, 2, 37, 40), torch.arange(37 * 40), 3, 3, 5)
-    for one, other in ((whole.magnitudes, window.magnitudes), (whole.sums, window.sums), (whole.place, window.place)):
+    for one, other in ((whole.magnitudes, window.magnitudes), (whole.means, window.means), (whole.place, window.place)):
         one, other = one.unflatten(0, (2, 40, 48)), other.unflatten(0, (2, 37, 40))
         assert torch.equal(one[:, 15:28, 17:33], other[:, 12:25, 12:28])
     assert whole.channel.tolist() == [3] * 40 * 48 + [4] * 40 * 48

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.contexts import read_latent, write_contexts, write_latent
 from nerv360.codec.network import load_network
+from nerv360.layers.contexts import ContextModel
 from nerv360.training.contexts import fit_contexts
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -71,7 +72,7 @@ def _entropy(symbols: NDArray[np.int32]) -> float:
 
 
 def _contexts(groups: Sequence[Keys]) -> int:
-    contexts = fit_contexts(groups)
+    contexts = fit_contexts([(group, 0) for group in groups], ContextModel(groups[0].shape[1]))
     return len(write_contexts(contexts)) + sum(len(write_latent(group, contexts, 0)) for group in groups)
 
 

@@ -19,6 +19,7 @@ from nerv360.codec.quantize import QuantizedTensor, Scaling, quantize, quantize_
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.geometry.orientation import Angles, orientations
+from nerv360.layers.contexts import ContextModel
 from nerv360.models.base import Network, build, configure, decoder_tensors, latents_of
 from nerv360.models.memory import enough_memory
 from nerv360.models.nerv360_grid import NeRV360Grid
@@ -189,10 +190,8 @@ def _coded(fitting: Fitting, latents: Sequence[Latents], frames: int, config: En
     layout = parts(fitting.model.config.latents, frames, config.group_size)
     first = np.cumsum([0, *(latent.channels for latent in fitting.model.config.latents)])
     pieces = [(symbols[p.latent][p.first_key : p.first_key + p.keys], int(first[p.latent])) for p in layout]
-    if isinstance(fitting.model, NeRV360Grid):
-        contexts = fitting.model.encoder.contexts.integers()
-    else:
-        contexts = fit_contexts([integers for integers, _ in pieces])
+    known = fitting.model.encoder.contexts if isinstance(fitting.model, NeRV360Grid) else ContextModel(int(first[-1]))
+    contexts = fit_contexts(pieces, known)
     return _Coded(_quantized_weights(fitting, config), pieces, scalings, contexts)
 
 

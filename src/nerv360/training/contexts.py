@@ -1,7 +1,8 @@
-"""Contexts for latents that were fitted without them: the embeddings of the paper's model and of its baselines."""
+"""Contexts for integers that are final: those of embeddings, fitted without any, and the last touch for grids."""
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 
@@ -13,33 +14,36 @@ from nerv360.layers.quantisation import laplace_bits
 
 __all__ = ["fit_contexts"]
 
-STEPS, BATCH, CELLS = 300, 2048, 1 << 20  # cells that are looked at, in all
+STEPS, BATCH, CELLS = 200, 2048, 1 << 20  # cells that are looked at, in all
 LEARNING_RATE = 0.1
 
 
-def fit_contexts(pieces: Sequence[Integers]) -> Contexts:
-    """The contexts that foretell the integers of these chunks [keys, channels, rows, columns], all of one latent."""
+def fit_contexts(pieces: Sequence[tuple[Integers, int]], model: ContextModel) -> Contexts:
+    """The contexts that foretell these integers best, from those of `model` on, which is left as it is.
+
+    A piece is a chunk [keys, channels, rows, columns] and the number of its first channel.
+    """
     random = torch.Generator().manual_seed(0)
-    per_key = max(64, CELLS // sum(len(piece) for piece in pieces))
+    per_key = max(64, CELLS // sum(len(integers) for integers, _ in pieces))
     values, known = [], []
-    for piece in pieces:
-        keys = torch.from_numpy(piece).float()
-        for key, *others in references(len(keys)):
-            found = [keys[o] for o in (others[0], others[1] if others[1] is not None else others[0]) if o is not None]
-            beside = torch.stack(found) if found else keys[:0]
+    for integers, first_channel in pieces:
+        keys = torch.from_numpy(integers).float()
+        for key, before, behind in references(len(keys)):
+            others = [] if before is None else [before, before if behind is None else behind]
             cells = keys[key].flatten(1)
             chosen = torch.randperm(cells.shape[1], generator=random)[:per_key].sort().values
             values.append(cells[:, chosen].flatten())
-            known.append(known_of(keys[key], beside, chosen, 0))
+            known.append(known_of(keys[key], keys[others], chosen, first_channel))
     value, everything = torch.cat(values), Known.join(known)
-    model = ContextModel(pieces[0].shape[1])
+    model = deepcopy(model).cpu()
     optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * step / STEPS)))
-    for _ in range(STEPS):
-        batch = torch.randint(len(value), (BATCH,), generator=random)
-        loss = laplace_bits(value[batch], *model(everything.at(batch))).mean()
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
+    with torch.enable_grad():
+        for _ in range(STEPS):
+            batch = torch.randint(len(value), (BATCH,), generator=random)
+            loss = laplace_bits(value[batch], *model(everything.at(batch))).mean()
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
     return model.integers()

@@ -37,7 +37,7 @@ COLLAPSE = 1.5  # times the best running loss
 MAX_RECOVERIES, MAX_SKIPPED = 5, 20
 NOISY_PART = 0.75  # of the steps; then the values of grids are rounded
 RAMP_PART = 0.25  # of the steps, over which the weight of the rate rises
-LANDING_PART = 0.9  # of the steps, whose learning rate is that of steps which `steer` adds
+LANDING_PART = 0.8  # of the steps, whose learning rate is that of steps which `steer` adds
 R2 = np.array([0.7548776662466927, 0.5698402909980532])  # 1 / g, 1 / g^2 with g^3 = g + 1
 
 

@@ -7,13 +7,13 @@ from nerv360.training.checkpoint import Progress
 
 __all__ = ["Steering"]
 
-TURNS = 50  # of the wheel, in the steps of a fit
+TURNS = 25  # of the wheel, in the steps of a fit
 SIZE_FROM, QUALITY_FROM = 0.4, 0.75  # parts of the steps: before, the size, or the quality, tells too little
 UNDER = 0.975  # of the limit is aimed at
 WITHIN = 0.95  # of it is near enough
 SIZE_POWER, DECIBELS_PER_DECADE = 0.8, 8.0  # half of what would be needed if the file followed at once
-MOST = 1.25  # factor of a turn
-LANDINGS = 20  # turns that may be added behind the last step
+MOST = 1.5  # factor of a turn
+LANDINGS = 10  # turns that may be added behind the last step
 
 
 @dataclass(frozen=True)
