@@ -122,6 +122,13 @@ BAD = [
     ("encode --manifest number.csv", "number.csv, line 2: start x: must be a number of frames"),
     ("encode --manifest twice.csv", "twice.csv, line 3: a.nerv360: is the output of another line"),
     ("encode --manifest list.csv --frames 2", "are columns of the --manifest"),
+    ("encode --manifest list.csv --size-limit 2MB", "--size-limit 2MB: is for one file"),
+    ("encode clip.mp4 -o a.nerv360 --size-limit many", "--size-limit many: must be a number, as 500k or 2M"),
+    (
+        "encode clip.mp4 -o a.nerv360 --bitrate 1M --quality 30",
+        "--bitrate and --quality: each of them decides the rate",
+    ),
+    ("encode clip.mp4 -o a.nerv360 --model nerv360 --quality 30", "--quality 30.0: has no meaning for nerv360"),
     ("encode ok.mp4 -o a.nerv360 --workers 2 --ray a:1", "give one of them"),
     ("encode ok.mp4 -o a.nerv360 --ray 127.0.0.1:9", "--ray 127.0.0.1:9: no cluster answers there"),
     ("encode ok.mp4 -o a.nerv360 --ray ray://x", "must be HOST:PORT"),

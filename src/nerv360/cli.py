@@ -208,6 +208,7 @@ def encode(
     }
     if len(rivals := [name for name, value in targets.items() if value is not None]) > 1:
         raise ArgumentError(f"{' and '.join(rivals)}: each of them decides the rate; give one")
+    limit = parse_amount(size_limit, "--size-limit", "B") if size_limit else None
     given: dict[str, Any] = {
         "epochs": epochs,
         "decoder_size": decoder_size,
@@ -226,17 +227,18 @@ def encode(
         raise ArgumentError(f"--device {device}: must be cpu or cuda")
     scaled = parse_size(size) if size else None
     if manifest is not None:
-        if start or frames or scaled or size_limit:
-            raise ArgumentError("--start, --frames, --size, --size-limit: of single videos; leave them out")
+        if start or frames or scaled:
+            raise ArgumentError("--start, --frames, --size: are columns of the --manifest; leave them out")
+        if size_limit:
+            raise ArgumentError(f"--size-limit {size_limit}: is for one file; give --bitrate with a --manifest")
         encode_long(read_list(manifest, force), config, segment or SEGMENT_SECONDS, workers, ray, device)
         return
     assert video is not None and output is not None
     if isinstance(place(output), Path):
         check_folder(Path(output))
     clip = Clip.open(video, start=start, frames=frames, size=scaled, force=force)
-    if size_limit:
-        seconds = clip.frames / float(clip.frame_rate)
-        config = replace(config, bitrate=8 * parse_amount(size_limit, "--size-limit", "B") / seconds)
+    if limit is not None:
+        config = replace(config, bitrate=8 * limit * float(clip.frame_rate) / clip.frames)
     if segment or workers or ray or output.endswith(MANIFEST_ENDING):
         from nerv360.cluster.plan import Request
 
