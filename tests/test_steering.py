@@ -61,6 +61,14 @@ def test_a_quality_is_steered_to(now_db: float, heavier: bool) -> None:
     assert early.rate_weight == 2.0
 
 
+def test_what_dearer_bits_cost_is_no_collapse() -> None:
+    """Else the fit would go back, and give up in the end."""
+    progress = Progress(step=80, rate_weight=2.0, loss=9.0, best_loss=5.0)
+    Steering(1000, None, lambda: 5000).turn(progress, 100)
+    assert progress.rate_weight > 2.0
+    assert progress.best_loss == 9.0
+
+
 def test_a_file_keeps_within_its_limit(video: Path, tmp_path: Path) -> None:
     clip = Clip.open(video)
     free = nerv360.encode(clip, tmp_path / "free", replace(CONFIG, epochs=20, rate_weight=1e-3, loss="l2"))

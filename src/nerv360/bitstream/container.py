@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 from zlib import crc32
 
 from msgspec.structs import replace
@@ -155,11 +155,10 @@ class Container:
             for index in range(len(segment.header.chunks)):
                 self.chunk(segment, index)
 
-    def copy(self, target: Path) -> None:
-        """Write all of it as one file, be it in parts or not."""
-        with open(target, "wb") as file:
-            for offset in range(0, self.size, COPIED_AT_ONCE):
-                file.write(self._bytes(offset, COPIED_AT_ONCE))
+    def copy(self, target: BinaryIO, start: int = 0) -> None:
+        """Write all of it, from a byte on, be it in parts or not."""
+        for offset in range(start, self.size, COPIED_AT_ONCE):
+            target.write(self._bytes(offset, COPIED_AT_ONCE))
 
     def budget(self) -> dict[str, int]:
         """Bytes of every part; they sum to the size of the file."""

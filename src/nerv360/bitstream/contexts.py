@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nerv360.bitstream.entropy import LARGEST, Integers, Reader, Writer
 from nerv360.bitstream.laplace import FRACTIONS, SCALES, class_of
-from nerv360.bitstream.places import MARGIN, PLACES, Place, references
+from nerv360.bitstream.places import MARGIN, PLACES, Place, other_keys, references
 from nerv360.errors import BitstreamError
 
 __all__ = [
@@ -116,7 +116,7 @@ def _turns(
     keys, channels, rows, columns = known.shape
     base = contexts.scale[first_channel : first_channel + channels, None, None].astype(np.int64) * ONE**2
     for key, before, behind in references(keys):
-        beside = [known[other] for other in (before, behind if behind is not None else before) if other is not None]
+        beside = [known[other] for other in other_keys(before, behind)]
         padded = np.zeros((channels, rows + 2 * MARGIN, columns + 2 * MARGIN), dtype=np.int32)
         inner = padded[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
         for number, place in enumerate(PLACES):

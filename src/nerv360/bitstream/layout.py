@@ -22,6 +22,7 @@ __all__ = [
 
 
 GRID_STEP = 1 / 16  # grids hold integers times this
+STEPS_PER_OCTAVE = 8  # that the step of a weight can have
 
 
 @dataclass(frozen=True)

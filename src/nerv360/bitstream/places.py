@@ -7,7 +7,7 @@ turn are coded at once, whatever the key and the channel, for none of them looks
 from dataclasses import dataclass
 from itertools import product
 
-__all__ = ["MARGIN", "PLACES", "Place", "references"]
+__all__ = ["MARGIN", "PLACES", "Place", "other_keys", "references"]
 
 Offset = tuple[int, int]  # rows down, columns to the right
 
@@ -53,3 +53,8 @@ def references(keys: int) -> list[tuple[int, int | None, int | None]]:
         order += [(key, key - step, key + step if key + step < keys else None) for key in range(step, keys, 2 * step)]
         step >>= 1
     return order
+
+
+def other_keys(before: int | None, behind: int | None) -> list[int]:
+    """The two keys that foretell one of `references`: the same twice where there is but one, none for the first."""
+    return [] if before is None else [before, before if behind is None else behind]

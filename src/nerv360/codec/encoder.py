@@ -1,7 +1,7 @@
 """A video -> a fitted model -> a .nerv360 file, which is read again before it gets its name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from nerv360.bitstream import header
 from nerv360.bitstream.container import Container, write_container
 from nerv360.bitstream.contexts import Contexts, read_latent, write_latent
 from nerv360.bitstream.entropy import Integers
-from nerv360.bitstream.layout import GRID_STEP, parts
+from nerv360.bitstream.layout import GRID_STEP, Latent, parts
 from nerv360.codec.chunks import read_weights, write_angles, write_tables, write_weights
 from nerv360.codec.network import MAX_LATENT_VALUES, latent_values, load_network
 from nerv360.codec.quantize import QuantizedTensor, Scaling, quantize, quantize_embedding, quantize_grid, step_code
@@ -27,7 +27,7 @@ from nerv360.storage import Place, beside, name_of, remove
 from nerv360.training.checkpoint import Progress
 from nerv360.training.contexts import fit_contexts
 from nerv360.training.fit import Fitting, fit
-from nerv360.training.steering import Steering
+from nerv360.training.steering import Steering, meets
 from nerv360.video.clip import Clip
 from nerv360.video.writer import replacing
 
@@ -49,6 +49,11 @@ class Encoded:
     training_psnr_db: float  # running mean over the last training viewports
     seconds: float  # of fitting, over all runs
     limit: int | None  # of its bytes
+
+    @property
+    def on_target(self) -> bool:
+        """Whether the file is within its limit, if it has one, and near enough to it."""
+        return self.limit is None or meets(self.size, self.limit)
 
 
 def encode_clip(
@@ -164,12 +169,14 @@ def estimate_bytes(fitting: Fitting, clip: Clip, config: EncodingConfig) -> int:
 
 def _least_bytes(fitting: Fitting, clip: Clip, config: EncodingConfig) -> int:
     """Of a file whose weights and grids are all zero."""
-    zeros = [np.zeros_like(latent.cpu().numpy()) for latent in latents_of(fitting.model, ())]
-    coded = _coded(fitting, zeros, clip.frames, config)
-    weights = {name: quantize(np.zeros(t.symbols.shape, np.float32), 8) for name, t in coded.weights.items()}
-    parameters = np.zeros_like(coded.contexts.parameters())
-    contexts = Contexts.of(parameters, sum(latent.channels for latent in fitting.model.config.latents))
-    return len(_file(fitting, replace(coded, weights=weights, contexts=contexts), clip, config, None))
+    latents = fitting.model.config.latents
+    zeros = [np.zeros_like(latent.cpu().numpy(), dtype=np.int32) for latent in latents_of(fitting.model, ())]
+    tensors = decoder_tensors(fitting.model).items()
+    weights = {name: quantize(np.zeros(tensor.shape, np.float32), 8) for name, tensor in tensors}
+    channels = sum(latent.channels for latent in latents)
+    contexts = Contexts.of(np.zeros(Contexts.size(channels), dtype=np.int32), channels)
+    coded = _Coded(weights, _pieces(latents, zeros, clip.frames, config), [], contexts)
+    return len(_file(fitting, coded, clip, config, None))
 
 
 def _file(fitting: Fitting, coded: _Coded, clip: Clip, config: EncodingConfig, angles: Angles | None) -> bytes:
@@ -187,12 +194,22 @@ def _coded(fitting: Fitting, latents: Sequence[Latents], frames: int, config: En
         (embedding,) = latents
         pairs = [quantize_embedding(channel, config.embedding_bits) for channel in embedding.swapaxes(0, 1)]
         symbols, scalings = [np.stack([integers for integers, _ in pairs], axis=1)], [scaling for _, scaling in pairs]
-    layout = parts(fitting.model.config.latents, frames, config.group_size)
-    first = np.cumsum([0, *(latent.channels for latent in fitting.model.config.latents)])
-    pieces = [(symbols[p.latent][p.first_key : p.first_key + p.keys], int(first[p.latent])) for p in layout]
-    known = fitting.model.encoder.contexts if isinstance(fitting.model, NeRV360Grid) else ContextModel(int(first[-1]))
-    contexts = fit_contexts(pieces, known)
-    return _Coded(_quantized_weights(fitting, config), pieces, scalings, contexts)
+    latent_shapes = fitting.model.config.latents
+    pieces = _pieces(latent_shapes, symbols, frames, config)
+    if isinstance(fitting.model, NeRV360Grid):
+        known = fitting.model.encoder.contexts
+    else:
+        known = ContextModel(sum(latent.channels for latent in latent_shapes))
+    return _Coded(_quantized_weights(fitting, config), pieces, scalings, fit_contexts(pieces, known))
+
+
+def _pieces(
+    latents: Sequence[Latent], symbols: Sequence[Integers], frames: int, config: EncodingConfig
+) -> list[tuple[Integers, int]]:
+    """The keys of every chunk, and the number of their first channel."""
+    first = np.cumsum([0, *(latent.channels for latent in latents)]).tolist()
+    layout = parts(latents, frames, config.group_size)
+    return [(symbols[p.latent][p.first_key : p.first_key + p.keys], first[p.latent]) for p in layout]
 
 
 def _quantized_weights(fitting: Fitting, config: EncodingConfig) -> dict[str, QuantizedTensor]:

@@ -9,12 +9,10 @@ from nerv360.bitstream.container import Container, write_head
 from nerv360.bitstream.header import FileHeader
 from nerv360.bitstream.pieces import MANIFEST_ENDING, Manifest, Piece, write_manifest
 from nerv360.errors import BitstreamError
-from nerv360.storage import Place, name_of, open_file
+from nerv360.storage import Place, name_of
 from nerv360.video.writer import replacing
 
 __all__ = ["join"]
-
-COPIED_AT_ONCE = 1 << 20
 
 
 def join(parts: Sequence[Place], output: Place) -> int:
@@ -40,10 +38,8 @@ def join(parts: Sequence[Place], output: Place) -> int:
         else:
             file.write(head)
             for part, offset in zip(parts, offsets, strict=True):
-                with open_file(part) as source:
-                    source.seek(offset)
-                    while block := source.read(COPIED_AT_ONCE):
-                        file.write(block)
+                with Container(part) as container:
+                    container.copy(file, offset)
     return len(head) + sum(bodies)
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from nerv360.bitstream.entropy import LARGEST, Integers
 from nerv360.bitstream.laplace import best_scale
+from nerv360.bitstream.layout import STEPS_PER_OCTAVE
 
 __all__ = [
     "STEP_CODES",
@@ -20,7 +21,7 @@ __all__ = [
     "step_code",
 ]
 
-STEP_ZERO, STEPS_PER_OCTAVE, STEP_CODES = 224, 8, 256
+STEP_ZERO, STEP_CODES = 224, 256
 
 Floats = NDArray[np.float32]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nerv360.bitstream.layout import GRID_STEP, Latent, key_count, keys_at, keys_per_chunk
-from nerv360.bitstream.places import references
+from nerv360.bitstream.places import other_keys, references
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.window import Window
 from nerv360.layers.contexts import ContextModel, Known, known_of
@@ -132,9 +132,11 @@ class LatentGrids(nn.Module):
         start = touched.key // step * step
         order = references(min(step, len(keys) - start))
         before, behind = next(known for key, *known in order if key == touched.key - start)
-        others = [] if before is None else [before, before if behind is None else behind]
         shape = touched.values.shape[1:]
-        found = [keys[start + other].flatten(1)[:, touched.index].reshape(shape).round() for other in others]
+        found = [
+            keys[start + other].flatten(1)[:, touched.index].reshape(shape).round()
+            for other in other_keys(before, behind)
+        ]
         return torch.stack(found) if found else keys.new_zeros(0, *shape)
 
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from nerv360.bitstream.layout import STEPS_PER_OCTAVE
+
 __all__ = ["WeightQuantiser", "laplace_bits", "noisy", "straight_through"]
 
-STEPS_PER_OCTAVE = 8
 INITIAL_STEPS = 16  # per deviation of a fresh tensor
 
 

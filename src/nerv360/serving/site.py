@@ -82,7 +82,8 @@ def export_site(path: Place, folder: Path, report: Callable[[int, int], None] = 
             for name, file in page_files().items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, unfinished / name)
-            container.copy(unfinished / VIDEO)
+            with open(unfinished / VIDEO, "wb") as video:
+                container.copy(video)
             for index, (name, segment) in enumerate(zip(networks, container.segments, strict=True)):
                 (unfinished / name).write_bytes(browser_graph(container, segment))
                 report(index + 1, len(networks))

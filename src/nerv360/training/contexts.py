@@ -8,7 +8,7 @@ import torch
 
 from nerv360.bitstream.contexts import Contexts
 from nerv360.bitstream.entropy import Integers
-from nerv360.bitstream.places import references
+from nerv360.bitstream.places import other_keys, references
 from nerv360.layers.contexts import ContextModel, Known, known_of
 from nerv360.layers.quantisation import laplace_bits
 
@@ -29,11 +29,10 @@ def fit_contexts(pieces: Sequence[tuple[Integers, int]], model: ContextModel) ->
     for integers, first_channel in pieces:
         keys = torch.from_numpy(integers).float()
         for key, before, behind in references(len(keys)):
-            others = [] if before is None else [before, before if behind is None else behind]
             cells = keys[key].flatten(1)
             chosen = torch.randperm(cells.shape[1], generator=random)[:per_key].sort().values
             values.append(cells[:, chosen].flatten())
-            known.append(known_of(keys[key], keys[others], chosen, first_channel))
+            known.append(known_of(keys[key], keys[other_keys(before, behind)], chosen, first_channel))
     value, everything = torch.cat(values), Known.join(known)
     model = deepcopy(model).cpu()
     optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)

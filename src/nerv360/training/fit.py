@@ -76,8 +76,8 @@ class Fitting(nn.Module):
         drawn, wanted, latent_bits = functional_call(
             _Drawing(self.model), {f"model.{name}": tensor for name, tensor in weights.items()}, (example, noise)
         )
-        view = example.views[0]
-        return drawn, wanted, latent_bits + bits * view.share / (example.frames * view.width * view.height)
+        share = 1.0 if isinstance(self.model, PanoramaDecoder) else example.views[0].share
+        return drawn, wanted, latent_bits + bits * share / (example.frames * math.prod(drawn.shape[-2:]))
 
 
 def fit(

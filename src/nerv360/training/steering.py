@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nerv360.training.checkpoint import Progress
 
-__all__ = ["Steering"]
+__all__ = ["Steering", "meets"]
 
 TURNS = 25  # of the wheel, in the steps of a fit
 SIZE_FROM, QUALITY_FROM = 0.4, 0.75  # parts of the steps: before, the size, or the quality, tells too little
@@ -32,13 +32,20 @@ class Steering:
         part = progress.step / steps
         if self.quality_db is not None and QUALITY_FROM <= part < 1:
             progress.rate_weight *= _bounded(10 ** ((progress.psnr_db - self.quality_db) / DECIBELS_PER_DECADE))
+            progress.best_loss = progress.loss
         if self.limit is not None and part >= SIZE_FROM:
             size = self.size()
-            if last and (WITHIN * self.limit <= size <= self.limit or progress.landing >= LANDINGS * interval):
+            if last and (meets(size, self.limit) or progress.landing >= LANDINGS * interval):
                 return
             progress.rate_weight *= _bounded((size / (UNDER * self.limit)) ** SIZE_POWER)
+            progress.best_loss = progress.loss  # what dearer bits cost in quality is no collapse
             if last:
                 progress.landing += interval
+
+
+def meets(size: int, limit: int) -> bool:
+    """Whether a file is within its limit, and near enough to it."""
+    return WITHIN * limit <= size <= limit
 
 
 def _bounded(factor: float) -> float:
