@@ -1,5 +1,6 @@
 """Targets of size and quality: the weight of the rate is found while a network is fitted."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import nerv360
 from nerv360.codec.encoder import size_limit
 from nerv360.errors import ArgumentError
 from nerv360.training.checkpoint import Progress
-from nerv360.training.steering import LANDINGS, TURNS, Steering
+from nerv360.training.steering import LANDINGS, TURNS, Steering, missed
 from nerv360.video.clip import Clip
 
 
@@ -59,6 +60,39 @@ def test_a_quality_is_steered_to(now_db: float, heavier: bool) -> None:
     early = Progress(step=8, rate_weight=2.0, psnr_db=now_db)
     Steering(None, 30.0, lambda: 0).turn(early, 100)
     assert early.rate_weight == 2.0
+
+
+class Sight:
+    """Views whose PSNR follows the weight of the rate, late."""
+
+    def __init__(self, at_two_db: float) -> None:
+        self.at_two_db, self.db = at_two_db, at_two_db - 6
+
+    def follow(self, progress: Progress, steps: int) -> None:
+        wanted_db = self.at_two_db - 8 * math.log10(progress.rate_weight / 2)
+        self.db += (wanted_db - self.db) * min(1, 15 / steps)
+        progress.psnr_db = self.db
+
+
+@pytest.mark.parametrize("quality_db", [26.0, 30.0, 33.0])
+@pytest.mark.parametrize("steps", [500, 6400])
+def test_a_quality_is_met(quality_db: float, steps: int) -> None:
+    sight, progress = Sight(29.5), Progress(rate_weight=2.0)
+    steering = Steering(None, quality_db, lambda: 0)
+    while progress.step < steps + progress.landing:
+        sight.follow(progress, steps)
+        progress.step += 1
+        steering.turn(progress, steps)
+    assert not missed(0, None, progress.psnr_db, quality_db)
+    assert progress.landing <= LANDINGS * steps // TURNS
+
+
+def test_a_miss_in_words() -> None:
+    assert missed(960, 1000, 20.0, None) == missed(10**9, None, 30.1, 30.0) == missed(5, None, 30.0, None) == ""
+    assert missed(1001, 1000, 30.0, None) == "more than the limit of 1,000 bytes"
+    assert missed(940, 1000, 30.0, None) == "less than 95 % of the limit of 1,000 bytes"
+    assert missed(940, None, 27.5, 30.0) == "2.5 dB under 30 dB"
+    assert missed(940, None, 31.0, 30.0) == "1.0 dB over 30 dB"
 
 
 def test_what_dearer_bits_cost_is_no_collapse() -> None:

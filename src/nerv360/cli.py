@@ -254,9 +254,8 @@ def encode(
         f"decoder of {result.decoder_size:,} parameters; fitted in {result.seconds / 60:.1f} min "
         f"to {result.training_psnr_db:.2f} dB"
     )
-    if result.limit is not None and not result.on_target:
-        side = "more than" if result.size > result.limit else "less than 95 % of"
-        console.print(f"this is {side} the limit of {result.limit:,} bytes: more --epochs come nearer")
+    if result.missed:
+        console.print(f"this is {result.missed}: more --epochs come nearer")
 
 
 @app.command()

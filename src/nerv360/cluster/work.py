@@ -9,11 +9,12 @@ from functools import partial
 
 import torch
 
+from nerv360.bitstream.container import Container
 from nerv360.cluster.plan import Job
 from nerv360.codec.encoder import encode_clip
-from nerv360.errors import Nerv360Error
+from nerv360.errors import BitstreamError, Nerv360Error
 from nerv360.models.device import choose_device
-from nerv360.storage import exists
+from nerv360.storage import Place, exists
 
 __all__ = ["Status", "Tell", "encode_job", "longest_first", "run_here"]
 
@@ -36,12 +37,12 @@ Tell = Callable[[int, Status], None]  # of a job, by its number
 
 
 def encode_job(job: Job, tell: Callable[[Status], None]) -> Status:
-    """Fit a segment and write its part, with one thread, unless that part is there.
+    """Fit a segment and write its part, with one thread, unless that part is there, and undamaged.
 
     Goes on from the checkpoint beside the part. Raises what `encode_clip` does.
     """
     worker = f"{platform.node()}:{os.getpid()}"
-    if exists(job.part):
+    if _is_whole(job.part):
         return Status("done", worker, job.steps)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -67,6 +68,17 @@ def encode_job(job: Job, tell: Callable[[Status], None]) -> Status:
     finally:
         torch.set_num_threads(threads)
     return Status("done", worker, job.steps, result.training_psnr_db, result.seconds)
+
+
+def _is_whole(part: Place) -> bool:
+    if not exists(part):
+        return False
+    try:
+        with Container(part) as container:
+            container.verify()
+    except BitstreamError:
+        return False
+    return True
 
 
 def run_here(jobs: Sequence[Job], tell: Tell) -> None:

@@ -27,7 +27,7 @@ from nerv360.storage import Place, beside, name_of, remove
 from nerv360.training.checkpoint import Progress
 from nerv360.training.contexts import fit_contexts
 from nerv360.training.fit import Fitting, fit
-from nerv360.training.steering import Steering, meets
+from nerv360.training.steering import Steering, missed
 from nerv360.video.clip import Clip
 from nerv360.video.writer import replacing
 
@@ -49,11 +49,7 @@ class Encoded:
     training_psnr_db: float  # running mean over the last training viewports
     seconds: float  # of fitting, over all runs
     limit: int | None  # of its bytes
-
-    @property
-    def on_target(self) -> bool:
-        """Whether the file is within its limit, if it has one, and near enough to it."""
-        return self.limit is None or meets(self.size, self.limit)
+    missed: str  # how it misses its target, in words; empty where it does not
 
 
 def encode_clip(
@@ -101,7 +97,8 @@ def encode_clip(
     remove(checkpoint)
     parameters = sum(tensor.numel() for tensor in decoder_tensors(model).values())
     bitrate = 8 * size * float(clip.frame_rate) / clip.frames
-    return Encoded(output, size, clip.frames, bitrate, parameters, progress.psnr_db, progress.seconds, limit)
+    miss = missed(size, limit, progress.psnr_db, config.quality_db)
+    return Encoded(output, size, clip.frames, bitrate, parameters, progress.psnr_db, progress.seconds, limit, miss)
 
 
 def checkpoint_path(output: Place) -> Place:
