@@ -2,8 +2,8 @@
 
 python benchmarks/zoom.py FILE VIDEO [--start K]
 
-Views of the training size, of every eighth frame of VP0: decoded as `Decoder.viewport` does it, at the trained focal length
-and resampled; and decoded directly at their own. The source's views are cut out of it.
+Views of the training size, of every eighth frame of VP0: decoded as `Decoder.viewport` does it, at the trained focal
+length and resampled; and decoded directly at their own. The source's views are cut out of it.
 """
 
 from dataclasses import replace
