@@ -8,12 +8,13 @@ from nerv360.training.checkpoint import Progress
 __all__ = ["Steering"]
 
 TURNS = 25  # of the wheel, in the steps of a fit
-FROM, ROUNDED = 0.5, 0.75  # parts of the steps: before, and behind, turning tells and does too little
-RETURNS, RETURN_PART = 3, 0.6  # times that a fit may go back, and to which part of its steps
+FROM, ROUNDED = 0.5, 0.75  # parts of the steps: before, size and quality tell too little; behind, they follow little
+RETURNS, RETURN_PART = 2, 0.6  # times that a fit may go back, and to which part of its steps
 UNDER, WITHIN = 0.975, 0.95  # of the limit: what is aimed at, and what is near enough
 NEAR_DB = 0.25  # so is this distance from a quality
 SIZE_POWER, DECIBELS_PER_DECADE = 0.5, 4.0  # by which size and quality follow the weight
-LEAST, MOST, FACTOR = 0.03, 30.0, 4.0  # weights that fits were seen to follow; factor of a turn
+LEAST, MOST = 0.03, 30.0  # weights that fits were seen to follow
+FACTOR, ROUNDED_FACTOR = 4.0, 2.0  # of a turn, on the weight that is felt
 LAG = 0.3  # of a change is felt by the next turn
 
 
@@ -35,7 +36,7 @@ class Steering:
             return
         part = (progress.step - progress.returned) / steps
         back = int((1 - RETURN_PART) * steps)
-        turning = FROM <= part < ROUNDED and not progress.returned and progress.step % max(1, steps // TURNS) == 0
+        turning = FROM <= part < 1 and progress.step % max(1, steps // TURNS) == 0
         ended = part >= 1 and progress.returned < RETURNS * back
         if not turning and not ended:
             return
@@ -43,12 +44,16 @@ class Steering:
         if ended and not self.missed(size, progress.psnr_db):
             return
         felt = progress.felt_weight or progress.rate_weight
-        factor = self._factor(size, progress.psnr_db, max(0.0, ROUNDED - part), again=ended and not progress.returned)
-        weight = min(MOST, max(LEAST, felt * min(FACTOR, max(1 / FACTOR, factor))))
-        if ended and weight == progress.rate_weight:
+        factor = self._factor(size, progress, max(0.0, ROUNDED - part), ended)
+        most = ROUNDED_FACTOR if ROUNDED <= part < 1 else FACTOR
+        weight = min(MOST, max(LEAST, felt * min(most, max(1 / most, factor))))
+        if ended and weight in (LEAST, MOST) and weight == felt:
             return
         progress.rate_weight = weight
-        progress.felt_weight = weight if ended else felt * (weight / felt) ** LAG
+        if part < ROUNDED:
+            progress.felt_weight = felt * (weight / felt) ** LAG
+        elif ended:
+            progress.felt_weight = weight
         progress.best_loss = progress.loss  # what dearer bits cost in quality is no collapse
         if ended:
             progress.returned += back
@@ -64,11 +69,12 @@ class Steering:
             return f"{abs(psnr_db - self.quality_db):.1f} dB {side} {self.quality_db:g} dB"
         return ""
 
-    def _factor(self, size: int, psnr_db: float, left: float, again: bool) -> float:
+    def _factor(self, size: int, progress: Progress, left: float, ended: bool) -> float:
         """On the weight, so that the target is met at the end: of the steps that are left, or of those done again."""
+        first = not progress.returned
         if self.limit is not None:
-            final = 0.9 * size if again else size / (1 + 2 * left)
+            final = size * (0.9 if first else 1.0) if ended else size / (1 + (2 if first else 1) * left)
             return float((final / (UNDER * self.limit)) ** (1 / SIZE_POWER))
         assert self.quality_db is not None
-        final_db = psnr_db + (0.4 if again else 6 * left)
+        final_db = progress.psnr_db + ((0.4 if first else 0.0) if ended else 6 * left)
         return float(10 ** ((final_db - self.quality_db) / DECIBELS_PER_DECADE))
