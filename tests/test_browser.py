@@ -24,6 +24,7 @@ from nerv360.codec.joining import join
 from nerv360.config import PRESETS
 from nerv360.evaluation.metrics import psnr
 from nerv360.serving import server as serving
+from nerv360.serving.pictures import Kind
 from nerv360.serving.site import export_site
 from nerv360.video.clip import Clip
 
@@ -114,13 +115,19 @@ def clip(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def launch() -> Iterator[Callable[..., Any]]:
+    """Start Chromium with further arguments."""
     program = shutil.which("chromium")
     assert program, "no chromium: apt-get install chromium"
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield browser
-        browser.close()
+        yield lambda *more: driver.chromium.launch(executable_path=program, args=[*ARGUMENTS, *more])
+
+
+@pytest.fixture(scope="module")
+def chromium(launch: Callable[..., Any]) -> Iterator[Any]:
+    browser = launch()
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
@@ -164,8 +171,12 @@ def snapshot(page: Page) -> "np.ndarray[Any, np.dtype[np.uint8]]":
 
 
 def quality_db(page: Page, path: Path) -> float:
-    """How near the canvas is to what the decoder shows at the player's view and frame."""
+    """How near the canvas at rest is to what the decoder shows at the player's view and frame."""
     settled(page)
+    return canvas_db(page, path)
+
+
+def canvas_db(page: Page, path: Path) -> float:
     view = page.evaluate("player.viewport")
     names = ("yawDeg", "pitchDeg", "rollDeg", "hfovDeg", "vfovDeg", "width", "height")
     with nerv360.open(path) as decoder:
@@ -332,6 +343,92 @@ def test_touch_pinches_and_drags(play_server: Server, new_page: Callable[..., Pa
     touch("touchMove", (100, 300))
     page.wait_for_function("player.view.yawDeg > 5")
     touch("touchEnd")
+
+
+def kinds_received(page: Page) -> list[Kind]:
+    """Of every picture that comes over a WebSocket from now on."""
+    kinds: list[Kind] = []
+
+    def note(payload: str | bytes) -> None:
+        assert isinstance(payload, bytes), payload
+        kinds.append(Kind(payload[8]))
+
+    page.on("websocket", lambda socket: socket.on("framereceived", note))
+    return kinds
+
+
+NEXT_PICTURE = """(yawDeg) => new Promise((resolve) => {
+  player.addEventListener("picture", resolve, { once: true });
+  player.setView({ yawDeg });
+})"""
+
+
+def test_h264_while_the_view_moves_and_a_sharp_picture_at_rest(
+    play_server: Server, clip: Path, new_page: Callable[..., Page]
+) -> None:
+    page = new_page(481, 321)
+    kinds = kinds_received(page)
+    page.goto(f"{play_server.address}?backend=server&format=h264#yaw=170")
+    settled(page)
+    assert page.evaluate("player.description") == "the server, H.264"
+    page.mouse.move(300, 150)
+    page.mouse.down()
+    page.mouse.move(100, 170, steps=20)
+    page.wait_for_timeout(150)  # no swing
+    page.mouse.up()
+    settled(page)
+    assert {Kind.KEY, Kind.DELTA} < set(kinds)
+    assert kinds[-1] == Kind.JPEG
+    assert quality_db(page, clip) > LEAST_DB
+
+    page.evaluate("player.setSpeed(0); player.play()")  # it moves, and yet the frame stays
+    del kinds[:]
+    for yaw in (10, 14, 18):
+        page.evaluate(NEXT_PICTURE, yaw)
+        assert canvas_db(page, clip) > 35  #
+    assert kinds[-2:] == [Kind.DELTA] * 2
+    page.set_viewport_size({"width": 300, "height": 400})
+    page.wait_for_function("player.viewport.height === 400")
+    page.evaluate(NEXT_PICTURE, 22)
+    assert canvas_db(page, clip) > 35
+    assert kinds.count(Kind.KEY) == 2
+    page.evaluate("player.pause()")
+    assert quality_db(page, clip) > LEAST_DB
+    assert kinds[-1] == Kind.JPEG
+
+
+def test_a_decoder_that_holds_h264_back_is_given_up(
+    play_server: Server, clip: Path, new_page: Callable[..., Page]
+) -> None:
+    page = new_page()
+    page.add_init_script("VideoDecoder.prototype.decode = () => {}")
+    page.goto(f"{play_server.address}?backend=server&format=h264")
+    settled(page)
+    page.evaluate("player.play()")
+    page.wait_for_function("player.description === 'the server' && player.frame > 3")
+    page.evaluate("player.pause()")
+    assert quality_db(page, clip) > LEAST_DB
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_from_another_machine_h264_is_asked_for_where_webcodecs_is(
+    clip: Path, launch: Callable[..., Any], secure: bool
+) -> None:
+    """Which is in pages of https:, for which a name that is trusted stands here."""
+    with serving_app(lambda: serving.create_app(clip, loopback=False)) as server:
+        address = f"http://player.example:{server.port}"
+        trust = [f"--unsafely-treat-insecure-origin-as-secure={address}"] if secure else []
+        browser = launch("--host-resolver-rules=MAP player.example 127.0.0.1", *trust)
+        page = browser.new_page(viewport={"width": 480, "height": 320})
+        kinds = kinds_received(page)
+        page.goto(f"{address}?backend=server")
+        settled(page)
+        assert page.evaluate("isSecureContext") == secure
+        page.evaluate("player.setView({yawDeg: 30})")
+        settled(page)
+        assert (Kind.KEY in kinds) == secure
+        assert kinds[-1] == Kind.JPEG
+        browser.close()
 
 
 def test_a_static_site_plays_by_ranges(clip: Path, new_page: Callable[..., Page], tmp_path: Path) -> None:

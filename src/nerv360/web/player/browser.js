@@ -55,13 +55,13 @@ export class BrowserBackend {
   }
 
   /**
-   * @param {number} frame @param {import("./geometry.js").Viewport} view
+   * @param {import("./player.js").Wanted} wanted
    * @returns {Promise<import("./player.js").Decoded>}
    */
-  async decode(frame, view) {
+  async decode({ frame, view }) {
     const { pixels, rowLength, width, height, milliseconds, bytes } = await this.#do({ task: "decode", frame, view });
     this.bytes = bytes;
-    return { picture: { pixels, rowLength, width, height }, milliseconds };
+    return { picture: { pixels, rowLength, width, height }, milliseconds, rough: false };
   }
 
   close() {
