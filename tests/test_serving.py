@@ -72,13 +72,14 @@ def picture_of(data: bytes) -> tuple[int, "np.ndarray[Any, np.dtype[np.uint8]]"]
     return number, np.array(Image.open(io.BytesIO(data[HEADER.size :])))
 
 
-def test_a_view_is_that_of_the_decoder(encoded: Path) -> None:
+@pytest.mark.parametrize("draft", [False, True])
+def test_a_view_is_that_of_the_decoder(encoded: Path, draft: bool) -> None:
     with nerv360.open(encoded) as decoder:
-        expected = decoder.viewport(2, nerv360.Viewport(30, -10, 0, 78.1, 60, 64, 48))
+        expected = decoder.viewport(2, nerv360.Viewport(30, -10, 0, 78.1, 60, 32, 24), draft=draft)
 
     async def talk(client: TestClient[Any, Any]) -> None:
         async with client.ws_connect("/frames") as viewer:
-            await viewer.send_str(ask(7))
+            await viewer.send_str(ask(7, width=32, height=24, draft=draft))
             number, picture = picture_of(await viewer.receive_bytes())
         assert number == 7
         assert psnr(picture, expected) > 42  # 43.8 measured: what JPEG costs
@@ -195,7 +196,7 @@ def test_nothing_else_is_read(encoded: Path, path: str) -> None:
 BAD = ["", "{", "[]", "null", "1e999", '"x"', "\x00", ask(frame=-1), ask(frame="x"), ask(id=2**32), ask(width=1.5)]
 BAD += [ask(width=0), ask(width=16384, height=16384), ask(frame=6), ask(pitchDeg=91), ask(hfovDeg=180), ask(more=1)]
 BAD += [ask().replace("30.0", "NaN"), ask().replace("30.0", "1e400"), "[" * 900, json.dumps({"id": 1})]
-BAD += [ask(format="png"), ask(format="h264", width=63), ask(format="h264", width=2048, height=2048)]
+BAD += [ask(draft=1), ask(format="png"), ask(format="h264", width=63), ask(format="h264", width=2048, height=2048)]
 BAD += [ask(hfovDeg=1e-200, vfovDeg=1e-200), ask(hfovDeg=5e-324)]
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["FrameRequest", "Frames"]
 
 MAX_PIXELS: dict[Format, int] = {"jpeg": 1 << 23, "h264": 1 << 21}  # an encoder of H.264 keeps several pictures
-ANSWER = struct.Struct("<IfB")  # id of the request, milliseconds of decoding, kind of picture; then the picture
+ANSWER = struct.Struct(
+    "<IfB"
+)  # id of the request, milliseconds until it was decoded, kind of picture; then the picture
 
 
 class FrameRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +38,7 @@ class FrameRequest(Struct, frozen=True, forbid_unknown_fields=True):
     width: int
     height: int
     format: Format = "jpeg"
+    draft: bool = False  # a smaller picture may look softer, to be there sooner
 
     def viewport(self) -> Viewport:
         """Raises ArgumentError for a view that there is none of, or that cannot be sent in this size."""
@@ -67,7 +70,15 @@ class Frames:
         Raises ArgumentError for a view or a frame that there is not, BitstreamError where the file is damaged.
         """
         view = request.viewport()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._decode, request, view, pictures)
+        asked = time.perf_counter()
+
+        def decode() -> bytes:
+            picture = self._open().viewport(request.frame, view, draft=request.draft)
+            milliseconds = 1000 * (time.perf_counter() - asked)
+            kind, data = pictures.encode(picture, request.format)
+            return ANSWER.pack(request.id, milliseconds, kind) + data
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, decode)
 
     async def network(self, index: int) -> bytes:
         """The ONNX file of a segment's network."""
@@ -78,14 +89,6 @@ class Frames:
         self._thread.shutdown(cancel_futures=True)
         if self._decoder is not None:
             self._decoder.close()
-
-    def _decode(self, request: FrameRequest, view: Viewport, pictures: Pictures) -> bytes:
-        decoder = self._open()
-        began = time.perf_counter()
-        picture = decoder.viewport(request.frame, view)
-        milliseconds = 1000 * (time.perf_counter() - began)
-        kind, data = pictures.encode(picture, request.format)
-        return ANSWER.pack(request.id, milliseconds, kind) + data
 
     def _network(self, index: int) -> bytes:
         if index not in self._networks:

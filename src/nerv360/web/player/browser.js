@@ -17,7 +17,6 @@ export async function webGPU() {
 }
 
 export class BrowserBackend {
-  scales = true; // fewer pixels take less time
   bytes = 0;
   description = "";
   /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */ #waiting = new Map();

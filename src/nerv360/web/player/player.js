@@ -34,7 +34,8 @@ import { Source } from "./source.js";
  */
 
 const REST_MS = 180;
-const SMALLER = [1, 0.75, 0.5, 0.35, 0.25];
+const SMALLER = [1, 0.75, 0.5]; // of each side; under half, nothing is made out any more
+const PANORAMAS = /^hnerv/; // networks that decode nothing else: no picture is there sooner than another
 const BUDGET_MS = 60; // for a picture while something moves
 const FOV_DEG = { least: 25, most: 120 };
 const RETRY_MS = 1500;
@@ -71,6 +72,7 @@ export class Player extends EventTarget {
   #rough = false; // what is drawn
   #drawnFrame = 0;
   #cost = 0; // milliseconds per pixel
+  #scale = 1; // of the sides of pictures while something moves
   /** @type {number[]} */ #pictures = [];
   #frameRequest = 0;
   #lastTick = 0;
@@ -323,15 +325,23 @@ export class Player extends EventTarget {
     const cap = this.resolution === "auto" ? Infinity : this.resolution;
     const pixels = view.width * view.height;
     const fitting = Math.min(1, cap / Math.min(view.width, view.height), Math.sqrt(MOST_PIXELS / pixels));
-    const wide = nativeView(resized(view, fitting, fitting), /** @type {Manifest} */ (this.manifest).trained);
+    const { trained, model } = /** @type {Manifest} */ (this.manifest);
+    const wide = nativeView(resized(view, fitting, fitting), trained);
     const least = Math.min(1, Math.sqrt(MOST_PIXELS / (wide.width * wide.height)));
     const native = resized(wide, least, least);
-    const affordable = (/** @type {number} */ scale) => this.#cost * native.width * native.height * scale * scale <= BUDGET_MS;
     const moving = this.#moving;
-    const scale = moving && this.#decoder?.scales ? SMALLER.find(affordable) ?? SMALLER[SMALLER.length - 1] : 1;
+    if (moving && !PANORAMAS.test(model)) this.#scale = this.#affordable(native.width * native.height);
+    const scale = moving ? this.#scale : 1;
     const chosen = resized(native, scale, scale);
     const key = JSON.stringify([this.frame, chosen]);
     return key === this.#drawn && (moving || !this.#rough) ? null : { frame: this.frame, view: chosen, moving, key };
+  }
+
+  /** The scale at which a moving picture of so many pixels is there in time. A larger one has to be so with ease. */
+  #affordable(/** @type {number} */ pixels) {
+    const fits = (/** @type {number} */ scale) =>
+      this.#cost * pixels * scale * scale <= BUDGET_MS * (scale > this.#scale ? 0.7 : 1);
+    return SMALLER.find(fits) ?? SMALLER[SMALLER.length - 1];
   }
 
   /** Ask for the newest view, unless one is being decoded. @param {boolean} anew after an error */
@@ -341,7 +351,6 @@ export class Player extends EventTarget {
     const wanted = this.#wanted();
     if (!wanted) return;
     this.#busy = true;
-    const began = performance.now();
     try {
       const { picture, milliseconds, rough } = await decoder.decode(wanted);
       if (decoder !== this.#decoder) return;
@@ -351,7 +360,7 @@ export class Player extends EventTarget {
       this.#rough = rough;
       this.#drawnFrame = wanted.frame;
       this.#source?.show(wanted.frame);
-      this.#count(wanted.view, milliseconds, performance.now() - began);
+      this.#count(wanted.view, milliseconds);
       this.#setState("ready");
       this.#emit("picture");
       this.#compare();
@@ -374,10 +383,10 @@ export class Player extends EventTarget {
   }
 
   /** @param {import("./geometry.js").Viewport} view */
-  #count(view, /** @type {number} */ milliseconds, /** @type {number} */ waited) {
+  #count(view, /** @type {number} */ milliseconds) {
     const now = performance.now();
     this.#pictures = [...this.#pictures.filter((at) => now - at < 1000), now];
-    const cost = waited / (view.width * view.height);
+    const cost = milliseconds / (view.width * view.height);
     this.#cost = this.#cost ? 0.7 * this.#cost + 0.3 * cost : 1e-9; // the first picture warms up
     const { width, height } = view;
     this.statistics = { fps: this.#pictures.length, milliseconds, width, height, bytes: this.#decoder?.bytes ?? 0 };

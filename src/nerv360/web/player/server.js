@@ -8,7 +8,6 @@ const KEY = 1; // kinds of pictures; 0 is JPEG
 const DELTA = 2;
 
 export class ServerBackend {
-  scales = false; // it decodes at the size that the network was trained for, however small the picture
   bytes = 0;
   /** @type {Map<number, {resolve: (answer: ArrayBuffer) => void, reject: (error: Error) => void}>} */ #waiting = new Map();
   #next = 0;
@@ -54,7 +53,8 @@ export class ServerBackend {
     const side = (/** @type {number} */ pixels) => (stream ? Math.max(2, pixels - (pixels % 2)) : pixels);
     const { yawDeg, pitchDeg, rollDeg, hfovDeg, vfovDeg, width, height } = view;
     const answer = await this.#ask({
-      frame, yawDeg, pitchDeg, rollDeg, hfovDeg, vfovDeg, width: side(width), height: side(height), format: stream ? "h264" : "jpeg",
+      frame, yawDeg, pitchDeg, rollDeg, hfovDeg, vfovDeg, width: side(width), height: side(height),
+      format: stream ? "h264" : "jpeg", draft: moving,
     });
     const header = new DataView(answer);
     const data = new Uint8Array(answer, HEADER);
