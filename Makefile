@@ -24,10 +24,11 @@ test-browser: $(INSTALLED)
 	$(BIN)/pytest -q -m browser
 
 clean:
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) tests/web/node_modules demo build dist
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt tests/web/package-lock.json
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nerv360 needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	if command -v npm >/dev/null; then npm ci --silent --prefix tests/web || echo "no TypeScript: the player's types are not checked"; fi
 	touch $@
