@@ -431,6 +431,34 @@ def test_from_another_machine_h264_is_asked_for_where_webcodecs_is(
         browser.close()
 
 
+def test_the_view_follows_the_device(play_server: Server, new_page: Callable[..., Page]) -> None:
+    page = new_page(390, 700, has_touch=True, is_mobile=True)
+    page.goto(play_server.address + "#yaw=20")
+    settled(page)
+    session = page.context.new_cdp_session(page)
+
+    def turn(alpha: float, beta: float, gamma: float) -> None:
+        session.send("DeviceOrientation.setDeviceOrientationOverride", {"alpha": alpha, "beta": beta, "gamma": gamma})
+
+    def looks(yaw: float, pitch: float, roll: float) -> None:
+        near = "Math.abs(player.view.{} - {}) < 0.2"
+        angles = {"yawDeg": yaw, "pitchDeg": pitch, "rollDeg": roll}
+        page.wait_for_function(" && ".join(near.format(name, angle) for name, angle in angles.items()))
+
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Follow the device").check()
+    turn(50, 100, 0)  # held up like a window
+    looks(20, 10, 0)  # on from where the view was
+    turn(20, 90, 0)
+    looks(50, 0, 0)
+    turn(20, 120, 0)
+    looks(50, 30, 0)
+    page.get_by_label("Follow the device").uncheck()
+    turn(90, 90, 0)
+    page.wait_for_timeout(300)
+    looks(50, 30, 0)
+
+
 def test_a_static_site_plays_by_ranges(clip: Path, new_page: Callable[..., Page], tmp_path: Path) -> None:
     export_site(clip, tmp_path / "site")
     requests: list[tuple[str, str | None, int, int]] = []
@@ -458,15 +486,46 @@ def test_a_static_site_plays_by_ranges(clip: Path, new_page: Callable[..., Page]
         assert quality_db(page, clip) > LEAST_DB
 
 
-def test_two_segments_are_one_video(clip: Path, film: Path, new_page: Callable[..., Page], tmp_path: Path) -> None:
-    encode(film, tmp_path / "other.nerv360", replace(PRESETS["fast"], epochs=3, group_size=4, seed=1))
-    join([clip, tmp_path / "other.nerv360"], tmp_path / "two.nerv360")
-    export_site(tmp_path / "two.nerv360", tmp_path / "site")
+@pytest.fixture(scope="module")
+def two_segments(clip: Path, film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    encode(film, folder / "other.nerv360", replace(PRESETS["fast"], epochs=3, group_size=4, seed=1))
+    join([clip, folder / "other.nerv360"], folder / "two.nerv360")
+    return folder / "two.nerv360"
+
+
+@pytest.mark.parametrize("backend", ["wasm", "server"])
+def test_playing_goes_on_across_the_border_of_segments(
+    two_segments: Path, new_page: Callable[..., Page], backend: str
+) -> None:
+    with serving_app(lambda: serving.create_app(two_segments)) as server:
+        page = new_page()
+        page.goto(f"{server.address}?backend={backend}#yaw=170&pitch=-20&t=1.2")  # frame 35 of 80; the border is at 40
+        settled(page)
+        page.evaluate(
+            "window.drawn = []; window.states = [];"
+            "player.addEventListener('picture', () => drawn.push(player.frame));"
+            "player.addEventListener('state', () => states.push(player.state)); player.play()"
+        )
+        page.wait_for_function("player.frame > 44 && drawn.some((frame) => frame >= 40)")
+        page.evaluate("player.pause()")
+        assert quality_db(page, two_segments) > LEAST_DB
+        assert page.evaluate("states") == []  # ready all along
+        for frame in (39, 40):
+            page.evaluate(f"player.seek({frame} / player.manifest.frameRate)")
+            assert quality_db(page, two_segments) > LEAST_DB
+            assert page.evaluate("player.frame") == frame
+
+
+def test_two_segments_are_one_video(
+    clip: Path, two_segments: Path, new_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    export_site(two_segments, tmp_path / "site")
     requests: list[tuple[str, str | None, int, int]] = []
     with serving_app(lambda: static_app(tmp_path / "site", requests)) as server:
         page = new_page()
         page.goto(server.address + "?backend=wasm")
-        assert quality_db(page, tmp_path / "two.nerv360") > LEAST_DB
+        assert quality_db(page, two_segments) > LEAST_DB
         with nerv360.open(clip) as decoder:
             first, rate = decoder.frames, float(decoder.frame_rate)
         assert "/network-1.onnx" not in [path for path, *_ in requests]
@@ -478,7 +537,7 @@ def test_two_segments_are_one_video(clip: Path, film: Path, new_page: Callable[.
             page.evaluate(f"player.seek({frame / rate})")
             settled(page)
             assert page.evaluate("player.frame") == frame
-            assert quality_db(page, tmp_path / "two.nerv360") > LEAST_DB
+            assert quality_db(page, two_segments) > LEAST_DB
 
 
 def test_a_server_that_is_gone_and_comes_back(clip: Path, new_page: Callable[..., Page]) -> None:
