@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FrameRequest", "Frames"]
 
 MAX_PIXELS: dict[Format, int] = {"jpeg": 1 << 23, "h264": 1 << 21}  # an encoder of H.264 keeps several pictures
-ANSWER = struct.Struct(
-    "<IfB"
-)  # id of the request, milliseconds until it was decoded, kind of picture; then the picture
+ANSWER = struct.Struct("<IfB")  # id of the request, milliseconds, kind of picture; then the picture
 
 
 class FrameRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +56,7 @@ class Frames:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoder")
         self._decoder: Decoder | None = None
+        self._opened = 0.0  # when, by the clock of `time.perf_counter`
         self._networks: dict[int, bytes] = {}
 
     def warm_up(self) -> None:
@@ -67,6 +66,8 @@ class Frames:
     async def answer(self, request: FrameRequest, pictures: Pictures) -> bytes:
         """The message that answers a viewer's request; `pictures` are those of this viewer.
 
+        Its milliseconds are those until the view was decoded, with the turns of others, without loading the file.
+
         Raises ArgumentError for a view or a frame that there is not, BitstreamError where the file is damaged.
         """
         view = request.viewport()
@@ -74,7 +75,7 @@ class Frames:
 
         def decode() -> bytes:
             picture = self._open().viewport(request.frame, view, draft=request.draft)
-            milliseconds = 1000 * (time.perf_counter() - asked)
+            milliseconds = 1000 * (time.perf_counter() - max(asked, self._opened))
             kind, data = pictures.encode(picture, request.format)
             return ANSWER.pack(request.id, milliseconds, kind) + data
 
@@ -103,4 +104,5 @@ class Frames:
             from nerv360.api import open as open_file
 
             self._decoder = open_file(self._path)
+            self._opened = time.perf_counter()
         return self._decoder
