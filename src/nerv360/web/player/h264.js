@@ -1,21 +1,31 @@
 /** H.264 as a server sends it while the view moves: one picture in, one picture out, by WebCodecs. */
 
-const CONFIG = { optimizeForLatency: true, hardwareAcceleration: /** @type {const} */ ("prefer-software") };
 const STALL_MS = 2000;
 
-/** Whether this browser decodes it. WebCodecs is there for pages from https: or from this machine only. */
-export async function decodesH264() {
-  if (!("VideoDecoder" in globalThis)) return false;
-  const { supported } = await VideoDecoder.isConfigSupported({ ...CONFIG, codec: "avc1.42e01f" });
-  return supported === true;
+/**
+ * How this browser decodes it; null where it does not. WebCodecs is there for pages from https: or from this machine only.
+ * Hardware may hold a picture back until the next one comes, which here it does not, so software is asked for first.
+ * @returns {Promise<VideoDecoderConfig | null>}
+ */
+export async function decoderConfig() {
+  if (!("VideoDecoder" in globalThis)) return null;
+  for (const hardwareAcceleration of /** @type {const} */ (["prefer-software", "no-preference"])) {
+    const config = { codec: "avc1.42e01f", optimizeForLatency: true, hardwareAcceleration };
+    if ((await VideoDecoder.isConfigSupported(config)).supported) return config;
+  }
+  return null;
 }
 
-/** Decoders of hardware may hold a picture back until the next one comes, which here it does not: software is asked for. */
 export class H264 {
   /** @type {VideoDecoder | null} */ #decoder = null;
   /** @type {{resolve: (frame: VideoFrame) => void, reject: (error: Error) => void}} */
   #waiting = { resolve: (frame) => frame.close(), reject: () => {} };
   #sent = 0;
+
+  /** @param {VideoDecoderConfig} config */
+  constructor(config) {
+    this.config = config;
+  }
 
   /**
    * Rejects what cannot be decoded, or takes too long.
@@ -47,6 +57,6 @@ export class H264 {
       error: (error) => this.#waiting.reject(error),
     });
     const profile = Array.from(data.subarray(5, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
-    this.#decoder.configure({ ...CONFIG, codec: `avc1.${profile}` });
+    this.#decoder.configure({ ...this.config, codec: `avc1.${profile}` });
   }
 }

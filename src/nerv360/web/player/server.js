@@ -1,19 +1,18 @@
 /** Frames that a server decodes: requests and pictures over a WebSocket. */
 
 import { BrokenFile, ServerGone } from "./errors.js";
-import { H264, decodesH264 } from "./h264.js";
+import { H264, decoderConfig } from "./h264.js";
 
 const HEADER = 9; // bytes before a picture
-const KEY = 1; // kinds of pictures; 0 is JPEG
-const DELTA = 2;
+const JPEG = 0; // kinds of pictures
+const KEY = 1; // of H.264
 
 export class ServerBackend {
   bytes = 0;
   /** @type {Map<number, {resolve: (answer: ArrayBuffer) => void, reject: (error: Error) => void}>} */ #waiting = new Map();
   #next = 0;
-  #h264 = new H264();
   #socket;
-  #streams;
+  #h264;
 
   /**
    * @param {URL} address of the WebSocket
@@ -22,26 +21,26 @@ export class ServerBackend {
    */
   static async open(address, format) {
     const near = /^(localhost|127\..*|\[::1\])$/.test(address.hostname);
-    const streams = (format === "auto" ? !near : format === "h264") && (await decodesH264());
+    const config = (format === "auto" ? !near : format === "h264") ? await decoderConfig() : null;
     const socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
     await new Promise((resolve, reject) => {
       socket.onopen = resolve;
       socket.onerror = () => reject(new ServerGone());
     });
-    return new ServerBackend(socket, streams);
+    return new ServerBackend(socket, config && new H264(config));
   }
 
-  /** @param {WebSocket} socket @param {boolean} streams whether H.264 is asked for */
-  constructor(socket, streams) {
+  /** @param {WebSocket} socket @param {H264 | null} h264 that is asked for while something moves */
+  constructor(socket, h264) {
     this.#socket = socket;
-    this.#streams = streams;
+    this.#h264 = h264;
     socket.onmessage = ({ data }) => this.#answered(data);
     socket.onclose = () => this.#gone();
   }
 
   get description() {
-    return this.#streams ? "the server, H.264" : "the server";
+    return this.#h264 ? "the server, H.264" : "the server";
   }
 
   /**
@@ -49,7 +48,7 @@ export class ServerBackend {
    * @returns {Promise<import("./player.js").Decoded>}
    */
   async decode({ frame, view, moving }) {
-    const stream = moving && this.#streams;
+    const stream = moving && this.#h264 !== null;
     const side = (/** @type {number} */ pixels) => (stream ? Math.max(2, pixels - (pixels % 2)) : pixels);
     const { yawDeg, pitchDeg, rollDeg, hfovDeg, vfovDeg, width, height } = view;
     const answer = await this.#ask({
@@ -63,20 +62,21 @@ export class ServerBackend {
       return { picture, milliseconds: header.getFloat32(4, true), rough: stream };
     } catch (error) {
       if (!stream) throw error;
-      this.#streams = false; // rather than fail again and again
+      this.#h264?.close();
+      this.#h264 = null; // rather than fail again and again
       return this.decode({ frame, view, moving });
     }
   }
 
   close() {
-    this.#h264.close();
+    this.#h264?.close();
     this.#socket.close();
   }
 
   /** @param {number} kind @param {Uint8Array<ArrayBuffer>} data @returns {Promise<ImageBitmap>} */
   #picture(kind, data) {
-    if (kind === KEY || kind === DELTA) return this.#h264.decode(data, kind === KEY);
-    this.#h264.close(); // the server ends the stream with it
+    if (this.#h264 && kind !== JPEG) return this.#h264.decode(data, kind === KEY);
+    this.#h264?.close(); // the server ends the stream with it
     return createImageBitmap(new Blob([data], { type: "image/jpeg" }));
   }
 
