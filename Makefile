@@ -1,12 +1,13 @@
 # make demo   encode a procedural clip (or VIDEO=path), decode a moving view, measure it; results in demo/
 # make test   format, lint, types, tests
 # make test-browser   the player in Chromium, which must be installed
+# make picture   docs/player.jpg, of demo's clip, in Chromium too
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test test-slow test-browser clean
+.PHONY: demo test test-slow test-browser picture clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m nerv360.demo demo $(if $(VIDEO),"$(VIDEO)")
@@ -22,6 +23,9 @@ test-slow: $(INSTALLED)
 
 test-browser: $(INSTALLED)
 	$(BIN)/pytest -q -m browser
+
+picture: demo
+	$(BIN)/python benchmarks/player/picture.py demo/clip.nerv360
 
 clean:
 	rm -rf $(VENV) tests/web/node_modules demo build dist
