@@ -1,12 +1,13 @@
 # make demo   encode a procedural clip (or VIDEO=path), decode a moving view, measure it; results in demo/
 # make test   format, lint, types, tests
 # make test-browser   the player in Chromium, which must be installed
+# make picture   docs/player.jpg, of demo's clip, in Chromium too
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test test-slow test-browser clean
+.PHONY: demo test test-slow test-browser picture clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m nerv360.demo demo $(if $(VIDEO),"$(VIDEO)")
@@ -23,11 +24,15 @@ test-slow: $(INSTALLED)
 test-browser: $(INSTALLED)
 	$(BIN)/pytest -q -m browser
 
-clean:
-	rm -rf $(VENV) demo build dist
+picture: demo
+	$(BIN)/python benchmarks/player/picture.py demo/clip.nerv360
 
-$(INSTALLED): pyproject.toml constraints.txt
+clean:
+	rm -rf $(VENV) tests/web/node_modules demo build dist
+
+$(INSTALLED): pyproject.toml constraints.txt tests/web/package-lock.json
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nerv360 needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	if command -v npm >/dev/null; then npm ci --silent --prefix tests/web || echo "no TypeScript: the player's types are not checked"; fi
 	touch $@

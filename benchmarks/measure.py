@@ -5,13 +5,12 @@ M and the command are those of the encoding, as `nerv360 encode` printed them.
 """
 
 import platform
-import subprocess
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from table import append
+from table import append, commit
 
 from nerv360 import api
 
@@ -28,9 +27,6 @@ def main(
     result = api.eval_file(file, video, start=start, picture=file.with_suffix(".png"))
     with api.open(file) as decoder:
         budget = decoder.container.budget()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
     row = {
         "video": video.name,
         "frames": result.frames,
@@ -49,7 +45,7 @@ def main(
         "minutes": f"{minutes:.1f}",
         "device": f"CPU {platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "command": command,
     }
     table = ROOT / "benchmarks" / "real_input.tsv"

@@ -3,14 +3,18 @@
 import asyncio
 import base64
 import io
+import itertools
+import json
 import math
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +27,9 @@ from nerv360.api import encode
 from nerv360.codec.joining import join
 from nerv360.config import PRESETS
 from nerv360.evaluation.metrics import psnr
+from nerv360.serving import frames
 from nerv360.serving import server as serving
+from nerv360.serving.pictures import Kind
 from nerv360.serving.site import export_site
 from nerv360.video.clip import Clip
 
@@ -114,13 +120,19 @@ def clip(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def launch() -> Iterator[Callable[..., Any]]:
+    """Start Chromium with further arguments."""
     program = shutil.which("chromium")
     assert program, "no chromium: apt-get install chromium"
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield browser
-        browser.close()
+        yield lambda *more: driver.chromium.launch(executable_path=program, args=[*ARGUMENTS, *more])
+
+
+@pytest.fixture(scope="module")
+def chromium(launch: Callable[..., Any]) -> Iterator[Any]:
+    browser = launch()
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
@@ -164,8 +176,12 @@ def snapshot(page: Page) -> "np.ndarray[Any, np.dtype[np.uint8]]":
 
 
 def quality_db(page: Page, path: Path) -> float:
-    """How near the canvas is to what the decoder shows at the player's view and frame."""
+    """How near the canvas at rest is to what the decoder shows at the player's view and frame."""
     settled(page)
+    return canvas_db(page, path)
+
+
+def canvas_db(page: Page, path: Path) -> float:
     view = page.evaluate("player.viewport")
     names = ("yawDeg", "pitchDeg", "rollDeg", "hfovDeg", "vfovDeg", "width", "height")
     with nerv360.open(path) as decoder:
@@ -334,6 +350,134 @@ def test_touch_pinches_and_drags(play_server: Server, new_page: Callable[..., Pa
     touch("touchEnd")
 
 
+def traffic(page: Page) -> tuple[list[dict[str, Any]], list[Kind]]:
+    """What is asked for, and the kinds of pictures that come, from now on."""
+    requests: list[dict[str, Any]] = []
+    kinds: list[Kind] = []
+
+    def listen(socket: Any) -> None:
+        socket.on("framesent", lambda payload: requests.append(json.loads(payload)))
+        socket.on("framereceived", lambda payload: kinds.append(Kind(payload[8])))
+
+    page.on("websocket", listen)
+    return requests, kinds
+
+
+def moving_db(page: Page, path: Path, request: dict[str, Any]) -> float:
+    """How near the canvas is to what the decoder gives for a request, enlarged."""
+    names = ("yawDeg", "pitchDeg", "rollDeg", "hfovDeg", "vfovDeg", "width", "height")
+    with nerv360.open(path) as decoder:
+        view = nerv360.Viewport(*(request[name] for name in names))
+        expected = Image.fromarray(decoder.viewport(request["frame"], view, draft=request["draft"]))
+    seen = snapshot(page)
+    return psnr(seen, np.array(expected.resize((seen.shape[1], seen.shape[0]), Image.Resampling.BILINEAR)))
+
+
+NEXT_PICTURE = """(yawDeg) => new Promise((resolve) => {
+  player.addEventListener("picture", resolve, { once: true });
+  player.setView({ yawDeg });
+})"""
+
+
+def test_h264_while_the_view_moves_and_a_sharp_picture_at_rest(
+    play_server: Server, clip: Path, new_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.perf_counter()
+    monkeypatch.setattr(frames, "time", SimpleNamespace(perf_counter=lambda: now))  # it decodes in no time
+    page = new_page(481, 321)
+    requests, kinds = traffic(page)
+    page.goto(f"{play_server.address}?backend=server&format=h264#yaw=170&fov=110")
+    settled(page)
+    assert page.evaluate("player.description") == "the server, H.264"
+    page.mouse.move(300, 150)
+    page.mouse.down()
+    page.mouse.move(100, 170, steps=20)
+    page.wait_for_timeout(150)  # no swing
+    page.mouse.up()
+    settled(page)
+    assert {Kind.KEY, Kind.DELTA} < set(kinds)
+    assert kinds[-1] == Kind.JPEG
+    assert quality_db(page, clip) > LEAST_DB
+
+    page.evaluate("player.setSpeed(0); player.play()")  # it moves, and yet the frame stays
+    del kinds[:]
+    for yaw in (10, 14, 18):
+        page.evaluate(NEXT_PICTURE, yaw)
+        assert moving_db(page, clip, requests[-1]) > 35  # 39.8 measured
+    assert kinds == [Kind.KEY, Kind.DELTA, Kind.DELTA]
+    whole = requests[-1]["width"]
+    monkeypatch.setattr(frames, "time", SimpleNamespace(perf_counter=itertools.count(now).__next__))  # in a second
+    for yaw in (22, 26, 30):
+        page.evaluate(NEXT_PICTURE, yaw)
+    assert requests[-1]["width"] == pytest.approx(whole / 2, abs=2)
+    assert kinds.count(Kind.KEY) == 2
+    page.evaluate("player.pause()")
+    assert quality_db(page, clip) > LEAST_DB
+    assert kinds[-1] == Kind.JPEG
+
+
+def test_a_decoder_that_holds_h264_back_is_given_up(
+    play_server: Server, clip: Path, new_page: Callable[..., Page]
+) -> None:
+    page = new_page()
+    page.add_init_script("VideoDecoder.prototype.decode = () => {}")
+    page.goto(f"{play_server.address}?backend=server&format=h264")
+    settled(page)
+    page.evaluate("player.play()")
+    page.wait_for_function("player.description === 'the server' && player.frame > 3")
+    page.evaluate("player.pause()")
+    assert quality_db(page, clip) > LEAST_DB
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_from_another_machine_h264_is_asked_for_where_webcodecs_is(
+    clip: Path, launch: Callable[..., Any], secure: bool
+) -> None:
+    """Which is in pages of https:, for which a name that is trusted stands here."""
+    with serving_app(lambda: serving.create_app(clip, loopback=False)) as server:
+        address = f"http://player.example:{server.port}"
+        trust = [f"--unsafely-treat-insecure-origin-as-secure={address}"] if secure else []
+        browser = launch("--host-resolver-rules=MAP player.example 127.0.0.1", *trust)
+        page = browser.new_page(viewport={"width": 480, "height": 320})
+        _, kinds = traffic(page)
+        page.goto(f"{address}?backend=server")
+        settled(page)
+        assert page.evaluate("isSecureContext") == secure
+        page.evaluate("player.setView({yawDeg: 30})")
+        settled(page)
+        assert (Kind.KEY in kinds) == secure
+        assert kinds[-1] == Kind.JPEG
+        browser.close()
+
+
+def test_the_view_follows_the_device(play_server: Server, new_page: Callable[..., Page]) -> None:
+    page = new_page(390, 700, has_touch=True, is_mobile=True)
+    page.goto(play_server.address + "#yaw=20")
+    settled(page)
+    session = page.context.new_cdp_session(page)
+
+    def turn(alpha: float, beta: float, gamma: float) -> None:
+        session.send("DeviceOrientation.setDeviceOrientationOverride", {"alpha": alpha, "beta": beta, "gamma": gamma})
+
+    def looks(yaw: float, pitch: float, roll: float) -> None:
+        near = "Math.abs(player.view.{} - {}) < 0.2"
+        angles = {"yawDeg": yaw, "pitchDeg": pitch, "rollDeg": roll}
+        page.wait_for_function(" && ".join(near.format(name, angle) for name, angle in angles.items()))
+
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Follow the device").check()
+    turn(50, 100, 0)  # held up like a window
+    looks(20, 10, 0)  # on from where the view was
+    turn(20, 90, 0)
+    looks(50, 0, 0)
+    turn(20, 120, 0)
+    looks(50, 30, 0)
+    page.get_by_label("Follow the device").uncheck()
+    turn(90, 90, 0)
+    page.wait_for_timeout(300)
+    looks(50, 30, 0)
+
+
 def test_a_static_site_plays_by_ranges(clip: Path, new_page: Callable[..., Page], tmp_path: Path) -> None:
     export_site(clip, tmp_path / "site")
     requests: list[tuple[str, str | None, int, int]] = []
@@ -361,15 +505,46 @@ def test_a_static_site_plays_by_ranges(clip: Path, new_page: Callable[..., Page]
         assert quality_db(page, clip) > LEAST_DB
 
 
-def test_two_segments_are_one_video(clip: Path, film: Path, new_page: Callable[..., Page], tmp_path: Path) -> None:
-    encode(film, tmp_path / "other.nerv360", replace(PRESETS["fast"], epochs=3, group_size=4, seed=1))
-    join([clip, tmp_path / "other.nerv360"], tmp_path / "two.nerv360")
-    export_site(tmp_path / "two.nerv360", tmp_path / "site")
+@pytest.fixture(scope="module")
+def two_segments(clip: Path, film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    encode(film, folder / "other.nerv360", replace(PRESETS["fast"], epochs=3, group_size=4, seed=1))
+    join([clip, folder / "other.nerv360"], folder / "two.nerv360")
+    return folder / "two.nerv360"
+
+
+@pytest.mark.parametrize("backend", ["wasm", "server"])
+def test_playing_goes_on_across_the_border_of_segments(
+    two_segments: Path, new_page: Callable[..., Page], backend: str
+) -> None:
+    with serving_app(lambda: serving.create_app(two_segments)) as server:
+        page = new_page()
+        page.goto(f"{server.address}?backend={backend}#yaw=170&pitch=-20&t=1.2")  # frame 35 of 80; the border is at 40
+        settled(page)
+        page.evaluate(
+            "window.drawn = []; window.states = [];"
+            "player.addEventListener('picture', () => drawn.push(player.frame));"
+            "player.addEventListener('state', () => states.push(player.state)); player.play()"
+        )
+        page.wait_for_function("player.frame > 44 && drawn.some((frame) => frame >= 40)")
+        page.evaluate("player.pause()")
+        assert quality_db(page, two_segments) > LEAST_DB
+        assert page.evaluate("states") == []  # ready all along
+        for frame in (39, 40):
+            page.evaluate(f"player.seek({frame} / player.manifest.frameRate)")
+            assert quality_db(page, two_segments) > LEAST_DB
+            assert page.evaluate("player.frame") == frame
+
+
+def test_two_segments_are_one_video(
+    clip: Path, two_segments: Path, new_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    export_site(two_segments, tmp_path / "site")
     requests: list[tuple[str, str | None, int, int]] = []
     with serving_app(lambda: static_app(tmp_path / "site", requests)) as server:
         page = new_page()
         page.goto(server.address + "?backend=wasm")
-        assert quality_db(page, tmp_path / "two.nerv360") > LEAST_DB
+        assert quality_db(page, two_segments) > LEAST_DB
         with nerv360.open(clip) as decoder:
             first, rate = decoder.frames, float(decoder.frame_rate)
         assert "/network-1.onnx" not in [path for path, *_ in requests]
@@ -381,7 +556,7 @@ def test_two_segments_are_one_video(clip: Path, film: Path, new_page: Callable[.
             page.evaluate(f"player.seek({frame / rate})")
             settled(page)
             assert page.evaluate("player.frame") == frame
-            assert quality_db(page, tmp_path / "two.nerv360") > LEAST_DB
+            assert quality_db(page, two_segments) > LEAST_DB
 
 
 def test_a_server_that_is_gone_and_comes_back(clip: Path, new_page: Callable[..., Page]) -> None:

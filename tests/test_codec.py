@@ -87,6 +87,21 @@ def test_other_focal_lengths_show_the_same_scene(encoded: Path) -> None:
     assert psnr(fine.reshape(72, 2, 96, 2, 3).mean(axis=(1, 3)), coarse) > 35
 
 
+def test_a_draft_is_drawn_on_the_pixels_asked_for(encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with nerv360.open(encoded) as decoder:
+        native = decoder.native_view()
+        half = native.resized(native.width // 2, native.height // 2)
+        draft = decoder.viewport(0, half, draft=True)
+        assert np.array_equal(decoder.viewport(0, native, draft=True), decoder.viewport(0, native))
+        monkeypatch.setattr(decoding, "FOCAL_TOLERANCE", 10.0)
+        assert np.array_equal(draft, decoder.viewport(0, half))
+        large = native.resized(2 * native.width, 2 * native.height)
+        monkeypatch.undo()
+        assert np.array_equal(
+            decoder.viewport(0, large, draft=True), decoder.viewport(0, large)
+        )  # not more than native
+
+
 @pytest.mark.parametrize("trained", [(16384, 16384, 1.0), (16384, 1, 1.0), (1, 16384, 170.0), (64, 36, 170.0)])
 def test_no_training_view_makes_a_small_view_huge(encoded: Path, trained: tuple[int, int, float]) -> None:
     """A file may claim any; the picture asked for is 640x360."""

@@ -215,6 +215,18 @@ def test_javascript_agrees(browser_files: dict[str, Path], tmp_path: Path) -> No
     assert "# fail 0" in result.stdout
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_types_that_javascript_names_are_right() -> None:
+    web = ROOT / "tests" / "web"
+    compiler = web / "node_modules" / "typescript" / "bin" / "tsc"
+    if not compiler.exists():
+        pytest.skip("TypeScript is not installed: npm ci --prefix tests/web")
+    result = subprocess.run(
+        ["node", str(compiler), "--project", str(web)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, result.stdout
+
+
 @pytest.mark.parametrize("name", ["nerv360", "late", "grid", "oriented"])
 def test_graphs_for_browsers_hold_no_weights(browser_files: dict[str, Path], name: str) -> None:
     with Container(browser_files[name]) as container:

@@ -27,6 +27,7 @@ from nerv360.models.viewport_decoder import ViewportDecoder
 from nerv360.runtime import base
 from nerv360.runtime import strips as striping
 from nerv360.runtime.base import BACKENDS, Picture, choose_backend, create_runner
+from nerv360.runtime.kept import Kept
 
 WIDTHS = (14, 13, 12, 12, 12)
 GRIDS = (Latent(24, 2, 4), Latent(8, 3, 0), Latent(2, 2, 0), Latent(1, 1, 0))
@@ -280,6 +281,23 @@ def test_ten_thousand_views_do_not_grow_memory(encoded: Path, fitted_grids: Path
                 if block >= 50:
                     memory.append(process.memory_info().rss)
         assert max(memory[25:]) - max(memory[:25]) < 16 << 20
+
+
+def test_more_is_kept_while_there_is_room() -> None:
+    kept: Kept[str, bytes] = Kept(2, room=10, size=len)
+    for key, size in (("a", 3), ("b", 3), ("c", 4)):
+        kept.get(key, lambda size=size: bytes(size))  # type: ignore[misc]
+    assert len(kept) == 3
+    kept.get("a", bytes)  # used again
+    kept.get("large", lambda: bytes(7))
+    assert [kept.get(key, lambda: b"anew") == b"anew" for key in ("a", "large")] == [False, False]
+    kept.get("huge", lambda: bytes(99))
+    assert len(kept) == 2
+    assert kept.get("large", lambda: b"anew") != b"anew"
+    plain: Kept[int, int] = Kept(2)
+    for key in range(4):
+        plain.get(key, lambda key=key: key)  # type: ignore[misc]
+    assert len(plain) == 2
 
 
 def test_a_cheaper_end_costs_less() -> None:

@@ -9,11 +9,13 @@ import socket
 import struct
 import subprocess
 import sys
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import psutil
 import pytest
@@ -24,12 +26,14 @@ from PIL import Image
 import nerv360
 from nerv360.evaluation.metrics import psnr
 from nerv360.serving import server as serving
+from nerv360.serving.pictures import Kind, Pictures
 
 UPGRADE = "\r\n".join(
     ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==")
 )
 VIEW = {"frame": 2, "yawDeg": 30.0, "pitchDeg": -10.0, "rollDeg": 0.0, "hfovDeg": 78.1, "vfovDeg": 60.0}
 SIZE = {"width": 64, "height": 48}
+HEADER = struct.Struct("<IfB")
 
 
 @asynccontextmanager
@@ -63,20 +67,93 @@ def bare_message(text: str) -> bytes:
 
 
 def picture_of(data: bytes) -> tuple[int, "np.ndarray[Any, np.dtype[np.uint8]]"]:
-    number, _ = struct.unpack_from("<If", data)
-    return number, np.array(Image.open(io.BytesIO(data[8:])))
+    number, _, kind = HEADER.unpack_from(data)
+    assert kind == Kind.JPEG
+    return number, np.array(Image.open(io.BytesIO(data[HEADER.size :])))
 
 
-def test_a_view_is_that_of_the_decoder(encoded: Path) -> None:
+@pytest.mark.parametrize("draft", [False, True])
+def test_a_view_is_that_of_the_decoder(encoded: Path, draft: bool) -> None:
     with nerv360.open(encoded) as decoder:
-        expected = decoder.viewport(2, nerv360.Viewport(30, -10, 0, 78.1, 60, 64, 48))
+        expected = decoder.viewport(2, nerv360.Viewport(30, -10, 0, 78.1, 60, 32, 24), draft=draft)
 
     async def talk(client: TestClient[Any, Any]) -> None:
         async with client.ws_connect("/frames") as viewer:
-            await viewer.send_str(ask(7))
+            await viewer.send_str(ask(7, width=32, height=24, draft=draft))
             number, picture = picture_of(await viewer.receive_bytes())
         assert number == 7
-        assert psnr(picture, expected) > 42  # 43.8 measured: what JPEG costs
+        assert psnr(picture, expected) > 38  # what JPEG costs
+
+    served(encoded, talk)
+
+
+class Watcher:
+    """Decodes a viewer's H.264 as it comes."""
+
+    def __init__(self) -> None:
+        self._decoder = av.VideoCodecContext.create("h264", "r")
+        self._decoder.thread_count = 1
+
+    def take(self, data: bytes) -> tuple[Kind, "np.ndarray[Any, np.dtype[np.uint8]]"]:
+        """Every message is a picture, at once."""
+        *_, kind = HEADER.unpack_from(data)
+        (frame,) = self._decoder.decode(av.Packet(data[HEADER.size :]))
+        return Kind(kind), frame.to_ndarray(format="rgb24", src_colorspace="itu709", dst_colorspace="itu709")
+
+
+def test_a_drag_is_a_stream_of_h264(encoded: Path) -> None:
+    """Its first picture is a key, and so is the first of another size, and after a JPEG."""
+    sizes = [(96, 64)] * 4 + [(64, 48)] * 3
+    views = [nerv360.Viewport(3 * yaw, 0, 0, 78.1, 60, *size) for yaw, size in enumerate(sizes)]
+    with nerv360.open(encoded) as decoder:
+        expected = [decoder.viewport(2, view) for view in views]
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.ws_connect("/frames") as viewer:
+
+            async def shown(view: nerv360.Viewport, form: str) -> bytes:
+                size = {"width": view.width, "height": view.height}
+                await viewer.send_str(ask(yawDeg=view.yaw_deg, pitchDeg=0, **size, format=form))
+                return await viewer.receive_bytes()
+
+            watcher, kinds = Watcher(), []
+            for view, picture in zip(views, expected, strict=True):
+                kind, seen = watcher.take(await shown(view, "h264"))
+                kinds.append(kind)
+                assert psnr(seen, picture) > 30
+            assert kinds == [Kind.KEY, *[Kind.DELTA] * 3, Kind.KEY, *[Kind.DELTA] * 2]
+            assert psnr(picture_of(await shown(views[-1], "jpeg"))[1], expected[-1]) > 40
+            assert Watcher().take(await shown(views[-1], "h264"))[0] == Kind.KEY
+
+    served(encoded, talk)
+
+
+def test_viewers_have_streams_of_their_own_and_leave_none(encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Pictures]] = []
+
+    class Watched(Pictures):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(serving, "Pictures", Watched)
+
+    async def watch(client: TestClient[Any, Any], number: int) -> None:
+        watcher = Watcher()
+        async with client.ws_connect("/frames") as viewer:
+            for turn in range(3):
+                await viewer.send_str(ask(yawDeg=40.0 * number + turn, format="h264"))
+                kind, _ = watcher.take(await viewer.receive_bytes())
+                assert kind == (Kind.DELTA if turn else Kind.KEY)
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        await asyncio.gather(*(watch(client, number) for number in range(20)))
+        assert len(made) == 20
+        for _ in range(50):
+            if not any(each() for each in made):
+                break
+            await asyncio.sleep(0.1)
+        assert not any(each() for each in made)
 
     served(encoded, talk)
 
@@ -119,6 +196,7 @@ def test_nothing_else_is_read(encoded: Path, path: str) -> None:
 BAD = ["", "{", "[]", "null", "1e999", '"x"', "\x00", ask(frame=-1), ask(frame="x"), ask(id=2**32), ask(width=1.5)]
 BAD += [ask(width=0), ask(width=16384, height=16384), ask(frame=6), ask(pitchDeg=91), ask(hfovDeg=180), ask(more=1)]
 BAD += [ask().replace("30.0", "NaN"), ask().replace("30.0", "1e400"), "[" * 900, json.dumps({"id": 1})]
+BAD += [ask(draft=1), ask(format="png"), ask(format="h264", width=63), ask(format="h264", width=2048, height=2048)]
 BAD += [ask(hfovDeg=1e-200, vfovDeg=1e-200), ask(hfovDeg=5e-324)]
 
 
@@ -140,14 +218,15 @@ def test_malformed_messages_are_answered_and_borne(encoded: Path) -> None:
     served(encoded, talk)
 
 
-def test_the_newest_view_wins(encoded: Path) -> None:
+@pytest.mark.parametrize("form", ["jpeg", "h264"])
+def test_the_newest_view_wins(encoded: Path, form: str) -> None:
     async def talk(client: TestClient[Any, Any]) -> None:
         async with client.ws_connect("/frames") as viewer:
             for number in range(200):
-                await viewer.send_str(ask(number, yawDeg=float(number)))
-            answers = [picture_of(await viewer.receive_bytes())[0]]
+                await viewer.send_str(ask(number, yawDeg=float(number), format=form))
+            answers = [HEADER.unpack_from(await viewer.receive_bytes())[0]]
             while answers[-1] != 199:
-                answers.append(picture_of(await viewer.receive_bytes())[0])
+                answers.append(HEADER.unpack_from(await viewer.receive_bytes())[0])
         assert answers == sorted(answers)
         assert len(answers) < 100
 
@@ -166,7 +245,7 @@ def test_fifty_viewers_and_those_who_vanish(encoded: Path) -> None:
     async def vanish(client: TestClient[Any, Any]) -> None:
         writer = await bare_viewer(client)
         for number in range(100):
-            writer.write(bare_message(ask(number)))
+            writer.write(bare_message(ask(number, format="h264")))
         await writer.drain()
         writer.transport.abort()
 

@@ -5,7 +5,6 @@ The page is opened anew RUNS times for the first picture; then views are turned 
 """
 
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -17,7 +16,7 @@ import typer
 from playwright.sync_api import Browser, Page, sync_playwright
 
 sys.path.append(str(Path(__file__).parents[1]))
-from table import append
+from table import append, commit, cpu
 
 from nerv360.bitstream.container import Container
 
@@ -69,9 +68,6 @@ def main(
     finally:
         server.terminate()
         server.wait()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
     row = {
         "file": file.name,
         "model": model,
@@ -87,7 +83,7 @@ def main(
         "playing_width": int(statistics.median(widths)) if widths else 0,
         "browser": f"Chromium {version}",
         "cpu": cpu(),
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
     }
     append(Path(__file__).parent / "player.tsv", row)
     for name, value in row.items():
@@ -114,12 +110,6 @@ def runtime(backend: str) -> int:
     names = {"wasm": ("ort.wasm", "threaded.wasm", "threaded.mjs"), "webgpu": ("jspi",), "server": ()}[backend]
     folder = ROOT / "src" / "nerv360" / "web" / "player" / "onnxruntime"
     return sum(file.stat().st_size for file in folder.iterdir() if any(name in file.name for name in names))
-
-
-def cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 python benchmarks/rate/motion.py FILE.nerv360 ANCHOR.mkv VIDEO --start K
 
-The anchor is a video of the same frames, as `nerv360 compare` keeps them. Views of the training size all around, of every
-eighth frame: PSNR of both, and how much the source changes in four frames (mean absolute difference, in grey levels).
+The anchor is a video of the same frames, as `nerv360 compare` keeps them. Views of the training size all around, of
+every eighth frame: PSNR of both, and how much the source changes in four frames (mean absolute difference, in levels).
 """
 
 import sys
@@ -25,6 +25,7 @@ TABLE = Path(__file__).with_suffix(".tsv")
 
 
 def main(file: Path, anchor: Path, video: Path, start: int = 0) -> None:
+    names = f"{file.name} {anchor.name} {video.name} --start {start}"
     with nerv360.open(file, backend="torch") as decoder:
         source = list(Clip.open(video, start=start, frames=decoder.frames, size=(decoder.width, decoder.height)))
         other = list(Clip.open(anchor))
@@ -46,7 +47,7 @@ def main(file: Path, anchor: Path, video: Path, start: int = 0) -> None:
                     "anchor_psnr_db": f"{theirs:.2f}",
                     "bytes": file.stat().st_size,
                     "anchor_bytes": anchor.stat().st_size,
-                    "command": f"python benchmarks/rate/motion.py {file.name} {anchor.name} {video.name} --start {start}",
+                    "command": f"python benchmarks/rate/motion.py {names}",
                 }
                 append(TABLE, row)
 

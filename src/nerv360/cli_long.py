@@ -168,10 +168,11 @@ def _line(result: "Finished") -> str:
     if result.reason:
         return f"{result.film.output}: failed"
     clip, count = result.film.clip, len(result.film.jobs)
-    bitrate = 8 * result.size * float(clip.frame_rate) / clip.frames
+    bitrate, most = 8 * result.size * float(clip.frame_rate) / clip.frames, result.film.jobs[0].config.bitrate
+    over = f"; more than the limit of {most / 1000:.1f} kbit/s" if most is not None and bitrate > most else ""
     return (
         f"{result.film.output}: {result.size:,} bytes for {clip.frames} frames in {count} segments, "
-        f"{bitrate / 1000:.1f} kbit/s; fitted in {result.seconds / 60:.1f} min of all workers"
+        f"{bitrate / 1000:.1f} kbit/s; fitted in {result.seconds / 60:.1f} min of all workers{over}"
     )
 
 

@@ -1,12 +1,13 @@
 """Latent integers, each coded with the class that its neighbours foretell (docs/bitstream.md, "Contexts").
 
-Everything here is exact: integers, or doubles that hold integers. layers/contexts.py is the same model with real
-numbers, to be fitted.
+Everything here is exact: integers, or doubles that hold multiples of powers of two. layers/contexts.py is the same
+model with real numbers, to be fitted.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,14 @@ __all__ = [
 HIDDEN = 8
 ONE, ONE_MEAN = 16, 256  # what stands for 1 in the weights, and in those of the mean
 MOST = 255  # magnitudes are told apart up to this sum
+SEEN = 6  # numbers that are known of a cell: `_seen`
+BAND = 1 << 13  # cells that are worked on at a time: they stay in the cache
 PARAMETER_CLASS = class_of(34)
 _LOGARITHMS = np.rint(ONE * np.log2(1 + np.arange(MOST + 1)))
+
+Numbers = NDArray[np.float64]
+Cut = tuple[slice, slice]  # rows and columns of a grid
+Cells = tuple[int, slice, slice, slice]  # of the array [keys, channels, rows, columns]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +68,26 @@ class Contexts:
         """Inverse of `of`."""
         return np.concatenate([each.ravel() for each in (self.mix, self.place, self.spread, self.scale, self.mean)])
 
-    def scales(self, place: int, timed: bool, magnitudes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Sums of magnitudes [n, 3] -> steps of the scale [n] beside that of the channel, times ONE^3."""
-        known = _LOGARITHMS[np.minimum(magnitudes, MOST)]
-        base = ONE * (self.place[place] + timed * self.mix[3]).astype(np.float64)
-        hidden = np.maximum(known @ self.mix[:3].astype(np.float64) + base, 0)
-        return (hidden @ self.spread.astype(np.float64)).astype(np.int64)
+    def layers(self, timed: bool) -> Numbers:
+        """Of every place [places, HIDDEN + 1, SEEN]: what is seen of a cell -> hidden numbers, and its mean in eighths,
+        to be rounded down."""
+        layers = np.zeros((len(PLACES), HIDDEN + 1, SEEN))
+        layers[:, :HIDDEN, :3] = self.mix[:3].T
+        layers[:, :HIDDEN, 3] = ONE * (self.place + timed * self.mix[3])
+        layers[:, HIDDEN, 3:] = 0.5, 2 * self.mean[int(timed)] / ONE_MEAN, 4 * self.mean[2] / ONE_MEAN
+        return layers
+
+    def foretell(self, seen: Numbers, layer: Numbers, channels: slice) -> tuple[Integers, NDArray[np.uint16]]:
+        """Middle symbols and classes [channels, rows, columns] of cells: of `_seen`, and their place's layer."""
+        shape = seen.shape[1:]
+        product = (layer @ seen.reshape(SEEN, -1)).reshape(-1, *shape)
+        hidden = np.maximum(product[:HIDDEN], 0).reshape(HIDDEN, -1)
+        steps = (self.spread / ONE**3 @ hidden).reshape(shape) + self.scale[channels, None, None] / ONE
+        scales = np.clip(np.floor(steps + 0.5), 0, SCALES - 1)
+        eighths = np.floor(product[HIDDEN])
+        middle = np.floor(eighths / FRACTIONS + 0.5)
+        classes = class_of(scales, eighths - FRACTIONS * middle + FRACTIONS // 2)
+        return middle.astype(np.int32), classes.astype(np.uint16)
 
 
 def write_contexts(contexts: Contexts) -> bytes:
@@ -86,17 +107,17 @@ def read_contexts(data: bytes, channels: int) -> Contexts:
 def write_latent(symbols: Integers, contexts: Contexts, first_channel: int) -> bytes:
     """Consecutive keys [keys, channels, rows, columns] of a latent."""
     writer = Writer()
-    known = np.zeros_like(symbols)
-    for cells, centre, classes in _turns(known, contexts, first_channel):
+    for cells, centre, classes in _turns(symbols, contexts, first_channel):
         writer.write((symbols[cells] - centre).ravel(), classes.ravel())
-        known[cells] = symbols[cells]
     return writer.finish()
 
 
-def read_latent(data: bytes, contexts: Contexts, first_channel: int, shape: tuple[int, int, int, int]) -> Integers:
+def read_latent(
+    data: bytes, contexts: Contexts, first_channel: int, shape: tuple[int, int, int, int]
+) -> NDArray[np.int16]:
     """Inverse of `write_latent`. Raises BitstreamError."""
     reader = Reader(data, math.prod(shape))
-    known = np.zeros(shape, dtype=np.int32)
+    known = np.zeros(shape, dtype=np.int16)
     for cells, centre, classes in _turns(known, contexts, first_channel):
         integers = centre + reader.read(classes.ravel()).reshape(centre.shape)
         if np.abs(integers).max(initial=0) > LARGEST:
@@ -106,61 +127,72 @@ def read_latent(data: bytes, contexts: Contexts, first_channel: int, shape: tupl
     return known
 
 
-Cells = tuple[int, slice, slice, slice]  # of the array [keys, channels, rows, columns]
-
-
 def _turns(
-    known: Integers, contexts: Contexts, first_channel: int
-) -> Iterator[tuple[Cells, NDArray[np.int64], NDArray[np.int64]]]:
+    known: NDArray[np.integer[Any]], contexts: Contexts, first_channel: int
+) -> Iterator[tuple[Cells, Integers, NDArray[np.uint16]]]:
     """Cells that are coded together, their middle symbols and classes; `known` must hold them before the next turn."""
     keys, channels, rows, columns = known.shape
-    base = contexts.scale[first_channel : first_channel + channels, None, None].astype(np.int64) * ONE**2
+    numbers = slice(first_channel, first_channel + channels)
+    around = np.zeros((2, channels, rows + 2 * MARGIN, columns + 2 * MARGIN), dtype=np.int16)
+    cuts = [(slice(p.row, rows, p.spacing), slice(p.column, columns, p.spacing)) for p in PLACES]
+    places = [(cut, _bands(place, channels, *cut)) for place, cut in zip(PLACES, cuts, strict=True)]
     for key, before, behind in references(keys):
-        beside = [known[other] for other in other_keys(before, behind)]
-        padded = np.zeros((channels, rows + 2 * MARGIN, columns + 2 * MARGIN), dtype=np.int32)
-        inner = padded[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
-        for number, place in enumerate(PLACES):
-            cut = (slice(place.row, None, place.spacing), slice(place.column, None, place.spacing))
-            cells = (key, slice(None), *cut)
-            own = known[cells]
-            near, sums = _near(padded, place, place.near, own.shape)
-            far, _ = _near(padded, place, place.far, own.shape)
-            other, total = np.zeros_like(own), np.zeros_like(own)
-            for each in beside:
-                other += np.abs(each[cells[1:]])
-                total += each[cells[1:]]
-            mean = contexts.mean.astype(np.int64)  # untrusted: with large sums too much for 32 bits
-            foretold = 2 * mean[1 if beside else 0] * sums + 4 * mean[2] * total
-            eighths = (foretold + ONE_MEAN // 2) // ONE_MEAN
-            centre = (eighths + FRACTIONS // 2) // FRACTIONS
-            steps = np.broadcast_to(base, own.shape) + _steps(contexts, number, bool(beside), near, far, other)
-            scale = np.clip((steps + ONE**3 // 2) // ONE**3, 0, SCALES - 1)
-            yield cells, centre, class_of(scale, eighths - FRACTIONS * centre + FRACTIONS // 2)
-            inner[(slice(None), *cut)] = known[cells]
+        beside = known[other_keys(before, behind)]
+        for (cut, bands), layer in zip(places, contexts.layers(timed=len(beside) > 0), strict=True):
+            if not bands:  # the grid is smaller
+                continue
+            parts = [contexts.foretell(_seen(around, beside, band), layer, numbers) for band in bands]
+            centre, classes = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
+            yield (key, slice(None), *cut), centre, classes
+            own, inner = known[key, :, *cut], _moved(*cut, (0, 0))
+            around[0, :, *inner], around[1, :, *inner] = own, np.minimum(np.abs(own), MOST)
 
 
-def _steps(contexts: Contexts, place: int, timed: bool, *magnitudes: Integers) -> NDArray[np.int64]:
-    """`Contexts.scales`, worked out only where something is known: elsewhere all cells are alike."""
-    (nothing,) = contexts.scales(place, timed, np.zeros((1, 3), dtype=np.int64))
-    steps = np.full(magnitudes[0].shape, nothing, dtype=np.int64)
-    something = np.logical_or.reduce(magnitudes)
-    steps[something] = contexts.scales(place, timed, np.stack([each[something] for each in magnitudes], axis=-1))
-    return steps
+@dataclass(frozen=True)
+class _Band:
+    """Cells of a place in some rows of a grid, and their neighbours in the grid with a margin."""
+
+    own: Cut
+    near: list[Cut]
+    far: list[Cut]
 
 
-def _near(
-    padded: Integers, place: Place, offsets: tuple[tuple[int, int], ...], shape: tuple[int, ...]
-) -> tuple[Integers, Integers]:
-    """Sums of the magnitudes of the cells at these offsets, and of themselves."""
-    magnitudes, sums = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.int32)
-    for down, right in offsets:
-        top, left = MARGIN + place.row + down, MARGIN + place.column + right
-        rows, columns = (
-            slice(start, start + (n - 1) * place.spacing + 1, place.spacing)
-            for start, n in zip((top, left), shape[1:], strict=True)
-        )
-        if shape[1] and shape[2]:
-            moved = padded[:, rows, columns]
-            magnitudes += np.abs(moved)
-            sums += moved
-    return magnitudes, sums
+def _bands(place: Place, channels: int, down: slice, across: slice) -> list[_Band]:
+    """All cells of a place, as many rows at a time as fit the cache."""
+    bands, in_a_row = [], channels * len(range(across.start, across.stop, across.step))
+    step = place.spacing * max(1, BAND // max(1, in_a_row))
+    for start in range(down.start, down.stop, step) if in_a_row else ():
+        rows = slice(start, min(start + step, down.stop), place.spacing)
+        near, far = ([_moved(rows, across, offset) for offset in offsets] for offsets in (place.near, place.far))
+        bands.append(_Band((rows, across), near, far))
+    return bands
+
+
+def _seen(
+    around: NDArray[np.int16],  # [2, channels, rows, columns] the key's integers and magnitudes, with a margin of zeros
+    beside: NDArray[np.integer[Any]],  # [0 or 2, channels, rows, columns] the other keys
+    band: _Band,
+) -> Numbers:
+    """Of every cell [SEEN, channels, rows, columns]: logarithms of the magnitudes near, far and at other keys; 1; the
+    sums near and at other keys."""
+    others = beside[:, :, *band.own]
+    near = np.zeros((2, *others.shape[1:]), dtype=np.int32)
+    far = np.zeros(others.shape[1:], dtype=np.int32)
+    for cut in band.near:
+        near += around[:, :, *cut]
+    for cut in band.far:
+        far += around[1, :, *cut]
+    seen = np.empty((SEEN, *far.shape))
+    for row, magnitudes in enumerate((near[1], far, np.abs(others).sum(axis=0))):
+        _LOGARITHMS.take(magnitudes, out=seen[row], mode="clip")  # all beyond MOST are as MOST
+    seen[3], seen[4], seen[5] = 1, near[0], others.sum(axis=0)
+    return seen
+
+
+def _moved(down: slice, across: slice, offset: tuple[int, int]) -> Cut:
+    """Where the cells at an offset from these lie in the grid with a margin."""
+    top, left = MARGIN + offset[0], MARGIN + offset[1]
+    return (
+        slice(top + down.start, top + down.stop, down.step),
+        slice(left + across.start, left + across.stop, across.step),
+    )

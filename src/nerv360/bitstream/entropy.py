@@ -30,12 +30,14 @@ class Writer:
         self._parts: list[tuple[int, Integers]] = []
         self._beyond: list[int] = []
 
-    def write(self, integers: Integers, classes: NDArray[np.int64]) -> None:
+    def write(self, integers: Integers, classes: NDArray[np.integer[Any]]) -> None:
         """Of each integer its class; both [n]."""
         self._beyond += [int(value) for value in np.abs(integers[np.abs(integers) >= REACH]) - REACH]
-        symbols = np.clip(integers, -REACH, REACH) + REACH
-        for number, chosen in _by_class(classes):
-            self._parts.append((number, symbols[chosen].astype(np.int32)))
+        order, runs = _by_class(classes)
+        symbols = (np.clip(integers, -REACH, REACH) + REACH).astype(np.int32)[order]
+        for number, count in runs:
+            self._parts.append((number, symbols[:count]))
+            symbols = symbols[count:]
 
     def finish(self) -> bytes:
         """Everything written, as bytes."""
@@ -62,20 +64,24 @@ class Reader:
         except ValueError:
             raise BitstreamError("impossible coded integers") from None
 
-    def read(self, classes: NDArray[np.int64]) -> Integers:
+    def read(self, classes: NDArray[np.integer[Any]]) -> Integers:
         """The next integers [n], of these classes."""
+        order, runs = _by_class(classes)
         integers = np.empty(len(classes), dtype=np.int32)
-        for number, chosen in _by_class(classes):
-            integers[chosen] = self._coder.decode(_model(number), len(chosen))
+        if len(classes):
+            integers[order] = np.concatenate([self._coder.decode(_model(number), count) for number, count in runs])
         integers -= REACH
         outermost = np.flatnonzero(np.abs(integers) == REACH)
-        if len(outermost) > len(self._beyond):
-            raise BitstreamError("impossible coded integers")
-        beyond, self._beyond = np.split(self._beyond, [len(outermost)])
-        if (beyond > MOST_BEYOND).any():
-            raise BitstreamError("impossible coded integers")
-        integers[outermost] += (np.sign(integers[outermost]) * beyond).astype(np.int32)
+        if len(outermost):
+            integers[outermost] += np.sign(integers[outermost]) * self._take_beyond(len(outermost))
         return integers
+
+    def _take_beyond(self, count: int) -> Integers:
+        """How far the next integers [count] lie beyond the outermost symbols."""
+        beyond, self._beyond = self._beyond[:count], self._beyond[count:]
+        if len(beyond) < count or (beyond > MOST_BEYOND).any():
+            raise BitstreamError("impossible coded integers")
+        return beyond.astype(np.int32)
 
     def finish(self) -> None:
         """Make sure that nothing is left."""
@@ -83,11 +89,12 @@ class Reader:
             raise BitstreamError("coded integers go on behind the last one")
 
 
-def _by_class(classes: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:
-    """Where each class occurs, by its number."""
-    order = np.argsort(classes, kind="stable")
-    numbers, starts = np.unique(classes[order], return_index=True)
-    return list(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)) if len(classes) else []
+def _by_class(classes: NDArray[np.integer[Any]]) -> tuple[NDArray[np.intp], list[tuple[int, int]]]:
+    """The order in which integers of these classes are coded, and how many each class has, by its number."""
+    counts = np.bincount(classes)
+    numbers = np.flatnonzero(counts)
+    order = np.argsort(classes.astype(np.uint16), kind="stable")  # 16 bits: a radix sort
+    return order, list(zip(numbers.tolist(), counts[numbers].tolist(), strict=True))
 
 
 @cache

@@ -50,23 +50,29 @@ def best_scale(symbols: NDArray[np.int32]) -> int:
     return int(np.argmax([occurrences @ np.log2(counts(class_of(scale))) for scale in range(SCALES)]))
 
 
-@cache
 def counts(number: int) -> NDArray[np.int64]:
     """How often each symbol -REACH..REACH of a class occurs, out of 2^TOTAL_BITS; every count is at least 1."""
-    scale, fraction = divmod(number, FRACTIONS)
-    decay = _DECAYS[scale] / 2**32  # over an eighth
+    return _tables()[number]
+
+
+@cache
+def _tables() -> NDArray[np.int64]:
+    """The counts of all classes [SCALES * FRACTIONS, 2 * REACH + 1]."""
+    decay = np.array(_DECAYS)[:, None] / 2**32  # over an eighth
     ratio = decay * decay
     ratio *= ratio
     ratio *= ratio  # over a whole step
     spare = float((1 << TOTAL_BITS) - (2 * REACH + 1))
-    table = np.zeros(2 * REACH + 1, dtype=np.int64)
-    for side, eighths in ((1, FRACTIONS - fraction), (-1, fraction)):
-        tail = 0.5 * spare
-        for _ in range(eighths):
-            tail *= decay
-        for distance in range(1, REACH):
-            table[REACH + side * distance] = 1 + int(tail * (1 - ratio))
-            tail *= ratio
-        table[REACH + side * REACH] = 1 + int(tail)
-    table[REACH] = (1 << TOTAL_BITS) - table.sum()
-    return table
+    nearest = _powers(np.full((SCALES, 1), 0.5 * spare), decay, FRACTIONS)  # at 0..FRACTIONS eighths
+    tails = _powers(nearest[..., None], ratio[..., None], REACH - 1)
+    tails[..., :-1] *= 1 - ratio[..., None]
+    sides = 1 + tails.astype(np.int64)  # [SCALES, FRACTIONS + 1, REACH]
+    below, above = sides[:, :-1, ::-1], sides[:, :0:-1]
+    middle = (1 << TOTAL_BITS) - below.sum(axis=-1, keepdims=True) - above.sum(axis=-1, keepdims=True)
+    return np.concatenate((below, middle, above), axis=-1).reshape(-1, 2 * REACH + 1)
+
+
+def _powers(start: NDArray[np.float64], factor: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """A number [..., 1], and what it becomes by so many multiplications with a factor, one by one [..., 1 + count]."""
+    factors = np.broadcast_to(factor, (*start.shape[:-1], count))
+    return np.multiply.accumulate(np.concatenate((start, factors), axis=-1), axis=-1)

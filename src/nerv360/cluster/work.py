@@ -27,7 +27,7 @@ class Status:
 
     state: str  # camera, fitting, done or failed
     worker: str = ""  # machine and process
-    step: int = 0
+    step: int = 0  # of the job's; steps that are done again count once
     psnr_db: float = 0.0
     seconds: float = 0.0  # of fitting up to the last checkpoint, over all runs
     reason: str = ""  # why it failed
@@ -61,7 +61,7 @@ def encode_job(job: Job, tell: Callable[[Status], None]) -> Status:
             job.config,
             choose_device(job.device),
             lambda progress, _, model: say(
-                Status("fitting", worker, progress.step, progress.psnr_db, progress.seconds)
+                Status("fitting", worker, progress.step - progress.returned, progress.psnr_db, progress.seconds)
             ),
             lambda done: say(Status("camera", worker)),
         )

@@ -127,16 +127,17 @@ class Decoder:
         header = self._segment(frame_index).header
         return header.trained_view()
 
-    def viewport(self, frame_index: int, view: Viewport) -> Picture:
+    def viewport(self, frame_index: int, view: Viewport, *, draft: bool = False) -> Picture:
         """RGB picture [view.height, view.width, 3] of a frame.
 
         The network is run at a focal length that it was trained for; where the view asks for another one (by more
-        than 15 %), it is decoded at the nearest and resampled. From a network that decodes panoramas, it is cut.
+        than 15 %), it is decoded at the nearest and resampled. With `draft`, it is run on no more pixels than are asked
+        for: faster, and the softer the smaller (docs/player.md). From a network that decodes panoramas, it is cut.
 
         Raises ArgumentError for a frame outside the video or a view that is too large, BitstreamError where the file
         is damaged.
         """
-        ready = self._prepare(frame_index, view)
+        ready = self._prepare(frame_index, view, draft)
         self._read_ahead(frame_index + 1)
         return self._drawn(ready)
 
@@ -206,7 +207,7 @@ class Decoder:
                 self._drawn(_sampled(reader, frame_index, view))
 
     @torch.inference_mode()
-    def _prepare(self, frame_index: int, view: Viewport) -> Prepared:
+    def _prepare(self, frame_index: int, view: Viewport, draft: bool = False) -> Prepared:
         """All of decoding but the drawing."""
         with self._reading:
             segment = self._segment(frame_index)
@@ -215,7 +216,7 @@ class Decoder:
             self._open_ahead(segment, frame_index, view)
             if isinstance(reader.model, PanoramaDecoder):
                 return Prepared(frame_index, reader, *reader.whole(frame_index - segment.first_frame), view, view)
-            return _sampled(reader, frame_index, view)
+            return _sampled(reader, frame_index, view, draft)
 
     @torch.inference_mode()
     def _drawn(self, ready: Prepared) -> Picture:
@@ -249,9 +250,11 @@ def _as_it_is(reader: SegmentReader) -> None:
     """The first segment is waited for."""
 
 
-def _sampled(reader: SegmentReader, frame_index: int, view: Viewport) -> Prepared:
+def _sampled(reader: SegmentReader, frame_index: int, view: Viewport, draft: bool = False) -> Prepared:
     """A view of a frame of the reader's segment, numbered in the video."""
     native = _native(view, reader.segment.header)
+    if draft and native.width * native.height > view.width * view.height:
+        native = view
     check_size(native, reader.model.config)
     return Prepared(
         frame_index, reader, *reader.sampled(frame_index - reader.segment.first_frame, native), native, view

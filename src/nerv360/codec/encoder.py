@@ -27,11 +27,13 @@ from nerv360.storage import Place, beside, name_of, remove
 from nerv360.training.checkpoint import Progress
 from nerv360.training.contexts import fit_contexts
 from nerv360.training.fit import Fitting, fit
-from nerv360.training.steering import Steering, missed
+from nerv360.training.steering import Steering
 from nerv360.video.clip import Clip
 from nerv360.video.writer import replacing
 
 __all__ = ["Encoded", "checkpoint_path", "encode_clip", "estimate_bytes", "size_limit", "write_model"]
+
+ROUNDING, LARGEST_DEAD_ZONE, BISECTIONS = 0.5, 0.6, 3  # dead zones in steps of the quantiser
 
 Report = Callable[[Progress, int, Fitting], None]
 Latents = NDArray[np.float32]  # [keys, channels, rows, columns]
@@ -97,7 +99,7 @@ def encode_clip(
     remove(checkpoint)
     parameters = sum(tensor.numel() for tensor in decoder_tensors(model).values())
     bitrate = 8 * size * float(clip.frame_rate) / clip.frames
-    miss = missed(size, limit, progress.psnr_db, config.quality_db)
+    miss = steering.missed(size, progress.psnr_db)
     return Encoded(output, size, clip.frames, bitrate, parameters, progress.psnr_db, progress.seconds, limit, miss)
 
 
@@ -137,13 +139,39 @@ def write_model(
     output: Place,
     angles: Angles | None = None,
 ) -> int:
-    """Quantise, code and write one segment; read it again and compare every integer. Returns the file's size."""
-    coded = _coded(fitting, latents, clip.frames, config)
-    data = _file(fitting, coded, clip, config, angles)
+    """Quantise, code and write one segment; read it again and compare every integer. Returns the file's size.
+
+    Where the file would be larger than its limit, values are rounded to 0 from further away, if that suffices.
+    """
+
+    def made(dead_zone: float) -> tuple[_Coded, bytes]:
+        coded = _coded(fitting, latents, clip.frames, config, dead_zone)
+        return coded, _file(fitting, coded, clip, config, angles)
+
+    coded, data = made(ROUNDING)
+    limit = size_limit(config, clip)
+    if limit is not None and len(data) > limit:
+        coded, data = _thinned(made, limit) or (coded, data)
     with replacing(output) as partial:
         partial.write_bytes(data)
         _read_again(partial, coded, angles)
     return len(data)
+
+
+def _thinned(made: Callable[[float], tuple[_Coded, bytes]], limit: int) -> tuple[_Coded, bytes] | None:
+    """What is made with about the least dead zone that keeps the limit; None where the largest does not."""
+    rejected, accepted = ROUNDING, LARGEST_DEAD_ZONE
+    best = made(accepted)
+    if len(best[1]) > limit:
+        return None
+    for _ in range(BISECTIONS):
+        tried = (rejected + accepted) / 2
+        found = made(tried)
+        if len(found[1]) <= limit:
+            accepted, best = tried, found
+        else:
+            rejected = tried
+    return best
 
 
 def size_limit(config: EncodingConfig, clip: Clip) -> int | None:
@@ -182,11 +210,13 @@ def _file(fitting: Fitting, coded: _Coded, clip: Clip, config: EncodingConfig, a
     return write_container(_file_header(clip), iter([(segment, chunks)]))
 
 
-def _coded(fitting: Fitting, latents: Sequence[Latents], frames: int, config: EncodingConfig) -> _Coded:
+def _coded(
+    fitting: Fitting, latents: Sequence[Latents], frames: int, config: EncodingConfig, dead_zone: float = ROUNDING
+) -> _Coded:
     """Grids are multiples of their step; embeddings, fitted without regard to rate, are spread over their range."""
     scalings: list[Scaling] = []
     if config.grids:
-        symbols = [quantize_grid(latent, GRID_STEP) for latent in latents]
+        symbols = [quantize_grid(latent, GRID_STEP, dead_zone) for latent in latents]
     else:
         (embedding,) = latents
         pairs = [quantize_embedding(channel, config.embedding_bits) for channel in embedding.swapaxes(0, 1)]

@@ -78,9 +78,11 @@ def quantize_embedding(channel: Floats, bits: int) -> tuple[Integers, Scaling]:
     return symbols.astype(np.int32) - mean, Scaling(float(np.float32(least + mean * step)), step)
 
 
-def quantize_grid(grid: Floats, step: float) -> Integers:
-    """A latent grid -> the nearest multiples of a step that float32 holds exactly."""
-    return np.clip(np.rint(grid / step), -LARGEST, LARGEST).astype(np.int32)
+def quantize_grid(grid: Floats, step: float, dead_zone: float = 0.5) -> Integers:
+    """A latent grid -> the nearest multiples of a step that float32 holds exactly; 0 within so many steps of it."""
+    steps = np.clip(np.rint(grid / step), -LARGEST, LARGEST).astype(np.int32)
+    steps[np.abs(grid) < dead_zone * step] = 0
+    return steps
 
 
 def dequantize_latent(symbols: Integers, scaling: Scaling) -> Floats:

@@ -24,7 +24,7 @@ from nerv360.runtime.kept import Kept
 
 __all__ = ["SegmentReader"]
 
-PARTS_KEPT = 2  # chunks of each latent
+PARTS_KEPT, PARTS_ROOM = 2, 64 << 20  # chunks of each latent; more of them where all take no more than so many bytes
 VIEWS_KEPT = 2
 EXAMPLES, EXAMPLE_SIZE = 16, 240  # views, pixels: for the ranges of 8-bit numbers
 
@@ -32,8 +32,8 @@ EXAMPLES, EXAMPLE_SIZE = 16, 240  # views, pixels: for the ranges of 8-bit numbe
 class SegmentReader:
     """A segment's network, and what its latents are at a frame.
 
-    Kept: the network and its runner; two chunks of each latent, decoded; the features of one frame; where two views
-    read them (docs/performance.md says how large that is).
+    Kept: the network and its runner; chunks of latents, decoded; the features of one frame; where two views read them
+    (docs/performance.md says how large that is).
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class SegmentReader:
         self.model, self.angles = network.model, network.angles
         self.scalings, self.contexts = network.scalings, network.contexts
         check_memory(self.model.config, "decoding", device)
-        self._parts: Kept[int, Tensor] = Kept(PARTS_KEPT * len(segment.latents))
+        self._parts: Kept[int, Tensor] = Kept(PARTS_KEPT * len(segment.latents), PARTS_ROOM, lambda part: part.nbytes)
         self._footprints: Kept[Viewport, list[Footprint]] = Kept(VIEWS_KEPT)
         self._features: tuple[int, list[Window], list[Tensor]] = (-1, [], [])
         examples = self._examples() if precision == "int8" else None
@@ -144,6 +144,5 @@ class SegmentReader:
             )
         except BitstreamError as error:
             raise BitstreamError(f"{self.container.path}: {error}") from None
-        low, high = symbols.min(), symbols.max()
-        kind = next(k for k in (np.int8, np.int16, np.int32) if np.iinfo(k).min <= low and high <= np.iinfo(k).max)
-        return torch.from_numpy(symbols.astype(kind))
+        small = np.abs(symbols).max() <= np.iinfo(np.int8).max
+        return torch.from_numpy(symbols.astype(np.int8) if small else symbols)

@@ -1,5 +1,6 @@
 """A bounded cache."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -11,10 +12,11 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Key, Value]):
-    """At most so many values; the one not used for longest goes."""
+    """At most so many values, or more of them while their sizes add up to no more than `room`; the one not used for
+    longest goes."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: int, room: float = 0, size: Callable[[Value], float] = lambda value: math.inf) -> None:
+        self.most, self.room, self.size = most, room, size
         self._values: OrderedDict[Key, Value] = OrderedDict()
 
     def __len__(self) -> int:
@@ -24,7 +26,7 @@ class Kept(Generic[Key, Value]):
         """The value of a key, made where it is missing."""
         if key not in self._values:
             self._values[key] = make()
-            if len(self._values) > self.most:
+            while len(self) > self.most and sum(map(self.size, self._values.values())) > self.room:
                 self._values.popitem(last=False)
         self._values.move_to_end(key)
         return self._values[key]

@@ -1,18 +1,17 @@
-"""Decoded views as JPEG, and networks for browsers, made in one thread: a Decoder belongs to one."""
+"""Decoded views for viewers, and networks for browsers, made in one thread: a Decoder belongs to one."""
 
 import asyncio
-import io
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
-from PIL import Image
 
 from nerv360.bitstream.container import Container
 from nerv360.errors import ArgumentError
 from nerv360.geometry.viewport import Viewport
+from nerv360.serving.pictures import Format, Pictures
 from nerv360.storage import Place
 
 if TYPE_CHECKING:
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameRequest", "Frames"]
 
-MAX_PIXELS = 1 << 23
-JPEG_QUALITY = 92
-ANSWER = struct.Struct("<If")  # id of the request, milliseconds of decoding; then the JPEG
+MAX_PIXELS: dict[Format, int] = {"jpeg": 1 << 23, "h264": 1 << 21}  # an encoder of H.264 keeps several pictures
+ANSWER = struct.Struct("<IfB")  # id of the request, milliseconds, kind of picture; then the picture
 
 
 class FrameRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,12 +35,17 @@ class FrameRequest(Struct, frozen=True, forbid_unknown_fields=True):
     vfovDeg: float
     width: int
     height: int
+    format: Format = "jpeg"
+    draft: bool = False  # a smaller picture may look softer, to be there sooner
 
     def viewport(self) -> Viewport:
-        """Raises ArgumentError for a view that there is none of, or that is too large to be shown."""
+        """Raises ArgumentError for a view that there is none of, or that cannot be sent in this size."""
         view = Viewport(self.yawDeg, self.pitchDeg, self.rollDeg, self.hfovDeg, self.vfovDeg, self.width, self.height)
-        if view.width * view.height > MAX_PIXELS:
-            raise ArgumentError(f"viewport {view.width}x{view.height}: at most {MAX_PIXELS} pixels are served")
+        most = MAX_PIXELS[self.format]
+        if view.width * view.height > most:
+            raise ArgumentError(f"viewport {view.width}x{view.height}: at most {most} pixels are sent as {self.format}")
+        if self.format == "h264" and (view.width % 2 or view.height % 2):
+            raise ArgumentError(f"viewport {view.width}x{view.height}: both sides must be even for h264")
         return view
 
 
@@ -53,19 +56,30 @@ class Frames:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoder")
         self._decoder: Decoder | None = None
+        self._opened = 0.0  # when, by the clock of `time.perf_counter`
         self._networks: dict[int, bytes] = {}
 
     def warm_up(self) -> None:
         """Begin to load the file and PyTorch, which takes seconds, before anyone asks."""
         self._thread.submit(self._open)
 
-    async def answer(self, request: FrameRequest) -> bytes:
-        """The message that answers a request: id, milliseconds, JPEG.
+    async def answer(self, request: FrameRequest, pictures: Pictures) -> bytes:
+        """The message that answers a viewer's request; `pictures` are those of this viewer.
+
+        Its milliseconds are those until the view was decoded, with the turns of others, without loading the file.
 
         Raises ArgumentError for a view or a frame that there is not, BitstreamError where the file is damaged.
         """
         view = request.viewport()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._decode, request, view)
+        asked = time.perf_counter()
+
+        def decode() -> bytes:
+            picture = self._open().viewport(request.frame, view, draft=request.draft)
+            milliseconds = 1000 * (time.perf_counter() - max(asked, self._opened))
+            kind, data = pictures.encode(picture, request.format)
+            return ANSWER.pack(request.id, milliseconds, kind) + data
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, decode)
 
     async def network(self, index: int) -> bytes:
         """The ONNX file of a segment's network."""
@@ -76,15 +90,6 @@ class Frames:
         self._thread.shutdown(cancel_futures=True)
         if self._decoder is not None:
             self._decoder.close()
-
-    def _decode(self, request: FrameRequest, view: Viewport) -> bytes:
-        decoder = self._open()
-        began = time.perf_counter()
-        picture = decoder.viewport(request.frame, view)
-        milliseconds = 1000 * (time.perf_counter() - began)
-        jpeg = io.BytesIO()
-        Image.fromarray(picture).save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-        return ANSWER.pack(request.id, milliseconds) + jpeg.getvalue()
 
     def _network(self, index: int) -> bytes:
         if index not in self._networks:
@@ -99,4 +104,5 @@ class Frames:
             from nerv360.api import open as open_file
 
             self._decoder = open_file(self._path)
+            self._opened = time.perf_counter()
         return self._decoder

@@ -1,7 +1,7 @@
 """A small HTTP server for one .nerv360 file: the page, the file, and its frames for any number of viewers.
 
 Every viewer has a WebSocket and at most one view waiting: a newer one takes its place. So a viewer who asks faster than
-views can be decoded, or reads slower, holds one request and one answer in memory, and no more.
+views can be decoded, or reads slower, holds one request, one answer and one encoder in memory, and no more.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from nerv360.bitstream.container import Container
 from nerv360.bitstream.pieces import MANIFEST_ENDING
 from nerv360.errors import ArgumentError, BitstreamError, Nerv360Error
 from nerv360.serving.frames import FrameRequest, Frames
+from nerv360.serving.pictures import Pictures
 from nerv360.serving.site import VIDEO, manifest, network_names, page_files
 from nerv360.storage import Place
 
@@ -143,6 +144,7 @@ async def _viewer(request: Request) -> StreamResponse:
 
 async def _talk(socket: web.WebSocketResponse, frames: Frames) -> None:
     waiting: FrameRequest | None = None
+    pictures = Pictures()
     arrived = asyncio.Event()
 
     async def answer() -> None:
@@ -154,7 +156,7 @@ async def _talk(socket: web.WebSocketResponse, frames: Frames) -> None:
             if newest is None:
                 continue
             try:
-                await socket.send_bytes(await frames.answer(newest))
+                await socket.send_bytes(await frames.answer(newest, pictures))
             except Nerv360Error as error:
                 await _refuse(socket, str(error), newest.id, broken=isinstance(error, BitstreamError))
             except ConnectionError:

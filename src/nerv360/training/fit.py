@@ -37,7 +37,6 @@ COLLAPSE = 1.5  # times the best running loss
 MAX_RECOVERIES, MAX_SKIPPED = 5, 20
 NOISY_PART = 0.75  # of the steps; then the values of grids are rounded
 RAMP_PART = 0.25  # of the steps, over which the weight of the rate rises
-LANDING_PART = 0.8  # of the steps, whose learning rate is that of steps which `steer` adds
 R2 = np.array([0.7548776662466927, 0.5698402909980532])  # 1 / g, 1 / g^2 with g^3 = g + 1
 
 
@@ -92,7 +91,7 @@ def fit(
     """Minimise the loss over random viewports of the clip's frames, on the network's device; `report` sees every step.
 
     A network that decodes whole panoramas is fitted to those. `steer` may change the weight of the rate after every
-    step, and add steps.
+    step, and go back to an earlier part of the schedule.
 
     With the camera's angles, the model's sphere is the world's, not the camera's. They are found once, and kept in the
     checkpoint.
@@ -125,22 +124,20 @@ def fit(
     if resumed is None:
         save()
     try:
-        while progress.step < steps + progress.landing:
+        while progress.step - progress.returned < steps:
             index, frame = next(frames)
             panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
             first = progress.step // clip.frames * config.views
             views = [sample_view(config, clip.width, index, first + k) for k in range(config.views)]
             worlds = views if angles is None else [turned(view, orientation(angles[index])) for view in views]
             example = Example(panorama, index, clip.frames, views, worlds)
-            landing = progress.step >= steps
-            rate = progress.rate_scale * learning_rate(
-                int(LANDING_PART * steps) if landing else progress.step, steps, config
-            )
-            train_step(fitting, optimiser, example, rate, progress.step / steps, config, progress)
+            step = progress.step - progress.returned
+            rate = progress.rate_scale * learning_rate(step, steps, config)
+            train_step(fitting, optimiser, example, rate, step / steps, config, progress)
             good = _watch(fitting, optimiser, progress, good)
             progress.step += 1
             steer(progress, steps)
-            report(progress, steps + progress.landing)
+            report(progress, steps + progress.returned)
             if time.monotonic() - saved > pause:
                 began = time.monotonic()
                 save()

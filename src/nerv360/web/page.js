@@ -22,6 +22,7 @@ const player = new Player(canvas, {
   src: "player.json",
   backend: /** @type {any} */ (options.get("backend") ?? "auto"),
   threads: Number.isInteger(threads) ? threads : 0,
+  format: /** @type {any} */ (options.get("format") ?? "auto"),
   ...place(),
 });
 const controls = new Controls(player, canvas, fullscreen);

@@ -17,7 +17,6 @@ export async function webGPU() {
 }
 
 export class BrowserBackend {
-  scales = true; // fewer pixels take less time
   bytes = 0;
   description = "";
   /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */ #waiting = new Map();
@@ -55,13 +54,13 @@ export class BrowserBackend {
   }
 
   /**
-   * @param {number} frame @param {import("./geometry.js").Viewport} view
+   * @param {import("./player.js").Wanted} wanted
    * @returns {Promise<import("./player.js").Decoded>}
    */
-  async decode(frame, view) {
+  async decode({ frame, view }) {
     const { pixels, rowLength, width, height, milliseconds, bytes } = await this.#do({ task: "decode", frame, view });
     this.bytes = bytes;
-    return { picture: { pixels, rowLength, width, height }, milliseconds };
+    return { picture: { pixels, rowLength, width, height }, milliseconds, rough: false };
   }
 
   close() {

@@ -17,11 +17,15 @@ import { Source } from "./source.js";
 /**
  * @typedef {{yawDeg: number, pitchDeg: number, rollDeg: number, fovDeg: number}} View degrees; the field of view is that of
  *   the longer side of the canvas
- * @typedef {{picture: ImageBitmap | import("./canvas.js").Pixels, milliseconds: number}} Decoded
+ * @typedef {{picture: ImageBitmap | import("./canvas.js").Pixels, milliseconds: number, rough: boolean}} Decoded rough: at
+ *   rest the same view would look better
+ * @typedef {{frame: number, view: import("./geometry.js").Viewport, moving: boolean}} Wanted
  * @typedef {"server" | "webgpu" | "wasm"} BackendName who decodes: the server, or this browser
+ * @typedef {"jpeg" | "h264"} Format in which a server sends pictures while something moves
  * @typedef {"loading" | "ready" | "error"} State
  * @typedef {{src: string, backend?: BackendName | "auto", resolution?: number | "auto", threads?: number,
- *   view?: Partial<View>, time?: number, loop?: boolean}} Options threads: of WebAssembly, 0 for what the machine has
+ *   format?: Format | "auto", view?: Partial<View>, time?: number, loop?: boolean}} Options
+ *   threads: of WebAssembly, 0 for what the machine has; format: "auto" is H.264 from another machine, where it can be decoded
  * @typedef {{title: string, video: string, bytes: number, width: number, height: number, frames: number, frameRate: number,
  *   model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
  *   networks: string[] | null, server: string | null, source: {video: string, start: number} | null}} Manifest
@@ -30,7 +34,8 @@ import { Source } from "./source.js";
  */
 
 const REST_MS = 180;
-const SMALLER = [1, 0.75, 0.5, 0.35, 0.25];
+const SMALLER = [1, 0.75, 0.5]; // of each side; under half, nothing is made out any more
+const PANORAMAS = /^hnerv/; // networks that decode nothing else: no picture is there sooner than another
 const BUDGET_MS = 60; // for a picture while something moves
 const FOV_DEG = { least: 25, most: 120 };
 const RETRY_MS = 1500;
@@ -64,8 +69,10 @@ export class Player extends EventTarget {
   #openings = 0; // the last one counts
   #busy = false;
   #drawn = "";
+  #rough = false; // what is drawn
   #drawnFrame = 0;
   #cost = 0; // milliseconds per pixel
+  #scale = 1; // of the sides of pictures while something moves
   /** @type {number[]} */ #pictures = [];
   #frameRequest = 0;
   #lastTick = 0;
@@ -295,7 +302,9 @@ export class Player extends EventTarget {
     try {
       const decoder =
         name === "server"
-          ? await ServerBackend.open(new URL(/** @type {string} */ (manifest.server), base.href.replace(/^http/, "ws")))
+          ? await ServerBackend.open(
+              new URL(/** @type {string} */ (manifest.server), base.href.replace(/^http/, "ws")), this.#options.format ?? "auto",
+            )
           : await BrowserBackend.open(manifest, base, name, this.#options.threads ?? 0);
       if (this.#closed || opening !== this.#openings) return decoder.close();
       this.#decoder = decoder;
@@ -310,20 +319,29 @@ export class Player extends EventTarget {
     return this.playing || performance.now() - this.#moved < REST_MS;
   }
 
-  /** The view to decode now, or null where it is on the canvas already. */
+  /** The view to decode now, or null where it is on the canvas already. @returns {Wanted & {key: string} | null} */
   #wanted() {
     const view = this.viewport;
     const cap = this.resolution === "auto" ? Infinity : this.resolution;
     const pixels = view.width * view.height;
     const fitting = Math.min(1, cap / Math.min(view.width, view.height), Math.sqrt(MOST_PIXELS / pixels));
-    const wide = nativeView(resized(view, fitting, fitting), /** @type {Manifest} */ (this.manifest).trained);
+    const { trained, model } = /** @type {Manifest} */ (this.manifest);
+    const wide = nativeView(resized(view, fitting, fitting), trained);
     const least = Math.min(1, Math.sqrt(MOST_PIXELS / (wide.width * wide.height)));
     const native = resized(wide, least, least);
-    const affordable = (/** @type {number} */ scale) => this.#cost * native.width * native.height * scale * scale <= BUDGET_MS;
-    const scale = this.#moving && this.#decoder?.scales ? SMALLER.find(affordable) ?? SMALLER[SMALLER.length - 1] : 1;
+    const moving = this.#moving;
+    if (moving && !PANORAMAS.test(model)) this.#scale = this.#affordable(native.width * native.height);
+    const scale = moving ? this.#scale : 1;
     const chosen = resized(native, scale, scale);
     const key = JSON.stringify([this.frame, chosen]);
-    return key === this.#drawn ? null : { frame: this.frame, view: chosen, key };
+    return key === this.#drawn && (moving || !this.#rough) ? null : { frame: this.frame, view: chosen, moving, key };
+  }
+
+  /** The scale at which a moving picture of so many pixels is there in time. A larger one has to be so with ease. */
+  #affordable(/** @type {number} */ pixels) {
+    const fits = (/** @type {number} */ scale) =>
+      this.#cost * pixels * scale * scale <= BUDGET_MS * (scale > this.#scale ? 0.7 : 1);
+    return SMALLER.find(fits) ?? SMALLER[SMALLER.length - 1];
   }
 
   /** Ask for the newest view, unless one is being decoded. @param {boolean} anew after an error */
@@ -333,16 +351,16 @@ export class Player extends EventTarget {
     const wanted = this.#wanted();
     if (!wanted) return;
     this.#busy = true;
-    const began = performance.now();
     try {
-      const { picture, milliseconds } = await decoder.decode(wanted.frame, wanted.view);
+      const { picture, milliseconds, rough } = await decoder.decode(wanted);
       if (decoder !== this.#decoder) return;
       this.#output.take(picture, wanted.view);
       if (picture instanceof ImageBitmap) picture.close();
       this.#drawn = wanted.key;
+      this.#rough = rough;
       this.#drawnFrame = wanted.frame;
       this.#source?.show(wanted.frame);
-      this.#count(wanted.view, milliseconds, performance.now() - began);
+      this.#count(wanted.view, milliseconds);
       this.#setState("ready");
       this.#emit("picture");
       this.#compare();
@@ -365,10 +383,10 @@ export class Player extends EventTarget {
   }
 
   /** @param {import("./geometry.js").Viewport} view */
-  #count(view, /** @type {number} */ milliseconds, /** @type {number} */ waited) {
+  #count(view, /** @type {number} */ milliseconds) {
     const now = performance.now();
     this.#pictures = [...this.#pictures.filter((at) => now - at < 1000), now];
-    const cost = waited / (view.width * view.height);
+    const cost = milliseconds / (view.width * view.height);
     this.#cost = this.#cost ? 0.7 * this.#cost + 0.3 * cost : 1e-9; // the first picture warms up
     const { width, height } = view;
     this.statistics = { fps: this.#pictures.length, milliseconds, width, height, bytes: this.#decoder?.bytes ?? 0 };

@@ -1,67 +1,102 @@
-/** Frames that a server decodes: requests and JPEGs over a WebSocket. */
+/** Frames that a server decodes: requests and pictures over a WebSocket. */
 
 import { BrokenFile, ServerGone } from "./errors.js";
+import { H264, decoderConfig } from "./h264.js";
+
+const HEADER = 9; // bytes before a picture
+const JPEG = 0; // kinds of pictures
+const KEY = 1; // of H.264
 
 export class ServerBackend {
-  /** @type {Map<number, {resolve: (answer: import("./player.js").Decoded) => void, reject: (error: Error) => void}>} */
-  #waiting = new Map();
+  bytes = 0;
+  /** @type {Map<number, {resolve: (answer: ArrayBuffer) => void, reject: (error: Error) => void}>} */ #waiting = new Map();
   #next = 0;
-  /** @type {WebSocket} */
   #socket;
+  #h264;
 
-  /** @param {URL} address of the WebSocket @returns {Promise<ServerBackend>} */
-  static async open(address) {
+  /**
+   * @param {URL} address of the WebSocket
+   * @param {import("./player.js").Format | "auto"} format of pictures while something moves; by default H.264 from afar
+   * @returns {Promise<ServerBackend>}
+   */
+  static async open(address, format) {
+    const near = /^(localhost|127\..*|\[::1\])$/.test(address.hostname);
+    const config = (format === "auto" ? !near : format === "h264") ? await decoderConfig() : null;
     const socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
     await new Promise((resolve, reject) => {
       socket.onopen = resolve;
       socket.onerror = () => reject(new ServerGone());
     });
-    return new ServerBackend(socket);
+    return new ServerBackend(socket, config && new H264(config));
   }
 
-  /** @param {WebSocket} socket */
-  constructor(socket) {
+  /** @param {WebSocket} socket @param {H264 | null} h264 that is asked for while something moves */
+  constructor(socket, h264) {
     this.#socket = socket;
-    this.description = "the server";
-    this.scales = false; // it decodes at the size that the network was trained for, however small the picture
-    this.bytes = 0;
+    this.#h264 = h264;
     socket.onmessage = ({ data }) => this.#answered(data);
     socket.onclose = () => this.#gone();
   }
 
+  get description() {
+    return this.#h264 ? "the server, H.264" : "the server";
+  }
+
   /**
-   * @param {number} frame @param {import("./geometry.js").Viewport} view
+   * @param {import("./player.js").Wanted} wanted
    * @returns {Promise<import("./player.js").Decoded>}
    */
-  decode(frame, view) {
-    if (this.#socket.readyState !== WebSocket.OPEN) return Promise.reject(new ServerGone());
-    const id = this.#next++;
+  async decode({ frame, view, moving }) {
+    const stream = moving && this.#h264 !== null;
+    const side = (/** @type {number} */ pixels) => (stream ? Math.max(2, pixels - (pixels % 2)) : pixels);
     const { yawDeg, pitchDeg, rollDeg, hfovDeg, vfovDeg, width, height } = view;
-    this.#socket.send(JSON.stringify({ id, frame, yawDeg, pitchDeg, rollDeg, hfovDeg, vfovDeg, width, height }));
-    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    const answer = await this.#ask({
+      frame, yawDeg, pitchDeg, rollDeg, hfovDeg, vfovDeg, width: side(width), height: side(height),
+      format: stream ? "h264" : "jpeg", draft: moving,
+    });
+    const header = new DataView(answer);
+    const data = new Uint8Array(answer, HEADER);
+    try {
+      const picture = await this.#picture(header.getUint8(8), data);
+      return { picture, milliseconds: header.getFloat32(4, true), rough: stream };
+    } catch (error) {
+      if (!stream) throw error;
+      this.#h264?.close();
+      this.#h264 = null; // rather than fail again and again
+      return this.decode({ frame, view, moving });
+    }
   }
 
   close() {
+    this.#h264?.close();
     this.#socket.close();
   }
 
+  /** @param {number} kind @param {Uint8Array<ArrayBuffer>} data @returns {Promise<ImageBitmap>} */
+  #picture(kind, data) {
+    if (this.#h264 && kind !== JPEG) return this.#h264.decode(data, kind === KEY);
+    this.#h264?.close(); // the server ends the stream with it
+    return createImageBitmap(new Blob([data], { type: "image/jpeg" }));
+  }
+
+  /** @param {object} request @returns {Promise<ArrayBuffer>} the answer */
+  #ask(request) {
+    if (this.#socket.readyState !== WebSocket.OPEN) return Promise.reject(new ServerGone());
+    const id = this.#next++;
+    this.#socket.send(JSON.stringify({ id, ...request }));
+    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+  }
+
   /** @param {ArrayBuffer | string} data */
-  async #answered(data) {
+  #answered(data) {
     if (typeof data === "string") {
       const { id, error, broken } = JSON.parse(data);
       this.#take(id)?.reject(broken ? new BrokenFile(error) : new Error(error));
       return;
     }
     this.bytes += data.byteLength;
-    const header = new DataView(data);
-    const asked = this.#take(header.getUint32(0, true));
-    try {
-      const picture = await createImageBitmap(new Blob([new Uint8Array(data, 8)], { type: "image/jpeg" }));
-      asked?.resolve({ picture, milliseconds: header.getFloat32(4, true) });
-    } catch (error) {
-      asked?.reject(/** @type {Error} */ (error));
-    }
+    this.#take(new DataView(data).getUint32(0, true))?.resolve(data);
   }
 
   /** @param {number} id */

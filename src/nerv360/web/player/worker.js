@@ -19,15 +19,18 @@ import { GridInputs, PaperInputs } from "./network.js";
 
 const NETWORKS_KEPT = 2;
 const PARTS_KEPT = 2; // of each latent
+const PARTS_ROOM = 1 << 26; // bytes: more of them are kept while all take no more
 const MAX_THREADS = 4;
 
-/** A bounded cache: the entry not used for longest goes. @template V */
+/** At most so many entries, or more while their sizes add up to no more than `room`; the one not used for longest goes. @template V */
 class Kept {
   /** @type {Map<string | number, V>} */ #entries = new Map();
 
-  /** @param {number} most */
-  constructor(most) {
+  /** @param {number} most @param {number} room @param {(value: V) => number} size */
+  constructor(most, room = 0, size = () => Infinity) {
     this.most = most;
+    this.room = room;
+    this.size = size;
   }
 
   /** @param {string | number} key @param {() => V} make @returns {V} */
@@ -35,8 +38,15 @@ class Kept {
     const value = this.#entries.get(key) ?? make();
     this.#entries.delete(key);
     this.#entries.set(key, value);
-    if (this.#entries.size > this.most) this.#entries.delete(/** @type {string} */ (this.#entries.keys().next().value));
+    while (this.#entries.size > this.most && this.#total() > this.room)
+      this.#entries.delete(/** @type {string} */ (this.#entries.keys().next().value));
     return value;
+  }
+
+  #total() {
+    let total = 0;
+    for (const value of this.#entries.values()) total += this.size(value);
+    return total;
   }
 
   /** @param {string | number} key */
@@ -47,7 +57,7 @@ class Kept {
 
 class Decoder {
   /** @type {Kept<Promise<Loaded>>} */ #networks = new Kept(NETWORKS_KEPT);
-  /** @type {Kept<Float32Array>} */ #parts = new Kept(0);
+  /** @type {Kept<Float32Array>} */ #parts = new Kept(0, PARTS_ROOM, (part) => part.byteLength);
   /** @type {{frame: number, features: Grid[]} | null} */ #features = null;
 
   /**
