@@ -124,6 +124,22 @@ def test_any_size_is_a_crop_of_a_larger_view() -> None:
     assert decoded.shape == (1, 3, 19, 31)
 
 
+def test_a_still_grid_begins_with_colours() -> None:
+    model = build(replace(TOY, grids=(*GRIDS, Latent(2, 4, 0))), FRAMES)
+    assert isinstance(model, NeRV360Grid)
+    grids = model.encoder
+    assert grids.beginning == len(GRIDS)
+    picture = torch.rand(3, 24, 48)
+    grids.begin(picture)
+    brightness, red_blue, green = grids.values(len(GRIDS))[0, :3] / 16
+    torch.testing.assert_close(brightness, picture.mean(dim=0) - 0.5)
+    torch.testing.assert_close(red_blue, picture[0] - picture[2])
+    torch.testing.assert_close(green, picture[1] - (picture[0] + picture[2]) / 2)
+    assert not grids.values(len(GRIDS))[0, 3].any()
+    assert not any(grids.values(index).any() for index in range(len(GRIDS)))
+    assert fitted().encoder.beginning is None  # no still grid has room
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_step_moves_what_the_view_reads_and_nothing_else(view: Viewport) -> None:
     """Also over the seam and the poles, where windows overlap themselves: each cell once, by its whole gradient."""

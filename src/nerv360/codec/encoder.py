@@ -24,6 +24,7 @@ from nerv360.models.base import Network, build, configure, decoder_tensors, late
 from nerv360.models.memory import enough_memory
 from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.storage import Place, beside, name_of, remove
+from nerv360.training.beginning import mean_panorama
 from nerv360.training.checkpoint import Progress
 from nerv360.training.contexts import fit_contexts
 from nerv360.training.fit import Fitting, fit
@@ -92,7 +93,7 @@ def encode_clip(
             config,
             checkpoint,
             lambda state, steps: report(state, steps, fitting),
-            lambda: orientations(clip, looked_at) if config.grids else None,
+            lambda: _look(model, clip, looked_at),
             steering.turn,
         )
     size = write_model(fitting, fitted_latents(model, clip), clip, config, output, angles)
@@ -101,6 +102,18 @@ def encode_clip(
     bitrate = 8 * size * float(clip.frame_rate) / clip.frames
     miss = steering.missed(size, progress.psnr_db)
     return Encoded(output, size, clip.frames, bitrate, parameters, progress.psnr_db, progress.seconds, limit, miss)
+
+
+def _look(model: Network, clip: Clip, looked_at: Callable[[int], None]) -> Angles | None:
+    """The camera's angles; a still grid begins as what the clip looks like on the whole."""
+    if not isinstance(model, NeRV360Grid):
+        return None
+    angles = orientations(clip, looked_at)
+    grids = model.encoder
+    if grids.beginning is not None:
+        size = grids.latents[grids.beginning].size(clip.width, clip.height)
+        grids.begin(mean_panorama(clip, clip.frames, angles, *size))
+    return angles
 
 
 def checkpoint_path(output: Place) -> Place:

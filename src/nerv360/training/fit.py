@@ -85,7 +85,7 @@ def fit(
     config: EncodingConfig,
     checkpoint_path: Place,
     report: Callable[[Progress, int], None],
-    find_angles: Callable[[], Angles | None] = lambda: None,
+    look: Callable[[], Angles | None] = lambda: None,
     steer: Callable[[Progress, int], None] = lambda progress, steps: None,
 ) -> tuple[Progress, Angles | None]:
     """Minimise the loss over random viewports of the clip's frames, on the network's device; `report` sees every step.
@@ -93,8 +93,8 @@ def fit(
     A network that decodes whole panoramas is fitted to those. `steer` may change the weight of the rate after every
     step, and go back to an earlier part of the schedule.
 
-    With the camera's angles, the model's sphere is the world's, not the camera's. They are found once, and kept in the
-    checkpoint.
+    `look` is called once, before the first step: it may prepare the network, and gives the camera's angles, which the
+    checkpoint keeps. With them, the model's sphere is the world's, not the camera's.
 
     Goes on from the checkpoint where there is one of this very fit, with the same result as one that was never
     interrupted. Raises TrainingError where the loss cannot be kept finite.
@@ -104,13 +104,13 @@ def fit(
     channels_last(fitting.model)
     optimiser = create_optimiser(fitting, config)
     identity = f"{clip.fingerprint()} {config}"
-    progress, good = Progress(rate_weight=config.rate_weight), checkpoint.capture(fitting, optimiser)
     if resumed := checkpoint.load(checkpoint_path, identity):
         progress, now, good = resumed
         checkpoint.restore(now, fitting, optimiser)
         angles = now["angles"].numpy() if "angles" in now else None
     else:
-        angles = find_angles()
+        angles = look()
+        progress, good = Progress(rate_weight=config.rate_weight), checkpoint.capture(fitting, optimiser)
     frames = shuffled(clip, config.seed, progress.step, FRAME_MEMORY)
     saved, pause, started = time.monotonic(), SAVE_SECONDS, time.monotonic() - progress.seconds
 
