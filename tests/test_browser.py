@@ -234,11 +234,18 @@ def test_a_drag_that_is_let_go_swings_on_and_the_address_follows(
     page = new_page()
     page.goto(play_server.address)
     settled(page)
-    page.mouse.move(300, 150)
-    page.mouse.down()
     page.evaluate("document.addEventListener('pointerup', () => (window.held = player.view.yawDeg), true)")
-    page.mouse.move(240, 150, steps=3)
-    page.mouse.up()
+    mouse, began = page.context.new_cdp_session(page), time.time()
+    drag = (
+        ("mousePressed", 300),
+        ("mouseMoved", 280),
+        ("mouseMoved", 260),
+        ("mouseMoved", 240),
+        ("mouseReleased", 240),
+    )
+    for index, (kind, x) in enumerate(drag):  # with times of their own: a slow machine does not make a slow hand
+        event = {"type": kind, "x": x, "y": 150, "button": "left", "clickCount": 1, "timestamp": began + 0.016 * index}
+        mouse.send("Input.dispatchMouseEvent", event)
     settled(page)
     assert page.evaluate("player.view.yawDeg - held") > 1
     page.wait_for_function("location.hash.includes('yaw=')")
