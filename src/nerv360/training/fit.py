@@ -27,7 +27,7 @@ from nerv360.training.optim import create_optimiser, learning_rate
 from nerv360.video.clip import Clip
 from nerv360.video.shuffle import shuffled
 
-__all__ = ["Example", "Fitting", "fit", "sample_view", "train_step"]
+__all__ = ["NOISY_PART", "Example", "Fitting", "fit", "sample_view", "train_step"]
 
 SAVE_SECONDS, MOST_SECONDS = 20.0, 50.0  # between checkpoints; large ones, slow to write, are rarer
 FRAME_MEMORY = 2 << 30

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nerv360.training.checkpoint import Progress
+from nerv360.training.fit import NOISY_PART
 
 __all__ = ["Steering"]
 
 TURNS = 25  # of the wheel, in the steps of a fit
-FROM, ROUNDED = 0.5, 0.75  # parts of the steps: before, size and quality tell too little; behind, they follow little
+FROM = 0.5  # part of the steps; before, size and quality tell too little. From NOISY_PART on they follow little
 RETURNS, RETURN_PART = 2, 0.6  # times that a fit may go back, and to which part of its steps
 UNDER, WITHIN = 0.975, 0.95  # of the limit: what is aimed at, and what is near enough
 NEAR_DB = 0.25  # so is this distance from a quality
@@ -44,13 +45,13 @@ class Steering:
         if ended and not self.missed(size, progress.psnr_db):
             return
         felt = progress.felt_weight or progress.rate_weight
-        factor = self._factor(size, progress, max(0.0, ROUNDED - part), ended)
-        most = ROUNDED_FACTOR if ROUNDED <= part < 1 else FACTOR
+        factor = self._factor(size, progress, max(0.0, NOISY_PART - part), ended)
+        most = ROUNDED_FACTOR if NOISY_PART <= part < 1 else FACTOR
         weight = min(MOST, max(LEAST, felt * min(most, max(1 / most, factor))))
         if ended and weight in (LEAST, MOST) and weight == felt:
             return
         progress.rate_weight = weight
-        if part < ROUNDED:
+        if part < NOISY_PART:
             progress.felt_weight = felt * (weight / felt) ** LAG
         elif ended:
             progress.felt_weight = weight
