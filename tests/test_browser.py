@@ -175,6 +175,16 @@ def snapshot(page: Page) -> "np.ndarray[Any, np.dtype[np.uint8]]":
     return np.array(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
 
 
+def drag(page: Page, x: float, y: float, steps: int) -> None:
+    """From (300, 150) to here, and hold still before letting go."""
+    page.mouse.move(300, 150)
+    page.mouse.down()
+    page.mouse.move(x, y, steps=steps)
+    page.wait_for_timeout(150)  # no swing
+    page.mouse.up()
+    settled(page)
+
+
 def quality_db(page: Page, path: Path) -> float:
     """How near the canvas at rest is to what the decoder shows at the player's view and frame."""
     settled(page)
@@ -199,12 +209,7 @@ def test_what_is_seen_is_what_the_decoder_decodes(
     assert page.evaluate("[player.backend, player.frame]") == [backend, 14]  # at 30000/1001 frames a second
     assert quality_db(page, clip) > LEAST_DB
 
-    page.mouse.move(300, 150)
-    page.mouse.down()
-    page.mouse.move(200, 200, steps=5)
-    page.wait_for_timeout(150)  # no swing
-    page.mouse.up()
-    settled(page)
+    drag(page, 200, 200, steps=5)
     view = page.evaluate("player.viewport")
     focal = 240 / math.tan(math.radians(view["hfovDeg"]) / 2)
     assert view["pitchDeg"] == pytest.approx(-20 + math.degrees(50 / focal), abs=0.1)
@@ -236,14 +241,14 @@ def test_a_drag_that_is_let_go_swings_on_and_the_address_follows(
     settled(page)
     page.evaluate("document.addEventListener('pointerup', () => (window.held = player.view.yawDeg), true)")
     mouse, began = page.context.new_cdp_session(page), time.time()
-    drag = (
+    events = (
         ("mousePressed", 300),
         ("mouseMoved", 280),
         ("mouseMoved", 260),
         ("mouseMoved", 240),
         ("mouseReleased", 240),
     )
-    for index, (kind, x) in enumerate(drag):  # with times of their own: a slow machine does not make a slow hand
+    for index, (kind, x) in enumerate(events):  # with times of their own: a slow machine does not make a slow hand
         event = {"type": kind, "x": x, "y": 150, "button": "left", "clickCount": 1, "timestamp": began + 0.016 * index}
         mouse.send("Input.dispatchMouseEvent", event)
     settled(page)
@@ -396,12 +401,7 @@ def test_h264_while_the_view_moves_and_a_sharp_picture_at_rest(
     page.goto(f"{play_server.address}?backend=server&format=h264#yaw=170&fov=110")
     settled(page)
     assert page.evaluate("player.description") == "the server, H.264"
-    page.mouse.move(300, 150)
-    page.mouse.down()
-    page.mouse.move(100, 170, steps=20)
-    page.wait_for_timeout(150)  # no swing
-    page.mouse.up()
-    settled(page)
+    drag(page, 100, 170, steps=20)
     assert {Kind.KEY, Kind.DELTA} < set(kinds)
     assert kinds[-1] == Kind.JPEG
     assert quality_db(page, clip) > LEAST_DB
