@@ -47,7 +47,7 @@ def check(condition: bool) -> None:
 
 def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
     magic, version, length, checksum = struct.unpack_from("<8sHII", data)
-    check((magic, version) == (b"\x89NERV360", 2))
+    check((magic, version) == (b"\x89NERV360", 3))
     packed = data[18 : 18 + length]
     check(crc32(packed) == checksum)
     header, offset, segments = msgspec.msgpack.decode(packed), 18 + length, []
@@ -131,11 +131,13 @@ def tensor_shapes(header: list[Any]) -> dict[str, tuple[int, ...]]:
     if header[0] == "nerv360-grid":
         grids, remaining = header[15], math.prod(strides)
         layer("expand", channels[0], sum(c for s, c, _ in grids if s == remaining), 1, 1)
+        shapes["to_rgb.weight"] = (3, *shapes["expand.weight"][1:])
         for i, (stride, kernel) in enumerate(zip(strides, kernels, strict=True)):
             remaining //= stride
             layer(f"stages.{i}.conv", channels[i + 1] * stride**2, channels[i], kernel, kernel)
             if here := sum(c for s, c, _ in grids if s == remaining):
                 shapes[f"stages.{i}.project.weight"] = (channels[i + 1], here, 1, 1)
+                shapes[f"stages.{i}.to_rgb.weight"] = (3, here, 1, 1)
         layer("head", 3, channels[-1], 3, 3)
         return shapes
     if header[0] == "hnerv":

@@ -83,7 +83,7 @@ def plain_forward(model: NeRV360Grid, grids: list[Tensor], view: Viewport) -> Te
         )
         for stride in (6, 2, 1)
     }
-    features = model.expand(samples[6]).sin()
+    features, picture = model.expand(samples[6]).sin(), functional.conv2d(samples[6], model.to_rgb.weight)
     for stage, stride, factor in zip(model.stages, (2, 1), (3, 2), strict=True):
         weight = stage.conv.weight
         margin = weight.shape[-1] // 2
@@ -91,8 +91,19 @@ def plain_forward(model: NeRV360Grid, grids: list[Tensor], view: Viewport) -> Te
         features = functional.conv2d(features, weight, stage.conv.bias)
         features = functional.pixel_shuffle(features, factor)
         features = (features + functional.conv2d(samples[stride], stage.project.weight)).sin()
+        picture = functional.grid_sample(
+            picture, _centres(factor * picture.shape[2], factor * picture.shape[3]), "bilinear", "border", False
+        )
+        picture = picture + functional.conv2d(samples[stride], stage.to_rgb.weight)
     features = functional.pad(features, [1] * 4, mode="replicate")
-    return functional.conv2d(features, model.head.weight, model.head.bias).tanh() / 2 + 0.5
+    features = functional.conv2d(features, model.head.weight, model.head.bias)
+    return (features + picture).tanh() / 2 + 0.5
+
+
+def _centres(rows: int, columns: int) -> Tensor:
+    """Of the pixels of a picture [1, rows, columns, 2] in [-1, 1]."""
+    y, x = torch.meshgrid(*((torch.arange(n) + 0.5) / n * 2 - 1 for n in (rows, columns)), indexing="ij")
+    return torch.stack((x, y), dim=-1)[None]
 
 
 @pytest.mark.parametrize("view", VIEWS[:3])
@@ -122,22 +133,6 @@ def test_any_size_is_a_crop_of_a_larger_view() -> None:
     with torch.no_grad():
         decoded = model.decode([w.crop(g) for w, g in zip(model.windows(small), grids, strict=True)], 0.5, small)
     assert decoded.shape == (1, 3, 19, 31)
-
-
-def test_a_still_grid_begins_with_colours() -> None:
-    model = build(replace(TOY, grids=(*GRIDS, Latent(2, 4, 0))), FRAMES)
-    assert isinstance(model, NeRV360Grid)
-    grids = model.encoder
-    assert grids.beginning == len(GRIDS)
-    picture = torch.rand(3, 24, 48)
-    grids.begin(picture)
-    brightness, red_blue, green = grids.values(len(GRIDS))[0, :3] / 16
-    torch.testing.assert_close(brightness, picture.mean(dim=0) - 0.5)
-    torch.testing.assert_close(red_blue, picture[0] - picture[2])
-    torch.testing.assert_close(green, picture[1] - (picture[0] + picture[2]) / 2)
-    assert not grids.values(len(GRIDS))[0, 3].any()
-    assert not any(grids.values(index).any() for index in range(len(GRIDS)))
-    assert fitted().encoder.beginning is None  # no still grid has room
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -285,7 +280,7 @@ def test_a_greater_weight_of_the_rate_makes_a_smaller_file(make_video: Callable[
             budgets.append(container.budget())
     assert results[1].size < 0.75 * results[0].size  # measured: 0.61
     assert results[1].training_psnr_db < results[0].training_psnr_db
-    for part in ("weights", "grid 1/8, 2 channels, still", "grid 1/2, 1 channels, every 1 frames"):
+    for part in ("weights", "grid 1/2, 1 channels, every 1 frames"):
         assert budgets[1][part] < budgets[0][part]
 
 

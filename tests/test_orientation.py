@@ -13,7 +13,6 @@ from nerv360.geometry.rays import rotation, viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.sphere import lonlat_to_ray, pixel_to_lonlat
 from nerv360.geometry.viewport import Viewport
-from nerv360.training.beginning import mean_panorama
 from nerv360.video.synthetic import render_frame
 
 WIDTH, HEIGHT = 384, 192
@@ -65,17 +64,3 @@ def test_a_turned_view_has_turned_rays(angles: tuple[int, int, int]) -> None:
     view = Viewport(-70, 33, 12, 90, 50, 16, 12)
     expected = viewport_rays(view, dtype=torch.float64) @ camera.T
     torch.testing.assert_close(viewport_rays(turned(view, camera), dtype=torch.float64), expected, atol=1e-12, rtol=0)
-
-
-def test_the_mean_of_a_pan_is_the_world() -> None:
-    world = render_frame(0, width=WIDTH, height=HEIGHT, frames=64)
-    path = [(7.5 * k, 4.0 * k, -3.0 * k) for k in range(5)]
-    angles = np.rint(np.array(path) / ANGLE_STEP_DEG).astype(np.int32)
-    frames = [seen(world, each) for each in path]
-    still, found, blurred = (
-        mean_panorama(each, len(each), turns, HEIGHT // 8, WIDTH // 8)
-        for each, turns in (([world], None), (frames, angles), (frames, None))
-    )
-    assert still.shape == (3, 24, 48)
-    assert (found - still).abs().mean() < 0.02  # of sampling twice; measured: 0.016
-    assert (blurred - still).abs().mean() > 0.05

@@ -29,7 +29,7 @@ from nerv360.storage import Place, place
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
 
 MAGIC = b"\x89NERV360"
-VERSION = 2
+VERSION = 3
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
 COPIED_AT_ONCE = 1 << 20
@@ -181,8 +181,10 @@ class Container:
         _, version, length, checksum = PREAMBLE.unpack(data)
         if version > VERSION:
             raise VersionError(f"format version {version} is newer than {VERSION}, the newest known; update nerv360")
-        if version == 1:
-            raise VersionError("format version 1, of before the first release, is not read any more; encode again")
+        if 1 <= version < VERSION:
+            raise VersionError(
+                f"format version {version}, of before the first release, is not read any more; encode again"
+            )
         if version < 1 or length > MAX_HEADER:
             raise BitstreamError("damaged preamble")
         header = unpack(self._read(PREAMBLE.size, length, checksum, "header"), FileHeader)

@@ -24,7 +24,7 @@ from nerv360.models.base import Network, build, configure, decoder_tensors, late
 from nerv360.models.memory import enough_memory
 from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.storage import Place, beside, name_of, remove
-from nerv360.training.beginning import mean_panorama
+from nerv360.training.beginning import begin
 from nerv360.training.checkpoint import Progress
 from nerv360.training.contexts import fit_contexts
 from nerv360.training.fit import Fitting, fit
@@ -105,14 +105,11 @@ def encode_clip(
 
 
 def _look(model: Network, clip: Clip, looked_at: Callable[[int], None]) -> Angles | None:
-    """The camera's angles; a still grid begins as what the clip looks like on the whole."""
+    """The camera's angles; grids begin as the clip itself."""
     if not isinstance(model, NeRV360Grid):
         return None
     angles = orientations(clip, looked_at)
-    grids = model.encoder
-    if grids.beginning is not None:
-        size = grids.latents[grids.beginning].size(clip.width, clip.height)
-        grids.begin(mean_panorama(clip, clip.frames, angles, *size))
+    begin(model, clip, angles)
     return angles
 
 

@@ -153,6 +153,11 @@ class _Graph:
             else self.add("DepthToSpace", self._of(features), blocksize=stride, mode="CRD")
         )
 
+    def _interpolate(self, features: fx.Node, scale_factor: int, mode: str, **defaults: Any) -> str:
+        assert mode == "bilinear"
+        scales = self.constant(np.array([1, 1, scale_factor, scale_factor], dtype=np.float32))
+        return self.add("Resize", self._of(features), "", scales, mode="linear")
+
     def _concatenate(self, parts: Sequence[fx.Node], dim: int) -> str:
         return self.add("Concat", *(self._of(part) for part in parts), axis=dim)
 
@@ -172,5 +177,6 @@ _TRANSLATIONS: dict[Any, Callable[..., str]] = {
     torch.conv2d: _Graph._conv2d,
     functional.pad: _Graph._pad,
     functional.gelu: _Graph._gelu,
+    functional.interpolate: _Graph._interpolate,
     torch.pixel_shuffle: _Graph._shuffle,
 }

@@ -20,7 +20,6 @@ from nerv360.layers.quantisation import laplace_bits, noisy, straight_through
 __all__ = ["LatentGrids"]
 
 LEARNING_SHARE = 0.25  # of the steps with noise, in which the contexts learn
-BEGIN = 16.0  # steps of the quantiser that stand for the whole range of a colour
 BETA1, BETA2 = 0.9, 0.99  # without bias correction: at these two the first step has the right length
 
 
@@ -53,25 +52,6 @@ class LatentGrids(nn.Module):
         self.log_scale = nn.Parameter(torch.ones(channels))  # of every channel, whatever its neighbours
         self.contexts = ContextModel(channels)
         self._touched: list[_Touched] = []
-
-    @torch.no_grad()
-    def begin(self, picture: Tensor) -> None:
-        """Fill the grid of `beginning` with a picture of its size [3, rows, columns], RGB in [0, 1].
-
-        Brightness and two differences of colours become its first channels. From zeros, a colour that few views see
-        may never be learned: its weights and its values wait for each other.
-        """
-        red, green, blue = picture
-        colours = torch.stack(((red + green + blue) / 3 - 0.5, red - blue, green - (red + blue) / 2))
-        index = self.beginning
-        assert index is not None
-        self.values(index)[0, :3] = BEGIN * colours
-
-    @property
-    def beginning(self) -> int | None:
-        """The coarsest still grid that has room for three colours."""
-        fitting = [i for i, latent in enumerate(self.latents) if latent.period == 0 and latent.channels >= 3]
-        return max(fitting, key=lambda index: self.latents[index].stride, default=None)
 
     def values(self, index: int) -> Tensor:
         """A grid [keys, channels, rows, columns]."""

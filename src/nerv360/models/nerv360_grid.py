@@ -21,28 +21,36 @@ __all__ = ["NeRV360Grid"]
 
 
 class GridStage(nn.Module):
-    """sin(pixel_shuffle(conv(features)) + project(latents)): the latents enter at the resolution of the output."""
+    """features: sin(pixel_shuffle(conv(features)) + project(latents)); picture: upsampled, + to_rgb(latents).
+
+    The latents enter at the resolution of the output.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, latents: int) -> None:
         super().__init__()
         self.stride = stride
         self.conv = nn.Conv2d(inputs, outputs * stride**2, kernel, padding=kernel // 2, padding_mode="replicate")
         self.project = nn.Conv2d(latents, outputs, 1, bias=False) if latents else None
+        self.to_rgb = nn.Conv2d(latents, 3, 1, bias=False) if latents else None
 
-    def forward(self, features: Tensor, latents: list[Tensor]) -> Tensor:
+    def forward(self, features: Tensor, picture: Tensor, latents: list[Tensor]) -> tuple[Tensor, Tensor]:
         features = functional.pixel_shuffle(self.conv(features), self.stride)
-        if self.project is not None:
-            features = features + self.project(torch.cat(latents, dim=1))
-        return features.sin()
+        if self.stride > 1:
+            picture = functional.interpolate(picture, scale_factor=self.stride, mode="bilinear")
+        if self.project is not None and self.to_rgb is not None:
+            entering = torch.cat(latents, dim=1)
+            features, picture = features + self.project(entering), picture + self.to_rgb(entering)
+        return features.sin(), picture
 
 
 class NeRV360Grid(ViewportDecoder):
-    """Sampled along the view's rays, each latent grid enters the stage of its resolution.
+    """Sampled along the view's rays, each latent grid enters the stage of its resolution, and a picture beside it.
 
     grids   1/24        1/8         1/4         1/2         1/1
              |           |           |           |           |
-           expand ─── stage ───── stage ───── stage ───── stage ─ head ─ viewport
-              c2       c3          c4          c5          c6      3
+           expand ─── stage ───── stage ───── stage ───── stage ─ head
+             |c2       |c3         |c4         |c5         |c6     + ── viewport
+           to_rgb ─── + ───────── + ───────── + ───────── + ───────┘
     """
 
     def __init__(self, config: ModelConfig, frames: int | None = None) -> None:
@@ -54,6 +62,7 @@ class NeRV360Grid(ViewportDecoder):
         if frames is not None:
             self.encoder = LatentGrids(config.grids, config.width, config.height, frames, config.group_size)
         self.expand = nn.Conv2d(first, widths[0], 1)
+        self.to_rgb = nn.Conv2d(first, 3, 1, bias=False)
         self.stages = nn.ModuleList(
             GridStage(*stage, latents) for stage, latents in zip(config.stages(), entering, strict=True)
         )
@@ -62,7 +71,10 @@ class NeRV360Grid(ViewportDecoder):
     @property
     def reach(self) -> int:
         before = (self.total_stride, *self.strides)
-        return sum(k // 2 * stride for k, stride in zip(self.config.kernels, before, strict=False)) + 1
+        return max(
+            sum(k // 2 * stride for k, stride in zip(self.config.kernels, before, strict=False)) + 1,
+            sum(-(-stride // 2) for stride in before[:-1]),  # of the picture, which is upsampled
+        )
 
     def footprints(self, view: Viewport) -> list[Footprint]:
         by_stride = {stride: self._footprint(view, stride) for stride in {grid.stride for grid in self.config.grids}}
@@ -76,10 +88,20 @@ class NeRV360Grid(ViewportDecoder):
         entering: dict[int, list[Tensor]] = {stride: [] for stride in (self.total_stride, *self.strides)}
         for each, grid in zip(sampled, self.config.grids, strict=True):
             entering[grid.stride].append(each)
-        features = self.expand(torch.cat(entering[self.total_stride], dim=1)).sin()
+        first = torch.cat(entering[self.total_stride], dim=1)
+        features, picture = self.expand(first).sin(), self.to_rgb(first)
         for stage, stride in zip(self.stages, self.strides, strict=True):
-            features = stage(features, entering[stride])
-        return torch.tanh(self.head(features)) * 0.5 + 0.5
+            features, picture = stage(features, picture, entering[stride])
+        return torch.tanh(self.head(features) + picture) * 0.5 + 0.5
+
+    def to_rgb_layers(self) -> list[tuple[int, nn.Conv2d]]:
+        """Those that draw the picture beside the network, and the stride of the grids that they read."""
+        named = {f"stages.{i}.to_rgb": stride for i, stride in enumerate(self.strides)} | {"to_rgb": self.total_stride}
+        return [
+            (named[name], layer)
+            for name, layer in self.named_modules()
+            if isinstance(layer, nn.Conv2d) and name in named
+        ]
 
     def analyse(
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None

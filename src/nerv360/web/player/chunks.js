@@ -40,10 +40,13 @@ export function tensorShapes({ model, channels, strides, kernels, embeddingChann
   if (model === "nerv360-grid") {
     const entering = (/** @type {number} */ stride) => latents.filter((l) => l.stride === stride).reduce((n, l) => n + l.channels, 0);
     layer("expand", channels[0], entering(product(strides)), 1, 1);
+    shapes.set("to_rgb.weight", [3, entering(product(strides)), 1, 1]);
     strides.forEach((stride, i) => {
       layer(`stages.${i}.conv`, channels[i + 1] * stride ** 2, channels[i], kernels[i], kernels[i]);
       const here = entering(product(strides.slice(i + 1)));
-      if (here) shapes.set(`stages.${i}.project.weight`, [channels[i + 1], here, 1, 1]);
+      if (!here) return;
+      shapes.set(`stages.${i}.project.weight`, [channels[i + 1], here, 1, 1]);
+      shapes.set(`stages.${i}.to_rgb.weight`, [3, here, 1, 1]);
     });
   } else {
     for (const [stem, inputs] of /** @type {const} */ ([["time_stem", 1], ["view_stem", 1 + conditions.length]])) {

@@ -1,0 +1,53 @@
+"""Where the fitting of nerv360-grid begins: at the clip itself."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from test_orientation import HEIGHT, WIDTH, seen
+
+from nerv360.bitstream.layout import Latent
+from nerv360.config import ModelConfig
+from nerv360.evaluation.metrics import psnr
+from nerv360.extract import extract_viewport
+from nerv360.geometry.orientation import ANGLE_STEP_DEG, Angles, orientation, turned
+from nerv360.geometry.viewport import Viewport
+from nerv360.models.base import build
+from nerv360.models.nerv360_grid import NeRV360Grid
+from nerv360.training.beginning import begin
+from nerv360.video.synthetic import render_frame
+
+GRIDS = (Latent(6, 3, 2), Latent(2, 3, 4), Latent(2, 4, 0), Latent(1, 3, 0))
+CONFIG = ModelConfig(WIDTH, HEIGHT, (5, 4, 3), "nerv360-grid", decoder_strides=(3, 2), kernels=(1, 3), grids=GRIDS)
+VIEW = Viewport(20, 10, 0, 78.1, None, 96, 72)
+
+
+def quality(frames: Sequence[NDArray[np.uint8]], index: int, angles: Angles | None = None) -> float:
+    """PSNR of a view of a frame before the first step, grids rounded."""
+    torch.manual_seed(0)
+    model = build(CONFIG, len(frames))
+    assert isinstance(model, NeRV360Grid)
+    begin(model, frames, angles)
+    assert not model.head.weight.any()
+    world = VIEW if angles is None else turned(VIEW, orientation(angles[index]))
+    (latents,), _ = model.analyse(torch.zeros(()), index, [world], None)
+    decoded = model.decode(latents, 0.5, world)[0].permute(1, 2, 0)
+    return psnr((255 * decoded.detach()).round().numpy(), extract_viewport(frames[index], VIEW))
+
+
+def test_fitting_begins_at_the_clip() -> None:
+    """But for rounding; what moves, at its keys and in their resolution."""
+    frames = [render_frame(index, width=WIDTH, height=HEIGHT, frames=64) for index in range(8)]
+    assert quality(frames[:1], 0) > 32  # measured: 32.7
+    assert quality(frames, 4) > 29.5  # a key of all grids: 30.2
+    assert quality(frames, 2) > 27  # of the coarse one: 27.5
+
+
+def test_the_beginning_of_a_pan_is_the_world() -> None:
+    world = render_frame(0, width=WIDTH, height=HEIGHT, frames=64)
+    path = [(7.5 * k, 4.0 * k, -3.0 * k) for k in range(5)]
+    angles = np.rint(np.array(path) / ANGLE_STEP_DEG).astype(np.int32)
+    frames = [seen(world, (float(yaw), float(pitch), float(roll))) for yaw, pitch, roll in path]
+    assert quality(frames, 3, angles) > 32  # measured: 33.2
+    assert quality(frames, 3) < 18  # 17.1
