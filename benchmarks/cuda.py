@@ -19,6 +19,7 @@ from table import append
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from nerv360.bitstream.layout import Moment
 from nerv360.config import preset_for
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import build, channels_last, configure
@@ -65,7 +66,7 @@ def main(model: str = "nerv360", decoder_size: int = 2_200_000) -> None:
         for each, window in zip(network.config.latents, network.windows(view), strict=True)
     ]
     features = network.features(latents, 0.5, [each.window for each in footprints])
-    sampled = [footprint.sample(each) for footprint, each in zip(footprints, features, strict=True)]
+    sampled = network.sample(features, footprints, Moment(0, 1))
     modulations = network.modulations(0.5, view)
     reference = network.draw(sampled, modulations)
     with FlopCounterMode(display=False) as counter:

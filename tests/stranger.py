@@ -75,10 +75,10 @@ def read_segment(file: list[Any], frames: int, header: list[Any], body: bytes) -
         name: (tensor * 2.0 ** ((step - 224) / 8)).astype(np.float32)
         for (name, tensor), step in zip(symbols.items(), steps, strict=True)
     }
-    latents = header[15] or [(math.prod(header[2]), header[5], 1)]
-    channels_before = [0, *accumulate(channels for _, channels, _ in latents)]
+    latents = header[15] or [(math.prod(header[2]), header[5], 1, False)]
+    channels_before = [0, *accumulate(channels for _, channels, *_ in latents)]
     scalings, offset = [], 0
-    for _, channels, _ in latents:
+    for _, channels, *_ in latents:
         if header[0] == "nerv360-grid":
             scalings.append([(0.0, 1 / 16)] * channels)
         else:
@@ -90,14 +90,14 @@ def read_segment(file: list[Any], frames: int, header: list[Any], body: bytes) -
     rest = chunks[1][offset + length :]
 
     order = []
-    for index, (_, _, period) in enumerate(latents):
+    for index, (_, _, period, _) in enumerate(latents):
         keys = 1 if period == 0 else math.ceil((frames - 1) / period) + 1
         step = max(1, header[14] // max(1, period))
         for first in range(0, keys, step):
             order.append(((first - 1) * period + 1 if first else 0, index, first, min(step, keys - first)))
     found: list[list[Array]] = [[] for _ in latents]
     for chunk, (_, index, _, count) in zip(chunks[2:], sorted(order), strict=True):
-        stride, channels, _ = latents[index]
+        stride, channels, *_ = latents[index]
         size = math.ceil(file[1] / stride), 2 * math.ceil(file[0] / (2 * stride))
         found[index].append(np.array(read_part(chunk, contexts, channels_before[index], count, channels, *size)))
     integers = [np.concatenate(parts) for parts in found]
@@ -130,12 +130,12 @@ def tensor_shapes(header: list[Any]) -> dict[str, tuple[int, ...]]:
 
     if header[0] == "nerv360-grid":
         grids, remaining = header[15], math.prod(strides)
-        layer("expand", channels[0], sum(c for s, c, _ in grids if s == remaining), 1, 1)
+        layer("expand", channels[0], sum(c for s, c, _, moves in grids if s == remaining and not moves), 1, 1)
         shapes["to_rgb.weight"] = (3, *shapes["expand.weight"][1:])
         for i, (stride, kernel) in enumerate(zip(strides, kernels, strict=True)):
             remaining //= stride
             layer(f"stages.{i}.conv", channels[i + 1] * stride**2, channels[i], kernel, kernel)
-            if here := sum(c for s, c, _ in grids if s == remaining):
+            if here := sum(c for s, c, _, moves in grids if s == remaining and not moves):
                 shapes[f"stages.{i}.project.weight"] = (channels[i + 1], here, 1, 1)
                 shapes[f"stages.{i}.to_rgb.weight"] = (3, here, 1, 1)
         layer("head", 3, channels[-1], 3, 3)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nerv360 import api
+from nerv360.bitstream.layout import Moment
 from nerv360.config import PRESETS, EncodingConfig, ModelConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError, OutOfMemory
 from nerv360.extract import extract_viewport
@@ -126,7 +127,7 @@ def test_a_view_is_cut_out_of_the_panorama(model: str, width: int, height: int) 
     panorama = network.panorama([embedding], 0.5)
     assert panorama.shape == (1, 3, height, width)
     levels = (panorama * 255)[0].permute(1, 2, 0).round().to(torch.uint8).contiguous().numpy()
-    view = (network.decode([embedding], 0.5, VIEW) * 255)[0].permute(1, 2, 0).detach().numpy()
+    view = (network.decode([embedding], Moment(0, 1), VIEW) * 255)[0].permute(1, 2, 0).detach().numpy()
     assert np.abs(view - extract_viewport(levels, VIEW)).max() <= 1.01  # both roads round
 
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from test_orientation import HEIGHT, WIDTH, seen
 
-from nerv360.bitstream.layout import Latent
+from nerv360.bitstream.layout import Latent, Moment
 from nerv360.config import ModelConfig
 from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
@@ -32,7 +32,7 @@ def quality(frames: Sequence[NDArray[np.uint8]], index: int, angles: Angles | No
     assert not model.head.weight.any()
     world = VIEW if angles is None else turned(VIEW, orientation(angles[index]))
     (latents,), _ = model.analyse(torch.zeros(()), index, [world], None)
-    decoded = model.decode(latents, 0.5, world)[0].permute(1, 2, 0)
+    decoded = model.decode(latents, Moment(index, len(frames)), world)[0].permute(1, 2, 0)
     return psnr((255 * decoded.detach()).round().numpy(), extract_viewport(frames[index], VIEW))
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import nerv360
+from nerv360.bitstream.layout import Moment
 from nerv360.codec import decoder as decoding
 from nerv360.codec import stitching
 from nerv360.codec.encoder import fitted_latents, write_model
@@ -49,7 +50,7 @@ def test_file_and_model_give_the_same_picture(video: Path, quick: EncodingConfig
         for index, yaw, pitch in ((0, 0, 0), (5, 170, 80)):
             view = replace(decoder.native_view(), yaw_deg=yaw, pitch_deg=pitch)
             patch = model.windows(view)[0].crop(torch.from_numpy(embeddings[index : index + 1]))
-            expected = model.decode([patch], (index + 0.5) / clip.frames, view)[0].permute(1, 2, 0) * 255
+            expected = model.decode([patch], Moment(index, clip.frames), view)[0].permute(1, 2, 0) * 255
             # only the quantisation stands between them
             assert psnr(decoder.viewport(index, view), expected.round().numpy()) > 38
 

@@ -16,20 +16,23 @@ from torch.nn import functional
 import nerv360
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.contexts import write_latent
-from nerv360.bitstream.layout import GRID_STEP, Latent, key_count, keys_at, keys_per_chunk, parts
+from nerv360.bitstream.layout import GRID_STEP, Latent, Moment, key_count, keys_at, keys_per_chunk, parts
 from nerv360.codec.encoder import Encoded, estimate_bytes, fitted_latents, write_model
 from nerv360.config import EncodingConfig, ModelConfig
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
+from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
 from nerv360.geometry.viewport import Viewport
+from nerv360.geometry.window import Window
 from nerv360.models.base import build, configure, decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.training.fit import Example, Fitting
 from nerv360.video.clip import Clip
 
 GRIDS = (Latent(6, 2, 2), Latent(2, 3, 3), Latent(1, 1, 0), Latent(6, 1, 1), Latent(1, 2, 4))
+MOVING = (*GRIDS, Latent(6, 2, 3, motion=True))
 TOY = ModelConfig(96, 48, (5, 4, 3), "nerv360-grid", decoder_strides=(3, 2), kernels=(1, 3), grids=GRIDS)
 FRAMES = 8
 VIEWS = [
@@ -59,30 +62,43 @@ def fitted(config: ModelConfig = TOY) -> NeRV360Grid:
     return model
 
 
-def grids_at(model: NeRV360Grid, frame: int) -> list[Tensor]:
-    """Whole grids at a frame, interpolated between their keys."""
+def keys_around(model: NeRV360Grid, frame: int) -> list[Tensor]:
+    """Whole keys [keys, channels, rows, columns] of every grid around a frame."""
     return [
-        sum(
-            (w * GRID_STEP * model.encoder.values(i)[k].round()[None] for k, w in keys_at(grid.period, frame)),
-            torch.zeros(()),
-        )
+        torch.stack([GRID_STEP * model.encoder.values(i)[key].round() for key, _ in keys_at(grid.period, frame)])
         for i, grid in enumerate(model.config.grids)
     ]
 
 
-def plain_forward(model: NeRV360Grid, grids: list[Tensor], view: Viewport) -> Tensor:
+def plain_samples(model: NeRV360Grid, keys: list[Tensor], frame: int, view: Viewport) -> dict[int, list[Tensor]]:
+    """G(s) as docs/bitstream.md writes it, read one sample after the other from whole grids."""
+    grids = list(zip(model.config.grids, keys, strict=True))
+    motion = torch.zeros(1, 2, view.height // 6, view.width // 6)
+    for grid, each in grids:
+        if grid.motion:
+            weights = torch.tensor([weight for _, weight in keys_at(grid.period, frame)])
+            motion = sample_sphere(torch.einsum("k, kchw -> chw", weights, each)[None], viewport_rays(view, 6))
+    samples: dict[int, list[Tensor]] = {6: [], 2: [], 1: []}
+    for grid, each in grids:
+        if grid.motion:
+            continue
+        rows, columns = each.shape[2:]
+        x, y = lonlat_to_pixel(*ray_to_lonlat(viewport_rays(view, grid.stride)), columns, rows)
+        drawn = torch.zeros(())
+        for cells, (key, weight) in zip(each, keys_at(grid.period, frame), strict=True):
+            since = frame - key * grid.period if grid.period else 0
+            moved = (since * motion / 12).clamp(-1, 1) * 6 / grid.stride
+            moved = functional.grid_sample(moved, _centres(*x.shape[1:]), "bilinear", "border", False)[0]
+            drawn = drawn + weight * Window.whole(rows, columns).grown(20).sample(
+                Window.whole(rows, columns).grown(20).crop(cells[None]), x - moved[0], y - moved[1]
+            )
+        samples[grid.stride].append(drawn)
+    return samples
+
+
+def plain_forward(model: NeRV360Grid, keys: list[Tensor], frame: int, view: Viewport) -> Tensor:
     """The forward pass as docs/bitstream.md writes it, on whole grids, for views that the strides divide."""
-    samples = {
-        stride: torch.cat(
-            [
-                sample_sphere(g, viewport_rays(view, stride))
-                for g, grid in zip(grids, GRIDS, strict=True)
-                if grid.stride == stride
-            ],
-            1,
-        )
-        for stride in (6, 2, 1)
-    }
+    samples = {stride: torch.cat(each, 1) for stride, each in plain_samples(model, keys, frame, view).items()}
     features, picture = model.expand(samples[6]).sin(), functional.conv2d(samples[6], model.to_rgb.weight)
     for stage, stride, factor in zip(model.stages, (2, 1), (3, 2), strict=True):
         weight = stage.conv.weight
@@ -107,51 +123,48 @@ def _centres(rows: int, columns: int) -> Tensor:
 
 
 @pytest.mark.parametrize("view", VIEWS[:3])
-@pytest.mark.parametrize("frame", [0, 3, 7])
-def test_forward_pass(view: Viewport, frame: int) -> None:
-    model = fitted()
-    grids = grids_at(model, frame)
-    windows = [window.crop(grid) for window, grid in zip(model.windows(view), grids, strict=True)]
+@pytest.mark.parametrize("frame", [0, 2, 3, 7])
+@pytest.mark.parametrize("grids", [GRIDS, MOVING])
+def test_forward_pass(view: Viewport, frame: int, grids: tuple[Latent, ...]) -> None:
+    model = fitted(replace(TOY, grids=grids))
+    keys = keys_around(model, frame)
+    windows = [window.crop(each) for window, each in zip(model.windows(view), keys, strict=True)]
     with torch.no_grad():
-        decoded, expected = model.decode(windows, 0.5, view), plain_forward(model, grids, view)
-    torch.testing.assert_close(decoded, expected, atol=2e-5, rtol=0)  # worst of 9: 4e-6
+        decoded, expected = model.decode(windows, Moment(frame, 8), view), plain_forward(model, keys, frame, view)
+    torch.testing.assert_close(decoded, expected, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_fitting_sees_what_the_decoder_will(view: Viewport) -> None:
     """With rounding, the latents of `analyse` are those of the file."""
-    model = fitted()
-    (latents,), bits = model.analyse(torch.zeros(()), 3, [view], None)
-    for latent, window, grid in zip(latents, model.windows(view), grids_at(model, 3), strict=True):
-        torch.testing.assert_close(latent, window.crop(grid), atol=1e-6, rtol=0)
+    model = fitted(replace(TOY, grids=MOVING))
+    (latents,), bits = model.analyse(torch.zeros(()), 5, [view], None)
+    for latent, window, keys in zip(latents, model.windows(view), keys_around(model, 5), strict=True):
+        torch.testing.assert_close(latent, window.crop(keys), atol=1e-6, rtol=0)
     assert bits > 0
 
 
 def test_any_size_is_a_crop_of_a_larger_view() -> None:
-    model, grids = fitted(), grids_at(fitted(), 0)
+    model, grids = fitted(), keys_around(fitted(), 0)
     small = replace(VIEWS[0], width=31, height=19)
     with torch.no_grad():
-        decoded = model.decode([w.crop(g) for w, g in zip(model.windows(small), grids, strict=True)], 0.5, small)
+        windows = [window.crop(each) for window, each in zip(model.windows(small), grids, strict=True)]
+        decoded = model.decode(windows, Moment(0, 8), small)
     assert decoded.shape == (1, 3, 19, 31)
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_step_moves_what_the_view_reads_and_nothing_else(view: Viewport) -> None:
     """Also over the seam and the poles, where windows overlap themselves: each cell once, by its whole gradient."""
-    model = fitted()
-    before = [model.encoder.values(i).clone() for i in range(len(GRIDS))]
-    wholes = [before[i].clone().requires_grad_() for i in range(len(GRIDS))]
+    model = fitted(replace(TOY, grids=MOVING))
+    before = [model.encoder.values(i).clone() for i in range(len(MOVING))]
+    wholes = [values.clone().requires_grad_() for values in before]
     (latents,), _ = model.analyse(torch.zeros(()), 3, [view], None)
-    model.decode(latents, 0.5, view).square().sum().backward()
-    mixed = [
-        sum((w * whole[k][None] for k, w in keys_at(g.period, 3)), torch.zeros(()))
-        for whole, g in zip(wholes, GRIDS, strict=True)
-    ]
-    rounded = [m + (w - m).detach() for m, w in zip(mixed, grids_at(model, 3), strict=True)]
-    scaled = [GRID_STEP * m + (r - GRID_STEP * m).detach() for m, r in zip(mixed, rounded, strict=True)]
-    model.decode(
-        [w.crop(s) for w, s in zip(model.windows(view), scaled, strict=True)], 0.5, view
-    ).square().sum().backward()
+    model.decode(latents, Moment(3, 8), view).square().sum().backward()
+    rounded = [GRID_STEP * (whole + (whole.round() - whole).detach()) for whole in wholes]
+    around = [r[[key for key, _ in keys_at(grid.period, 3)]] for r, grid in zip(rounded, MOVING, strict=True)]
+    windows = [window.crop(keys) for window, keys in zip(model.windows(view), around, strict=True)]
+    model.decode(windows, Moment(3, 8), view).square().sum().backward()
     model.refine(1.0)
     for index, whole in enumerate(wholes):
         assert whole.grad is not None
@@ -353,9 +366,10 @@ def test_no_cell_is_twice_in_a_reduced_window() -> None:
 def test_decoding_and_then_fitting_the_same_view() -> None:
     model, view = fitted(), Viewport(77, 7, 0, 80, None, 36, 24)
     with torch.inference_mode():
-        model.decode([w.crop(g) for w, g in zip(model.windows(view), grids_at(model, 0), strict=True)], 0.5, view)
+        windows = [window.crop(each) for window, each in zip(model.windows(view), keys_around(model, 0), strict=True)]
+        model.decode(windows, Moment(0, 8), view)
     (latents,), bits = model.analyse(torch.zeros(()), 0, [view], None)
-    (model.decode(latents, 0.5, view).sum() + bits).backward()
+    (model.decode(latents, Moment(0, 1), view).sum() + bits).backward()
     model.refine(0.1)
 
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import nerv360
 from nerv360 import api
-from nerv360.bitstream.layout import Latent
+from nerv360.bitstream.layout import Latent, Moment
 from nerv360.codec.reader import SegmentReader
 from nerv360.config import PRESETS, ModelConfig
 from nerv360.errors import ArgumentError, MissingExtra
@@ -62,8 +62,7 @@ def inputs(made: Network, view: Viewport) -> tuple[list[torch.Tensor], list[torc
     shapes = [(1, each.channels, *each.size(192, 96)) for each in made.config.latents]
     latents = [window.crop(torch.randn(shape)) for window, shape in zip(made.windows(view), shapes, strict=True)]
     features = made.features(latents, 0.3, [footprint.window for footprint in footprints])
-    sampled = [footprint.sample(each) for footprint, each in zip(footprints, features, strict=True)]
-    return sampled, made.modulations(0.3, view)
+    return made.sample(features, footprints, Moment(0, 1)), made.modulations(0.3, view)
 
 
 def drawn(made: Network, sampled: list[torch.Tensor], modulations: list[torch.Tensor]) -> Picture:
@@ -95,7 +94,7 @@ def test_backends_show_a_fitted_file_alike(encoded: Path, fitted_grids: Path, ba
                 view = replace(decoder.native_view(), yaw_deg=60.0 * frame, pitch_deg=15.0 * frame)
                 world = reader.world(frame, view)
                 with torch.inference_mode():
-                    expected = reader.model.decode(reader.latents(frame, world), reader.time(frame), world)
+                    expected = reader.model.decode(reader.latents(frame, world), reader.moment(frame), world)
                 levels = (expected[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
                 assert psnr(decoder.viewport(frame, view), levels) > 60
 

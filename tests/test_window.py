@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nerv360.bitstream.layout import Moment
 from nerv360.config import ModelConfig
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
@@ -65,13 +66,13 @@ def test_decoding_from_a_window_equals_decoding_from_the_whole() -> None:
     embedding = torch.rand(1, 2, 5, 10, dtype=torch.float64)
     everywhere = Window(5, 10, -5, -10, 15, 30)
     for view in VIEWS:
-        decoded = model.decode([model.windows(view)[0].crop(embedding)], 0.3, view)
-        time = model.time_stem(model._encode([0.3]))
+        decoded = model.decode([model.windows(view)[0].crop(embedding)], Moment(0, 1), view)
+        time = model.time_stem(model._encode([0.5]))
         modulation = model.expand.residual.modulation(time)
         expanded = model.expand(everywhere.grown(2).crop(embedding), modulation, everywhere)
         lon, lat = ray_to_lonlat(viewport_rays(view, 24, torch.float64))
         features = everywhere.sample(expanded, *lonlat_to_pixel(lon, lat, 10, 5))
-        condition = model.view_stem(model._encode([0.3, *model._conditions(view)]))
+        condition = model.view_stem(model._encode([0.5, *model._conditions(view)]))
         for stage in model.stages:
             features = stage(features, stage.residual.modulation(condition))
         expected = torch.tanh(model.head(features))[..., : view.height, : view.width] * 0.5 + 0.5
@@ -127,9 +128,9 @@ def test_half_precision_cells_are_sampled_at_precise_positions() -> None:
 def test_training_in_mixed_precision_comes_near_full_precision() -> None:
     torch.manual_seed(0)
     model, panorama = NeRV360(ModelConfig(192, 96, (12, 12, 12, 12, 12))), torch.rand(1, 3, 96, 192)
-    full = model.decode([model.embed(panorama, model.windows(VIEWS[0])[0])], 0.5, VIEWS[0])
+    full = model.decode([model.embed(panorama, model.windows(VIEWS[0])[0])], Moment(0, 1), VIEWS[0])
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = model.decode([model.embed(panorama, model.windows(VIEWS[0])[0])], 0.5, VIEWS[0])
+        mixed = model.decode([model.embed(panorama, model.windows(VIEWS[0])[0])], Moment(0, 1), VIEWS[0])
     torch.testing.assert_close(mixed.float(), full, atol=2e-2, rtol=0)
 
 
@@ -141,7 +142,7 @@ def test_gradients_of_local_and_whole_encoding_agree() -> None:
     gradients = []
     for patch in (model.embed(panorama, window), window.crop(model.embed(panorama))):
         model.zero_grad()
-        model.decode([patch], 0.5, view).square().sum().backward()
+        model.decode([patch], Moment(0, 1), view).square().sum().backward()
         gradients.append([p.grad.clone() for p in model.encoder.parameters() if p.grad is not None])
     torch.testing.assert_close(*gradients, atol=1e-9, rtol=1e-9)
 

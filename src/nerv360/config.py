@@ -66,7 +66,8 @@ class ModelConfig:
 
     def entering(self) -> list[int]:
         """Channels of all grids that enter at the cut-out, then at every stage's output."""
-        return [sum(g.channels for g in self.grids if g.stride == s) for s in stage_strides(self.decoder_strides)]
+        drawn = [grid for grid in self.grids if not grid.motion]
+        return [sum(grid.channels for grid in drawn if grid.stride == s) for s in stage_strides(self.decoder_strides)]
 
     def stages(self) -> list[tuple[int, int, int, int]]:
         """Of every stage of the decoder: input channels, output channels, kernel, stride."""
@@ -152,7 +153,10 @@ class EncodingConfig:
         for grid in self.grids:
             if grid.stride not in strides or not 1 <= grid.channels <= 64 or not 0 <= grid.period <= 10**7:
                 raise ArgumentError(f"grids={grid}: stride must be one of {strides}, channels 1..64, period 0..10^7")
-        if self.grids and strides[0] not in (grid.stride for grid in self.grids):
+        motions = [(grid.stride, grid.channels, grid.period > 0) for grid in self.grids if grid.motion]
+        if motions and motions != [(strides[0], 2, True)]:
+            raise ArgumentError(f"grids={self.grids}: motion is one of stride {strides[0]}, two channels and a period")
+        if self.grids and strides[0] not in (grid.stride for grid in self.grids if not grid.motion):
             raise ArgumentError(f"grids={self.grids}: one must have the stride {strides[0]}")
         if self.channels is not None and len(self.channels) != len(self.decoder_strides) + 1:
             raise ArgumentError(f"channels={self.channels}: must be {len(self.decoder_strides) + 1} widths")
@@ -237,6 +241,7 @@ _GRID = EncodingConfig(
     model="nerv360-grid",
     channels=(8, 8, 8, 8, 8),
     grids=(
+        Latent(24, 2, 16, motion=True),
         *(Latent(*grid) for grid in ((24, 2, 4), (8, 4, 8), (4, 2, 16), (2, 1, 32))),
         *(Latent(*grid) for grid in ((8, 8, 0), (4, 6, 0), (2, 2, 0), (1, 1, 0))),
     ),

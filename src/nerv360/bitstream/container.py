@@ -225,6 +225,8 @@ def _name(segment: Segment, part: Part) -> str:
         return "embeddings"
     latent = segment.latents[part.latent]
     when = f"every {latent.period} frames" if latent.period else "still"
+    if latent.motion:
+        return f"motion 1/{latent.stride}, {when}"
     return f"grid 1/{latent.stride}, {latent.channels} channels, {when}"
 
 

@@ -75,6 +75,7 @@ class Grid(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     stride: Annotated[int, _integer(1, MAX_STRIDE, "pixels of the panorama per cell, each way")]
     channels: Annotated[int, _integer(1, 64, "numbers per cell")]
     period: Annotated[int, _integer(0, 10**7, "frames from key to key; 0: one key for all frames")]
+    motion: Annotated[bool, Meta(description="it holds how grids with keys move")]
 
 
 class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -116,7 +117,10 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
         if self.oriented and not self.grids:
             raise ValueError("oriented: only with grids")
         strides = stage_strides(self.decoder_strides)
-        if self.grids and (strides[0] not in (g.stride for g in self.grids)):
+        motions = [(grid.stride, grid.channels, grid.period > 0) for grid in self.grids if grid.motion]
+        if motions and motions != [(strides[0], 2, True)]:
+            raise ValueError(f"grids: motion is one grid of stride {strides[0]}, of two channels, with a period")
+        if self.grids and (strides[0] not in (g.stride for g in self.grids if not g.motion)):
             raise ValueError(f"grids: none has the stride {strides[0]} of the decoder")
         if any(grid.stride not in strides for grid in self.grids):
             raise ValueError(f"grids: a stride is not among the decoder's {strides}")
@@ -134,7 +138,7 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
     def latents(self) -> list[Latent]:
         """What the network decodes from: its grids, or the embeddings of the other models."""
         if self.grids:
-            return [Latent(grid.stride, grid.channels, grid.period) for grid in self.grids]
+            return [Latent(grid.stride, grid.channels, grid.period, grid.motion) for grid in self.grids]
         return [Latent(math.prod(self.encoder_strides), self.embedding_channels, 1)]
 
 

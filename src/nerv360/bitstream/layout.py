@@ -11,6 +11,7 @@ from dataclasses import dataclass
 __all__ = [
     "GRID_STEP",
     "Latent",
+    "Moment",
     "Part",
     "count_parts",
     "key_count",
@@ -26,12 +27,26 @@ STEPS_PER_OCTAVE = 8  # that the step of a weight can have
 
 
 @dataclass(frozen=True)
+class Moment:
+    """A frame of a segment of so many."""
+
+    frame: int
+    frames: int
+
+    @property
+    def time(self) -> float:
+        """In (0, 1)."""
+        return (self.frame + 0.5) / self.frames
+
+
+@dataclass(frozen=True)
 class Latent:
     """A grid of one cell per stride x stride pixels of the panorama."""
 
     stride: int
     channels: int
     period: int  # frames from key to key; 0: one key for all frames
+    motion: bool = False  # what it holds is how those with keys move
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Rows and columns; the columns are even, so that half a turn is a whole number of cells."""

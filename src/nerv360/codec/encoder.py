@@ -290,7 +290,7 @@ def _segment_header(model: Network, clip: Clip, config: EncodingConfig, oriented
         roll_deg=config.roll_deg,
         group_size=config.group_size,
         oriented=oriented,
-        grids=[header.Grid(grid.stride, grid.channels, grid.period) for grid in shape.grids],
+        grids=[header.Grid(grid.stride, grid.channels, grid.period, grid.motion) for grid in shape.grids],
         chunks=[],
     )
 

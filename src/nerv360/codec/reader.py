@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.contexts import read_latent
-from nerv360.bitstream.layout import keys_at
+from nerv360.bitstream.layout import Moment, keys_at
 from nerv360.codec.network import load_network
 from nerv360.codec.quantize import dequantize_latent
 from nerv360.errors import ArgumentError, BitstreamError
@@ -60,15 +60,15 @@ class SegmentReader:
         view = self.world(frame, view)
         footprints = self._footprints.get(view, partial(self.model.footprints, view))
         features = self._features_at(frame, [footprint.window for footprint in footprints])
-        sampled = [footprint.sample(each) for footprint, each in zip(footprints, features, strict=True)]
-        return sampled, self.model.modulations(self.time(frame), view)
+        moment = self.moment(frame)
+        return self.model.sample(features, footprints, moment), self.model.modulations(moment.time, view)
 
     def whole(self, frame: int) -> tuple[list[Tensor], list[Tensor]]:
         """What `draw` takes where it draws whole panoramas."""
         assert isinstance(self.model, PanoramaDecoder)
         config = self.model.config
         everything = Window.whole(config.grid_height, config.grid_width)
-        return [self._latent(0, frame, everything)], self.model.modulations(self.time(frame))
+        return [self._latent(0, frame, everything)], self.model.modulations(self.moment(frame).time)
 
     def read(self, frame: int) -> None:
         """Have the chunks of a frame in memory."""
@@ -84,9 +84,8 @@ class SegmentReader:
         """What `network.decode` takes for a view, in the world, of a frame of the segment."""
         return [self._latent(i, frame, window) for i, window in enumerate(self.model.windows(view))]
 
-    def time(self, frame: int) -> float:
-        """Of a frame, in (0, 1)."""
-        return (frame + 0.5) / self.segment.frames
+    def moment(self, frame: int) -> Moment:
+        return Moment(frame, self.segment.frames)
 
     @torch.inference_mode()
     def _examples(self) -> Examples:
@@ -111,17 +110,14 @@ class SegmentReader:
             again = held == frame and self.model.halo > 0
             sources = [Window.whole(w.height, w.width) for w in windows] if again else windows
             latents = [self._latent(i, frame, source.grown(self.model.halo)) for i, source in enumerate(sources)]
-            features = self.model.features(latents, self.time(frame), sources)
+            features = self.model.features(latents, self.moment(frame).time, sources)
             self._features = (frame, sources, features)
         return [w.crop(each, s) for w, each, s in zip(windows, features, sources, strict=True)]
 
     def _latent(self, latent: int, frame: int, window: Window) -> Tensor:
-        """A window [1, channels, rows, columns] of a latent at a frame."""
-        (first, _), *others = (
-            (self._key(latent, key, window), weight)
-            for key, weight in keys_at(self.segment.latents[latent].period, frame)
-        )
-        return torch.lerp(first, others[0][0], others[0][1]) if others else first
+        """A window [keys, channels, rows, columns] of the keys of a latent around a frame."""
+        keys = keys_at(self.segment.latents[latent].period, frame)
+        return torch.cat([self._key(latent, key, window) for key, _ in keys])
 
     def _key(self, latent: int, key: int, window: Window) -> Tensor:
         chunk = self.segment.chunk_of(latent, key)

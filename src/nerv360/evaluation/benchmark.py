@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nerv360.bitstream.layout import Moment
 from nerv360.config import EncodingConfig
 from nerv360.errors import OutOfMemory
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
@@ -111,7 +112,7 @@ def _decoding(model: Network, config: EncodingConfig, device: torch.device) -> W
     def work(index: int) -> None:
         view = views[index % FRAMES]
         with _half(device):
-            model.decode([window.crop(embedding) for window in model.windows(view)], 0.5, view)
+            model.decode([window.crop(embedding) for window in model.windows(view)], Moment(0, 1), view)
 
     return work
 

@@ -193,7 +193,7 @@ class _Plain:
     @torch.inference_mode()
     def viewport(self, frame: int, view: Viewport) -> Picture:
         world = self.reader.world(frame, view)
-        picture = self.reader.model.decode(self.reader.latents(frame, world), self.reader.time(frame), world)
+        picture = self.reader.model.decode(self.reader.latents(frame, world), self.reader.moment(frame), world)
         return (picture[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
     def play(self, views: Sequence[tuple[int, Viewport]]) -> Iterator[Picture]:

@@ -65,9 +65,24 @@ class Footprint:
             down.copy_(torch.atan2(up, torch.hypot(right, forward)).mul_(per_lat).add_(at_equator))
         return cls(window, points)
 
-    def sample(self, cells: Tensor) -> Tensor:
-        """Cells of the window [1, C, rows, columns] -> [1, C, h, w]."""
-        return sample_at(cells, self.points.to(cells.device))
+    def grown(self, margin: int) -> "Footprint":
+        """The same samples in a window larger by so many cells on every side."""
+        window = self.window.grown(margin)
+        return Footprint(window, self.points * (_size(self.window) / _size(window)).to(self.points))
+
+    def sample(
+        self,
+        cells: Tensor,  # of the window [1, C, rows, columns]
+        moved: Tensor | None = None,  # [1, 2, h, w] cells to the right and down that their content has moved by
+    ) -> Tensor:  # [1, C, h, w]
+        points = self.points.to(cells.device)
+        if moved is not None:
+            points = points - moved.permute(0, 2, 3, 1) * (2 / _size(self.window)).to(points)
+        return sample_at(cells, points)
+
+
+def _size(window: Window) -> Tensor:
+    return torch.tensor([window.columns, window.rows], dtype=torch.float64)
 
 
 def _window(matrix: Tensor, x: Tensor, y: Tensor, middle: float, rows: int, columns: int) -> Window:

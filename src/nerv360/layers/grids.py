@@ -64,7 +64,7 @@ class LatentGrids(nn.Module):
         cells: Sequence[Tensor],  # of the grid per sample [1, h, w] (`cells_per_sample`)
         noise: torch.Generator | None,
     ) -> tuple[list[Tensor], Tensor]:
-        """The windows of a frame's grids, and the view's share of their bits.
+        """The windows of the keys around a frame [keys, channels, rows, columns], and the view's share of their bits.
 
         With a generator, noise stands in for rounding, and the bits are those of every channel's own distribution: the
         contexts only learn. Without, values are rounded, gradients pass straight, and the bits are those of the file.
@@ -78,12 +78,12 @@ class LatentGrids(nn.Module):
             window, share = footprint.window.reduced(), shares[footprint.window]
             chosen = share.nonzero()[:, 0]
             own = torch.arange(first_channel, first_channel + latent.channels, device=share.device)
-            mixed = torch.zeros((), device=share.device)
+            keys = []
             for key, weight in keys_at(latent.period, frame):
                 touched = self._touch(index, key, window)
                 whole = touched.values.detach().round() if noise else straight_through(touched.values)
                 seen = noisy(touched.values, noise) if noise else whole
-                mixed = mixed + weight * footprint.window.crop(seen, window)
+                keys.append(footprint.window.crop(seen, window))
                 paid.append(weight / (latent.period or self.frames) * share[chosen].repeat(latent.channels))
                 channels.append(own.repeat_interleave(len(chosen)))
                 values.append(seen[0].flatten(1)[:, chosen].flatten())
@@ -91,7 +91,7 @@ class LatentGrids(nn.Module):
                     rounded.append(whole[0].flatten(1)[:, chosen].flatten())
                     beside = self._beside(touched)
                     known.append(known_of(whole[0], beside, chosen, first_channel, window.top, window.left))
-            latents.append(GRID_STEP * mixed)
+            latents.append(GRID_STEP * torch.cat(keys))
             first_channel += latent.channels
         part = torch.cat(paid)
         coded = part.new_zeros(())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
-from nerv360.bitstream.layout import GRID_STEP
+from nerv360.bitstream.layout import GRID_STEP, Moment
 from nerv360.config import EncodingConfig, ModelConfig
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
@@ -29,8 +29,8 @@ class Codec(Protocol):
     def windows(self, view: Viewport) -> list[Window]:
         """The part of every latent that decoding `view` reads."""
 
-    def decode(self, latents: Sequence[Tensor], time: float, view: Viewport) -> Tensor:
-        """Those parts, at that time -> viewport [1, 3, h, w] in [0, 1]."""
+    def decode(self, latents: Sequence[Tensor], moment: Moment, view: Viewport) -> Tensor:
+        """Those parts, of the keys around that moment -> viewport [1, 3, h, w] in [0, 1]."""
 
     def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Tensor:
         """The convolutions that `decode` ends in (models/viewport_decoder.py, models/panoramic.py)."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nerv360.bitstream.layout import Latent, stage_strides
+from nerv360.bitstream.layout import Latent, Moment, keys_at, stage_strides
 from nerv360.config import ModelConfig
 from nerv360.geometry.footprint import Footprint, cells_per_sample
 from nerv360.geometry.viewport import Viewport
@@ -41,6 +41,10 @@ class GridStage(nn.Module):
             entering = torch.cat(latents, dim=1)
             features, picture = features + self.project(entering), picture + self.to_rgb(entering)
         return features.sin(), picture
+
+
+MOTION_UNIT = 1 / 12  # of a cell of the motion per frame
+MOST_MOTION = 1  # cells of the motion that a key is moved by at most
 
 
 class NeRV360Grid(ViewportDecoder):
@@ -78,15 +82,39 @@ class NeRV360Grid(ViewportDecoder):
 
     def footprints(self, view: Viewport) -> list[Footprint]:
         by_stride = {stride: self._footprint(view, stride) for stride in {grid.stride for grid in self.config.grids}}
-        return [by_stride[grid.stride] for grid in self.config.grids]
+        return [by_stride[grid.stride].grown(self._margin(grid)) for grid in self.config.grids]
+
+    def sample(self, features: Sequence[Tensor], footprints: Sequence[Footprint], moment: Moment) -> list[Tensor]:
+        """Of every grid but the motion: its keys around the moment, moved to it and mixed."""
+        read = list(zip(self.config.grids, features, footprints, strict=True))
+        motion = next((self._mixed(*each, moment, None) for each in read if each[0].motion), None)
+        return [self._mixed(*each, moment, motion) for each in read if not each[0].motion]
+
+    def _mixed(self, grid: Latent, keys: Tensor, footprint: Footprint, moment: Moment, motion: Tensor | None) -> Tensor:
+        """What a view reads of a grid's keys [keys, C, rows, columns], moved along the motion [1, 2, h, w]."""
+        parts = []
+        for cells, (key, weight) in zip(keys[:, None], keys_at(grid.period, moment.frame), strict=True):
+            frames, moved = moment.frame - key * grid.period, None
+            if motion is not None and grid.period and frames:
+                cells_moved = (MOTION_UNIT * frames * motion).clamp(-MOST_MOTION, MOST_MOTION)
+                size = [int(n) for n in footprint.points.shape[1:3]]
+                moved = functional.interpolate(cells_moved, size, mode="bilinear") * (self.total_stride / grid.stride)
+            parts.append(weight * footprint.sample(cells, moved))
+        return torch.stack(parts).sum(dim=0)
+
+    def _margin(self, grid: Latent) -> int:
+        """Cells around a view that it may read, for they move into it."""
+        moves = grid.period > 0 and not grid.motion and any(other.motion for other in self.config.grids)
+        return -(-MOST_MOTION * self.total_stride // grid.stride) if moves else 0
 
     def draw(
         self,
-        sampled: Sequence[Tensor],  # [1, channels, h, w], every grid at its own resolution of the view
+        sampled: Sequence[Tensor],  # [1, channels, h, w], every grid but the motion at its own resolution of the view
         modulations: Sequence[Tensor] = (),
     ) -> Tensor:  # [1, 3, H, W] in [0, 1], in whole cells
         entering: dict[int, list[Tensor]] = {stride: [] for stride in (self.total_stride, *self.strides)}
-        for each, grid in zip(sampled, self.config.grids, strict=True):
+        drawn = [grid for grid in self.config.grids if not grid.motion]
+        for each, grid in zip(sampled, drawn, strict=True):
             entering[grid.stride].append(each)
         first = torch.cat(entering[self.total_stride], dim=1)
         features, picture = self.expand(first).sin(), self.to_rgb(first)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nerv360.bitstream.layout import Moment
 from nerv360.config import ModelConfig
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
@@ -44,9 +45,9 @@ class PanoramaDecoder(nn.Module):
             return drawn
         return functional.interpolate(drawn, (self.config.height, self.config.width), mode="bilinear")
 
-    def decode(self, latents: Sequence[Tensor], time: float, view: Viewport) -> Tensor:
+    def decode(self, latents: Sequence[Tensor], moment: Moment, view: Viewport) -> Tensor:
         """The whole embedding, at that time -> viewport [1, 3, view.height, view.width] in [0, 1]."""
-        panorama = self.panorama(latents, time)
+        panorama = self.panorama(latents, moment.time)
         precise = torch.promote_types(panorama.dtype, torch.float32)  # directions in half precision would be pixels off
         return sample_sphere(panorama, viewport_rays(view, dtype=precise, device=panorama.device))
 

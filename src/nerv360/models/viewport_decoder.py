@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from nerv360.bitstream.layout import Moment
 from nerv360.config import ModelConfig
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.viewport import Viewport
@@ -15,8 +16,8 @@ __all__ = ["ViewportDecoder"]
 class ViewportDecoder(nn.Module):
     """What such networks share; a network gives `footprints` and `draw`, and the other steps where it has them.
 
-        latents ─ features ─ extract ─ draw ─ viewport
-                             (view)      │
+        latents ─ features ─ sample ─ draw ─ viewport
+                             (view)     │
         time, view ─ modulations ────────┘
 
     Features depend on the frame, footprints on the view, modulations on both: who shows many views of a frame, or many
@@ -51,18 +52,21 @@ class ViewportDecoder(nn.Module):
         """What conditions `draw`."""
         return []
 
+    def sample(self, features: Sequence[Tensor], footprints: Sequence[Footprint], moment: Moment) -> list[Tensor]:
+        """Windows of the features -> what the view reads [1, C, h, w] each."""
+        return [footprint.sample(each) for footprint, each in zip(footprints, features, strict=True)]
+
     def windows(self, view: Viewport) -> list[Window]:
         """The part of every latent that decoding `view` reads."""
         return [footprint.window.grown(self.halo) for footprint in self.footprints(view)]
 
     def decode(
         self,
-        latents: Sequence[Tensor],  # [1, channels, rows, columns] each, what self.windows(view) names
-        time: float,  # (t + 1/2) / number of frames
+        latents: Sequence[Tensor],  # [keys, channels, rows, columns] each, what self.windows(view) names
+        moment: Moment,
         view: Viewport,
     ) -> Tensor:  # [1, 3, view.height, view.width] in [0, 1]
         footprints = self.footprints(view)
-        features = self.features(latents, time, [footprint.window for footprint in footprints])
-        sampled = [footprint.sample(each) for footprint, each in zip(footprints, features, strict=True)]
-        picture = self.draw(sampled, self.modulations(time, view))
+        features = self.features(latents, moment.time, [footprint.window for footprint in footprints])
+        picture = self.draw(self.sample(features, footprints, moment), self.modulations(moment.time, view))
         return picture[..., : view.height, : view.width]

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nerv360.bitstream.layout import GRID_STEP, Latent, keys_at
-from nerv360.geometry.orientation import Angles, orientation
-from nerv360.geometry.sampling import sample_sphere
-from nerv360.geometry.sphere import lonlat_to_ray, pixel_to_lonlat
+from nerv360.geometry.orientation import Angles
 from nerv360.layers.grids import LatentGrids
-from nerv360.models.nerv360_grid import NeRV360Grid
+from nerv360.models.nerv360_grid import MOTION_UNIT, NeRV360Grid
+from nerv360.training.motion import motion_at_keys
+from nerv360.training.turning import turned_panorama
 
 __all__ = ["begin"]
 
@@ -28,6 +28,8 @@ COLOURS = torch.tensor(  # red, green, blue of a grid's first three channels: br
 def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angles | None) -> None:
     """Have the network draw a pyramid of the frames [H, W, 3]: by `to_rgb` alone, from the first channels of the grids.
 
+    The frames are gone through twice.
+
     Still grids come first, from coarse to fine, then those with keys: each takes what those before it lack, of the
     mean or of the frame at its key. Directions are the world's, not the camera's, where its angles are given. From
     zeros, a colour that few views see may never be learned: its weights and its values wait for each other.
@@ -35,7 +37,8 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
     grids = model.encoder
     seen = _seen(grids, frames, angles)
     filled: list[tuple[Latent, Tensor]] = []
-    for index in sorted(range(len(seen)), key=lambda i: (grids.latents[i].period > 0, -grids.latents[i].stride)):
+    drawn = [index for index, latent in enumerate(grids.latents) if not latent.motion]
+    for index in sorted(drawn, key=lambda i: (grids.latents[i].period > 0, -grids.latents[i].stride)):
         latent, wanted = grids.latents[index], seen[index]
         for key, picture in enumerate(wanted):
             frame, size = _frame(key, latent, grids.frames), list(picture.shape[1:])
@@ -46,9 +49,14 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
         filled.append((latent, wanted))
         grids.values(index)[:, : wanted.shape[1]] = wanted / GRID_STEP
     for stride, layer in model.to_rgb_layers():
-        of_grids = [grid.channels for grid in grids.latents if grid.stride == stride]
+        of_grids = [grids.latents[index].channels for index in drawn if grids.latents[index].stride == stride]
         columns = [functional.pad(COLOURS[:, :count], (0, max(0, count - 3))) for count in of_grids]
         layer.weight.copy_(torch.cat(columns, dim=1)[..., None, None])
+    for index, latent in enumerate(grids.latents):
+        if latent.motion:
+            values = grids.values(index)
+            per_frame = motion_at_keys(frames, grids.frames, angles, latent.period, values.shape[2], values.shape[3])
+            values.copy_(per_frame / (MOTION_UNIT * latent.stride * GRID_STEP))
     for parameter in model.head.parameters():
         nn.init.zeros_(parameter)
 
@@ -69,21 +77,11 @@ def _seen(grids: LatentGrids, frames: Iterable[NDArray[np.uint8]], angles: Angle
             levels = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 127.5 - 1
             colours = torch.einsum("ij, bjhw -> bihw", from_rgb, levels.clamp(-LARGEST, LARGEST).atanh())
         for picture, weight in wanted:
-            camera = None if angles is None else orientation(angles[number])
-            picture += weight * _turned(colours, picture.shape[1], picture.shape[2], camera)
+            turn = None if angles is None else angles[number]
+            picture += weight * turned_panorama(colours, picture.shape[1], picture.shape[2], turn)[0]
     return seen
 
 
 def _frame(key: int, latent: Latent, frames: int) -> int:
     """The frame at a key; the last one where the key lies behind it."""
     return min(key * latent.period, frames - 1)
-
-
-def _turned(picture: Tensor, rows: int, columns: int, camera: Tensor | None) -> Tensor:
-    """A panorama [1, 3, H, W] of a turned camera -> in the directions of the world [3, rows, columns]."""
-    small = functional.interpolate(picture, (rows, columns), mode="area")
-    if camera is None:
-        return small[0]
-    y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
-    rays = lonlat_to_ray(*pixel_to_lonlat(x.double(), y.double(), columns, rows)) @ camera
-    return sample_sphere(small, rays[None])[0].float()

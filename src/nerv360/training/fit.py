@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from nerv360.bitstream.layout import Moment
 from nerv360.config import EncodingConfig
 from nerv360.errors import TrainingError
 from nerv360.geometry.orientation import Angles, orientation, turned
@@ -51,9 +52,8 @@ class Example:
     worlds: Sequence[Viewport]  # the same on the model's sphere
 
     @property
-    def time(self) -> float:
-        """Of the frame, in (0, 1)."""
-        return (self.frame + 0.5) / self.frames
+    def moment(self) -> Moment:
+        return Moment(self.frame, self.frames)
 
 
 class Fitting(nn.Module):
@@ -198,9 +198,9 @@ class _Drawing(nn.Module):
         model, panorama = self.model, example.panorama
         latents, bits = model.analyse(panorama, example.frame, example.worlds, noise)
         if isinstance(model, PanoramaDecoder):
-            return model.panorama(latents[0], example.time), panorama.float() / 255, bits
+            return model.panorama(latents[0], example.moment.time), panorama.float() / 255, bits
         pairs = zip(latents, example.worlds, strict=True)
-        drawn = torch.cat([model.decode(latent, example.time, world) for latent, world in pairs])
+        drawn = torch.cat([model.decode(latent, example.moment, world) for latent, world in pairs])
         rays = (viewport_rays(view, device=panorama.device) for view in example.views)
         return drawn, torch.cat([sample_sphere(panorama, each) for each in rays]) / 255, bits
 

@@ -38,7 +38,7 @@ export function tensorShapes({ model, channels, strides, kernels, embeddingChann
     }
   };
   if (model === "nerv360-grid") {
-    const entering = (/** @type {number} */ stride) => latents.filter((l) => l.stride === stride).reduce((n, l) => n + l.channels, 0);
+    const entering = (/** @type {number} */ stride) => latents.filter((l) => l.stride === stride && !l.motion).reduce((n, l) => n + l.channels, 0);
     layer("expand", channels[0], entering(product(strides)), 1, 1);
     shapes.set("to_rgb.weight", [3, entering(product(strides)), 1, 1]);
     strides.forEach((stride, i) => {

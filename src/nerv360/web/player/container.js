@@ -4,7 +4,7 @@ import { Bytes } from "./entropy.js";
 import { BrokenFile, ServerGone } from "./errors.js";
 
 /**
- * @typedef {{stride: number, channels: number, period: number, rows: number, columns: number}} Latent
+ * @typedef {{stride: number, channels: number, period: number, motion: boolean, rows: number, columns: number}} Latent
  * @typedef {{latent: number, firstKey: number, keys: number}} Part
  * @typedef {{model: string, channels: number[], strides: number[], kernels: number[], embeddingChannels: number,
  *   expandFirst: boolean, conditions: string[], base: number, frequencies: number, oriented: boolean, lastBlock: string}} Network
@@ -114,9 +114,9 @@ function readSegment(
 ) {
   const [model, channels, encoderStrides, strides, kernels, embeddingChannels, expandFirst, conditions, base, frequencies] = fields;
   const [groupSize, grids, oriented, table, lastBlock = "full"] = fields.slice(14);
-  const shapes = grids.length ? grids : [[product(encoderStrides), embeddingChannels, 1]];
-  const latents = shapes.map((/** @type {number[]} */ [stride, count, period]) => ({
-    stride, channels: count, period, rows: Math.ceil(height / stride), columns: 2 * Math.ceil(width / (2 * stride)),
+  const shapes = grids.length ? grids : [[product(encoderStrides), embeddingChannels, 1, false]];
+  const latents = shapes.map((/** @type {[number, number, number, boolean]} */ [stride, count, period, motion]) => ({
+    stride, channels: count, period, motion, rows: Math.ceil(height / stride), columns: 2 * Math.ceil(width / (2 * stride)),
   }));
   let start = offset;
   const chunks = table.map((/** @type {number[]} */ [length, checksum]) => {

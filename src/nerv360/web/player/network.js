@@ -4,11 +4,14 @@
  */
 
 import { multiply, positions, rotation } from "./geometry.js";
-import { convolve, footprint, sample } from "./sampling.js";
+import { convolve, footprint, sample, upsampled } from "./sampling.js";
 
 /**
  * @typedef {import("./geometry.js").Viewport} Viewport
- * @typedef {import("./sampling.js").Grid} Grid
+ * @typedef {import("./sampling.js").Footprint} Footprint
+ * @typedef {ReturnType<typeof positions>} Positions
+ * @typedef {{stride: number, motion: boolean, channels: number, rows: number, columns: number,
+ *   keys: {data: Float32Array, weight: number, frames: number}[]}} Keyed a latent around a frame; frames: since the key
  * @typedef {{data: Float32Array, dims: number[]}} Tensor
  * @typedef {{sampled: Tensor[], modulations: Tensor[]}} Inputs
  */
@@ -18,38 +21,69 @@ const tensor = (/** @type {Float32Array} */ data, /** @type {number} */ channels
   data, dims: [1, channels, rows, columns],
 });
 
-/** nerv360-grid: every grid is sampled at its own resolution of the view. */
+const MOTION_UNIT = 1 / 12; // of a cell of the motion per frame
+const MOST_MOTION = 1; // cells of the motion that a key is moved by at most
+
+/** nerv360-grid: the keys of every grid are moved to the frame, and sampled at the grid's own resolution of the view. */
 export class GridInputs {
   /** @param {import("./container.js").Network} network */
   constructor({ strides }) {
     this.total = product(strides);
   }
 
-  /** What does not depend on the view. @param {Grid[]} latents */
+  /** What does not depend on the view. @param {Keyed[]} latents */
   features(latents) {
     return latents;
   }
 
   /**
-   * @param {Grid[]} grids @param {number[]} strides of them @param {Viewport} view
-   * @param {import("./geometry.js").Matrix | null} camera
+   * @param {Keyed[]} grids @param {Viewport} view @param {import("./geometry.js").Matrix | null} camera
    * @returns {Inputs}
    */
-  gather(grids, strides, view, camera) {
+  gather(grids, view, camera) {
     const own = rotation(view);
     const turned = camera ? multiply(camera, own) : own;
-    /** @type {Map<number, import("./sampling.js").Footprint>} */
-    const footprints = new Map();
-    const sampled = grids.map((grid, index) => {
-      const stride = strides[index];
-      let places = footprints.get(stride);
-      if (!places) {
-        places = footprint(positions(view, turned, stride, this.total, grid.rows, grid.columns), grid.rows, grid.columns);
-        footprints.set(stride, places);
-      }
-      return tensor(sample(grid, places), grid.channels, places);
+    /** @type {Map<number, {places: Positions, footprint: Footprint}>} */
+    const read = new Map();
+    const placed = (/** @type {Keyed} */ { stride, rows, columns }) => {
+      const known = read.get(stride);
+      if (known) return known;
+      const places = positions(view, turned, stride, this.total, rows, columns);
+      const made = { places, footprint: footprint(places, rows, columns) };
+      read.set(stride, made);
+      return made;
+    };
+    const mixed = (/** @type {Keyed} */ grid, /** @type {Tensor | null} */ motion) => {
+      const { places, footprint: still } = placed(grid);
+      const parts = grid.keys.map(({ data, weight, frames }) => {
+        const moved = motion && frames ? footprint(this.#moved(places, motion, frames, grid), grid.rows, grid.columns) : still;
+        return { weight, samples: sample({ ...grid, data }, moved) };
+      });
+      const [first, second] = parts;
+      const data = second
+        ? first.samples.map((value, i) => first.weight * value + second.weight * second.samples[i])
+        : first.samples;
+      return tensor(data, grid.channels, places);
+    };
+    const moving = grids.find(({ motion }) => motion);
+    const motion = moving ? mixed(moving, null) : null;
+    return { sampled: grids.filter((grid) => !grid.motion).map((grid) => mixed(grid, motion)), modulations: [] };
+  }
+
+  /**
+   * Where a key is read for samples at these places.
+   * @param {Positions} places @param {Tensor} motion @param {number} frames since the key @param {Keyed} grid
+   */
+  #moved({ x, y, rows, columns }, motion, frames, { stride }) {
+    const [, , height, width] = motion.dims;
+    const moved = [x, y].map((along, channel) => {
+      const cells = motion.data
+        .subarray(channel * height * width, (channel + 1) * height * width)
+        .map((value) => (Math.min(MOST_MOTION, Math.max(-MOST_MOTION, MOTION_UNIT * frames * value)) * this.total) / stride);
+      const here = upsampled(cells, height, width, rows, columns);
+      return along.map((at, k) => at - here[k]);
     });
-    return { sampled, modulations: [] };
+    return { x: moved[0], y: moved[1], rows, columns };
   }
 }
 
@@ -61,9 +95,10 @@ export class PaperInputs {
     this.weights = weights;
   }
 
-  /** @param {Grid[]} latents @param {number} time @returns {Grid[]} */
+  /** @param {Keyed[]} latents @param {number} time @returns {Keyed[]} */
   features([embedding], time) {
     if (!this.network.expandFirst) return [embedding];
+    const [{ data: cells }] = embedding.keys; // there is one for every frame
     const weights = this.weights;
     const [weight, bias] = this.#layer("expand.block.conv");
     const { rows, columns } = embedding;
@@ -74,7 +109,7 @@ export class PaperInputs {
       for (let cell = 0; cell < size; cell++) {
         let value = bias[output];
         for (let input = 0; input < embedding.channels; input++)
-          value += weight[output * embedding.channels + input] * embedding.data[input * size + cell];
+          value += weight[output * embedding.channels + input] * cells[input * size + cell];
         expanded[output * size + cell] = Math.sin(value);
       }
     const modulation = this.#expansion(time).data;
@@ -90,11 +125,12 @@ export class PaperInputs {
     };
     const inner = conv(affine(expanded, 0), 0).map(gelu);
     const outer = conv(affine(inner, 1), 1);
-    return [{ data: expanded.map((value, at) => value + outer[at]), channels: width, rows, columns }];
+    const data = expanded.map((value, at) => value + outer[at]);
+    return [{ ...embedding, channels: width, keys: [{ data, weight: 1, frames: 0 }] }];
   }
 
-  /** @param {Grid[]} features @param {number[]} strides @param {Viewport} view @param {null} camera @param {number} time @returns {Inputs} */
-  gather([features], strides, view, camera, time) {
+  /** @param {Keyed[]} features @param {Viewport} view @param {null} camera @param {number} time @returns {Inputs} */
+  gather([features], view, camera, time) {
     const stride = product(this.network.strides);
     const { rows, columns, channels } = features;
     const places = footprint(positions(view, rotation(view), stride, stride, rows, columns), rows, columns);
@@ -102,7 +138,7 @@ export class PaperInputs {
     const blocks = this.network.strides.map((_, i) => `stages.${i}.residual`);
     const modulations = blocks.filter((name) => this.weights.has(`${name}.conv0.weight`)).map((name) => this.#modulation(name, condition));
     if (!this.network.expandFirst) modulations.unshift(this.#expansion(time));
-    return { sampled: [tensor(sample(features, places), channels, places)], modulations };
+    return { sampled: [tensor(sample({ ...features, data: features.keys[0].data }, places), channels, places)], modulations };
   }
 
   #expansion(/** @type {number} */ time) {

@@ -57,6 +57,30 @@ export function sample(grid, { cells, weights, rows, columns }) {
 }
 
 /**
+ * A picture of one channel, bilinearly enlarged; its edge goes on beyond it.
+ * @param {Float32Array} data @param {number} height @param {number} width @param {number} rows @param {number} columns
+ */
+export function upsampled(data, height, width, rows, columns) {
+  const larger = new Float32Array(rows * columns);
+  const within = (/** @type {number} */ at, /** @type {number} */ last) => Math.min(Math.max(at, 0), last);
+  for (let r = 0, at = 0; r < rows; r++) {
+    const y = within(((r + 0.5) * height) / rows - 0.5, height - 1);
+    const top = Math.floor(y);
+    const above = top * width;
+    const below = Math.min(top + 1, height - 1) * width;
+    for (let q = 0; q < columns; q++, at++) {
+      const x = within(((q + 0.5) * width) / columns - 0.5, width - 1);
+      const left = Math.floor(x);
+      const right = Math.min(left + 1, width - 1);
+      const upper = data[above + left] + (x - left) * (data[above + right] - data[above + left]);
+      const lower = data[below + left] + (x - left) * (data[below + right] - data[below + left]);
+      larger[at] = upper + (y - top) * (lower - upper);
+    }
+  }
+  return larger;
+}
+
+/**
  * A 3x3 convolution on the panorama, whose neighbours go on across the seam and over the poles.
  * @param {Grid} grid @param {Float32Array} weight [output][input][3][3] @param {Float32Array} bias
  * @returns {Grid}

@@ -12,9 +12,8 @@ import { GridInputs, PaperInputs } from "./network.js";
 
 /**
  * @typedef {import("./container.js").Segment} Segment
- * @typedef {import("./sampling.js").Grid} Grid
- * @typedef {{session: any, inputs: GridInputs | PaperInputs, strides: number[],
- *   tables: import("./chunks.js").Tables}} Loaded
+ * @typedef {import("./network.js").Keyed} Keyed
+ * @typedef {{session: any, inputs: GridInputs | PaperInputs, tables: import("./chunks.js").Tables}} Loaded
  */
 
 const NETWORKS_KEPT = 2;
@@ -58,7 +57,7 @@ class Kept {
 class Decoder {
   /** @type {Kept<Promise<Loaded>>} */ #networks = new Kept(NETWORKS_KEPT);
   /** @type {Kept<Float32Array>} */ #parts = new Kept(0, PARTS_ROOM, (part) => part.byteLength);
-  /** @type {{frame: number, features: Grid[]} | null} */ #features = null;
+  /** @type {{frame: number, features: Keyed[]} | null} */ #features = null;
 
   /**
    * @param {Container} container @param {string[]} networks addresses of the segments' graphs
@@ -75,7 +74,7 @@ class Decoder {
   async decode(frame, view) {
     const segment = await this.container.segmentOf(frame);
     await this.container.fetch(segment, this.container.chunksFor(segment, frame));
-    const { session, inputs, strides, tables } = await this.#network(segment);
+    const { session, inputs, tables } = await this.#network(segment);
     const began = performance.now();
     const index = frame - segment.firstFrame;
     const time = (index + 0.5) / segment.frames;
@@ -83,7 +82,7 @@ class Decoder {
       this.#features = { frame, features: inputs.features(this.#latents(segment, index, tables), time) };
     const camera = tables.angles && rotation(tables.angles[index]);
     // only nerv360-grid has a camera that turns: the other inputs take none
-    const { sampled, modulations } = inputs.gather(this.#features.features, strides, view, /** @type {null} */ (camera), time);
+    const { sampled, modulations } = inputs.gather(this.#features.features, view, /** @type {null} */ (camera), time);
     const { Tensor } = this.ort;
     /** @type {Record<string, any>} */
     const feeds = {};
@@ -130,16 +129,16 @@ class Decoder {
       externalData: [{ path: "weights", data: new Uint8Array(all.buffer, all.byteOffset, all.byteLength) }],
     });
     const inputs = network.model === "nerv360-grid" ? new GridInputs(network) : new PaperInputs(network, weights);
-    return { session, inputs, strides: latents.map(({ stride }) => stride), tables };
+    return { session, inputs, tables };
   }
 
   /**
-   * The latents at a frame of the segment, between their keys.
+   * The latents around a frame of the segment.
    * @param {Segment} segment @param {number} frame @param {import("./chunks.js").Tables} tables
-   * @returns {Grid[]}
+   * @returns {Keyed[]}
    */
   #latents(segment, frame, tables) {
-    return segment.latents.map(({ channels, rows, columns, period }, latent) => {
+    return segment.latents.map(({ stride, channels, rows, columns, period, motion }, latent) => {
       const size = channels * rows * columns;
       const keys = keysAt(period, frame).map(([key, weight]) => {
         const chunk = chunkOf(segment, latent, key);
@@ -148,13 +147,9 @@ class Decoder {
           readPart(this.container.chunk(segment, chunk), segment, part, tables),
         );
         const at = (key - part.firstKey) * size;
-        return { weight, values: values.subarray(at, at + size) };
+        return { weight, frames: period ? frame - key * period : 0, data: values.subarray(at, at + size) };
       });
-      const [first, second] = keys;
-      const data = second
-        ? first.values.map((value, i) => first.weight * value + second.weight * second.values[i])
-        : first.values;
-      return { data, channels, rows, columns };
+      return { stride, motion, channels, rows, columns, keys };
     });
   }
 }
