@@ -33,21 +33,22 @@ for (const { name, weights: expectedWeights, allWeights, parts, frame, view, lat
     assert.deepEqual(tables.angles && Object.values(tables.angles[frame]), angles);
     const values = segment.parts.map((part, index) => readPart(container.chunk(segment, 2 + index), segment, part, tables));
     assert.deepEqual(values.map(checksum), parts);
-    const grids = segment.latents.map(({ channels, rows, columns, period }, latent) => {
+    const grids = segment.latents.map(({ stride, motion, channels, rows, columns, period }, latent) => {
       const size = channels * rows * columns;
-      const data = new Float32Array(size);
-      for (const [key, weight] of keysAt(period, frame)) {
+      const keys = keysAt(period, frame).map(([key, weight]) => {
         const part = chunkOf(segment, latent, key) - 2;
         const start = (key - segment.parts[part].firstKey) * size;
-        for (let i = 0; i < size; i++) data[i] += weight * values[part][start + i];
-      }
-      near(data.slice(0, latents[latent].length), latents[latent], 1e-6);
-      return { data, channels, rows, columns };
+        const data = values[part].subarray(start, start + size);
+        return { data, weight, frames: period ? frame - key * period : 0 };
+      });
+      const all = keys.flatMap(({ data }) => [...data]);
+      near(all.slice(0, latents[latent].length), latents[latent], 1e-6);
+      return { stride, motion, channels, rows, columns, keys };
     });
     const time = (frame + 0.5) / segment.frames;
     const inputs = segment.network.oriented || !weights.has("time_stem.output.bias") ? new GridInputs(segment.network) : new PaperInputs(segment.network, weights);
     const camera = tables.angles && rotation(tables.angles[frame]);
-    const found = inputs.gather(inputs.features(grids, time), segment.latents.map(({ stride }) => stride), view, camera, time);
+    const found = inputs.gather(inputs.features(grids, time), view, camera, time);
     found.sampled.forEach(({ data }, i) => near(data, sampled[i], 1e-5)); // 9e-7 measured
     assert.equal(found.sampled.length, sampled.length);
     found.modulations.forEach(({ data }, i) => near(data, modulations[i], 1e-6)); // 1.2e-7 measured
@@ -84,7 +85,7 @@ test("damage is told from a server that is gone", async () => {
   await assert.rejects(opened(new Uint8Array(0)), kind("broken"));
   await assert.rejects(opened(data.slice(0, 200)), kind("broken"));
   await assert.rejects(opened(data.slice(0, -1)), kind("broken"));
-  await assert.rejects(opened(Uint8Array.of(...data.slice(0, 8), 3, ...data.slice(9))), /newer/);
+  await assert.rejects(opened(Uint8Array.of(...data.slice(0, 8), 4, ...data.slice(9))), /newer/);
   await assert.rejects(opened(Uint8Array.of(...data.slice(0, 8), 1, ...data.slice(9))), /older/);
   await assert.rejects(opened(new TextEncoder().encode("x".repeat(999))), /not a .nerv360 file/);
   await assert.rejects(opened(data, { fail: () => new TypeError("failed") }), kind("gone"));
