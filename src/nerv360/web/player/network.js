@@ -3,8 +3,8 @@
  * `draw` itself, the convolutions, is network.onnx.
  */
 
-import { multiply, positions, rotation } from "./geometry.js";
-import { convolve, footprint, sample } from "./sampling.js";
+import { multiply, positions, resized, rotation } from "./geometry.js";
+import { convolve, enlarged, footprint, sample } from "./sampling.js";
 
 /**
  * @typedef {import("./geometry.js").Viewport} Viewport
@@ -20,7 +20,7 @@ const tensor = (/** @type {Float32Array} */ data, /** @type {number} */ channels
 
 /** nerv360-grid: every grid is sampled at its own resolution of the view. */
 export class GridInputs {
-  /** @param {import("./container.js").Network} network */
+  /** @param {{strides: number[]}} network */
   constructor({ strides }) {
     this.total = product(strides);
   }
@@ -50,6 +50,61 @@ export class GridInputs {
       return tensor(sample(grid, places), grid.channels, places);
     });
     return { sampled, modulations: [] };
+  }
+}
+
+/**
+ * nerv360-grid without its network: the picture that the layers `to_rgb` draw beside it. The last stage is left out, whose
+ * grids take as long to read as all others: the view has so many fewer pixels.
+ */
+export class GridPreview {
+  /** @param {import("./container.js").Network} network @param {import("./chunks.js").Weights} weights */
+  constructor({ strides }, weights) {
+    this.strides = strides.slice(0, -1);
+    this.cell = strides[strides.length - 1];
+    this.weights = weights;
+    this.inputs = new GridInputs({ strides: this.strides });
+  }
+
+  /**
+   * @param {Grid[]} grids all but those of the last stage @param {number[]} strides of them @param {Viewport} view
+   * @param {import("./geometry.js").Matrix | null} camera
+   * @returns {import("./canvas.js").Pixels}
+   */
+  draw(grids, strides, view, camera) {
+    const { width, height, ...looks } = resized(view, 1 / this.cell, 1 / this.cell);
+    const here = strides.map((stride) => stride / this.cell);
+    const { sampled } = this.inputs.gather(grids, here, { width, height, ...looks }, camera);
+    const entering = (/** @type {number} */ stride) => sampled.filter((_, index) => here[index] === stride);
+    const { total } = this.inputs;
+    const [rows, columns] = [Math.ceil(height / total), Math.ceil(width / total)];
+    /** @type {Grid} */
+    let picture = { data: new Float32Array(3 * rows * columns), channels: 3, rows, columns };
+    this.#add(picture, "to_rgb", entering(total));
+    this.strides.forEach((times, i) => {
+      picture = enlarged(picture, times);
+      this.#add(picture, `stages.${i}.to_rgb`, entering(product(this.strides.slice(i + 1))));
+    });
+    const size = picture.rows * picture.columns;
+    const pixels = new Uint8ClampedArray(3 * size); // which rounds
+    for (let k = 0, at = 0; k < size; k++)
+      for (let channel = 0; channel < 3; channel++) pixels[at++] = 127.5 * Math.tanh(picture.data[channel * size + k]) + 127.5;
+    return { pixels: new Uint8Array(pixels.buffer), rowLength: picture.columns, width, height };
+  }
+
+  /** A convolution of 1x1 cells. @param {Grid} picture @param {string} layer @param {Tensor[]} entering channel behind channel */
+  #add({ data, channels, rows, columns }, layer, entering) {
+    const size = rows * columns;
+    const planes = entering.flatMap((tensor) => Array.from({ length: tensor.dims[1] }, (_, i) => tensor.data.subarray(i * size, (i + 1) * size)));
+    const weight = this.weights.get(`${layer}.weight`);
+    if (!weight) return;
+    for (let channel = 0; channel < channels; channel++) {
+      const sums = data.subarray(channel * size, (channel + 1) * size);
+      planes.forEach((plane, input) => {
+        const factor = weight[channel * planes.length + input];
+        for (let k = 0; k < size; k++) sums[k] += factor * plane[k];
+      });
+    }
   }
 }
 

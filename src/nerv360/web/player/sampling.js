@@ -56,6 +56,27 @@ export function sample(grid, { cells, weights, rows, columns }) {
   return samples;
 }
 
+/** A picture of so many times the sides, bilinearly; cells at its edge are repeated. @param {Grid} grid @param {number} times @returns {Grid} */
+export function enlarged(grid, times) {
+  const places = (/** @type {number} */ cells) =>
+    Array.from({ length: cells * times }, (_, i) => {
+      const place = Math.min(Math.max((i + 0.5) / times - 0.5, 0), cells - 1);
+      const near = Math.floor(place);
+      return { near, far: Math.min(near + 1, cells - 1), share: place - near };
+    });
+  const [down, across] = [places(grid.rows), places(grid.columns)];
+  const data = new Float32Array(grid.channels * down.length * across.length);
+  const line = new Float32Array(grid.columns);
+  let to = 0;
+  for (let channel = 0; channel < grid.channels; channel++)
+    for (const { near, far, share } of down) {
+      const [above, below] = [near, far].map((row) => (channel * grid.rows + row) * grid.columns);
+      for (let q = 0; q < line.length; q++) line[q] = (1 - share) * grid.data[above + q] + share * grid.data[below + q];
+      for (const { near, far, share } of across) data[to++] = (1 - share) * line[near] + share * line[far];
+    }
+  return { data, channels: grid.channels, rows: down.length, columns: across.length };
+}
+
 /**
  * A 3x3 convolution on the panorama, whose neighbours go on across the seam and over the poles.
  * @param {Grid} grid @param {Float32Array} weight [output][input][3][3] @param {Float32Array} bias
