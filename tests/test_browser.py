@@ -40,6 +40,7 @@ Page = Any
 LEAST_DB = 40.0  # 44 measured from the server's JPEG, 69 by WebGPU, 70 by WebAssembly
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 ARGUMENTS += ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+PREVIEW_DB = 28.0  # 34 and 32 measured
 WAIT_MS = 60_000
 
 
@@ -221,6 +222,57 @@ def test_what_is_seen_is_what_the_decoder_decodes(
     assert quality_db(page, clip) > LEAST_DB
     page.set_viewport_size({"width": 300, "height": 500})
     page.wait_for_function("player.viewport.height === 500")
+    assert quality_db(page, clip) > LEAST_DB
+
+
+def test_a_preview_until_the_network_is_there(play_server: Server, clip: Path, new_page: Callable[..., Page]) -> None:
+    page = new_page(481, 321)
+    held: list[Any] = []
+    page.route("**/*.onnx", lambda route: held.append(route))
+    page.goto(f"{play_server.address}?backend=wasm#yaw=170&pitch=-20&t=0.5")
+    page.wait_for_function("window.player?.state === 'ready'")
+    assert canvas_db(page, clip) > PREVIEW_DB
+    page.evaluate("window.drawn = 0; player.addEventListener('picture', () => drawn++)")
+    page.evaluate(NEXT_PICTURE, -60)  # a drag is answered too
+    page.wait_for_timeout(800)
+    assert page.evaluate("[player.rough, player.settled, performance.getEntriesByType('mark').length]") == [
+        True,
+        False,
+        1,
+    ]
+    assert page.evaluate("drawn") <= 2  # of no view more than one: in motion, and at rest
+    assert canvas_db(page, clip) > PREVIEW_DB
+
+    (route,) = held
+    route.continue_()
+    assert quality_db(page, clip) > LEAST_DB
+    marks = page.evaluate("performance.getEntriesByType('mark').map(({ name }) => name)")
+    assert marks == ["first-picture", "first-sharp-picture"]
+
+
+@pytest.mark.parametrize(
+    ("file", "fail", "title"),
+    [
+        ("**/*.onnx", {}, "Connection lost"),
+        ("**/*.onnx", {"status": 404}, "This video cannot be shown"),
+        ("**/*.wasm", {}, "This video cannot be shown"),
+    ],
+)
+def test_a_network_that_does_not_come_has_a_screen_after_the_preview(
+    play_server: Server, clip: Path, new_page: Callable[..., Page], file: str, fail: dict[str, int], title: str
+) -> None:
+    page = new_page()
+    page.route(file, lambda route: route.fulfill(**fail) if fail else route.abort())
+    page.goto(f"{play_server.address}?backend=wasm")
+    page.get_by_role("heading", name=title).wait_for()
+    page.wait_for_function("player.state === 'error'")
+    assert page.evaluate("performance.getEntriesByType('mark').map(({ name }) => name)") == ["first-picture"]
+    page.evaluate("window.states = []; player.addEventListener('state', () => states.push(player.state))")
+    page.wait_for_timeout(2000)
+    assert page.evaluate("states") == []  # what it tries again shows when it succeeds
+    page.unroute(file)
+    if title != "Connection lost":  # from which it recovers by itself
+        page.get_by_role("button", name="Try again").click()
     assert quality_db(page, clip) > LEAST_DB
 
 

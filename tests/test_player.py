@@ -17,7 +17,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from nerv360.api import encode
 from nerv360.bitstream.container import Container
@@ -35,6 +36,7 @@ from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.models.base import decoder_tensors
+from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.serving.networks import browser_graph
 from nerv360.serving.site import export_site
 from nerv360.video.clip import Colour
@@ -164,8 +166,28 @@ def checksum(tensors: Iterable[Tensor]) -> int:
     return crc32(b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors))
 
 
+def preview(reader: SegmentReader, frame: int, view: Viewport) -> list[float] | None:
+    """The picture that a network draws beside its features, without the last stage, in steps of 1/255."""
+    model = reader.model
+    if not isinstance(model, NeRV360Grid):
+        return None
+    sampled, _ = reader.sampled(frame, view)
+    grids = [grid.stride for grid in model.config.grids if not grid.motion]
+
+    def entering(stride: int) -> Tensor:
+        return torch.cat([each for each, here in zip(sampled, grids, strict=True) if here == stride], dim=1)
+
+    picture = model.to_rgb(entering(model.total_stride))
+    for stage, stride in zip(model.stages[:-1], model.strides[:-1], strict=True):
+        assert isinstance(stage.to_rgb, nn.Conv2d)
+        picture = functional.interpolate(picture, scale_factor=stage.stride, mode="bilinear")
+        picture = picture + stage.to_rgb(entering(stride))
+    return flat((torch.tanh(picture) / 2 + 0.5)[0].permute(1, 2, 0) * 255)
+
+
 def file_vectors(name: str, path: Path) -> dict[str, Any]:
     frame, view = 3, Viewport(160, 40, 12, 70, None, 77, 52)
+    even = replace(view, width=76)  # of twice the preview's sides
     with Container(path) as container, torch.inference_mode():
         (segment,) = container.segments
         reader = SegmentReader(container, segment, "torch", torch.device("cpu"))
@@ -179,6 +201,7 @@ def file_vectors(name: str, path: Path) -> dict[str, Any]:
         ]
         angles = None if reader.angles is None else [float(angle) / 100 for angle in reader.angles[frame]]
         weights = decoder_tensors(reader.model)
+        previewed = preview(reader, frame, even)
     return {
         "name": f"{name}.nerv360",
         "weights": {key: flat(tensor)[:FIRST] for key, tensor in weights.items()},
@@ -191,6 +214,8 @@ def file_vectors(name: str, path: Path) -> dict[str, Any]:
         "sampled": [flat(each) for each in sampled],
         "modulations": [flat(each) for each in modulations],
         "shapes": [list(each.shape) for each in (*sampled, *modulations)],
+        "previewView": viewport(even),
+        "preview": previewed,
     }
 
 

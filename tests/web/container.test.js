@@ -4,7 +4,7 @@ import test from "node:test";
 import { readPart, readTables, readWeights, tensorShapes } from "../../src/nerv360/web/player/chunks.js";
 import { Container, chunkOf, crc32, keysAt } from "../../src/nerv360/web/player/container.js";
 import { rotation } from "../../src/nerv360/web/player/geometry.js";
-import { GridInputs, PaperInputs } from "../../src/nerv360/web/player/network.js";
+import { GridInputs, GridPreview, PaperInputs } from "../../src/nerv360/web/player/network.js";
 import { near, path, serve, vectors } from "./vectors.js";
 
 const files = vectors("files"); // of every network that browsers decode
@@ -20,7 +20,8 @@ async function load(name) {
   return { data, asked, container, segment };
 }
 
-for (const { name, weights: expectedWeights, allWeights, parts, frame, view, latents, angles, sampled, modulations, shapes: expectedShapes } of files) {
+for (const file of files) {
+  const { name, weights: expectedWeights, allWeights, parts, frame, view, latents, angles, sampled, modulations, shapes: expectedShapes } = file;
   test(`${name}: weights, latents and what draw takes are those of the decoder`, async () => {
     const { container, segment } = await load(name);
     await container.fetch(segment, segment.chunks.map((_, index) => index));
@@ -54,6 +55,14 @@ for (const { name, weights: expectedWeights, allWeights, parts, frame, view, lat
     found.modulations.forEach(({ data }, i) => near(data, modulations[i], 1e-6)); // 1.2e-7 measured
     assert.equal(found.modulations.length, modulations.length);
     assert.deepEqual([...found.sampled, ...found.modulations].map(({ dims }) => dims), expectedShapes);
+
+    if (!file.preview) return;
+    const preview = new GridPreview(segment.network, weights);
+    const coarse = grids.filter(({ stride }) => stride >= preview.cell);
+    const { pixels, rowLength, width, height } = preview.draw(coarse, file.previewView, camera);
+    assert.deepEqual([width, height], [file.previewView.width / 2, file.previewView.height / 2]);
+    assert.equal(pixels.length % rowLength, 0);
+    near(pixels, file.preview, 0.501); // rounded
   });
 }
 

@@ -58,9 +58,10 @@ export class BrowserBackend {
    * @returns {Promise<import("./player.js").Decoded>}
    */
   async decode({ frame, view }) {
-    const { pixels, rowLength, width, height, milliseconds, bytes } = await this.#do({ task: "decode", frame, view });
+    const { pixels, rowLength, width, height, milliseconds, bytes, preview } = await this.#do({ task: "decode", frame, view });
     this.bytes = bytes;
-    return { picture: { pixels, rowLength, width, height }, milliseconds, rough: false };
+    const network = preview ? this.#do({ task: "ready", frame }) : null;
+    return { picture: { pixels, rowLength, width, height }, milliseconds, rough: preview, network };
   }
 
   close() {

@@ -3,12 +3,13 @@
  * `draw` itself, the convolutions, is network.onnx.
  */
 
-import { multiply, positions, rotation } from "./geometry.js";
-import { convolve, footprint, sample, upsampled } from "./sampling.js";
+import { multiply, positions, resized, rotation } from "./geometry.js";
+import { convolve, enlarged, footprint, sample } from "./sampling.js";
 
 /**
  * @typedef {import("./geometry.js").Viewport} Viewport
  * @typedef {import("./sampling.js").Footprint} Footprint
+ * @typedef {import("./sampling.js").Grid} Grid
  * @typedef {ReturnType<typeof positions>} Positions
  * @typedef {{stride: number, motion: boolean, channels: number, rows: number, columns: number,
  *   keys: {data: Float32Array, weight: number, frames: number}[]}} Keyed a latent around a frame; frames: since the key
@@ -26,7 +27,7 @@ const MOST_MOTION = 1; // cells of the motion that a key is moved by at most
 
 /** nerv360-grid: the keys of every grid are moved to the frame, and sampled at the grid's own resolution of the view. */
 export class GridInputs {
-  /** @param {import("./container.js").Network} network */
+  /** @param {{strides: number[]}} network */
   constructor({ strides }) {
     this.total = product(strides);
   }
@@ -75,15 +76,67 @@ export class GridInputs {
    * @param {Positions} places @param {Tensor} motion @param {number} frames since the key @param {Keyed} grid
    */
   #moved({ x, y, rows, columns }, motion, frames, { stride }) {
-    const [, , height, width] = motion.dims;
-    const moved = [x, y].map((along, channel) => {
-      const cells = motion.data
-        .subarray(channel * height * width, (channel + 1) * height * width)
-        .map((value) => (Math.min(MOST_MOTION, Math.max(-MOST_MOTION, MOTION_UNIT * frames * value)) * this.total) / stride);
-      const here = upsampled(cells, height, width, rows, columns);
-      return along.map((at, k) => at - here[k]);
+    const times = this.total / stride;
+    const limited = (/** @type {number} */ cells) => Math.min(MOST_MOTION, Math.max(-MOST_MOTION, cells));
+    const data = motion.data.map((value) => times * limited(MOTION_UNIT * frames * value));
+    const moved = enlarged({ data, channels: 2, rows: motion.dims[2], columns: motion.dims[3] }, times).data;
+    return { x: x.map((at, k) => at - moved[k]), y: y.map((at, k) => at - moved[x.length + k]), rows, columns };
+  }
+}
+
+/**
+ * nerv360-grid without its network: the picture that the layers `to_rgb` draw beside it. The last stage is left out, whose
+ * grids take as long to read as all others: the view has so many fewer pixels.
+ */
+export class GridPreview {
+  /** @param {import("./container.js").Network} network @param {import("./chunks.js").Weights} weights */
+  constructor({ strides }, weights) {
+    this.strides = strides.slice(0, -1);
+    this.cell = strides[strides.length - 1];
+    this.weights = weights;
+    this.inputs = new GridInputs({ strides: this.strides });
+  }
+
+  /**
+   * @param {Keyed[]} grids all but those of the last stage @param {Viewport} view
+   * @param {import("./geometry.js").Matrix | null} camera
+   * @returns {import("./canvas.js").Pixels}
+   */
+  draw(grids, view, camera) {
+    const { width, height, ...looks } = resized(view, 1 / this.cell, 1 / this.cell);
+    const here = grids.map((grid) => ({ ...grid, stride: grid.stride / this.cell }));
+    const { sampled } = this.inputs.gather(here, { width, height, ...looks }, camera);
+    const drawn = here.filter(({ motion }) => !motion);
+    const entering = (/** @type {number} */ stride) => sampled.filter((_, index) => drawn[index].stride === stride);
+    const { total } = this.inputs;
+    const [rows, columns] = [Math.ceil(height / total), Math.ceil(width / total)];
+    /** @type {Grid} */
+    let picture = { data: new Float32Array(3 * rows * columns), channels: 3, rows, columns };
+    this.#add(picture, "to_rgb", entering(total));
+    this.strides.forEach((times, i) => {
+      picture = enlarged(picture, times);
+      this.#add(picture, `stages.${i}.to_rgb`, entering(product(this.strides.slice(i + 1))));
     });
-    return { x: moved[0], y: moved[1], rows, columns };
+    const size = picture.rows * picture.columns;
+    const pixels = new Uint8ClampedArray(3 * size); // which rounds
+    for (let k = 0, at = 0; k < size; k++)
+      for (let channel = 0; channel < 3; channel++) pixels[at++] = 127.5 * Math.tanh(picture.data[channel * size + k]) + 127.5;
+    return { pixels: new Uint8Array(pixels.buffer), rowLength: picture.columns, width, height };
+  }
+
+  /** A convolution of 1x1 cells. @param {Grid} picture @param {string} layer @param {Tensor[]} entering channel behind channel */
+  #add({ data, channels, rows, columns }, layer, entering) {
+    const size = rows * columns;
+    const planes = entering.flatMap((tensor) => Array.from({ length: tensor.dims[1] }, (_, i) => tensor.data.subarray(i * size, (i + 1) * size)));
+    const weight = this.weights.get(`${layer}.weight`);
+    if (!weight) return;
+    for (let channel = 0; channel < channels; channel++) {
+      const sums = data.subarray(channel * size, (channel + 1) * size);
+      planes.forEach((plane, input) => {
+        const factor = weight[channel * planes.length + input];
+        for (let k = 0; k < size; k++) sums[k] += factor * plane[k];
+      });
+    }
   }
 }
 

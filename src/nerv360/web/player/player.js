@@ -17,8 +17,9 @@ import { Source } from "./source.js";
 /**
  * @typedef {{yawDeg: number, pitchDeg: number, rollDeg: number, fovDeg: number}} View degrees; the field of view is that of
  *   the longer side of the canvas
- * @typedef {{picture: ImageBitmap | import("./canvas.js").Pixels, milliseconds: number, rough: boolean}} Decoded rough: at
- *   rest the same view would look better
+ * @typedef {{picture: ImageBitmap | import("./canvas.js").Pixels, milliseconds: number, rough: boolean,
+ *   network: Promise<unknown> | null}} Decoded rough: at rest the same view would look better; network: of a preview, when
+ *   there is more than previews
  * @typedef {{frame: number, view: import("./geometry.js").Viewport, moving: boolean}} Wanted
  * @typedef {"server" | "webgpu" | "wasm"} BackendName who decodes: the server, or this browser
  * @typedef {"jpeg" | "h264"} Format in which a server sends pictures while something moves
@@ -55,6 +56,7 @@ export class Player extends EventTarget {
   loop = true;
   /** @type {BackendName | null} */ backend = null;
   /** @type {number | "auto"} */ resolution = "auto";
+  rough = false; // what is drawn, which at rest gets better
   /** @type {number | null} */ split = null; // share of the width, right of which the source is shown
   /** @type {number | null} */ psnrDb = null; // of the picture at rest, against the source
 
@@ -69,7 +71,7 @@ export class Player extends EventTarget {
   #openings = 0; // the last one counts
   #busy = false;
   #drawn = "";
-  #rough = false; // what is drawn
+  /** @type {Promise<unknown> | null} */ #network = null; // that what is drawn, a preview, waits for
   #drawnFrame = 0;
   #cost = 0; // milliseconds per pixel
   #scale = 1; // of the sides of pictures while something moves
@@ -117,7 +119,7 @@ export class Player extends EventTarget {
 
   /** Whether the canvas shows the present view and time, as sharp as it gets. */
   get settled() {
-    return this.state === "ready" && !this.#moving && !this.#busy && this.#wanted() === null;
+    return this.state === "ready" && !this.#moving && !this.#busy && !this.#network && this.#wanted() === null;
   }
 
   /** How the present backend decodes, for people. */
@@ -296,6 +298,7 @@ export class Player extends EventTarget {
     this.backend = name;
     this.#cost = 0;
     this.#drawn = "";
+    this.#network = null;
     this.#setState("loading");
     this.#emit("settings");
     const base = new URL(this.#options.src, document.baseURI);
@@ -334,7 +337,7 @@ export class Player extends EventTarget {
     const scale = moving ? this.#scale : 1;
     const chosen = resized(native, scale, scale);
     const key = JSON.stringify([this.frame, chosen]);
-    return key === this.#drawn && (moving || !this.#rough) ? null : { frame: this.frame, view: chosen, moving, key };
+    return key === this.#drawn && (moving || !this.rough || this.#network) ? null : { frame: this.frame, view: chosen, moving, key };
   }
 
   /** The scale at which a moving picture of so many pixels is there in time. A larger one has to be so with ease. */
@@ -352,15 +355,16 @@ export class Player extends EventTarget {
     if (!wanted) return;
     this.#busy = true;
     try {
-      const { picture, milliseconds, rough } = await decoder.decode(wanted);
+      const { picture, milliseconds, rough, network } = await decoder.decode(wanted);
       if (decoder !== this.#decoder) return;
       this.#output.take(picture, wanted.view);
       if (picture instanceof ImageBitmap) picture.close();
       this.#drawn = wanted.key;
-      this.#rough = rough;
+      this.rough = rough;
+      this.#await(network);
       this.#drawnFrame = wanted.frame;
       this.#source?.show(wanted.frame);
-      this.#count(wanted.view, milliseconds);
+      this.#count(wanted.view, milliseconds, network !== null);
       this.#setState("ready");
       this.#emit("picture");
       this.#compare();
@@ -372,22 +376,34 @@ export class Player extends EventTarget {
     }
   }
 
+  /** Ask again once it is there. @param {Promise<unknown> | null} network */
+  #await(network) {
+    this.#network = network;
+    const settle = (/** @type {unknown} */ error) => {
+      if (network !== this.#network) return;
+      this.#network = null;
+      if (error) this.#failed(error);
+      this.#refresh();
+    };
+    network?.then(() => settle(null), settle);
+  }
+
   /** Once picture and source show the same frame: draw, and measure at rest. */
   #compare() {
     const source = this.#source?.picture;
     if (!source || this.#source?.frame !== this.#drawnFrame) return;
     this.#output.takeSource(source);
-    this.psnrDb = this.#moving ? null : this.#output.psnrDb();
+    this.psnrDb = this.#moving || this.rough ? null : this.#output.psnrDb();
     this.#emit("comparison");
     this.#refresh();
   }
 
   /** @param {import("./geometry.js").Viewport} view */
-  #count(view, /** @type {number} */ milliseconds) {
+  #count(view, /** @type {number} */ milliseconds, /** @type {boolean} */ preview) {
     const now = performance.now();
     this.#pictures = [...this.#pictures.filter((at) => now - at < 1000), now];
     const cost = milliseconds / (view.width * view.height);
-    this.#cost = this.#cost ? 0.7 * this.#cost + 0.3 * cost : 1e-9; // the first picture warms up
+    if (!preview) this.#cost = this.#cost ? 0.7 * this.#cost + 0.3 * cost : 1e-9; // the first picture warms up
     const { width, height } = view;
     this.statistics = { fps: this.#pictures.length, milliseconds, width, height, bytes: this.#decoder?.bytes ?? 0 };
   }

@@ -56,28 +56,25 @@ export function sample(grid, { cells, weights, rows, columns }) {
   return samples;
 }
 
-/**
- * A picture of one channel, bilinearly enlarged; its edge goes on beyond it.
- * @param {Float32Array} data @param {number} height @param {number} width @param {number} rows @param {number} columns
- */
-export function upsampled(data, height, width, rows, columns) {
-  const larger = new Float32Array(rows * columns);
-  const within = (/** @type {number} */ at, /** @type {number} */ last) => Math.min(Math.max(at, 0), last);
-  for (let r = 0, at = 0; r < rows; r++) {
-    const y = within(((r + 0.5) * height) / rows - 0.5, height - 1);
-    const top = Math.floor(y);
-    const above = top * width;
-    const below = Math.min(top + 1, height - 1) * width;
-    for (let q = 0; q < columns; q++, at++) {
-      const x = within(((q + 0.5) * width) / columns - 0.5, width - 1);
-      const left = Math.floor(x);
-      const right = Math.min(left + 1, width - 1);
-      const upper = data[above + left] + (x - left) * (data[above + right] - data[above + left]);
-      const lower = data[below + left] + (x - left) * (data[below + right] - data[below + left]);
-      larger[at] = upper + (y - top) * (lower - upper);
+/** A picture of so many times the sides, bilinearly; cells at its edge are repeated. @param {Grid} grid @param {number} times @returns {Grid} */
+export function enlarged(grid, times) {
+  const places = (/** @type {number} */ cells) =>
+    Array.from({ length: cells * times }, (_, i) => {
+      const place = Math.min(Math.max((i + 0.5) / times - 0.5, 0), cells - 1);
+      const near = Math.floor(place);
+      return { near, far: Math.min(near + 1, cells - 1), share: place - near };
+    });
+  const [down, across] = [places(grid.rows), places(grid.columns)];
+  const data = new Float32Array(grid.channels * down.length * across.length);
+  const line = new Float32Array(grid.columns);
+  let to = 0;
+  for (let channel = 0; channel < grid.channels; channel++)
+    for (const { near, far, share } of down) {
+      const [above, below] = [near, far].map((row) => (channel * grid.rows + row) * grid.columns);
+      for (let q = 0; q < line.length; q++) line[q] = (1 - share) * grid.data[above + q] + share * grid.data[below + q];
+      for (const { near, far, share } of across) data[to++] = (1 - share) * line[near] + share * line[far];
     }
-  }
-  return larger;
+  return { data, channels: grid.channels, rows: down.length, columns: across.length };
 }
 
 /**

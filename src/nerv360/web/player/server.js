@@ -59,7 +59,7 @@ export class ServerBackend {
     const data = new Uint8Array(answer, HEADER);
     try {
       const picture = await this.#picture(header.getUint8(8), data);
-      return { picture, milliseconds: header.getFloat32(4, true), rough: stream };
+      return { picture, milliseconds: header.getFloat32(4, true), rough: stream, network: null };
     } catch (error) {
       if (!stream) throw error;
       this.#h264?.close();

@@ -2,18 +2,21 @@
  * Decodes views of a .nerv360 file, off the main thread.
  *
  *     bytes by range ─ chunks ─ latents of the frame ─ features ─ sampled along the view's rays ─ draw (ONNX) ─ pixels
+ *
+ * Until a network of nerv360-grid is there, a view is answered with a preview, which needs none.
  */
 
 import { readPart, readTables, readWeights, tensorShapes } from "./chunks.js";
 import { Container, chunkOf, keysAt } from "./container.js";
 import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
 import { rotation } from "./geometry.js";
-import { GridInputs, PaperInputs } from "./network.js";
+import { GridInputs, GridPreview, PaperInputs } from "./network.js";
 
 /**
  * @typedef {import("./container.js").Segment} Segment
  * @typedef {import("./network.js").Keyed} Keyed
- * @typedef {{session: any, inputs: GridInputs | PaperInputs, tables: import("./chunks.js").Tables}} Loaded
+ * @typedef {{session: Promise<any>, inputs: GridInputs | PaperInputs, preview: GridPreview | null,
+ *   tables: import("./chunks.js").Tables}} Loaded preview: until the session is there
  */
 
 const NETWORKS_KEPT = 2;
@@ -58,14 +61,15 @@ class Decoder {
   /** @type {Kept<Promise<Loaded>>} */ #networks = new Kept(NETWORKS_KEPT);
   /** @type {Kept<Float32Array>} */ #parts = new Kept(0, PARTS_ROOM, (part) => part.byteLength);
   /** @type {{frame: number, features: Keyed[]} | null} */ #features = null;
+  #previewed = ""; // asked for again, it waits for the network
 
   /**
    * @param {Container} container @param {string[]} networks addresses of the segments' graphs
-   * @param {any} ort ONNX Runtime Web @param {string} provider
+   * @param {Promise<any>} runtime ONNX Runtime Web @param {string} provider
    */
-  constructor(container, networks, ort, provider) {
+  constructor(container, networks, runtime, provider) {
     this.container = container;
-    this.ort = ort;
+    this.runtime = runtime;
     this.provider = provider;
     this.networks = networks;
   }
@@ -74,23 +78,39 @@ class Decoder {
   async decode(frame, view) {
     const segment = await this.container.segmentOf(frame);
     await this.container.fetch(segment, this.container.chunksFor(segment, frame));
-    const { session, inputs, tables } = await this.#network(segment);
-    const began = performance.now();
+    const { session, inputs, preview, tables } = await this.#network(segment);
     const index = frame - segment.firstFrame;
+    const camera = tables.angles && rotation(tables.angles[index]);
+    const asked = JSON.stringify([frame, view]);
+    if (preview && asked !== this.#previewed) {
+      this.#previewed = asked;
+      const began = performance.now();
+      const coarse = segment.latents.filter(({ stride }) => stride >= preview.cell);
+      const picture = preview.draw(this.#latents(segment, coarse, index, tables), view, camera);
+      return { ...picture, milliseconds: performance.now() - began, preview: true };
+    }
+    const network = await session;
+    const { Tensor } = await this.runtime;
+    const began = performance.now();
     const time = (index + 0.5) / segment.frames;
     if (this.#features?.frame !== frame)
-      this.#features = { frame, features: inputs.features(this.#latents(segment, index, tables), time) };
-    const camera = tables.angles && rotation(tables.angles[index]);
+      this.#features = { frame, features: inputs.features(this.#latents(segment, segment.latents, index, tables), time) };
     // only nerv360-grid has a camera that turns: the other inputs take none
     const { sampled, modulations } = inputs.gather(this.#features.features, view, /** @type {null} */ (camera), time);
-    const { Tensor } = this.ort;
     /** @type {Record<string, any>} */
     const feeds = {};
     sampled.forEach(({ data, dims }, i) => (feeds[`sampled${i}`] = new Tensor("float32", data, dims)));
     modulations.forEach(({ data, dims }, i) => (feeds[`modulation${i}`] = new Tensor("float32", data, dims)));
-    const { picture } = await session.run(feeds);
+    const { picture } = await network.run(feeds);
     const pixels = /** @type {Uint8Array} */ (picture.data).slice();
-    return { pixels, rowLength: picture.dims[2], width: view.width, height: view.height, milliseconds: performance.now() - began };
+    const { width, height } = view;
+    return { pixels, rowLength: picture.dims[2], width, height, milliseconds: performance.now() - began, preview: false };
+  }
+
+  /** Wait for the network of a frame. @param {number} frame */
+  async ready(frame) {
+    const { session } = await this.#network(await this.container.segmentOf(frame));
+    await session;
   }
 
   /** Have at hand what playing on will need: bytes, and the network of the next segment. @param {number} frame */
@@ -116,29 +136,42 @@ class Decoder {
   async #load(segment) {
     const { network, latents } = segment;
     this.#parts.most = Math.max(this.#parts.most, PARTS_KEPT * latents.length);
+    const { weights, all } = readWeights(this.container.chunk(segment, 0), tensorShapes({ ...network, latents }));
+    const tables = await readTables(this.container.chunk(segment, 1), segment);
+    const session = this.#session(segment, all);
+    const grid = network.model === "nerv360-grid";
+    const inputs = grid ? new GridInputs(network) : new PaperInputs(network, weights);
+    /** @type {Loaded} */
+    const loaded = { session, inputs, preview: grid ? new GridPreview(network, weights) : null, tables };
+    session.then(() => (loaded.preview = null), () => this.#networks.forget(segment.index));
+    return loaded;
+  }
+
+  /** @param {Segment} segment @param {Float32Array} weights all of them */
+  async #session(segment, weights) {
     const response = await fetch(this.networks[segment.index]).catch(() => {
       throw new ServerGone();
     });
     if (!response.ok) throw new BrokenFile(`The network cannot be read: the server answers ${response.status}.`);
     const graph = new Uint8Array(await response.arrayBuffer());
     received += graph.length;
-    const { weights, all } = readWeights(this.container.chunk(segment, 0), tensorShapes({ ...network, latents }));
-    const tables = await readTables(this.container.chunk(segment, 1), segment);
-    const session = await this.ort.InferenceSession.create(graph, {
+    const { InferenceSession } = await this.runtime;
+    return InferenceSession.create(graph, {
       executionProviders: [this.provider],
-      externalData: [{ path: "weights", data: new Uint8Array(all.buffer, all.byteOffset, all.byteLength) }],
+      externalData: [{ path: "weights", data: new Uint8Array(weights.buffer, weights.byteOffset, weights.byteLength) }],
     });
-    const inputs = network.model === "nerv360-grid" ? new GridInputs(network) : new PaperInputs(network, weights);
-    return { session, inputs, tables };
   }
 
   /**
-   * The latents around a frame of the segment.
-   * @param {Segment} segment @param {number} frame @param {import("./chunks.js").Tables} tables
+   * Latents around a frame of the segment.
+   * @param {Segment} segment @param {import("./container.js").Latent[]} latents of it @param {number} frame
+   * @param {import("./chunks.js").Tables} tables
    * @returns {Keyed[]}
    */
-  #latents(segment, frame, tables) {
-    return segment.latents.map(({ stride, channels, rows, columns, period, motion }, latent) => {
+  #latents(segment, latents, frame, tables) {
+    return latents.map((entry) => {
+      const { stride, channels, rows, columns, period, motion } = entry;
+      const latent = segment.latents.indexOf(entry);
       const size = channels * rows * columns;
       const keys = keysAt(period, frame).map(([key, weight]) => {
         const chunk = chunkOf(segment, latent, key);
@@ -160,16 +193,30 @@ let received = 0;
 
 /** @param {{manifest: import("./player.js").Manifest, base: string, threads: number, provider: "wasm" | "webgpu"}} message */
 async function open({ manifest, base, threads, provider }) {
-  const ort = await import(provider === "webgpu" ? "./onnxruntime/ort.jspi.min.mjs" : "./onnxruntime/ort.wasm.min.mjs");
   const most = self.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1;
   const count = threads ? Math.min(threads, most) : most;
-  ort.env.logLevel = "error";
-  ort.env.wasm.numThreads = count;
-  ort.env.wasm.wasmPaths = new URL("./onnxruntime/", import.meta.url).href;
+  const runtime = loadRuntime(provider, count);
+  runtime.catch(() => {}); // told to whoever needs it
   const container = await Container.open(new URL(manifest.video, base).href);
   const networks = (manifest.networks ?? []).map((name) => new URL(name, base).href);
-  decoder = new Decoder(container, networks, ort, provider);
+  decoder = new Decoder(container, networks, runtime, provider);
   return { description: provider === "webgpu" ? "WebGPU" : `WebAssembly, ${count} ${count === 1 ? "thread" : "threads"}` };
+}
+
+/** ONNX Runtime Web. @param {"wasm" | "webgpu"} provider @param {number} threads */
+async function loadRuntime(provider, threads) {
+  const ort = await import(provider === "webgpu" ? "./onnxruntime/ort.jspi.min.mjs" : "./onnxruntime/ort.wasm.min.mjs");
+  ort.env.logLevel = "error";
+  ort.env.wasm.numThreads = threads;
+  ort.env.wasm.wasmPaths = new URL("./onnxruntime/", import.meta.url).href;
+  return ort;
+}
+
+/** @param {{frame: number}} message */
+async function ready({ frame }) {
+  if (!decoder) throw new Unsupported("not open");
+  await decoder.ready(frame);
+  return { frame };
 }
 
 /** @param {{frame: number, view: import("./geometry.js").Viewport}} message */
@@ -182,7 +229,7 @@ async function decode({ frame, view }) {
 
 self.onmessage = async ({ data }) => {
   try {
-    const answer = await (data.task === "open" ? open(data) : decode(data));
+    const answer = await { open, ready, decode }[/** @type {"open" | "ready" | "decode"} */ (data.task)](data);
     const transfer = "pixels" in answer ? [answer.pixels.buffer] : [];
     self.postMessage({ id: data.id, answer }, { transfer });
   } catch (error) {
