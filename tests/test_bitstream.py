@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ from nerv360.bitstream.places import PLACES
 from nerv360.codec.chunks import write_tables, write_weights
 from nerv360.codec.network import load_network
 from nerv360.codec.quantize import Scaling, dequantize_latent, quantize
-from nerv360.config import ModelConfig
-from nerv360.errors import BitstreamError
+from nerv360.config import EncodingConfig, ModelConfig
+from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.models.base import build, decoder_tensors
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "bitstream.md"
@@ -81,7 +82,7 @@ def segment_header(config: ModelConfig = CONFIG) -> SegmentHeader:
         hfov_deg=(78.1, 78.1),
         roll_deg=(0.0, 0.0),
         group_size=GROUP,
-        grids=[Grid(grid.stride, grid.channels, grid.period) for grid in config.grids],
+        grids=[Grid(grid.stride, grid.channels, grid.period, grid.motion) for grid in config.grids],
         oriented=False,
         chunks=[Chunk(0, 0)] * 3,
     )
@@ -309,6 +310,7 @@ def test_a_stranger_reads_the_same(path: Path) -> None:
         ModelConfig(96, 48, (7, 6, 5, 5, 4), "hnerv", kernels=(1, 3, 5, 5)),
         ModelConfig(96, 48, (7, 6, 5, 5, 4), "hnerv-boost", conditions=()),
         GRID_CONFIG,
+        replace(GRID_CONFIG, grids=(*GRID_CONFIG.grids, Latent(6, 2, 3, motion=True))),
     ],
 )
 def test_a_stranger_knows_the_tensors(config: ModelConfig) -> None:
@@ -316,6 +318,17 @@ def test_a_stranger_knows_the_tensors(config: ModelConfig) -> None:
         tensors = decoder_tensors(build(config))
     shapes = stranger.tensor_shapes(msgspec.msgpack.decode(pack(segment_header(config))))
     assert list(shapes.items()) == [(name, tuple(tensor.shape)) for name, tensor in tensors.items()]
+
+
+@pytest.mark.parametrize(
+    "wrong", [[Latent(2, 2, 3, True)], [Latent(6, 3, 3, True)], [Latent(6, 2, 0, True)], 2 * [Latent(6, 2, 3, True)]]
+)
+def test_motions_that_cannot_be(wrong: list[Latent]) -> None:
+    grids = (*GRID_CONFIG.grids, *wrong)
+    with pytest.raises(ValueError, match="motion is one grid of stride 6, of two channels, with a period"):
+        segment_header(replace(GRID_CONFIG, grids=grids))
+    with pytest.raises(ArgumentError, match="motion is one of stride 6, two channels and a period"):
+        EncodingConfig("nerv360-grid", decoder_strides=GRID_CONFIG.decoder_strides, grids=grids)
 
 
 def test_budget_sums_to_the_file(path: Path) -> None:

@@ -99,8 +99,8 @@ def test_what_dearer_bits_cost_is_no_collapse() -> None:
 
 def test_a_file_keeps_within_its_limit(video: Path, tmp_path: Path) -> None:
     clip = Clip.open(video)
-    free = nerv360.encode(clip, tmp_path / "free", replace(CONFIG, epochs=20, rate_weight=1e-3, loss="l2"))
-    config = replace(CONFIG, epochs=20, rate_weight=1e-3, loss="l2", bitrate=0.8 * free.bitrate)
+    free = nerv360.encode(clip, tmp_path / "free", replace(CONFIG, epochs=40, rate_weight=1e-3, loss="l2"))
+    config = replace(CONFIG, epochs=40, rate_weight=1e-3, loss="l2", bitrate=0.8 * free.bitrate)
     limited = nerv360.encode(clip, tmp_path / "limited", config)
     assert limited.limit == size_limit(config, clip)
     assert limited.size == (tmp_path / "limited").stat().st_size <= limited.limit < free.size
