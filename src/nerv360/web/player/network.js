@@ -85,8 +85,8 @@ export class GridInputs {
 }
 
 /**
- * nerv360-grid without its network: the picture that the layers `to_rgb` draw beside it. The last stage is left out, whose
- * grids take as long to read as all others: the view has so many fewer pixels.
+ * nerv360-grid without its network: the picture that the layers `to_rgb` draw beside it. The last stage, which takes two
+ * thirds of the time, is left out: the view has so many fewer pixels.
  */
 export class GridPreview {
   /** @param {import("./container.js").Network} network @param {import("./chunks.js").Weights} weights */
