@@ -64,10 +64,15 @@ class ModelConfig:
         """All that the network decodes from."""
         return self.grids or (self.embedding,)
 
+    @property
+    def drawn_grids(self) -> list[Latent]:
+        """All grids but the motion."""
+        return [grid for grid in self.grids if not grid.motion]
+
     def entering(self) -> list[int]:
         """Channels of all grids that enter at the cut-out, then at every stage's output."""
-        drawn = [grid for grid in self.grids if not grid.motion]
-        return [sum(grid.channels for grid in drawn if grid.stride == s) for s in stage_strides(self.decoder_strides)]
+        strides = stage_strides(self.decoder_strides)
+        return [sum(grid.channels for grid in self.drawn_grids if grid.stride == stride) for stride in strides]
 
     def stages(self) -> list[tuple[int, int, int, int]]:
         """Of every stage of the decoder: input channels, output channels, kernel, stride."""

@@ -14,6 +14,7 @@ __all__ = [
     "Moment",
     "Part",
     "count_parts",
+    "frame_of_key",
     "key_count",
     "keys_at",
     "keys_per_chunk",
@@ -69,6 +70,11 @@ def stage_strides(decoder_strides: Sequence[int]) -> list[int]:
 
 def key_count(period: int, frames: int) -> int:
     return 1 if period == 0 else -(-(frames - 1) // period) + 1
+
+
+def frame_of_key(period: int, key: int, frames: int) -> int:
+    """The last frame where the key lies behind it."""
+    return min(key * period, frames - 1)
 
 
 def keys_at(period: int, frame: int) -> list[tuple[int, float]]:

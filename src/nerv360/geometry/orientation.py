@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from nerv360.geometry.rays import rotation
 from nerv360.geometry.sampling import sample_sphere
+from nerv360.geometry.sphere import lonlat_to_ray, pixel_to_lonlat
 from nerv360.geometry.viewport import Viewport
 
-__all__ = ["ANGLE_STEP_DEG", "Angles", "orientation", "orientations", "turned"]
+__all__ = ["ANGLE_STEP_DEG", "Angles", "orientation", "orientations", "turned", "turned_panorama"]
 
 ANGLE_STEP_DEG = 0.01
 POINTS = 4000
@@ -40,6 +41,17 @@ def turned(view: Viewport, camera: Tensor) -> Viewport:
     own = rotation(*(torch.tensor([angle], dtype=torch.float64) for angle in angles))[0]
     yaw, pitch, roll = _angles(camera @ own)
     return Viewport(yaw, pitch, roll, view.hfov_deg, view.vfov_deg, view.width, view.height)
+
+
+def turned_panorama(picture: Tensor, rows: int, columns: int, angles: NDArray[np.int32] | None) -> Tensor:
+    """A panorama [1, C, H, W] -> a smaller one [1, C, rows, columns]; in the world's directions, where its camera's
+    angles are given."""
+    small = functional.interpolate(picture, (rows, columns), mode="area")
+    if angles is None:
+        return small
+    y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
+    rays = lonlat_to_ray(*pixel_to_lonlat(x.double(), y.double(), columns, rows)) @ orientation(angles)
+    return sample_sphere(small, rays[None]).float()
 
 
 def orientations(

@@ -5,6 +5,7 @@ latents of its own resolution, some still, some keyed in time; they know where t
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +101,7 @@ class NeRV360Grid(ViewportDecoder):
                 size = [int(n) for n in footprint.points.shape[1:3]]
                 moved = functional.interpolate(cells_moved, size, mode="bilinear") * (self.total_stride / grid.stride)
             parts.append(weight * footprint.sample(cells, moved))
-        return torch.stack(parts).sum(dim=0)
+        return sum(parts[1:], start=parts[0])
 
     def _margin(self, grid: Latent) -> int:
         """Cells around a view that it may read, for they move into it."""
@@ -113,8 +114,7 @@ class NeRV360Grid(ViewportDecoder):
         modulations: Sequence[Tensor] = (),
     ) -> Tensor:  # [1, 3, H, W] in [0, 1], in whole cells
         entering: dict[int, list[Tensor]] = {stride: [] for stride in (self.total_stride, *self.strides)}
-        drawn = [grid for grid in self.config.grids if not grid.motion]
-        for each, grid in zip(sampled, drawn, strict=True):
+        for each, grid in zip(sampled, self.config.drawn_grids, strict=True):
             entering[grid.stride].append(each)
         first = torch.cat(entering[self.total_stride], dim=1)
         features, picture = self.expand(first).sin(), self.to_rgb(first)
@@ -124,12 +124,10 @@ class NeRV360Grid(ViewportDecoder):
 
     def to_rgb_layers(self) -> list[tuple[int, nn.Conv2d]]:
         """Those that draw the picture beside the network, and the stride of the grids that they read."""
-        named = {f"stages.{i}.to_rgb": stride for i, stride in enumerate(self.strides)} | {"to_rgb": self.total_stride}
-        return [
-            (named[name], layer)
-            for name, layer in self.named_modules()
-            if isinstance(layer, nn.Conv2d) and name in named
+        behind = [
+            (stride, cast(GridStage, stage).to_rgb) for stride, stage in zip(self.strides, self.stages, strict=True)
         ]
+        return [(self.total_stride, self.to_rgb), *((stride, layer) for stride, layer in behind if layer is not None)]
 
     def analyse(
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None

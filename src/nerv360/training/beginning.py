@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nerv360.bitstream.layout import GRID_STEP, Latent, keys_at
-from nerv360.geometry.orientation import Angles
+from nerv360.bitstream.layout import GRID_STEP, Latent, frame_of_key, keys_at
+from nerv360.geometry.orientation import Angles, turned_panorama
 from nerv360.layers.grids import LatentGrids
 from nerv360.models.nerv360_grid import MOTION_UNIT, NeRV360Grid
 from nerv360.training.motion import motion_at_keys
-from nerv360.training.turning import turned_panorama
 
 __all__ = ["begin"]
 
@@ -41,7 +40,7 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
     for index in sorted(drawn, key=lambda i: (grids.latents[i].period > 0, -grids.latents[i].stride)):
         latent, wanted = grids.latents[index], seen[index]
         for key, picture in enumerate(wanted):
-            frame, size = _frame(key, latent, grids.frames), list(picture.shape[1:])
+            frame, size = frame_of_key(latent.period, key, grids.frames), list(picture.shape[1:])
             for other, values in filled:
                 known = torch.stack([weight * values[k] for k, weight in keys_at(other.period, frame)]).sum(dim=0)
                 picture[: len(known)] -= functional.interpolate(known[None], size, mode="bilinear")[0]
@@ -71,7 +70,7 @@ def _seen(grids: LatentGrids, frames: Iterable[NDArray[np.uint8]], angles: Angle
             (pictures[key], 1.0 if latent.period else 1 / len(of_mean))
             for pictures, latent in zip(seen, grids.latents, strict=True)
             for key in range(len(pictures))
-            if (_frame(key, latent, grids.frames) == number if latent.period else number in of_mean)
+            if (frame_of_key(latent.period, key, grids.frames) == number if latent.period else number in of_mean)
         ]
         if wanted:
             levels = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 127.5 - 1
@@ -80,8 +79,3 @@ def _seen(grids: LatentGrids, frames: Iterable[NDArray[np.uint8]], angles: Angle
             turn = None if angles is None else angles[number]
             picture += weight * turned_panorama(colours, picture.shape[1], picture.shape[2], turn)[0]
     return seen
-
-
-def _frame(key: int, latent: Latent, frames: int) -> int:
-    """The frame at a key; the last one where the key lies behind it."""
-    return min(key * latent.period, frames - 1)

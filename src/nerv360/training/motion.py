@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from nerv360.geometry.orientation import Angles
-from nerv360.training.turning import turned_panorama
+from nerv360.bitstream.layout import frame_of_key, key_count
+from nerv360.geometry.orientation import Angles, turned_panorama
 
 __all__ = ["motion_at_keys"]
 
@@ -25,9 +25,9 @@ def motion_at_keys(
 
     At a key, every `period` frames, it is the mean of what moves in the half period before and behind it.
     """
-    keys = range(-(-(count - 1) // period) + 1)
-    asked = [(min(key * period, count - 1), max(1, period // 2)) for key in keys]
-    pairs = [[(at, at + step) for step in (-half, half) if 0 <= at + step < count] for at, half in asked]
+    half = max(1, period // 2)
+    asked = [frame_of_key(period, key, count) for key in range(key_count(period, count))]
+    pairs = [[(at, at + step) for step in (-half, half) if 0 <= at + step < count] for at in asked]
     needed = {frame for each in pairs for pair in each for frame in pair}
     grey: dict[int, NDArray[np.uint8]] = {}
     found = torch.zeros(len(pairs), 2, rows, columns)
