@@ -72,6 +72,7 @@ class NeRV360Grid(ViewportDecoder):
             GridStage(*stage, latents) for stage, latents in zip(config.stages(), entering, strict=True)
         )
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1, padding_mode="replicate")
+        self._looked_at: tuple[Viewport, list[Footprint]] | None = None
 
     @property
     def reach(self) -> int:
@@ -81,9 +82,16 @@ class NeRV360Grid(ViewportDecoder):
             sum(-(-stride // 2) for stride in before[:-1]),  # of the picture, which is upsampled
         )
 
+    @torch.inference_mode(False)  # what decoding has computed, fitting may use
+    @torch.no_grad()
     def footprints(self, view: Viewport) -> list[Footprint]:
-        by_stride = {stride: self._footprint(view, stride) for stride in {grid.stride for grid in self.config.grids}}
-        return [by_stride[grid.stride].grown(self._margin(grid)) for grid in self.config.grids]
+        if self._looked_at is None or self._looked_at[0] != view:  # a step of fitting asks twice
+            by_stride = {
+                stride: self._footprint(view, stride) for stride in {grid.stride for grid in self.config.grids}
+            }
+            grown = [by_stride[grid.stride].grown(self._margin(grid)) for grid in self.config.grids]
+            self._looked_at = view, grown
+        return self._looked_at[1]
 
     def sample(self, features: Sequence[Tensor], footprints: Sequence[Footprint], moment: Moment) -> list[Tensor]:
         """Of every grid but the motion: its keys around the moment, moved to it and mixed."""
@@ -135,11 +143,9 @@ class NeRV360Grid(ViewportDecoder):
         """What `decode` needs for the one view of a frame, and its bits per decoded pixel, while fitting."""
         (view,) = views
         footprints = self.footprints(view)
-        cells = [
-            cells_per_sample(view, footprint, grid.stride, self.total_stride)
-            for footprint, grid in zip(footprints, self.config.grids, strict=True)
-        ]
-        latents, bits = self.encoder.read(frame, footprints, cells, noise)
+        by_stride = {grid.stride: each for grid, each in zip(self.config.grids, footprints, strict=True)}
+        cells = {stride: cells_per_sample(view, each, stride, self.total_stride) for stride, each in by_stride.items()}
+        latents, bits = self.encoder.read(frame, footprints, [cells[grid.stride] for grid in self.config.grids], noise)
         return [latents], bits / (view.width * view.height)
 
     def refine(self, rate: float) -> None:
