@@ -47,7 +47,7 @@ def check(condition: bool) -> None:
 
 def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
     magic, version, length, checksum = struct.unpack_from("<8sHII", data)
-    check((magic, version) == (b"\x89NERV360", 3))
+    check((magic, version) == (b"\x89NERV360", 4))
     packed = data[18 : 18 + length]
     check(crc32(packed) == checksum)
     header, offset, segments = msgspec.msgpack.decode(packed), 18 + length, []

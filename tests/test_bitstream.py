@@ -310,7 +310,7 @@ def test_a_stranger_reads_the_same(path: Path) -> None:
         ModelConfig(96, 48, (7, 6, 5, 5, 4), "hnerv", kernels=(1, 3, 5, 5)),
         ModelConfig(96, 48, (7, 6, 5, 5, 4), "hnerv-boost", conditions=()),
         GRID_CONFIG,
-        replace(GRID_CONFIG, grids=(*GRID_CONFIG.grids, Latent(6, 2, 3, motion=True))),
+        replace(GRID_CONFIG, grids=(*GRID_CONFIG.grids, Latent(6, 4, 3, motion=True))),
     ],
 )
 def test_a_stranger_knows_the_tensors(config: ModelConfig) -> None:
@@ -321,13 +321,13 @@ def test_a_stranger_knows_the_tensors(config: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [[Latent(2, 2, 3, True)], [Latent(6, 3, 3, True)], [Latent(6, 2, 0, True)], 2 * [Latent(6, 2, 3, True)]]
+    "wrong", [[Latent(2, 4, 3, True)], [Latent(6, 2, 3, True)], [Latent(6, 4, 0, True)], 2 * [Latent(6, 4, 3, True)]]
 )
 def test_motions_that_cannot_be(wrong: list[Latent]) -> None:
     grids = (*GRID_CONFIG.grids, *wrong)
-    with pytest.raises(ValueError, match="motion is one grid of stride 6, of two channels, with a period"):
+    with pytest.raises(ValueError, match="motion is one grid of stride 6, of four channels, with a period"):
         segment_header(replace(GRID_CONFIG, grids=grids))
-    with pytest.raises(ArgumentError, match="motion is one of stride 6, two channels and a period"):
+    with pytest.raises(ArgumentError, match="motion is one of stride 6, four channels and a period"):
         EncodingConfig("nerv360-grid", decoder_strides=GRID_CONFIG.decoder_strides, grids=grids)
 
 

@@ -64,7 +64,7 @@ def test_help(command: tuple[str, ...]) -> None:
     assert len(result.stdout) > 300
 
 
-VERSIONS = (("old", 1), ("new", 4))
+VERSIONS = (("old", 1), ("new", 5))
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ from nerv360.training.fit import Example, Fitting
 from nerv360.video.clip import Clip
 
 GRIDS = (Latent(6, 2, 2), Latent(2, 3, 3), Latent(1, 1, 0), Latent(6, 1, 1), Latent(1, 2, 4))
-MOVING = (*GRIDS, Latent(6, 2, 3, motion=True))
+MOVING = (*GRIDS, Latent(6, 4, 3, motion=True))
 TOY = ModelConfig(96, 48, (5, 4, 3), "nerv360-grid", decoder_strides=(3, 2), kernels=(1, 3), grids=GRIDS)
 FRAMES = 8
 VIEWS = [
@@ -73,7 +73,7 @@ def keys_around(model: NeRV360Grid, frame: int) -> list[Tensor]:
 def plain_samples(model: NeRV360Grid, keys: list[Tensor], frame: int, view: Viewport) -> dict[int, list[Tensor]]:
     """G(s) as docs/bitstream.md writes it, read one sample after the other from whole grids."""
     grids = list(zip(model.config.grids, keys, strict=True))
-    motion = torch.zeros(1, 2, view.height // 6, view.width // 6)
+    motion = torch.zeros(1, 4, view.height // 6, view.width // 6)
     for grid, each in grids:
         if grid.motion:
             weights = torch.tensor([weight for _, weight in keys_at(grid.period, frame)])
@@ -87,7 +87,8 @@ def plain_samples(model: NeRV360Grid, keys: list[Tensor], frame: int, view: View
         drawn = torch.zeros(())
         for cells, (key, weight) in zip(each, keys_at(grid.period, frame), strict=True):
             since = frame - key * grid.period if grid.period else 0
-            moved = (since * motion / 12).clamp(-1, 1) * 6 / grid.stride
+            velocity = motion[:, :2] + (motion[:, 2:] if since > 0 else -motion[:, 2:])
+            moved = (since * velocity / 24).clamp(-1, 1) * 6 / grid.stride
             moved = functional.grid_sample(moved, _centres(*x.shape[1:]), "bilinear", "border", False)[0]
             drawn = drawn + weight * Window.whole(rows, columns).grown(20).sample(
                 Window.whole(rows, columns).grown(20).crop(cells[None]), x - moved[0], y - moved[1]

@@ -159,8 +159,8 @@ class EncodingConfig:
             if grid.stride not in strides or not 1 <= grid.channels <= 64 or not 0 <= grid.period <= 10**7:
                 raise ArgumentError(f"grids={grid}: stride must be one of {strides}, channels 1..64, period 0..10^7")
         motions = [(grid.stride, grid.channels, grid.period > 0) for grid in self.grids if grid.motion]
-        if motions and motions != [(strides[0], 2, True)]:
-            raise ArgumentError(f"grids={self.grids}: motion is one of stride {strides[0]}, two channels and a period")
+        if motions and motions != [(strides[0], 4, True)]:
+            raise ArgumentError(f"grids={self.grids}: motion is one of stride {strides[0]}, four channels and a period")
         if self.grids and strides[0] not in (grid.stride for grid in self.grids if not grid.motion):
             raise ArgumentError(f"grids={self.grids}: one must have the stride {strides[0]}")
         if self.channels is not None and len(self.channels) != len(self.decoder_strides) + 1:
@@ -246,8 +246,8 @@ _GRID = EncodingConfig(
     model="nerv360-grid",
     channels=(8, 8, 8, 8, 8),
     grids=(
-        Latent(24, 2, 16, motion=True),
-        *(Latent(*grid) for grid in ((24, 2, 4), (8, 4, 8), (4, 2, 16), (2, 1, 32))),
+        Latent(24, 4, 16, motion=True),
+        *(Latent(*grid) for grid in ((24, 2, 8), (8, 4, 32), (4, 2, 64), (2, 1, 64))),
         *(Latent(*grid) for grid in ((8, 8, 0), (4, 6, 0), (2, 2, 0), (1, 1, 0))),
     ),
     learning_rate=4e-3,

@@ -118,8 +118,8 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
             raise ValueError("oriented: only with grids")
         strides = stage_strides(self.decoder_strides)
         motions = [(grid.stride, grid.channels, grid.period > 0) for grid in self.grids if grid.motion]
-        if motions and motions != [(strides[0], 2, True)]:
-            raise ValueError(f"grids: motion is one grid of stride {strides[0]}, of two channels, with a period")
+        if motions and motions != [(strides[0], 4, True)]:
+            raise ValueError(f"grids: motion is one grid of stride {strides[0]}, of four channels, with a period")
         if self.grids and (strides[0] not in (g.stride for g in self.grids if not g.motion)):
             raise ValueError(f"grids: none has the stride {strides[0]} of the decoder")
         if any(grid.stride not in strides for grid in self.grids):

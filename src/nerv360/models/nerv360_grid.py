@@ -44,7 +44,7 @@ class GridStage(nn.Module):
         return features.sin(), picture
 
 
-MOTION_UNIT = 1 / 12  # of a cell of the motion per frame
+MOTION_UNIT = 1 / 24  # of a cell of the motion per frame
 MOST_MOTION = 1  # cells of the motion that a key is moved by at most
 
 
@@ -100,12 +100,17 @@ class NeRV360Grid(ViewportDecoder):
         return [self._mixed(*each, moment, motion) for each in read if not each[0].motion]
 
     def _mixed(self, grid: Latent, keys: Tensor, footprint: Footprint, moment: Moment, motion: Tensor | None) -> Tensor:
-        """What a view reads of a grid's keys [keys, C, rows, columns], moved along the motion [1, 2, h, w]."""
+        """What a view reads of a grid's keys [keys, C, rows, columns], moved along the motion [1, 4, h, w]:
+
+        how far its content goes in a frame, right and down, and by how much more since a key, and less until the next.
+        """
         parts = []
         for cells, (key, weight) in zip(keys[:, None], keys_at(grid.period, moment.frame), strict=True):
             frames, moved = moment.frame - key * grid.period, None
             if motion is not None and grid.period and frames:
-                cells_moved = (MOTION_UNIT * frames * motion).clamp(-MOST_MOTION, MOST_MOTION)
+                steady, change = motion.chunk(2, dim=1)
+                per_frame = steady + change if frames > 0 else steady - change
+                cells_moved = (MOTION_UNIT * frames * per_frame).clamp(-MOST_MOTION, MOST_MOTION)
                 size = [int(n) for n in footprint.points.shape[1:3]]
                 moved = functional.interpolate(cells_moved, size, mode="bilinear") * (self.total_stride / grid.stride)
             parts.append(weight * footprint.sample(cells, moved))

@@ -55,7 +55,7 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
         if latent.motion:
             values = grids.values(index)
             per_frame = motion_at_keys(frames, grids.frames, angles, latent.period, values.shape[2], values.shape[3])
-            values.copy_(per_frame / (MOTION_UNIT * latent.stride * GRID_STEP))
+            values[:, :2].copy_(per_frame / (MOTION_UNIT * latent.stride * GRID_STEP))
     for parameter in model.head.parameters():
         nn.init.zeros_(parameter)
 

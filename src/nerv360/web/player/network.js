@@ -22,7 +22,7 @@ const tensor = (/** @type {Float32Array} */ data, /** @type {number} */ channels
   data, dims: [1, channels, rows, columns],
 });
 
-const MOTION_UNIT = 1 / 12; // of a cell of the motion per frame
+const MOTION_UNIT = 1 / 24; // of a cell of the motion per frame
 const MOST_MOTION = 1; // cells of the motion that a key is moved by at most
 
 /** nerv360-grid: the keys of every grid are moved to the frame, and sampled at the grid's own resolution of the view. */
@@ -78,7 +78,11 @@ export class GridInputs {
   #moved({ x, y, rows, columns }, motion, frames, { stride }) {
     const times = this.total / stride;
     const limited = (/** @type {number} */ cells) => Math.min(MOST_MOTION, Math.max(-MOST_MOTION, cells));
-    const data = motion.data.map((value) => times * limited(MOTION_UNIT * frames * value));
+    const half = motion.data.length / 2;
+    const data = motion.data.subarray(0, half).map((steady, k) => {
+      const change = motion.data[half + k];
+      return times * limited(MOTION_UNIT * frames * (frames > 0 ? steady + change : steady - change));
+    });
     const moved = enlarged({ data, channels: 2, rows: motion.dims[2], columns: motion.dims[3] }, times).data;
     return { x: x.map((at, k) => at - moved[k]), y: y.map((at, k) => at - moved[x.length + k]), rows, columns };
   }
