@@ -30,6 +30,7 @@ from nerv360.codec.decoder import open_file
 from nerv360.codec.reader import SegmentReader
 from nerv360.errors import OutOfMemory
 from nerv360.evaluation.benchmark import forget_peak, peak_memory
+from nerv360.evaluation.ways import CONVENTIONAL, PLAIN, QUANTISED
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
 from nerv360.models.panoramic import PanoramaDecoder
@@ -38,10 +39,8 @@ from nerv360.runtime.strips import check_size
 from nerv360.storage import Place
 from nerv360.video.clip import Clip
 
-__all__ = ["CONVENTIONAL", "PLAIN", "MachinePeak", "Playback", "drawing_gmac", "machine_peak", "measure_playback"]
+__all__ = ["MachinePeak", "Playback", "drawing_gmac", "machine_peak", "measure_playback"]
 
-PLAIN, CONVENTIONAL = "plain", "libx265"  # names of the two other ways
-QUANTISED = "int8"  # openvino with that precision
 CRF = 28
 WARM_UP = 2
 MATRIX, COPY = 2048, 1 << 26  # rows of a matrix product, bytes of a copy: larger than any cache share
