@@ -164,6 +164,12 @@ def settled(page: Page) -> None:
     page.wait_for_function("window.player?.settled")
 
 
+def resize(page: Page, width: int, height: int) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_function("([width, height]) => innerWidth === width && innerHeight === height", arg=[width, height])
+    settled(page)
+
+
 def snapshot(page: Page) -> "np.ndarray[Any, np.dtype[np.uint8]]":
     data = page.evaluate(
         """async () => {
@@ -220,9 +226,19 @@ def test_what_is_seen_is_what_the_decoder_decodes(
 
     page.evaluate("player.setView({yawDeg: 0, pitchDeg: 89, rollDeg: 20, fovDeg: 60})")
     assert quality_db(page, clip) > LEAST_DB
-    page.set_viewport_size({"width": 300, "height": 500})
-    page.wait_for_function("player.viewport.height === 500")
+    resize(page, 300, 500)
+    assert page.evaluate("[player.viewport.width, player.viewport.height]") == [300, 500]
     assert quality_db(page, clip) > LEAST_DB
+
+
+def test_a_canvas_of_another_size_is_not_settled(play_server: Server, new_page: Callable[..., Page]) -> None:
+    page = new_page()
+    page.goto(play_server.address)
+    settled(page)
+    narrower = "document.getElementById('picture').style.width = '200px'; player.settled"
+    assert page.evaluate(narrower) is False  # before the browser has told the player
+    settled(page)
+    assert page.evaluate("player.viewport.width") == 200
 
 
 def test_a_preview_until_the_network_is_there(play_server: Server, clip: Path, new_page: Callable[..., Page]) -> None:
@@ -657,11 +673,10 @@ def test_the_source_beside_the_picture(clip: Path, film: Path, new_page: Callabl
             decoded = decoder.viewport(frame, small)
         told = page.evaluate("player.psnrDb")
         assert told == pytest.approx(psnr(decoded, nerv360.extract_viewport(original, small)), abs=0.5)  # 0.26: chroma
-        page.set_viewport_size({"width": width, "height": height})
+        resize(page, width, height)
         page.evaluate("player.setComparison(0)")  # nothing but the source, as this browser decodes it
-        settled(page)
         assert told == pytest.approx(psnr(decoded, snapshot(page)), abs=1e-3)
-        page.set_viewport_size({"width": 480, "height": 300})
+        resize(page, 480, 300)
         assert "dB PSNR" in page.locator("#psnr").inner_text()
         page.get_by_label("Compare with the source").uncheck()
         assert quality_db(page, clip) > LEAST_DB

@@ -57,8 +57,8 @@ def fitted(config: ModelConfig = TOY) -> NeRV360Grid:
     torch.manual_seed(0)
     model = build(config, FRAMES)
     assert isinstance(model, NeRV360Grid)
-    for index in range(len(config.grids)):
-        model.encoder.values(index).normal_(std=8)
+    for index, grid in enumerate(config.grids):
+        model.encoder.values(index).normal_(std=500 if grid.motion else 8)  # some of it beyond the most
     return model
 
 
@@ -88,7 +88,7 @@ def plain_samples(model: NeRV360Grid, keys: list[Tensor], frame: int, view: View
         for cells, (key, weight) in zip(each, keys_at(grid.period, frame), strict=True):
             since = frame - key * grid.period if grid.period else 0
             velocity = motion[:, :2] + (motion[:, 2:] if since > 0 else -motion[:, 2:])
-            moved = (since * velocity / 24).clamp(-1, 1) * 6 / grid.stride
+            moved = (since * velocity / 48).clamp(-1, 1) * 6 / grid.stride
             moved = functional.grid_sample(moved, _centres(*x.shape[1:]), "bilinear", "border", False)[0]
             drawn = drawn + weight * Window.whole(rows, columns).grown(20).sample(
                 Window.whole(rows, columns).grown(20).crop(cells[None]), x - moved[0], y - moved[1]

@@ -15,6 +15,7 @@ from rich.table import Table
 from nerv360.bitstream.container import Container
 from nerv360.console import Source, check_folder, parse_size, progress
 from nerv360.errors import ArgumentError, OutOfMemory
+from nerv360.evaluation.ways import CONVENTIONAL, PLAIN, QUANTISED
 from nerv360.geometry.viewport import Viewport
 from nerv360.runtime.base import BACKENDS, check_precision, choose_backend, describe_backend, installed_backends
 from nerv360.storage import name_of, place
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from nerv360.evaluation.playback import MachinePeak, Playback
 
 __all__ = ["bench"]
-
-QUANTISED, PLAIN, CONVENTIONAL = "int8", "plain", "libx265"  # beside the backends (evaluation/playback.py)
 
 
 def bench(

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from nerv360.bitstream.layout import Latent, stage_strides
+from nerv360.bitstream.layout import Latent, stage_strides, wrong_grids
 from nerv360.errors import ArgumentError
 
 __all__ = [
@@ -154,15 +154,11 @@ class EncodingConfig:
             raise ArgumentError("bitrate, quality_db: only where the rate is fitted: rate_weight must not be 0")
         if (self.model == "nerv360-grid") != bool(self.grids):
             raise ArgumentError(f"grids={self.grids}: the model nerv360-grid, and it alone, has grids")
-        strides = stage_strides(self.decoder_strides)
         for grid in self.grids:
-            if grid.stride not in strides or not 1 <= grid.channels <= 64 or not 0 <= grid.period <= 10**7:
-                raise ArgumentError(f"grids={grid}: stride must be one of {strides}, channels 1..64, period 0..10^7")
-        motions = [(grid.stride, grid.channels, grid.period > 0) for grid in self.grids if grid.motion]
-        if motions and motions != [(strides[0], 4, True)]:
-            raise ArgumentError(f"grids={self.grids}: motion is one of stride {strides[0]}, four channels and a period")
-        if self.grids and strides[0] not in (grid.stride for grid in self.grids if not grid.motion):
-            raise ArgumentError(f"grids={self.grids}: one must have the stride {strides[0]}")
+            if not 1 <= grid.channels <= 64 or not 0 <= grid.period <= 10**7:
+                raise ArgumentError(f"grids={grid}: channels must be in 1..64, period in 0..10^7")
+        if wrong := wrong_grids(self.grids, self.decoder_strides):
+            raise ArgumentError(f"grids={self.grids}: {wrong}")
         if self.channels is not None and len(self.channels) != len(self.decoder_strides) + 1:
             raise ArgumentError(f"channels={self.channels}: must be {len(self.decoder_strides) + 1} widths")
         unknown = [name for name in self.conditions if name not in CONDITIONS]

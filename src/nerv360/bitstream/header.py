@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from nerv360.bitstream.layout import Latent, stage_strides
+from nerv360.bitstream.layout import Latent, wrong_grids
 from nerv360.errors import BitstreamError
 from nerv360.geometry.viewport import Viewport
 
@@ -116,14 +116,8 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
             raise ValueError("channels, decoder_strides and kernels disagree")
         if self.oriented and not self.grids:
             raise ValueError("oriented: only with grids")
-        strides = stage_strides(self.decoder_strides)
-        motions = [(grid.stride, grid.channels, grid.period > 0) for grid in self.grids if grid.motion]
-        if motions and motions != [(strides[0], 4, True)]:
-            raise ValueError(f"grids: motion is one grid of stride {strides[0]}, of four channels, with a period")
-        if self.grids and (strides[0] not in (g.stride for g in self.grids if not g.motion)):
-            raise ValueError(f"grids: none has the stride {strides[0]} of the decoder")
-        if any(grid.stride not in strides for grid in self.grids):
-            raise ValueError(f"grids: a stride is not among the decoder's {strides}")
+        if self.grids and (wrong := wrong_grids(self.latents(), self.decoder_strides)):
+            raise ValueError(f"grids: {wrong}")
         if any(kernel % 2 == 0 for kernel in self.kernels):
             raise ValueError(f"kernels={self.kernels}: must be odd")
         if self.last_block != "full" and self.model != "nerv360":

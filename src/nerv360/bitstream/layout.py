@@ -20,6 +20,7 @@ __all__ = [
     "keys_per_chunk",
     "parts",
     "stage_strides",
+    "wrong_grids",
 ]
 
 
@@ -66,6 +67,19 @@ class Part:
 def stage_strides(decoder_strides: Sequence[int]) -> list[int]:
     """Pixels of the view per feature cell: at the cut-out, then behind every stage, down to 1."""
     return [math.prod(decoder_strides[stage:]) for stage in range(len(decoder_strides) + 1)]
+
+
+def wrong_grids(grids: Sequence[Latent], decoder_strides: Sequence[int]) -> str | None:
+    """Why a decoder of these strides cannot have these grids; None where it can."""
+    strides = stage_strides(decoder_strides)
+    if any(grid.stride not in strides for grid in grids):
+        return f"every stride must be one of the decoder's {strides}"
+    if grids and strides[0] not in (grid.stride for grid in grids if not grid.motion):
+        return f"one must have the stride {strides[0]} of the decoder"
+    motions = [(grid.stride, grid.channels, grid.period > 0) for grid in grids if grid.motion]
+    if motions and motions != [(strides[0], 4, True)]:
+        return f"motion is one grid of stride {strides[0]}, of four channels, with a period"
+    return None
 
 
 def key_count(period: int, frames: int) -> int:

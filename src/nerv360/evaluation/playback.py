@@ -29,7 +29,9 @@ from nerv360.bitstream.container import Container
 from nerv360.codec.decoder import open_file
 from nerv360.codec.reader import SegmentReader
 from nerv360.errors import OutOfMemory
+from nerv360.evaluation.anchors import ANCHORS, encode_anchor
 from nerv360.evaluation.benchmark import forget_peak, peak_memory
+from nerv360.evaluation.ways import CONVENTIONAL, PLAIN, QUANTISED
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
 from nerv360.models.panoramic import PanoramaDecoder
@@ -38,10 +40,8 @@ from nerv360.runtime.strips import check_size
 from nerv360.storage import Place
 from nerv360.video.clip import Clip
 
-__all__ = ["CONVENTIONAL", "PLAIN", "MachinePeak", "Playback", "drawing_gmac", "machine_peak", "measure_playback"]
+__all__ = ["MachinePeak", "Playback", "drawing_gmac", "machine_peak", "measure_playback"]
 
-PLAIN, CONVENTIONAL = "plain", "libx265"  # names of the two other ways
-QUANTISED = "int8"  # openvino with that precision
 CRF = 28
 WARM_UP = 2
 MATRIX, COPY = 2048, 1 << 26  # rows of a matrix product, bytes of a copy: larger than any cache share
@@ -119,7 +119,8 @@ def _measure(path: Place, backend: str, view: Viewport, repeats: int, threads: i
     _load(backend)
     with tempfile.TemporaryDirectory() as folder:
         if source is not None:
-            path = _coded(source, Path(folder) / "coded.mp4", threads)
+            path = Path(folder) / "coded.mp4"
+            encode_anchor(ANCHORS["x265"], CRF, source, path, lambda: None)
         torch.nn.Conv2d(3, 3, 3)(torch.rand(1, 3, 8, 8))
         forget_peak(torch.device("cpu"))
         before = peak_memory(torch.device("cpu"))
@@ -204,7 +205,10 @@ class _Plain:
 
 
 class _Conventional:
-    """The panorama by a classical codec, the view cut out of it; back to the beginning where a frame lies behind."""
+    """The panorama by a classical codec, the view cut out of it; back to the beginning where a frame lies behind.
+
+    As fast as it goes, where AnchorPlayer (anchors.py) is exact: its conversion to RGB takes twice as long.
+    """
 
     def __init__(self, path: Place, threads: int) -> None:
         self.path, self.threads = path, threads
@@ -235,16 +239,3 @@ class _Conventional:
 
     def close(self) -> None:
         self.container.close()
-
-
-def _coded(source: Clip, path: Path, threads: int) -> Path:
-    """The source as an x265 video (medium, CRF 28)."""
-    with av.open(path, "w") as out:
-        stream = out.add_stream("libx265", rate=source.frame_rate)
-        stream.width, stream.height, stream.pix_fmt = source.width, source.height, "yuv420p"
-        stream.options = {"crf": str(CRF), "preset": "medium", "x265-params": f"log-level=none:pools={threads}"}
-        for picture in source:
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            out.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
-        out.mux(stream.encode())
-    return path

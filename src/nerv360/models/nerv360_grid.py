@@ -44,7 +44,7 @@ class GridStage(nn.Module):
         return features.sin(), picture
 
 
-MOTION_UNIT = 1 / 24  # of a cell of the motion per frame
+MOTION_UNIT = 1 / 48  # of a cell of the motion per frame
 MOST_MOTION = 1  # cells of the motion that a key is moved by at most
 
 

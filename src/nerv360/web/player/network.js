@@ -22,7 +22,7 @@ const tensor = (/** @type {Float32Array} */ data, /** @type {number} */ channels
   data, dims: [1, channels, rows, columns],
 });
 
-const MOTION_UNIT = 1 / 24; // of a cell of the motion per frame
+const MOTION_UNIT = 1 / 48; // of a cell of the motion per frame
 const MOST_MOTION = 1; // cells of the motion that a key is moved by at most
 
 /** nerv360-grid: the keys of every grid are moved to the frame, and sampled at the grid's own resolution of the view. */

@@ -91,7 +91,10 @@ export class Player extends EventTarget {
     this.#canvas = canvas;
     this.loop = options.loop ?? true;
     this.resolution = options.resolution ?? "auto";
-    this.#observer = new ResizeObserver(() => this.#fit());
+    this.#observer = new ResizeObserver(() => {
+      this.#fit();
+      this.#refresh();
+    });
     queueMicrotask(() => this.#start()); // once the caller listens
   }
 
@@ -119,7 +122,7 @@ export class Player extends EventTarget {
 
   /** Whether the canvas shows the present view and time, as sharp as it gets. */
   get settled() {
-    return this.state === "ready" && !this.#moving && !this.#busy && !this.#network && this.#wanted() === null;
+    return this.state === "ready" && this.#fits && !this.#moving && !this.#busy && !this.#network && this.#wanted() === null;
   }
 
   /** How the present backend decodes, for people. */
@@ -242,7 +245,7 @@ export class Player extends EventTarget {
 
   /** The canvas as a PNG. @returns {Promise<Blob>} */
   screenshot() {
-    this.#output.draw(this.viewport, this.#source?.picture ? this.split : null);
+    this.#draw();
     return new Promise((resolve, reject) =>
       this.#canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/png"),
     );
@@ -425,7 +428,8 @@ export class Player extends EventTarget {
     } else {
       this.#lastTick = 0;
     }
-    this.#output?.draw(this.viewport, this.#source?.picture ? this.split : null);
+    this.#fit();
+    this.#draw();
     this.#ask();
     if (this.playing && this.state === "ready") this.#refresh();
     window.clearTimeout(this.#rest);
@@ -445,16 +449,26 @@ export class Player extends EventTarget {
     if (time >= last) this.pause();
   }
 
-  #fit() {
+  #draw() {
+    this.#output?.draw(this.viewport, this.#source?.picture ? this.split : null);
+  }
+
+  /** Pixels that the canvas covers on the screen. */
+  get #covered() {
     const ratio = Math.min(2, window.devicePixelRatio || 1);
-    const width = Math.round(this.#canvas.clientWidth * ratio);
-    const height = Math.round(this.#canvas.clientHeight * ratio);
-    if (width && height && (width !== this.#canvas.width || height !== this.#canvas.height)) {
-      this.#canvas.width = width;
-      this.#canvas.height = height;
-      this.#output.draw(this.viewport);
-    }
-    this.#refresh();
+    return { width: Math.round(this.#canvas.clientWidth * ratio), height: Math.round(this.#canvas.clientHeight * ratio) };
+  }
+
+  /** Whether the canvas has the pixels that it covers: once they change, not before the end of the next animation frame. */
+  get #fits() {
+    const { width, height } = this.#covered;
+    return !width || !height || (width === this.#canvas.width && height === this.#canvas.height);
+  }
+
+  #fit() {
+    if (this.#fits) return;
+    Object.assign(this.#canvas, this.#covered);
+    this.#draw();
   }
 
   /** @param {State} state @param {PlayerError | null} error */
