@@ -28,13 +28,13 @@ def encode(
     *,
     device: str | None = None,
     report: Report = lambda progress, steps, model: None,
-    looked_at: Callable[[int], None] = lambda done: None,
+    looked_at: Callable[[int, int], None] = lambda done, total: None,
 ) -> Encoded:
     """Fit a network to an equirectangular video and write it as a .nerv360 file.
 
     A call that was interrupted, called again, goes on where it was. `report` is called after every step with
-    the progress, the number of steps, and the model; before, `looked_at` is, with the number of frames, while the
-    camera's rotation is found. The device is CUDA where there is one.
+    the progress, the number of steps, and the model; before, `looked_at` is, with how many frames have been
+    looked at and how many there are, each counted as often as it is needed. The device is CUDA where there is one.
 
     Raises VideoError, ArgumentError, TrainingError, OutputError.
     """

@@ -77,7 +77,7 @@ def progress(title: str, total: int, quiet: bool = False) -> Iterator[tuple[Prog
 
 
 @contextmanager
-def encoding_progress(clip: "Clip", config: EncodingConfig) -> Iterator[tuple["Report", Callable[[int], None]]]:
+def encoding_progress(clip: "Clip", config: EncodingConfig) -> Iterator[tuple["Report", Callable[[int, int], None]]]:
     """A bar with loss, PSNR, the rate that a file would have now, and the time left."""
     text = "loss {task.fields[loss]:.2f}  PSNR {task.fields[psnr]:.2f} dB  {task.fields[rate]}"
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(text))
@@ -98,10 +98,9 @@ def encoding_progress(clip: "Clip", config: EncodingConfig) -> Iterator[tuple["R
                 bar.update(task, rate=f"about {bitrate / 1000:.0f} kbit/s")
             bar.update(task, completed=state.step, total=total, loss=state.loss, psnr=state.psnr_db)
 
-        def looked_at(done: int) -> None:
-            bar.update(task, description=f"camera, frame {done} of {clip.frames}")
-            if done == clip.frames:
-                bar.update(task, description="fitting")
+        def looked_at(done: int, total: int) -> None:
+            looking = f"looking at camera, colours and motion, {100 * done // total} %"
+            bar.update(task, description="fitting" if done == total else looking)
 
         yield report, looked_at
 

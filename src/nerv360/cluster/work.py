@@ -63,7 +63,7 @@ def encode_job(job: Job, tell: Callable[[Status], None]) -> Status:
             lambda progress, _, model: say(
                 Status("fitting", worker, progress.step - progress.returned, progress.psnr_db, progress.seconds)
             ),
-            lambda done: say(Status("camera", worker)),
+            lambda done, frames: say(Status("camera", worker)),
         )
     finally:
         torch.set_num_threads(threads)

@@ -1,6 +1,6 @@
 """A video -> a fitted model -> a .nerv360 file, which is read again before it gets its name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from nerv360.video.writer import replacing
 __all__ = ["Encoded", "checkpoint_path", "encode_clip", "estimate_bytes", "size_limit", "write_model"]
 
 ROUNDING, LARGEST_DEAD_ZONE, BISECTIONS = 0.5, 0.6, 3  # dead zones in steps of the quantiser
+LOOKS = 3  # times that a clip is gone through before it is fitted: for its camera, its colours, its motion
 
 Report = Callable[[Progress, int, Fitting], None]
 Latents = NDArray[np.float32]  # [keys, channels, rows, columns]
@@ -61,13 +62,13 @@ def encode_clip(
     config: EncodingConfig,
     device: torch.device,
     report: Report,
-    looked_at: Callable[[int], None],
+    looked_at: Callable[[int, int], None],
 ) -> Encoded:
     """Fit the configured network to the clip and write the file.
 
     Interrupted at any moment, the same call goes on from the checkpoint beside the output (`checkpoint_path`),
-    and ends with the same bytes. `looked_at` is told of every frame whose camera angles have been found, before the
-    fitting begins. Raises TrainingError, OutputError, ArgumentError, OutOfMemory.
+    and ends with the same bytes. `looked_at` is told of every frame that is looked at before the fitting begins,
+    and of how many there are. Raises TrainingError, OutputError, ArgumentError, OutOfMemory.
     """
     torch.manual_seed(config.seed)
     shape = configure(config, clip.width, clip.height)
@@ -104,13 +105,27 @@ def encode_clip(
     return Encoded(output, size, clip.frames, bitrate, parameters, progress.psnr_db, progress.seconds, limit, miss)
 
 
-def _look(model: Network, clip: Clip, looked_at: Callable[[int], None]) -> Angles | None:
+def _look(model: Network, clip: Clip, looked_at: Callable[[int, int], None]) -> Angles | None:
     """The camera's angles; grids begin as the clip itself."""
     if not isinstance(model, NeRV360Grid):
         return None
-    angles = orientations(clip, looked_at)
-    begin(model, clip, angles)
+    frames = _Told(clip, looked_at)
+    angles = orientations(frames)
+    begin(model, frames, angles)
     return angles
+
+
+class _Told:
+    """The frames of a clip that is gone through LOOKS times, with word of each."""
+
+    def __init__(self, clip: Clip, looked_at: Callable[[int, int], None]) -> None:
+        self.clip, self.looked_at, self.done = clip, looked_at, 0
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        for frame in self.clip:
+            yield frame
+            self.done += 1
+            self.looked_at(self.done, LOOKS * self.clip.frames)
 
 
 def checkpoint_path(output: Place) -> Place:

@@ -176,7 +176,7 @@ def fit_run(run: Run, folder: Path, device: torch.device, report: Report) -> flo
     """Fit the run's network and write its file, unless that is done; goes on from a checkpoint. Returns its seconds."""
     row = _find(folder / "fits.tsv", run)
     if row is None or not file_of(run, folder).exists():
-        encoded = encode_clip(run.clip, file_of(run, folder), run.config, device, report, lambda _: None)
+        encoded = encode_clip(run.clip, file_of(run, folder), run.config, device, report, lambda done, frames: None)
         row = {"run": run.name, "seconds": f"{encoded.seconds:.1f}", **provenance(device)}
         append_row(folder / "fits.tsv", row)
     return float(row["seconds"])

@@ -4,7 +4,7 @@ Not in the paper. With O_t the camera-to-world rotation of frame t, a view of fr
 world that stands still. Pairs of frames are aligned by Gauss-Newton steps on robust residuals, coarse to fine.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -54,9 +54,7 @@ def turned_panorama(picture: Tensor, rows: int, columns: int, angles: NDArray[np
     return sample_sphere(small, rays[None]).float()
 
 
-def orientations(
-    frames: Iterable[NDArray[np.uint8]], looked_at: Callable[[int], None] = lambda done: None
-) -> Angles | None:
+def orientations(frames: Iterable[NDArray[np.uint8]]) -> Angles | None:
     """The rotation of every frame [H, W, 3] against the first, or None where the camera stands still."""
     points = _even_points(POINTS)
     reference: list[Tensor] = []
@@ -80,7 +78,6 @@ def orientations(
         still += _residual(reference, pyramid, points, torch.eye(3, dtype=torch.float64))
         compensated += _residual(reference, pyramid, points, orientation(np.array(steps, dtype=np.int32)))
         previous = pyramid
-        looked_at(len(found))
     if compensated >= (1 - LEAST_GAIN) * still:
         return None
     return np.array(found, dtype=np.int32)
