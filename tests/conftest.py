@@ -1,6 +1,6 @@
 """A small clip and its file, encoded once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import Commands
 
 from nerv360.config import PRESETS, EncodingConfig
 from nerv360.training import contexts
@@ -23,6 +24,13 @@ QUICK = replace(PRESETS["tiny"], decoder_size=106_000, encoder_channels=8, epoch
 @pytest.fixture(scope="session")
 def quick() -> EncodingConfig:
     return QUICK
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    server = Commands(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")
