@@ -1,6 +1,8 @@
-"""A small clip and its file, encoded once."""
+"""A small clip and its file, encoded once, by whichever process of pytest needs it first."""
 
-from collections.abc import Callable
+import fcntl
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import Commands
 
 from nerv360.config import PRESETS, EncodingConfig
 from nerv360.training import contexts
@@ -26,6 +29,29 @@ def quick() -> EncodingConfig:
 
 
 @pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A file of that name, made by the first process that asks for it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        with open(folder / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / name).exists():
+                make(folder / name)
+        return folder / name
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    server = Commands(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
 def make_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write frames of the procedural clip to a video file."""
 
@@ -40,24 +66,20 @@ def make_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def video(make_video: Callable[..., Path]) -> Path:
-    return make_video()
+def video(make_video: Callable[..., Path], once: Callable[..., Path]) -> Path:
+    return once("video.mp4", lambda path: make_video().rename(path))
 
 
 @pytest.fixture(scope="session")
-def encoded(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def encoded(video: Path, once: Callable[..., Path]) -> Path:
     from nerv360.api import encode
 
-    output = tmp_path_factory.mktemp("encoded") / "clip.nerv360"
-    encode(video, output, QUICK)
-    return output
+    return once("encoded.nerv360", lambda path: encode(video, path, QUICK))
 
 
 @pytest.fixture(scope="session")
-def fitted_grids(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fitted_grids(video: Path, once: Callable[..., Path]) -> Path:
     """The same clip by nerv360-grid."""
     from nerv360.api import encode
 
-    output = tmp_path_factory.mktemp("fitted") / "clip.nerv360"
-    encode(video, output, replace(PRESETS["fast"], epochs=6))
-    return output
+    return once("fitted.nerv360", lambda path: encode(video, path, replace(PRESETS["fast"], epochs=6)))

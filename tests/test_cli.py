@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import Commands
 from PIL import Image
 
 from nerv360 import console
@@ -58,8 +59,8 @@ def test_the_whole_path(tmp_path: Path) -> None:
     "command",
     [(), ("sample",), ("encode",), ("decode",), ("info",), ("eval",), ("bench",), ("compare",), ("play",), ("export",)],
 )
-def test_help(command: tuple[str, ...]) -> None:
-    result = nerv360(*command, "--help")
+def test_help(commands: Commands, command: tuple[str, ...]) -> None:
+    result = commands(*command, "--help")
     assert result.returncode == 0
     assert len(result.stdout) > 300
 
@@ -175,18 +176,11 @@ BAD = [
 ]
 
 
-def processor_time() -> float:
-    """Seconds that finished child processes have worked: the time of an idle machine."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 @pytest.mark.parametrize(("command", "message"), BAD)
-def test_bad_input_is_one_line_at_once(folder: Path, command: str, message: str) -> None:
+def test_bad_input_is_one_line_at_once(commands: Commands, folder: Path, command: str, message: str) -> None:
     before = sorted(folder.iterdir())
-    worked = processor_time()
-    result = nerv360(*command.split(), cwd=folder)
-    assert processor_time() - worked < 1
+    result = commands(*command.split(), cwd=folder)
+    assert result.processor_s < 1  # the time of an idle machine
     assert result.returncode == 2
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1

@@ -5,9 +5,10 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -50,15 +51,11 @@ FIRST = 300  # numbers of each array that are compared
 
 
 @pytest.fixture(scope="session")
-def browser_files(
-    encoded: Path, video: Path, quick: EncodingConfig, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+def browser_files(encoded: Path, video: Path, quick: EncodingConfig, once: Callable[..., Path]) -> dict[str, Path]:
     """A file of every network that browsers decode."""
-    folder = tmp_path_factory.mktemp("browser")
-    turning = folder / "turning.mp4"
     still = render_frame(0, width=160, height=80, frames=64)
     pictures = (np.roll(still, 3 * index, axis=1) for index in range(6))
-    write_frames(turning, pictures, Fraction(25), Colour(1, 1, 1, False))
+    turning = once("turning.mp4", lambda path: write_frames(path, pictures, Fraction(25), Colour(1, 1, 1, False)))
     grid = replace(PRESETS["fast"], epochs=2, group_size=4)
     conditions = ("pitch", "roll", "fov", "yaw")
     late = replace(quick, epochs=1, decoder_size=125_299, expand_first=False, conditions=conditions)
@@ -69,8 +66,7 @@ def browser_files(
         ("grid", video, grid),
         ("oriented", turning, grid),
     ):
-        files[name] = folder / f"{name}.nerv360"
-        encode(source, files[name], config)
+        files[name] = once(f"{name}.nerv360", partial(encode, source, config=config))
     with Container(files["oriented"]) as container:
         assert container.segments[0].header.oriented
     return files

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import Commands
 from PIL import Image
 
 from nerv360 import cli_reproduce
@@ -197,8 +198,8 @@ def test_memory_is_that_of_the_phase() -> None:
         ("speed --phases cooking", "--phases cooking"),
     ],
 )
-def test_bad_input_is_one_line(folder: Path, arguments: str, message: str) -> None:
-    result = nerv360(folder, *arguments.split())
+def test_bad_input_is_one_line(commands: Commands, folder: Path, arguments: str, message: str) -> None:
+    result = commands("reproduce", *arguments.split(), cwd=folder)
     assert result.returncode == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
