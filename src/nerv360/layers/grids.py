@@ -48,6 +48,7 @@ class LatentGrids(nn.Module):
             shape = (key_count(latent.period, frames), latent.channels, *latent.size(width, height))
             for name in ("values", "momentum", "energy"):
                 self.register_buffer(f"{name}{index}", torch.zeros(shape))
+        self.uses = [_uses(latent.period, frames) for latent in self.latents]
         channels = sum(latent.channels for latent in self.latents)
         self.log_scale = nn.Parameter(torch.ones(channels))  # of every channel, whatever its neighbours
         self.contexts = ContextModel(channels)
@@ -84,7 +85,7 @@ class LatentGrids(nn.Module):
                 whole = touched.values.detach().round() if noise else straight_through(touched.values)
                 seen = noisy(touched.values, noise) if noise else whole
                 keys.append(footprint.window.crop(seen, window))
-                paid.append(weight / (latent.period or self.frames) * share[chosen].repeat(latent.channels))
+                paid.append(weight / self.uses[index][key] * share[chosen].repeat(latent.channels))
                 channels.append(own.repeat_interleave(len(chosen)))
                 values.append(seen[0].flatten(1)[:, chosen].flatten())
                 if learning:
@@ -138,6 +139,15 @@ class LatentGrids(nn.Module):
             for other in other_keys(before, behind)
         ]
         return torch.stack(found) if found else keys.new_zeros(0, *shape)
+
+
+def _uses(period: int, frames: int) -> list[float]:
+    """By how many frames every key is used: keys at the ends by half as many as the others, or fewer."""
+    uses = [0.0] * key_count(period, frames)
+    for frame in range(frames):
+        for key, weight in keys_at(period, frame):
+            uses[key] += weight
+    return uses
 
 
 def _share(footprint: Footprint, area: Tensor) -> Tensor:
