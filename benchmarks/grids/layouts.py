@@ -1,9 +1,10 @@
 """Layouts of grids on the sphere: quality for a number of values, bytes, and time of a view; tables beside this file.
 
-python benchmarks/grids/layouts.py quality SOURCE, rate SOURCE, or speed; SOURCE is a video, a picture, or "procedural".
-No network: a grid is a picture that views read bilinearly.
+python benchmarks/grids/layouts.py quality SOURCE, rate SOURCE, bd, or speed. SOURCE is a video, a picture, or
+"procedural". No network: a grid is a picture that views read bilinearly.
 """
 
+import csv
 import statistics
 import sys
 import time
@@ -38,8 +39,7 @@ from nerv360.training.fit import sample_view
 from nerv360.video.clip import Clip
 from nerv360.video.synthetic import render_frame
 
-FITTED, HELD_OUT = 48, 24  # views
-STEPS = (12.0, 24.0, 48.0)  # of the quantiser, to begin with; the rate weighs in proportion to the square
+FITTED, FITTED_WITH_RATE, HELD_OUT = 128, 48, 24  # views
 BANDS = {"equator": (0, 30), "middle": (30, 60), "poles": (60, 90)}  # degrees of latitude, north and south
 COLOURS = torch.tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / torch.tensor([[3], [2], [6]]).sqrt()  # orthonormal
 
@@ -111,7 +111,7 @@ def _table(name: str) -> Path:
 
 
 @app.command()
-def quality(source: str, size: str = "624x312", start: int = 0, shares: str = "1,4,16", steps: int = 60) -> None:
+def quality(source: str, size: str = "624x312", start: int = 0, shares: str = "1,4,16", steps: int = 15) -> None:
     """PSNR of views when grids have as many values as the panorama has pixels, a quarter, a sixteenth."""
     panorama = _panorama(source, size, start)
     fitted, held_out = Views.of(panorama, FITTED, 0), Views.of(panorama, HELD_OUT, 1)
@@ -129,27 +129,46 @@ def quality(source: str, size: str = "624x312", start: int = 0, shares: str = "1
 
 
 @app.command()
-def rate(source: str, size: str = "624x312", start: int = 0, layouts: str = "", steps: int = 250) -> None:
-    """Bytes and PSNR of views of a pyramid of grids, at three rates."""
+def rate(
+    source: str,
+    size: str = "312x156",
+    start: int = 0,
+    layouts: str = "",
+    quantiser: str = "12,24,48,96",
+    steps: int = 250,
+) -> None:
+    """Bytes and PSNR of views of a pyramid of grids. The rate weighs in proportion to the square of the quantiser."""
     panorama = _panorama(source, size, start)
-    fitted, held_out = Views.of(panorama, FITTED, 0), Views.of(panorama, HELD_OUT, 1)
-    chosen = layouts.split(",") if layouts else list(LAYOUTS)
-    curves: dict[str, list[tuple[float, float]]] = {}
-    with progress("steps", len(chosen) * len(STEPS) * steps) as (bar, task):
+    values, start_of = panorama.shape[0] * panorama.shape[1], _start(panorama)
+    fitted, held_out = Views.of(panorama, FITTED_WITH_RATE, 0), Views.of(panorama, HELD_OUT, 1)
+    chosen, coarseness = (
+        layouts.split(",") if layouts else list(LAYOUTS),
+        [float(step) for step in quantiser.split(",")],
+    )
+    with progress("steps", len(chosen) * len(coarseness) * steps) as (bar, task):
         for name in chosen:
-            rows = []
-            finest = LAYOUTS[name](panorama.shape[0] * panorama.shape[1])
+            finest = LAYOUTS[name](values)
             seen, kept = reading(finest, fitted.rays), reading(finest, held_out.rays)
-            for step in STEPS:
-                pyramid = Pyramid(LAYOUTS[name], panorama.shape[0] * panorama.shape[1], _start(panorama))
+            for step in coarseness:
+                pyramid = Pyramid(LAYOUTS[name], values, start_of)
                 pyramid.fit(seen, fitted.coloured(), step, steps, lambda: bar.advance(task))
-                found = held_out.quality(apply(kept, pyramid.decoded()))
-                rows.append({"step": f"{step:g}", "bytes": str(pyramid.bytes())} | found)
-            curves[name] = [(float(row["bytes"]), float(row["sphere_db"])) for row in rows]
-            against = bd_rate(curves[chosen[0]], curves[name])
-            for row in rows:
-                first = {"source": Path(source).name, "size": size, "layout": name}
-                append(_table("rate"), first | row | {f"bd_rate_to_{chosen[0]}": against})
+                row = {"source": Path(source).name, "size": size, "layout": name, "quantiser": f"{step:g}"}
+                row |= {"bytes": str(pyramid.bytes())} | held_out.quality(apply(kept, pyramid.decoded()))
+                append(_table("rate"), row)
+
+
+@app.command()
+def bd() -> None:
+    """BD-rates of all layouts in the table of rates against ERP."""
+    with open(_table("rate")) as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    for source, size in dict.fromkeys((row["source"], row["size"]) for row in rows):
+        curves: dict[str, list[tuple[float, float]]] = {}
+        for row in rows:
+            if (row["source"], row["size"]) == (source, size):
+                curves.setdefault(row["layout"], []).append((float(row["bytes"]), float(row["sphere_db"])))
+        for name, curve in curves.items():
+            print(source, size, name, bd_rate(curves["ERP"], curve), sep="\t")
 
 
 @app.command()
