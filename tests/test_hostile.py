@@ -41,8 +41,16 @@ def chunks() -> list[bytes]:
     return small_chunks()
 
 
+@pytest.fixture(scope="module")
+def loaded(valid: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All that a first view loads, before any time is taken."""
+    path = tmp_path_factory.mktemp("valid") / "valid.nerv360"
+    path.write_bytes(valid)
+    view(path)
+
+
 @pytest.fixture
-def refused(tmp_path: Path) -> Callable[..., None]:
+def refused(tmp_path: Path, loaded: None) -> Callable[..., None]:
     """Asserts that a file is refused: on opening and reading all of it, or in decoding a view of its first frame."""
 
     def check(data: bytes, error: type[BitstreamError] = BitstreamError) -> None:
