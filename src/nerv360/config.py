@@ -247,7 +247,7 @@ _GRID = EncodingConfig(
         *(Latent(*grid) for grid in ((8, 8, 0), (4, 6, 0), (2, 2, 0), (1, 1, 0))),
     ),
     learning_rate=4e-3,
-    rate_weight=2.0,
+    rate_weight=1.0,
     warmup=0.05,
     group_size=16,
 )
