@@ -105,9 +105,12 @@ def test_gradients_of_bits() -> None:
 
 
 def test_far_away_bits_and_gradients_are_finite() -> None:
-    values = torch.tensor([32767.0, -32767.0, 0.0], requires_grad=True)
-    log_scale = torch.tensor([-3.0, 5.0, -30.0], requires_grad=True)
-    laplace_bits(values, torch.zeros(3), log_scale).sum().backward()
+    """Also under a scale that has shrunk away, as it does where all values are 0 beneath their noise."""
+    values = torch.tensor([32767.0, -32767.0, 0.0, 0.45, -0.45, 0.3, 0.55], requires_grad=True)
+    log_scale = torch.tensor([-3.0, 5.0, -30.0, -30.0, -6.0, -100.0, -100.0], requires_grad=True)
+    bits = laplace_bits(values, torch.zeros(7), log_scale)
+    bits.sum().backward()
+    assert torch.isfinite(bits).all()
     assert torch.isfinite(values.grad).all()  # type: ignore[arg-type]
     assert torch.isfinite(log_scale.grad).all()  # type: ignore[arg-type]
 

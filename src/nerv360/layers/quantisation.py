@@ -14,6 +14,7 @@ from nerv360.bitstream.layout import STEPS_PER_OCTAVE
 __all__ = ["WeightQuantiser", "laplace_bits", "noisy", "straight_through"]
 
 INITIAL_STEPS = 16  # per deviation of a fresh tensor
+LEAST_LOG_SCALE = -5.0  # of a distribution; a 0 costs nothing there
 
 
 class WeightQuantiser(nn.Module):
@@ -41,10 +42,15 @@ class WeightQuantiser(nn.Module):
 
 
 def laplace_bits(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """-log2 of the mass that a Laplace distribution has within half a step of each value."""
-    scale, size = log_scale.exp(), (values - mean).abs()
+    """-log2 of the mass that a Laplace distribution has within half a step of each value.
+
+    Of values that are all 0 the scale would fall for ever: it counts as LEAST_LOG_SCALE at least.
+    """
+    scale = (log_scale + (log_scale.clamp_min(LEAST_LOG_SCALE) - log_scale).detach()).exp()
+    size = (values - mean).abs()
     small = size < 0.5
-    inner = 1 - torch.exp(-0.5 / scale) * torch.cosh(torch.where(small, size, 0.0) / scale)
+    within = torch.where(small, size, 0.0)
+    inner = 1 - (torch.exp((within - 0.5) / scale) + torch.exp(-(within + 0.5) / scale)) / 2
     outer = 0.5 * torch.exp((0.5 - torch.where(small, 0.5, size)) / scale) * -torch.expm1(-1 / scale)
     return -torch.log2(torch.where(small, inner, outer).clamp_min(1e-9))
 
