@@ -131,10 +131,10 @@ def test_our_files_are_measured_as_eval_does(
     assert [row["codec"] for row in rows] == ["x264", "x264", *["nerv360-grid"] * 2]
     by_name = {row["settings"]: row for row in rows}
     expected = eval_file(fitted_grids, video)
-    assert by_name["clip.nerv360"]["mean_psnr_db"] == f"{expected.mean.psnr_db:.3f}"
-    assert by_name["clip.nerv360"]["ws_psnr_db"] == f"{expected.ws_psnr_db:.3f}"
-    assert int(by_name["clip.nerv360"]["bytes"]) == fitted_grids.stat().st_size
-    assert by_name["clip.nerv360"]["encode_s"] == ""
+    assert by_name[fitted_grids.name]["mean_psnr_db"] == f"{expected.mean.psnr_db:.3f}"
+    assert by_name[fitted_grids.name]["ws_psnr_db"] == f"{expected.ws_psnr_db:.3f}"
+    assert int(by_name[fitted_grids.name]["bytes"]) == fitted_grids.stat().st_size
+    assert by_name[fitted_grids.name]["encode_s"] == ""
     assert float(by_name["fast, rate weight 8"]["encode_s"]) > 0
     text = (tmp_path / "table.md").read_text()
     assert text.count("| nerv360-grid") == 2
