@@ -17,8 +17,8 @@ import nerv360
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.contexts import write_latent
 from nerv360.bitstream.layout import GRID_STEP, Latent, Moment, key_count, keys_at, keys_per_chunk, parts
-from nerv360.codec.encoder import Encoded, estimate_bytes, fitted_latents, write_model
-from nerv360.config import EncodingConfig, ModelConfig
+from nerv360.codec.encoder import Encoded, _look, estimate_bytes, fitted_latents, write_model
+from nerv360.config import PRESETS, EncodingConfig, ModelConfig
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.rays import viewport_rays
@@ -241,6 +241,14 @@ def test_weights_are_paid_for_once_by_all_views_of_all_frames() -> None:
     )
     _, bits = fitting.quantiser(decoder_tensors(model), None)
     assert with_weights - without == pytest.approx(bits.item(), rel=1e-3)  # float32: measured 4e-9
+
+
+@pytest.mark.parametrize("looks", [2, 3])
+def test_every_frame_that_is_looked_at_is_told(video: Path, looks: int) -> None:
+    clip, config = Clip.open(video), CONFIG if looks == 2 else PRESETS["fast"]
+    told: list[tuple[int, int]] = []
+    _look(build(configure(config, clip.width, clip.height), clip.frames), clip, lambda *look: told.append(look))
+    assert told == [(done + 1, looks * clip.frames) for done in range(looks * clip.frames)]
 
 
 @pytest.mark.parametrize("rate_weight", [0.0, 2.0])

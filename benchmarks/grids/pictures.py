@@ -56,7 +56,8 @@ def main(
 def _encode_within(clip: Clip, size: int, path: Path) -> None:
     """Write the best x265 file of at most so many bytes, by bisection of its CRF; the smallest where there is none."""
     low, high = LEAST_CRF, MOST_CRF
-    with progress("x265", 0) as (bar, task):
+    encodings = (MOST_CRF - LEAST_CRF).bit_length() + 1  # at most
+    with progress("x265", encodings * clip.frames) as (bar, task):
         while low < high:
             middle = (low + high) // 2
             encode_anchor(ANCHORS["x265"], middle, clip, path, lambda: bar.advance(task))

@@ -35,7 +35,6 @@ from nerv360.video.writer import replacing
 __all__ = ["Encoded", "checkpoint_path", "encode_clip", "estimate_bytes", "size_limit", "write_model"]
 
 ROUNDING, LARGEST_DEAD_ZONE, BISECTIONS = 0.5, 0.6, 3  # dead zones in steps of the quantiser
-LOOKS = 3  # times that a clip is gone through before it is fitted: for its camera, its colours, its motion
 
 Report = Callable[[Progress, int, Fitting], None]
 Latents = NDArray[np.float32]  # [keys, channels, rows, columns]
@@ -109,23 +108,24 @@ def _look(model: Network, clip: Clip, looked_at: Callable[[int, int], None]) -> 
     """The camera's angles; grids begin as the clip itself."""
     if not isinstance(model, NeRV360Grid):
         return None
-    frames = _Told(clip, looked_at)
+    looks = 2 + any(grid.motion for grid in model.config.grids)  # for its camera, its colours, its motion
+    frames = _Told(clip, looks * clip.frames, looked_at)
     angles = orientations(frames)
     begin(model, frames, angles)
     return angles
 
 
 class _Told:
-    """The frames of a clip that is gone through LOOKS times, with word of each."""
+    """The frames of a clip that is gone through several times, with word of each of so many in all."""
 
-    def __init__(self, clip: Clip, looked_at: Callable[[int, int], None]) -> None:
-        self.clip, self.looked_at, self.done = clip, looked_at, 0
+    def __init__(self, clip: Clip, total: int, looked_at: Callable[[int, int], None]) -> None:
+        self.clip, self.total, self.looked_at, self.done = clip, total, looked_at, 0
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         for frame in self.clip:
             yield frame
             self.done += 1
-            self.looked_at(self.done, LOOKS * self.clip.frames)
+            self.looked_at(self.done, self.total)
 
 
 def checkpoint_path(output: Place) -> Place:

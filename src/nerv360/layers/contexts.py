@@ -17,7 +17,7 @@ from torch.nn import functional
 from nerv360.bitstream.contexts import HIDDEN, MOST, ONE, ONE_MEAN, Contexts
 from nerv360.bitstream.laplace import SCALES, SCALES_PER_OCTAVE, UNIT_SCALE
 from nerv360.bitstream.places import MARGIN, PLACES, Place
-from nerv360.layers.quantisation import straight_through
+from nerv360.layers.quantisation import limited, straight_through
 
 __all__ = ["ContextModel", "Known", "known_of"]
 
@@ -42,8 +42,7 @@ class ContextModel(nn.Module):
         logarithms = torch.log2(1 + known.magnitudes.clamp_max(MOST))
         hidden = logarithms @ mix[:3] + place[known.place] + known.timed[:, None] * mix[3]
         log_scale = log_scale[known.channel] + hidden.relu() @ spread
-        limited = log_scale.clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE)
-        return known.means @ mean, log_scale + (limited - log_scale).detach()  # whose gradient is not lost at a limit
+        return known.means @ mean, limited(log_scale, LEAST_LOG_SCALE, MOST_LOG_SCALE)
 
     @torch.no_grad()
     def integers(self) -> Contexts:

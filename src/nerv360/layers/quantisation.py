@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nerv360.bitstream.layout import STEPS_PER_OCTAVE
 
-__all__ = ["WeightQuantiser", "laplace_bits", "noisy", "straight_through"]
+__all__ = ["WeightQuantiser", "laplace_bits", "limited", "noisy", "straight_through"]
 
 INITIAL_STEPS = 16  # per deviation of a fresh tensor
 LEAST_LOG_SCALE = -5.0  # of a distribution; a 0 costs nothing there
@@ -46,7 +46,7 @@ def laplace_bits(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
 
     Of values that are all 0 the scale would fall for ever: it counts as LEAST_LOG_SCALE at least.
     """
-    scale = (log_scale + (log_scale.clamp_min(LEAST_LOG_SCALE) - log_scale).detach()).exp()
+    scale = limited(log_scale, LEAST_LOG_SCALE).exp()
     size = (values - mean).abs()
     small = size < 0.5
     within = torch.where(small, size, 0.0)
@@ -58,6 +58,11 @@ def laplace_bits(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
 def straight_through(values: Tensor) -> Tensor:
     """Rounded; gradients pass as if they were not."""
     return values + (values.round() - values).detach()
+
+
+def limited(values: Tensor, least: float, most: float | None = None) -> Tensor:
+    """Clamped; gradients pass as if they were not, so that they are not lost at a limit."""
+    return values + (values.clamp(least, most) - values).detach()
 
 
 def noisy(values: Tensor, noise: torch.Generator) -> Tensor:

@@ -72,7 +72,7 @@ class NeRV360Grid(ViewportDecoder):
             GridStage(*stage, latents) for stage, latents in zip(config.stages(), entering, strict=True)
         )
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1, padding_mode="replicate")
-        self._looked_at: tuple[Viewport, list[Footprint]] | None = None
+        self._latest: tuple[Viewport, list[Footprint]] | None = None  # a step of fitting asks twice
 
     @property
     def reach(self) -> int:
@@ -85,13 +85,12 @@ class NeRV360Grid(ViewportDecoder):
     @torch.inference_mode(False)  # what decoding has computed, fitting may use
     @torch.no_grad()
     def footprints(self, view: Viewport) -> list[Footprint]:
-        if self._looked_at is None or self._looked_at[0] != view:  # a step of fitting asks twice
-            by_stride = {
-                stride: self._footprint(view, stride) for stride in {grid.stride for grid in self.config.grids}
-            }
-            grown = [by_stride[grid.stride].grown(self._margin(grid)) for grid in self.config.grids]
-            self._looked_at = view, grown
-        return self._looked_at[1]
+        if self._latest and self._latest[0] == view:
+            return self._latest[1]
+        by_stride = {stride: self._footprint(view, stride) for stride in {grid.stride for grid in self.config.grids}}
+        grown = [by_stride[grid.stride].grown(self._margin(grid)) for grid in self.config.grids]
+        self._latest = view, grown
+        return grown
 
     def sample(self, features: Sequence[Tensor], footprints: Sequence[Footprint], moment: Moment) -> list[Tensor]:
         """Of every grid but the motion: its keys around the moment, moved to it and mixed."""
