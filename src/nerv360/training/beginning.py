@@ -27,7 +27,7 @@ COLOURS = torch.tensor(  # red, green, blue of a grid's first three channels: br
 def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angles | None) -> None:
     """Have the network draw a pyramid of the frames [H, W, 3]: by `to_rgb` alone, from the first channels of the grids.
 
-    The frames are gone through twice.
+    The frames are gone through once, and once more for a grid of motion.
 
     Still grids come first, from coarse to fine, then those with keys: each takes what those before it lack, of the
     mean or of the frame at its key. Directions are the world's, not the camera's, where its angles are given. From
