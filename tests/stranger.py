@@ -47,7 +47,7 @@ def check(condition: bool) -> None:
 
 def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
     magic, version, length, checksum = struct.unpack_from("<8sHII", data)
-    check((magic, version) == (b"\x89NERV360", 4))
+    check((magic, version) == (b"\x89NERV360", 5))
     packed = data[18 : 18 + length]
     check(crc32(packed) == checksum)
     header, offset, segments = msgspec.msgpack.decode(packed), 18 + length, []
@@ -174,7 +174,7 @@ def read_weights(data: bytes, shapes: dict[str, tuple[int, ...]]) -> tuple[list[
 
 
 def read_contexts(data: bytes, channels: int) -> Contexts:
-    sizes = {"mix": 4 * 8, "place": 10 * 8, "spread": 8, "scale": channels, "mean": 3}
+    sizes = {"mix": 4 * 8, "place": 10 * 8, "spread": 8, "scale": channels, "mean": channels, "timed_mean": 2}
     stream = Stream(data)
     integers = stream.piece([276] * sum(sizes.values()))
     stream.end()
@@ -262,8 +262,11 @@ def class_of_cell(
         h += sum(value * mix[8 * row + i] for row, value in enumerate(levels))
         total += max(0, h) * spread[i]
     scale = min(39, max(0, total // 4096))
-    alone, together, beside = contexts["mean"]
-    e = (2 * sum(near) * (alone if other is None else together) + 4 * sum(other or []) * beside + 128) // 256
+    if other is None:
+        e = (2 * sum(near) * contexts["mean"][channel] + 128) // 256
+    else:
+        together, beside = contexts["timed_mean"]
+        e = (2 * sum(near) * together + 4 * sum(other) * beside + 128) // 256
     m = (e + 4) // 8
     return m, 8 * scale + e - 8 * m + 4
 
@@ -279,21 +282,28 @@ def level(x: int) -> int:
 def counts_of(class_of: int) -> list[int]:
     """n_-255, ..., n_255."""
     scale, fraction = divmod(class_of, 8)
+    narrow, wide = sides_of(scale, fraction), sides_of(min(scale + 8, 39) if scale else 0, fraction)
+    counts = {symbol: 1 + (31 * narrow[symbol] + wide[symbol]) // 32 for symbol in narrow}
+    counts[0] = 2**24 - sum(counts.values())
+    return [counts[symbol] for symbol in range(-255, 256)]
+
+
+def sides_of(scale: int, fraction: int) -> dict[int, int]:
+    """a_k of all symbols but 0."""
     decay = DECAYS[scale] / 2**32
     ratio = decay * decay
     ratio = ratio * ratio
     ratio = ratio * ratio
-    counts = {0: 0}
+    counts = {}
     for side, eighths in ((1, 8 - fraction), (-1, fraction)):
         tail = 0.5 * (2**24 - 511)
         for _ in range(eighths):
             tail = tail * decay
         for k in range(1, 255):
-            counts[side * k] = 1 + math.floor(tail * (1 - ratio))
+            counts[side * k] = math.floor(tail * (1 - ratio))
             tail = tail * ratio
-        counts[side * 255] = 1 + math.floor(tail)
-    counts[0] = 2**24 - sum(counts.values())
-    return [counts[symbol] for symbol in range(-255, 256)]
+        counts[side * 255] = math.floor(tail)
+    return counts
 
 
 @cache

@@ -139,7 +139,7 @@ def test_not_a_file(tmp_path: Path) -> None:
             Container(path)
 
 
-@pytest.mark.parametrize("version", [5, 65535])
+@pytest.mark.parametrize("version", [VERSION + 1, 65535])
 def test_newer(valid: bytes, version: int, refused: Callable[..., None]) -> None:
     refused(valid[:8] + struct.pack("<H", version) + valid[10:], VersionError)
     refused(valid[:8] + struct.pack("<H", version), BitstreamError)

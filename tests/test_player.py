@@ -138,7 +138,8 @@ def contexts_vectors() -> dict[str, Any]:
         before, behind = 2, 1
         channels = before + shape[1] + behind
         contexts = Contexts.of(random.integers(-weight, weight + 1, Contexts.size(channels)), channels)
-        contexts.mean[:] = random.integers(-400, 400, 3)
+        contexts.mean[:] = random.integers(-400, 400, channels)
+        contexts.timed_mean[:] = random.integers(-400, 400, 2)
         symbols = random.laplace(0, spread, shape).round().astype(np.int32)
         latents.append(
             {

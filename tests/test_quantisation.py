@@ -1,6 +1,7 @@
 """Weights while they are fitted: the multiples of learned steps that the file will hold, and their bits."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from nerv360.bitstream.laplace import best_scale
 from nerv360.codec.chunks import read_weights, write_weights
 from nerv360.codec.quantize import dequantize, quantize, step_code
-from nerv360.layers.quantisation import WeightQuantiser, laplace_bits, noisy, straight_through
+from nerv360.layers.quantisation import WeightQuantiser, coded_bits, laplace_bits, noisy, straight_through
 
 SHAPES = {"a.weight": (24, 16, 3, 3), "a.bias": (24,), "b.weight": (3, 24, 3, 3), "b.bias": (3,)}
 
@@ -84,31 +85,36 @@ def test_rate_and_error_both_move_steps_scales_and_weights(noise: bool) -> None:
 
 @pytest.mark.parametrize("scale", [0.05, 0.7, 3.0, 40.0])
 @pytest.mark.parametrize("mean", [0.0, 0.3, -2.6])
-def test_bits_are_those_of_the_mass(scale: float, mean: float) -> None:
+@pytest.mark.parametrize(
+    ("bits_of", "parts"), [(laplace_bits, [(1, 1)]), (coded_bits, [(31 / 32, 1), (1 / 32, 4)])], ids=["plain", "coded"]
+)
+def test_bits_are_those_of_the_mass(
+    bits_of: Callable[..., torch.Tensor], parts: list[tuple[float, float]], scale: float, mean: float
+) -> None:
     values = torch.arange(-400, 401, dtype=torch.float64)
-    bits = laplace_bits(
-        values, torch.tensor(mean, dtype=torch.float64), torch.tensor(math.log(scale), dtype=torch.float64)
-    )
+    bits = bits_of(values, torch.tensor(mean, dtype=torch.float64), torch.tensor(math.log(scale), dtype=torch.float64))
     edges = torch.arange(-400, 402, dtype=torch.float64) - 0.5 - mean
-    below = torch.where(edges < 0, torch.exp(-edges.abs() / scale) / 2, 1 - torch.exp(-edges.abs() / scale) / 2)
-    mass = below.diff()
+    tails = sum(part * torch.exp(-edges.abs() / (wider * scale)) / 2 for part, wider in parts)
+    mass = torch.where(edges < 0, tails, 1 - tails).diff()
     clear = mass > 1e-6
     torch.testing.assert_close(bits[clear], -mass[clear].log2(), rtol=0, atol=1e-8)
     assert bits.max() <= -math.log2(1e-9) + 1e-9
 
 
-def test_gradients_of_bits() -> None:
+@pytest.mark.parametrize("bits_of", [laplace_bits, coded_bits])
+def test_gradients_of_bits(bits_of: Callable[..., torch.Tensor]) -> None:
     values = torch.tensor([0.0, 0.2, -0.49, 0.51, 3.7, -30.0], dtype=torch.float64, requires_grad=True)
     mean = torch.full((6,), 0.1, dtype=torch.float64, requires_grad=True)
     log_scale = torch.linspace(-1, 3, 6, dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(laplace_bits, (values, mean, log_scale))
+    assert torch.autograd.gradcheck(bits_of, (values, mean, log_scale))
 
 
-def test_far_away_bits_and_gradients_are_finite() -> None:
+@pytest.mark.parametrize("bits_of", [laplace_bits, coded_bits])
+def test_far_away_bits_and_gradients_are_finite(bits_of: Callable[..., torch.Tensor]) -> None:
     """Also under a scale that has shrunk away, as it does where all values are 0 beneath their noise."""
     values = torch.tensor([32767.0, -32767.0, 0.0, 0.45, -0.45, 0.3, 0.55], requires_grad=True)
     log_scale = torch.tensor([-3.0, 5.0, -30.0, -30.0, -6.0, -100.0, -100.0], requires_grad=True)
-    bits = laplace_bits(values, torch.zeros(7), log_scale)
+    bits = bits_of(values, torch.zeros(7), log_scale)
     bits.sum().backward()
     assert torch.isfinite(bits).all()
     assert torch.isfinite(values.grad).all()  # type: ignore[arg-type]

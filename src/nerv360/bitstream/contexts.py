@@ -6,7 +6,7 @@ model with real numbers, to be fitted.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ HIDDEN = 8
 ONE, ONE_MEAN = 16, 256  # what stands for 1 in the weights, and in those of the mean
 MOST = 255  # magnitudes are told apart up to this sum
 SEEN = 6  # numbers that are known of a cell: `_seen`
+FOR_SCALE = 4  # of them, that its scale depends on
 BAND = 1 << 13  # cells that are worked on at a time: they stay in the cache
 PARAMETER_CLASS = class_of(34)
 _LOGARITHMS = np.rint(ONE * np.log2(1 + np.arange(MOST + 1)))
@@ -50,41 +51,47 @@ class Contexts:
     place: Integers  # [places, HIDDEN]
     spread: Integers  # [HIDDEN]
     scale: Integers  # [channels]
-    mean: Integers  # [3] of the sums near without other keys, and with; of that at other keys
+    mean: Integers  # [channels] of the sum near, without other keys
+    timed_mean: Integers  # [2] with them: of the sum near, and of that at other keys
 
     @classmethod
     def of(cls, parameters: Integers, channels: int) -> "Contexts":
         """From all its numbers, one behind the other."""
-        ends = np.cumsum([4 * HIDDEN, len(PLACES) * HIDDEN, HIDDEN, channels])
-        mix, place, spread, scale, mean = np.split(parameters, ends)
-        return cls(mix.reshape(4, HIDDEN), place.reshape(-1, HIDDEN), spread, scale, mean)
+        ends = np.cumsum([4 * HIDDEN, len(PLACES) * HIDDEN, HIDDEN, channels, channels])
+        mix, place, *others = np.split(parameters, ends)
+        return cls(mix.reshape(4, HIDDEN), place.reshape(-1, HIDDEN), *others)
 
     @staticmethod
     def size(channels: int) -> int:
         """How many numbers it has."""
-        return 5 * HIDDEN + len(PLACES) * HIDDEN + channels + 3
+        return 5 * HIDDEN + len(PLACES) * HIDDEN + 2 * channels + 2
 
     def parameters(self) -> Integers:
         """Inverse of `of`."""
-        return np.concatenate([each.ravel() for each in (self.mix, self.place, self.spread, self.scale, self.mean)])
+        return np.concatenate([getattr(self, f.name).ravel() for f in fields(self)])
 
     def layers(self, timed: bool) -> Numbers:
-        """Of every place [places, HIDDEN + 1, SEEN]: what is seen of a cell -> hidden numbers, and its mean in eighths,
-        to be rounded down."""
-        layers = np.zeros((len(PLACES), HIDDEN + 1, SEEN))
-        layers[:, :HIDDEN, :3] = self.mix[:3].T
-        layers[:, :HIDDEN, 3] = ONE * (self.place + timed * self.mix[3])
-        layers[:, HIDDEN, 3:] = 0.5, 2 * self.mean[int(timed)] / ONE_MEAN, 4 * self.mean[2] / ONE_MEAN
+        """Of every place [places, HIDDEN, FOR_SCALE]: what is seen of a cell -> hidden numbers."""
+        layers = np.empty((len(PLACES), HIDDEN, FOR_SCALE))
+        layers[..., :3] = self.mix[:3].T
+        layers[..., 3] = ONE * (self.place + timed * self.mix[3])
         return layers
 
-    def foretell(self, seen: Numbers, layer: Numbers, channels: slice) -> tuple[Integers, NDArray[np.uint16]]:
-        """Middle symbols and classes [channels, rows, columns] of cells: of `_seen`, and their place's layer."""
+    def means(self, timed: bool, channels: slice) -> Numbers:
+        """What sums near and at other keys add to the mean, in eighths [2, channels or 1, 1, 1]."""
+        near, other = (self.timed_mean[:1], self.timed_mean[1]) if timed else (self.mean[channels], 0)
+        means = np.stack((2 * near, np.full_like(near, 4 * other)))
+        return means[..., None, None] / ONE_MEAN
+
+    def foretell(
+        self, seen: Numbers, layer: Numbers, means: Numbers, channels: slice
+    ) -> tuple[Integers, NDArray[np.uint16]]:
+        """Middle symbols and classes [channels, rows, columns] of cells: of `_seen`, a place's layer, and `means`."""
         shape = seen.shape[1:]
-        product = (layer @ seen.reshape(SEEN, -1)).reshape(-1, *shape)
-        hidden = np.maximum(product[:HIDDEN], 0).reshape(HIDDEN, -1)
+        hidden = np.maximum(layer @ seen[:FOR_SCALE].reshape(FOR_SCALE, -1), 0)
         steps = (self.spread / ONE**3 @ hidden).reshape(shape) + self.scale[channels, None, None] / ONE
         scales = np.clip(np.floor(steps + 0.5), 0, SCALES - 1)
-        eighths = np.floor(product[HIDDEN])
+        eighths = np.floor(seen[4] * means[0] + seen[5] * means[1] + 0.5)
         middle = np.floor(eighths / FRACTIONS + 0.5)
         classes = class_of(scales, eighths - FRACTIONS * middle + FRACTIONS // 2)
         return middle.astype(np.int32), classes.astype(np.uint16)
@@ -138,10 +145,12 @@ def _turns(
     places = [(cut, _bands(place, channels, *cut)) for place, cut in zip(PLACES, cuts, strict=True)]
     for key, before, behind in references(keys):
         beside = known[other_keys(before, behind)]
-        for (cut, bands), layer in zip(places, contexts.layers(timed=len(beside) > 0), strict=True):
+        timed = len(beside) > 0
+        means = contexts.means(timed, numbers)
+        for (cut, bands), layer in zip(places, contexts.layers(timed), strict=True):
             if not bands:  # the grid is smaller
                 continue
-            parts = [contexts.foretell(_seen(around, beside, band), layer, numbers) for band in bands]
+            parts = [contexts.foretell(_seen(around, beside, band), layer, means, numbers) for band in bands]
             centre, classes = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
             yield (key, slice(None), *cut), centre, classes
             own, inner = known[key, :, *cut], _moved(*cut, (0, 0))

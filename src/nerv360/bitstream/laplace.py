@@ -1,4 +1,4 @@
-"""Laplace distributions as tables of integers (docs/bitstream.md, "Classes").
+"""Laplace distributions with wide tails, as tables of integers (docs/bitstream.md, "Classes").
 
 A class is a scale and the place of the mean between two integers. Its table is made with nothing but products of
 doubles in a fixed order, so it is the same on every machine.
@@ -17,6 +17,8 @@ __all__ = [
     "SCALES_PER_OCTAVE",
     "TOTAL_BITS",
     "UNIT_SCALE",
+    "WIDE",
+    "WIDE_PART",
     "best_scale",
     "class_of",
     "counts",
@@ -26,6 +28,7 @@ SCALES, SCALES_PER_OCTAVE, UNIT_SCALE = 40, 4, 18  # scale b = 2^((s - 18) / 4)
 FRACTIONS = 8  # the mean lies (f - 4) / 8 beside the middle symbol
 REACH = 255  # symbols -REACH..REACH; the outermost stand for all beyond
 TOTAL_BITS = 24
+WIDE, WIDE_PART = 8, 32  # one in so many follows the distribution of the scale that is so many greater
 
 # round(2^32 exp(-1 / (8 b))) of every scale: numbers, for exponentials differ between machines
 # fmt: off
@@ -66,7 +69,9 @@ def _tables() -> NDArray[np.int64]:
     nearest = _powers(np.full((SCALES, 1), 0.5 * spare), decay, FRACTIONS)  # at 0..FRACTIONS eighths
     tails = _powers(nearest[..., None], ratio[..., None], REACH - 1)
     tails[..., :-1] *= 1 - ratio[..., None]
-    sides = 1 + tails.astype(np.int64)  # [SCALES, FRACTIONS + 1, REACH]
+    narrow = tails.astype(np.int64)  # [SCALES, FRACTIONS + 1, REACH]
+    wide = narrow[[0, *np.minimum(np.arange(1, SCALES) + WIDE, SCALES - 1)]]  # the least is for what is certain
+    sides = 1 + ((WIDE_PART - 1) * narrow + wide) // WIDE_PART
     below, above = sides[:, :-1, ::-1], sides[:, :0:-1]
     middle = (1 << TOTAL_BITS) - below.sum(axis=-1, keepdims=True) - above.sum(axis=-1, keepdims=True)
     return np.concatenate((below, middle, above), axis=-1).reshape(-1, 2 * REACH + 1)

@@ -34,15 +34,17 @@ class ContextModel(nn.Module):
         self.place = nn.Parameter(0.3 * torch.randn(HIDDEN, generator=random).repeat(len(PLACES), 1))
         self.spread = nn.Parameter(0.1 * torch.randn(HIDDEN, generator=random))
         self.log_scale = nn.Parameter(torch.ones(channels))
-        self.mean = nn.Parameter(torch.tensor([0.5, 0.0, 0.0]))
+        self.mean = nn.Parameter(torch.full((channels,), 0.5))
+        self.timed_mean = nn.Parameter(torch.zeros(2))
 
     def forward(self, known: "Known") -> tuple[Tensor, Tensor]:
         """Mean and log scale [n] of the distributions of n cells."""
-        mix, place, spread, log_scale, mean = (value for value, _, _ in self._rounded())
+        mix, place, spread, log_scale, mean, timed_mean = (value for value, _, _ in self._rounded())
         logarithms = torch.log2(1 + known.magnitudes.clamp_max(MOST))
         hidden = logarithms @ mix[:3] + place[known.place] + known.timed[:, None] * mix[3]
         log_scale = log_scale[known.channel] + hidden.relu() @ spread
-        return known.means @ mean, limited(log_scale, LEAST_LOG_SCALE, MOST_LOG_SCALE)
+        means = known.means[:, 0] * mean[known.channel] + known.means[:, 1:] @ timed_mean
+        return means, limited(log_scale, LEAST_LOG_SCALE, MOST_LOG_SCALE)
 
     @torch.no_grad()
     def integers(self) -> Contexts:
@@ -59,6 +61,7 @@ class ContextModel(nn.Module):
             (self.spread, ONE / step, 0.0),
             (self.log_scale, ONE / step, -UNIT_SCALE * step),
             (self.mean, ONE_MEAN, 0.0),
+            (self.timed_mean, ONE_MEAN, 0.0),
         )
         return [(straight_through(value * one) / one, one, offset) for value, one, offset in scaled]
 

@@ -15,7 +15,7 @@ from nerv360.bitstream.places import other_keys, references
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.window import Window
 from nerv360.layers.contexts import ContextModel, Known, known_of
-from nerv360.layers.quantisation import laplace_bits, noisy, straight_through
+from nerv360.layers.quantisation import coded_bits, laplace_bits, noisy, straight_through
 
 __all__ = ["LatentGrids"]
 
@@ -97,7 +97,7 @@ class LatentGrids(nn.Module):
         part = torch.cat(paid)
         coded = part.new_zeros(())
         if learning:
-            coded = (part * laplace_bits(torch.cat(rounded), *self.contexts(Known.join(known)))).sum()
+            coded = (part * coded_bits(torch.cat(rounded), *self.contexts(Known.join(known)))).sum()
         if noise is None:
             return latents, coded
         log_scale = self.log_scale[torch.cat(channels)]

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from nerv360.bitstream.laplace import SCALES_PER_OCTAVE, WIDE, WIDE_PART
 from nerv360.bitstream.layout import STEPS_PER_OCTAVE
 
-__all__ = ["WeightQuantiser", "laplace_bits", "limited", "noisy", "straight_through"]
+__all__ = ["WeightQuantiser", "coded_bits", "laplace_bits", "limited", "noisy", "straight_through"]
 
 INITIAL_STEPS = 16  # per deviation of a fresh tensor
 LEAST_LOG_SCALE = -5.0  # of a distribution; a 0 costs nothing there
@@ -46,13 +47,23 @@ def laplace_bits(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
 
     Of values that are all 0 the scale would fall for ever: it counts as LEAST_LOG_SCALE at least.
     """
-    scale = limited(log_scale, LEAST_LOG_SCALE).exp()
-    size = (values - mean).abs()
+    return -torch.log2(_mass((values - mean).abs(), limited(log_scale, LEAST_LOG_SCALE).exp()).clamp_min(1e-9))
+
+
+def coded_bits(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """What integers cost in a file: the same of a Laplace distribution with wide tails (bitstream/laplace.py)."""
+    size, scale = (values - mean).abs(), limited(log_scale, LEAST_LOG_SCALE).exp()
+    wide = _mass(size, scale * 2 ** (WIDE / SCALES_PER_OCTAVE))
+    return -torch.log2(((1 - 1 / WIDE_PART) * _mass(size, scale) + wide / WIDE_PART).clamp_min(1e-9))
+
+
+def _mass(size: Tensor, scale: Tensor) -> Tensor:
+    """Of a Laplace distribution, within half a step of what lies so far from its mean."""
     small = size < 0.5
     within = torch.where(small, size, 0.0)
     inner = 1 - (torch.exp((within - 0.5) / scale) + torch.exp(-(within + 0.5) / scale)) / 2
     outer = 0.5 * torch.exp((0.5 - torch.where(small, 0.5, size)) / scale) * -torch.expm1(-1 / scale)
-    return -torch.log2(torch.where(small, inner, outer).clamp_min(1e-9))
+    return torch.where(small, inner, outer)
 
 
 def straight_through(values: Tensor) -> Tensor:

@@ -10,12 +10,12 @@ from nerv360.bitstream.contexts import Contexts
 from nerv360.bitstream.entropy import Integers
 from nerv360.bitstream.places import other_keys, references
 from nerv360.layers.contexts import ContextModel, Known, known_of
-from nerv360.layers.quantisation import laplace_bits
+from nerv360.layers.quantisation import coded_bits
 
 __all__ = ["fit_contexts"]
 
-STEPS, BATCH, CELLS = 200, 2048, 1 << 20  # cells that are looked at, in all
-LEARNING_RATE = 0.1
+STEPS, BATCH, CELLS = 1000, 4096, 1 << 20  # cells that are looked at, in all
+LEARNING_RATE = 0.05
 
 
 def fit_contexts(pieces: Sequence[tuple[Integers, int]], model: ContextModel) -> Contexts:
@@ -40,7 +40,7 @@ def fit_contexts(pieces: Sequence[tuple[Integers, int]], model: ContextModel) ->
     with torch.enable_grad():
         for _ in range(STEPS):
             batch = torch.randint(len(value), (BATCH,), generator=random)
-            loss = laplace_bits(value[batch], *model(everything.at(batch))).mean()
+            loss = coded_bits(value[batch], *model(everything.at(batch))).mean()
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

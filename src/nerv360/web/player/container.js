@@ -13,7 +13,7 @@ import { BrokenFile, ServerGone } from "./errors.js";
  */
 
 const MAGIC = "\x89NERV360";
-const VERSION = 4;
+const VERSION = 5;
 const FIRST_READ = 4096; // bytes: usually all headers
 const MOST_KEPT = 1 << 27; // bytes
 const GAP = 2048; // bytes that are rather read than asked around

@@ -8,7 +8,7 @@ import { BrokenFile } from "./errors.js";
 import { FRACTIONS, SCALES, classOf } from "./laplace.js";
 
 /**
- * @typedef {{mix: Float64Array, place: Float64Array, spread: Float64Array, scale: Float64Array, mean: Float64Array}} Contexts
+ * @typedef {{mix: Float64Array, place: Float64Array, spread: Float64Array, scale: Float64Array, mean: Float64Array, timedMean: Float64Array}} Contexts
  * @typedef {{row: number, column: number, spacing: number, near: number[][], far: number[][]}} Place
  *   the cells (row + i spacing, column + j spacing); their neighbours as (rows down, columns right)
  * @typedef {{channels: number, rows: number, columns: number}} Size
@@ -51,12 +51,12 @@ export function references(/** @type {number} */ keys) {
 /** @param {Uint8Array} data @param {number} channels of all latents @returns {Contexts} */
 export function readContexts(data, channels) {
   const reader = new Reader(data);
-  const sizes = [4 * HIDDEN, PLACES.length * HIDDEN, HIDDEN, channels, 3];
+  const sizes = [4 * HIDDEN, PLACES.length * HIDDEN, HIDDEN, channels, channels, 2];
   const parameters = Float64Array.from(reader.read(new Uint16Array(sizes.reduce((a, b) => a + b)).fill(PARAMETER_CLASS)));
   reader.finish();
   let end = 0;
-  const [mix, place, spread, scale, mean] = sizes.map((size) => parameters.subarray(end, (end += size)));
-  return { mix, place, spread, scale, mean };
+  const [mix, place, spread, scale, mean, timedMean] = sizes.map((size) => parameters.subarray(end, (end += size)));
+  return { mix, place, spread, scale, mean, timedMean };
 }
 
 /** A grid with a margin of zeros: what lies beyond its edges. */
@@ -120,11 +120,11 @@ class Turn {
    */
   read(reader, own, before, behind, base) {
     const { near, far, cells, channels } = this;
-    const { mean } = this.contexts;
-    const nearMean = base === this.alone ? 0 : 1;
+    const { mean, timedMean } = this.contexts;
     const classes = new Uint16Array(cells.length);
     const centres = new Int32Array(cells.length);
     for (let channel = 0, i = 0; channel < channels; channel++) {
+      const nearMean = base === this.alone ? mean[this.firstChannel + channel] : timedMean[0];
       const unknown = classOf(this.#scale(channel, base, 0, 0, 0));
       for (const end = i + cells.length / channels; i < end; i++) {
         const cell = cells[i];
@@ -142,7 +142,7 @@ class Turn {
           classes[i] = unknown;
           continue;
         }
-        const eighths = Math.floor((2 * sum * mean[nearMean] + 4 * (before[cell] + behind[cell]) * mean[2] + 128) / 256);
+        const eighths = Math.floor((2 * sum * nearMean + 4 * (before[cell] + behind[cell]) * timedMean[1] + 128) / 256);
         const centre = Math.floor((eighths + FRACTIONS / 2) / FRACTIONS);
         classes[i] = classOf(this.#scale(channel, base, nearby, around, other), eighths - FRACTIONS * centre + FRACTIONS / 2);
         centres[i] = centre;

@@ -1,9 +1,10 @@
-/** Laplace distributions as tables of integers (docs/bitstream.md, "Classes"). Tested against nerv360.bitstream.laplace. */
+/** Laplace distributions with wide tails, as tables of integers (docs/bitstream.md, "Classes"). Tested against nerv360.bitstream.laplace. */
 
 export const SCALES = 40;
 export const FRACTIONS = 8; // the mean lies (f - 4) / 8 beside the middle symbol
 export const REACH = 255; // symbols -REACH..REACH; the outermost stand for all beyond
 const TOTAL = 2 ** 24;
+const WIDE = 8; // one in 32 follows the distribution of the scale that is so many greater
 
 /** round(2^32 exp(-1 / (8 b))) of every scale: numbers, for exponentials differ between machines. */
 const DECAYS = [
@@ -20,7 +21,18 @@ export const classOf = (/** @type {number} */ scale, fraction = FRACTIONS / 2) =
 /** How often each symbol -REACH..REACH of a class occurs, out of 2^24; every count is at least 1. @param {number} number */
 export function counts(number) {
   const fraction = number % FRACTIONS;
-  const decay = DECAYS[(number - fraction) / FRACTIONS] / 2 ** 32; // over an eighth
+  const scale = (number - fraction) / FRACTIONS;
+  const narrow = sides(scale, fraction);
+  const wide = sides(scale && Math.min(scale + WIDE, SCALES - 1), fraction); // the least is for what is certain
+  const table = narrow.map((count, symbol) => 1 + ((31 * count + wide[symbol]) >>> 5));
+  table[REACH] = 0;
+  table[REACH] = TOTAL - table.reduce((sum, count) => sum + count, 0);
+  return table;
+}
+
+/** A Laplace distribution, but for its middle. @param {number} scale @param {number} fraction */
+function sides(scale, fraction) {
+  const decay = DECAYS[scale] / 2 ** 32; // over an eighth
   let ratio = decay * decay;
   ratio *= ratio;
   ratio *= ratio; // over a whole step
@@ -29,11 +41,10 @@ export function counts(number) {
     let tail = 0.5 * (TOTAL - (2 * REACH + 1));
     for (let i = 0; i < eighths; i++) tail *= decay;
     for (let distance = 1; distance < REACH; distance++) {
-      table[REACH + side * distance] = 1 + Math.floor(tail * (1 - ratio));
+      table[REACH + side * distance] = Math.floor(tail * (1 - ratio));
       tail *= ratio;
     }
-    table[REACH + side * REACH] = 1 + Math.floor(tail);
+    table[REACH + side * REACH] = Math.floor(tail);
   }
-  table[REACH] = TOTAL - table.reduce((sum, count) => sum + count, 0);
   return table;
 }
