@@ -106,7 +106,7 @@ VARIANTS = {
     "views by chance": Variant(code=(fit, "sample_view", _view_by_chance)),
     "convolutions of 1x1": Variant(code=(EncodingConfig, "kernels", lambda config: (1,) * len(config.decoder_strides))),
     "two convolutions a stage": Variant(code=(nerv360_grid, "GridStage", DeepStage)),
-    **{f"width {channels}": Variant(_width(channels)) for channels in (2, 4, 12, 16, 24)},
+    **{f"width {channels}": Variant(_width(channels)) for channels in (2, 8, 16, 24)},
 }
 
 

@@ -240,13 +240,14 @@ _RANGES = (
 
 _GRID = EncodingConfig(
     model="nerv360-grid",
-    channels=(8, 8, 8, 8, 8),
+    channels=(4, 4, 4, 4, 4),
     grids=(
         Latent(24, 4, 16, motion=True),
         *(Latent(*grid) for grid in ((24, 2, 8), (8, 4, 32), (4, 2, 64), (2, 1, 64))),
         *(Latent(*grid) for grid in ((8, 8, 0), (4, 6, 0), (2, 2, 0), (1, 1, 0))),
     ),
-    learning_rate=4e-3,
+    learning_rate=8e-3,
+    grid_learning_rate=0.14,
     rate_weight=1.0,
     warmup=0.05,
     group_size=16,

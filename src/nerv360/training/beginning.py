@@ -30,13 +30,15 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
     The frames are gone through once, and once more for a grid of motion.
 
     Still grids come first, from coarse to fine, then those with keys: each takes what those before it lack, of the
-    mean or of the frame at its key. Directions are the world's, not the camera's, where its angles are given. From
+    mean or of the frame at its key. The finer a grid, the larger what it begins with: a little is not worth its bits, and
+    to empty it would take many steps. Directions are the world's, not the camera's, where its angles are given. From
     zeros, a colour that few views see may never be learned: its weights and its values wait for each other.
     """
     grids = model.encoder
     seen = _seen(grids, frames, angles)
     filled: list[tuple[Latent, Tensor]] = []
     drawn = [index for index, latent in enumerate(grids.latents) if not latent.motion]
+    least = {stride: number * GRID_STEP for number, (stride, _) in enumerate(model.to_rgb_layers())}
     for index in sorted(drawn, key=lambda i: (grids.latents[i].period > 0, -grids.latents[i].stride)):
         latent, wanted = grids.latents[index], seen[index]
         for key, picture in enumerate(wanted):
@@ -44,7 +46,7 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
             for other, values in filled:
                 known = torch.stack([weight * values[k] for k, weight in keys_at(other.period, frame)]).sum(dim=0)
                 picture[: len(known)] -= functional.interpolate(known[None], size, mode="bilinear")[0]
-        wanted = wanted[:, : latent.channels]
+        wanted = functional.hardshrink(wanted[:, : latent.channels], least[latent.stride])
         filled.append((latent, wanted))
         grids.values(index)[:, : wanted.shape[1]] = wanted / GRID_STEP
     for stride, layer in model.to_rgb_layers():

@@ -14,8 +14,8 @@ from nerv360.layers.quantisation import coded_bits
 
 __all__ = ["fit_contexts"]
 
-STEPS, BATCH, CELLS = 1000, 4096, 1 << 20  # cells that are looked at, in all
-LEARNING_RATE = 0.05
+STEPS, BATCH, CELLS = 200, 2048, 1 << 20  # cells that are looked at, in all
+LEARNING_RATE = 0.1
 
 
 def fit_contexts(pieces: Sequence[tuple[Integers, int]], model: ContextModel) -> Contexts:
