@@ -689,7 +689,7 @@ def test_the_source_beside_the_picture(clip: Path, film: Path, new_page: Callabl
         (lambda data: b"\x89PNG" + data[4:], "not a .nerv360 file"),
         (lambda data: data[:3000] + bytes(40) + data[3040:], "damaged"),
         (lambda data: data[:8] + b"\x01" + data[9:], "older"),
-        (lambda data: data[:8] + b"\x05" + data[9:], "newer"),
+        (lambda data: data[:8] + b"\xff" + data[9:], "newer"),
     ],
 )
 def test_a_broken_file_has_a_screen(

@@ -13,7 +13,7 @@ from commands import Commands
 from PIL import Image
 
 from nerv360 import console
-from nerv360.bitstream.container import Container
+from nerv360.bitstream.container import VERSION, Container
 from nerv360.errors import ArgumentError
 
 QUICK = ["--epochs", "1"]
@@ -65,7 +65,7 @@ def test_help(commands: Commands, command: tuple[str, ...]) -> None:
     assert len(result.stdout) > 300
 
 
-VERSIONS = (("old", 1), ("new", 5))
+VERSIONS = (("old", 1), ("new", VERSION + 1))
 
 
 @pytest.fixture(scope="module")

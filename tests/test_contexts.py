@@ -101,7 +101,11 @@ def by_a_stranger(data: bytes, contexts: Contexts, first_channel: int, shape: tu
 EXTREMES = [-REACH - MOST_BEYOND, -1, 0, 1, 300, REACH + MOST_BEYOND]
 
 
-@given(st.lists(st.sampled_from(EXTREMES), min_size=Contexts.size(2), max_size=Contexts.size(2)), st.integers(1, 20), st.integers(0, 99))
+@given(
+    st.lists(st.sampled_from(EXTREMES), min_size=Contexts.size(2), max_size=Contexts.size(2)),
+    st.integers(1, 20),
+    st.integers(0, 99),
+)
 @settings(max_examples=15, deadline=None)
 def test_extreme_contexts_are_exact(parameters: list[int], spread: int, seed: int) -> None:
     """Whatever a forged file holds is computed without overflow, so all decoders read the same of it."""

@@ -55,14 +55,24 @@ def main(
 
 def _encode_within(clip: Clip, size: int, path: Path) -> None:
     """Write the best x265 file of at most so many bytes, by bisection of its CRF; the smallest where there is none."""
-    low, high = LEAST_CRF, MOST_CRF
+    low, high, trial = LEAST_CRF, MOST_CRF, path.with_stem("trial")
     encodings = (MOST_CRF - LEAST_CRF).bit_length() + 1  # at most
     with progress("x265", encodings * clip.frames) as (bar, task):
+
+        def encode(crf: int) -> None:
+            encode_anchor(ANCHORS["x265"], crf, clip, trial, lambda: bar.advance(task))
+
         while low < high:
             middle = (low + high) // 2
-            encode_anchor(ANCHORS["x265"], middle, clip, path, lambda: bar.advance(task))
-            low, high = (low, middle) if path.stat().st_size <= size else (middle + 1, high)
-        encode_anchor(ANCHORS["x265"], high, clip, path, lambda: bar.advance(task))
+            encode(middle)
+            if trial.stat().st_size <= size:
+                high = middle
+                trial.replace(path)
+            else:
+                low = middle + 1
+        if not path.exists():
+            encode(MOST_CRF)
+            trial.replace(path)
 
 
 if __name__ == "__main__":
