@@ -98,6 +98,7 @@ def by_a_stranger(data: bytes, contexts: Contexts, first_channel: int, shape: tu
     return np.array(stranger.read_part(data, theirs, first_channel, *[shape[i] for i in (0, 1, 2, 3)]))
 
 
+SIZE = Contexts.size(2)
 EXTREMES = [-REACH - MOST_BEYOND, -1, 0, 1, 300, REACH + MOST_BEYOND]
 
 
