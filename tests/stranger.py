@@ -91,10 +91,11 @@ def read_segment(file: list[Any], frames: int, header: list[Any], body: bytes) -
 
     order = []
     for index, (_, _, period, _) in enumerate(latents):
-        keys = 1 if period == 0 else math.ceil((frames - 1) / period) + 1
+        keys = 1 if period == 0 else math.ceil(frames / period)
         step = max(1, header[14] // max(1, period))
         for first in range(0, keys, step):
-            order.append(((first - 1) * period + 1 if first else 0, index, first, min(step, keys - first)))
+            needed = (2 * first - 1) * frames // (2 * keys) + 1 if first else 0
+            order.append((needed, index, first, min(step, keys - first)))
     found: list[list[Array]] = [[] for _ in latents]
     for chunk, (_, index, _, count) in zip(chunks[2:], sorted(order), strict=True):
         stride, channels, *_ = latents[index]

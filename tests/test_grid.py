@@ -16,7 +16,7 @@ from torch.nn import functional
 import nerv360
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.contexts import write_latent
-from nerv360.bitstream.layout import GRID_STEP, Latent, Moment, key_count, keys_at, keys_per_chunk, parts
+from nerv360.bitstream.layout import GRID_STEP, Latent, Moment, frame_of_key, key_count, keys_at, keys_per_chunk, parts
 from nerv360.codec.encoder import Encoded, _look, estimate_bytes, fitted_latents, write_model
 from nerv360.config import PRESETS, EncodingConfig, ModelConfig
 from nerv360.errors import ArgumentError
@@ -62,10 +62,16 @@ def fitted(config: ModelConfig = TOY) -> NeRV360Grid:
     return model
 
 
+def moment(model: NeRV360Grid, frame: int) -> Moment:
+    return Moment(frame, model.encoder.frames)
+
+
 def keys_around(model: NeRV360Grid, frame: int) -> list[Tensor]:
     """Whole keys [keys, channels, rows, columns] of every grid around a frame."""
     return [
-        torch.stack([GRID_STEP * model.encoder.values(i)[key].round() for key, _ in keys_at(grid.period, frame)])
+        torch.stack(
+            [GRID_STEP * model.encoder.values(i)[key].round() for key, _ in keys_at(grid.period, moment(model, frame))]
+        )
         for i, grid in enumerate(model.config.grids)
     ]
 
@@ -76,7 +82,7 @@ def plain_samples(model: NeRV360Grid, keys: list[Tensor], frame: int, view: View
     motion = torch.zeros(1, 4, view.height // 6, view.width // 6)
     for grid, each in grids:
         if grid.motion:
-            weights = torch.tensor([weight for _, weight in keys_at(grid.period, frame)])
+            weights = torch.tensor([weight for _, weight in keys_at(grid.period, moment(model, frame))])
             motion = sample_sphere(torch.einsum("k, kchw -> chw", weights, each)[None], viewport_rays(view, 6))
     samples: dict[int, list[Tensor]] = {6: [], 2: [], 1: []}
     for grid, each in grids:
@@ -85,8 +91,8 @@ def plain_samples(model: NeRV360Grid, keys: list[Tensor], frame: int, view: View
         rows, columns = each.shape[2:]
         x, y = lonlat_to_pixel(*ray_to_lonlat(viewport_rays(view, grid.stride)), columns, rows)
         drawn = torch.zeros(())
-        for cells, (key, weight) in zip(each, keys_at(grid.period, frame), strict=True):
-            since = frame - key * grid.period if grid.period else 0
+        for cells, (key, weight) in zip(each, keys_at(grid.period, moment(model, frame)), strict=True):
+            since = frame - frame_of_key(grid.period, key, model.encoder.frames) if grid.period else 0
             velocity = motion[:, :2] + (motion[:, 2:] if since > 0 else -motion[:, 2:])
             moved = (since * velocity / 48).clamp(-1, 1) * 6 / grid.stride
             moved = functional.grid_sample(moved, _centres(*x.shape[1:]), "bilinear", "border", False)[0]
@@ -163,7 +169,9 @@ def test_a_step_moves_what_the_view_reads_and_nothing_else(view: Viewport) -> No
     (latents,), _ = model.analyse(torch.zeros(()), 3, [view], None)
     model.decode(latents, Moment(3, 8), view).square().sum().backward()
     rounded = [GRID_STEP * (whole + (whole.round() - whole).detach()) for whole in wholes]
-    around = [r[[key for key, _ in keys_at(grid.period, 3)]] for r, grid in zip(rounded, MOVING, strict=True)]
+    around = [
+        r[[key for key, _ in keys_at(grid.period, Moment(3, 8))]] for r, grid in zip(rounded, MOVING, strict=True)
+    ]
     windows = [window.crop(keys) for window, keys in zip(model.windows(view), around, strict=True)]
     model.decode(windows, Moment(3, 8), view).square().sum().backward()
     model.refine(1.0)
@@ -324,17 +332,20 @@ def test_an_interrupted_encoding_ends_with_the_same_bytes(video: Path, learnt: E
 
 
 @pytest.mark.parametrize(
-    ("period", "frames", "keys"), [(0, 9, 1), (1, 9, 9), (4, 9, 3), (4, 10, 4), (4, 1, 1), (99, 9, 2)]
+    ("period", "frames", "keys"), [(0, 9, 1), (1, 9, 9), (4, 8, 2), (4, 9, 3), (4, 10, 3), (4, 1, 1), (99, 9, 1)]
 )
 def test_keys(period: int, frames: int, keys: int) -> None:
     assert key_count(period, frames) == keys
-    used = {key for frame in range(frames) for key, _ in keys_at(period, frame)}
+    where = [frame_of_key(period, key, frames) for key in range(keys)]
+    assert np.abs(np.diff(where)).max(initial=0) <= max(1, period)
+    used = {key for frame in range(frames) for key, _ in keys_at(period, Moment(frame, frames))}
     assert used == set(range(keys))
     for frame in range(frames):
-        at = keys_at(period, frame)
+        at = keys_at(period, Moment(frame, frames))
         assert sum(weight for _, weight in at) == pytest.approx(1)
         if period:
-            assert sum(weight * key * period for key, weight in at) == pytest.approx(frame)
+            mean = sum(weight * frame_of_key(period, key, frames) for key, weight in at)
+            assert mean == pytest.approx(min(max(frame, where[0]), where[-1]))
 
 
 def test_parts_lie_in_the_order_of_playing() -> None:
@@ -345,10 +356,10 @@ def test_parts_lie_in_the_order_of_playing() -> None:
     read = 0
     where = {(p.latent, p.first_key + k): i for i, p in enumerate(found) for k in range(p.keys)}
     for frame in range(9):
-        last = max(where[i, key] for i, g in enumerate(GRIDS) for key, _ in keys_at(g.period, frame))
+        last = max(where[i, key] for i, g in enumerate(GRIDS) for key, _ in keys_at(g.period, Moment(frame, 9)))
         for part in found[read : last + 1]:  # nothing is read before a frame needs it
             keys = range(part.first_key, part.first_key + part.keys)
-            assert any(key in keys for key, _ in keys_at(GRIDS[part.latent].period, frame))
+            assert any(key in keys for key, _ in keys_at(GRIDS[part.latent].period, Moment(frame, 9)))
         read = max(read, last + 1)
     assert read == len(found)
     assert keys_per_chunk(0, 16) == 16

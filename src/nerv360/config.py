@@ -246,7 +246,7 @@ _GRID = EncodingConfig(
         *(Latent(*grid) for grid in ((24, 2, 8), (8, 4, 32), (4, 2, 64), (2, 1, 64))),
         *(Latent(*grid) for grid in ((8, 8, 0), (4, 6, 0), (2, 2, 0), (1, 1, 0))),
     ),
-    learning_rate=8e-3,
+    learning_rate=4e-3,
     grid_learning_rate=0.14,
     rate_weight=1.0,
     warmup=0.05,
@@ -254,7 +254,7 @@ _GRID = EncodingConfig(
 )
 
 PRESETS = {
-    "fast": replace(_GRID, epochs=30),
+    "fast": replace(_GRID, epochs=30, learning_rate=8e-3),
     "medium": replace(_GRID, epochs=100),
     "slow": replace(_GRID, epochs=300),
     "tiny": EncodingConfig(decoder_size=140_000, epochs=100),

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 import { readPart, readTables, readWeights, tensorShapes } from "../../src/nerv360/web/player/chunks.js";
-import { Container, chunkOf, crc32, keysAt } from "../../src/nerv360/web/player/container.js";
+import { Container, chunkOf, crc32, frameOfKey, keysAt } from "../../src/nerv360/web/player/container.js";
 import { rotation } from "../../src/nerv360/web/player/geometry.js";
 import { GridInputs, GridPreview, PaperInputs } from "../../src/nerv360/web/player/network.js";
 import { near, path, serve, vectors } from "./vectors.js";
@@ -36,11 +36,11 @@ for (const file of files) {
     assert.deepEqual(values.map(checksum), parts);
     const grids = segment.latents.map(({ stride, motion, channels, rows, columns, period }, latent) => {
       const size = channels * rows * columns;
-      const keys = keysAt(period, frame).map(([key, weight]) => {
+      const keys = keysAt(period, frame, segment.frames).map(([key, weight]) => {
         const part = chunkOf(segment, latent, key) - 2;
         const start = (key - segment.parts[part].firstKey) * size;
         const data = values[part].subarray(start, start + size);
-        return { data, weight, frames: period ? frame - key * period : 0 };
+        return { data, weight, frames: period ? frame - frameOfKey(period, key, segment.frames) : 0 };
       });
       const all = keys.flatMap(({ data }) => [...data]);
       near(all.slice(0, latents[latent].length), latents[latent], 1e-6);

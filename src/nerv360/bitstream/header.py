@@ -74,7 +74,7 @@ class Grid(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
 
     stride: Annotated[int, _integer(1, MAX_STRIDE, "pixels of the panorama per cell, each way")]
     channels: Annotated[int, _integer(1, 64, "numbers per cell")]
-    period: Annotated[int, _integer(0, 10**7, "frames from key to key; 0: one key for all frames")]
+    period: Annotated[int, _integer(0, 10**7, "most frames from key to key; 0: one key for all frames")]
     motion: Annotated[bool, Meta(description="it holds how grids with keys move")]
 
 

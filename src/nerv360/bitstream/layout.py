@@ -1,7 +1,7 @@
 """Which keys of which latent a chunk holds, and in what order the chunks lie (docs/bitstream.md, "Latents").
 
-A latent is a grid of numbers on the panorama, given at keys: every `period` frames, for every frame (1) or once (0).
-Between two keys it is interpolated linearly.
+A latent is a grid of numbers on the panorama, given at keys: one for every `period` frames, in the middle of them, one
+for every frame (1) or one for all (0). Between two keys it is interpolated linearly.
 """
 
 import math
@@ -47,7 +47,7 @@ class Latent:
 
     stride: int
     channels: int
-    period: int  # frames from key to key; 0: one key for all frames
+    period: int  # most frames from key to key; 0: one key for all frames
     motion: bool = False  # what it holds is how those with keys move
 
     def size(self, width: int, height: int) -> tuple[int, int]:
@@ -83,20 +83,23 @@ def wrong_grids(grids: Sequence[Latent], decoder_strides: Sequence[int]) -> str 
 
 
 def key_count(period: int, frames: int) -> int:
-    return 1 if period == 0 else -(-(frames - 1) // period) + 1
+    return 1 if period == 0 else -(-frames // period)
 
 
 def frame_of_key(period: int, key: int, frames: int) -> int:
-    """The last frame where the key lies behind it."""
-    return min(key * period, frames - 1)
+    """The middle of a key's share of the frames: all have the same."""
+    return (2 * key + 1) * frames // (2 * key_count(period, frames))
 
 
-def keys_at(period: int, frame: int) -> list[tuple[int, float]]:
-    """The keys that a frame is made of, with their weights."""
-    if period == 0:
-        return [(0, 1.0)]
-    key, rest = divmod(frame, period)
-    return [(key, 1 - rest / period), (key + 1, rest / period)] if rest else [(key, 1.0)]
+def keys_at(period: int, moment: Moment) -> list[tuple[int, float]]:
+    """The keys around a frame, with their weights: two, or one at a key, before the first and behind the last."""
+    frame, frames, count = moment.frame, moment.frames, key_count(period, moment.frames)
+    key = ((2 * count * (frame + 1) - 1) // frames - 1) // 2  # the last that is not behind the frame; -1 if all are
+    if key in (-1, count - 1):
+        return [(max(0, key), 1.0)]
+    before, behind = (frame_of_key(period, each, frames) for each in (key, key + 1))
+    weight = (frame - before) / (behind - before)
+    return [(key, 1 - weight), (key + 1, weight)] if weight else [(key, 1.0)]
 
 
 def keys_per_chunk(period: int, group_size: int) -> int:
@@ -114,7 +117,7 @@ def parts(latents: Sequence[Latent], frames: int, group_size: int) -> list[Part]
     def of_latent(index: int, latent: Latent) -> Iterator[tuple[int, Part]]:
         count, step = key_count(latent.period, frames), keys_per_chunk(latent.period, group_size)
         for first in range(0, count, step):
-            needed_from = (first - 1) * latent.period + 1 if first else 0
+            needed_from = frame_of_key(latent.period, first - 1, frames) + 1 if first else 0
             yield needed_from, Part(index, first, min(step, count - first))
 
     found = (entry for index, latent in enumerate(latents) for entry in of_latent(index, latent))

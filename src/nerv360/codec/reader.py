@@ -73,7 +73,7 @@ class SegmentReader:
     def read(self, frame: int) -> None:
         """Have the chunks of a frame in memory."""
         for latent, each in enumerate(self.segment.latents):
-            for key, _ in keys_at(each.period, frame):
+            for key, _ in keys_at(each.period, self.moment(frame)):
                 self._part(self.segment.chunk_of(latent, key))
 
     def world(self, frame: int, view: Viewport) -> Viewport:
@@ -116,7 +116,7 @@ class SegmentReader:
 
     def _latent(self, latent: int, frame: int, window: Window) -> Tensor:
         """A window [keys, channels, rows, columns] of the keys of a latent around a frame."""
-        keys = keys_at(self.segment.latents[latent].period, frame)
+        keys = keys_at(self.segment.latents[latent].period, self.moment(frame))
         return torch.cat([self._key(latent, key, window) for key, _ in keys])
 
     def _key(self, latent: int, key: int, window: Window) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nerv360.bitstream.layout import GRID_STEP, Latent, key_count, keys_at, keys_per_chunk
+from nerv360.bitstream.layout import GRID_STEP, Latent, Moment, key_count, keys_at, keys_per_chunk
 from nerv360.bitstream.places import other_keys, references
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.window import Window
@@ -80,7 +80,7 @@ class LatentGrids(nn.Module):
             chosen = share.nonzero()[:, 0]
             own = torch.arange(first_channel, first_channel + latent.channels, device=share.device)
             keys = []
-            for key, weight in keys_at(latent.period, frame):
+            for key, weight in keys_at(latent.period, Moment(frame, self.frames)):
                 touched = self._touch(index, key, window)
                 whole = touched.values.detach().round() if noise else straight_through(touched.values)
                 seen = noisy(touched.values, noise) if noise else whole
@@ -142,10 +142,10 @@ class LatentGrids(nn.Module):
 
 
 def _uses(period: int, frames: int) -> list[float]:
-    """By how many frames every key is used: keys at the ends by half as many as the others, or fewer."""
+    """By how many frames every key is used."""
     uses = [0.0] * key_count(period, frames)
     for frame in range(frames):
-        for key, weight in keys_at(period, frame):
+        for key, weight in keys_at(period, Moment(frame, frames)):
             uses[key] += weight
     return uses
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nerv360.bitstream.layout import Latent, Moment, keys_at, stage_strides
+from nerv360.bitstream.layout import Latent, Moment, frame_of_key, keys_at, stage_strides
 from nerv360.config import ModelConfig
 from nerv360.geometry.footprint import Footprint, cells_per_sample
 from nerv360.geometry.viewport import Viewport
@@ -104,8 +104,8 @@ class NeRV360Grid(ViewportDecoder):
         how far its content goes in a frame, right and down, and by how much more since a key, and less until the next.
         """
         parts = []
-        for cells, (key, weight) in zip(keys[:, None], keys_at(grid.period, moment.frame), strict=True):
-            frames, moved = moment.frame - key * grid.period, None
+        for cells, (key, weight) in zip(keys[:, None], keys_at(grid.period, moment), strict=True):
+            frames, moved = moment.frame - frame_of_key(grid.period, key, moment.frames), None
             if motion is not None and grid.period and frames:
                 steady, change = motion.chunk(2, dim=1)
                 per_frame = steady + change if frames > 0 else steady - change

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nerv360.bitstream.layout import GRID_STEP, Latent, frame_of_key, keys_at
+from nerv360.bitstream.layout import GRID_STEP, Latent, Moment, frame_of_key, keys_at
 from nerv360.geometry.orientation import Angles, turned_panorama
 from nerv360.layers.grids import LatentGrids
 from nerv360.models.nerv360_grid import MOTION_UNIT, NeRV360Grid
@@ -30,9 +30,9 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
     The frames are gone through once, and once more for a grid of motion.
 
     Still grids come first, from coarse to fine, then those with keys: each takes what those before it lack, of the
-    mean or of the frame at its key. The finer a grid, the larger what it begins with: a little is not worth its bits, and
-    to empty it would take many steps. Directions are the world's, not the camera's, where its angles are given. From
-    zeros, a colour that few views see may never be learned: its weights and its values wait for each other.
+    mean or of the frame at its key. The finer a grid, the larger what it begins with: a little is not worth its bits,
+    and to empty it would take many steps. Directions are the world's, not the camera's, where its angles are given.
+    From zeros, a colour that few views see may never be learned: its weights and its values wait for each other.
     """
     grids = model.encoder
     seen = _seen(grids, frames, angles)
@@ -44,7 +44,9 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
         for key, picture in enumerate(wanted):
             frame, size = frame_of_key(latent.period, key, grids.frames), list(picture.shape[1:])
             for other, values in filled:
-                known = torch.stack([weight * values[k] for k, weight in keys_at(other.period, frame)]).sum(dim=0)
+                known = torch.stack(
+                    [weight * values[k] for k, weight in keys_at(other.period, Moment(frame, grids.frames))]
+                ).sum(dim=0)
                 picture[: len(known)] -= functional.interpolate(known[None], size, mode="bilinear")[0]
         wanted = functional.hardshrink(wanted[:, : latent.channels], least[latent.stride])
         filled.append((latent, wanted))

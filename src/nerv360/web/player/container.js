@@ -55,7 +55,7 @@ export class Container {
   chunksFor(/** @type {Segment} */ segment, /** @type {number} */ frame) {
     const needed = [0, 1];
     segment.latents.forEach((latent, index) => {
-      for (const [key] of keysAt(latent.period, frame - segment.firstFrame)) needed.push(chunkOf(segment, index, key));
+      for (const [key] of keysAt(latent.period, frame - segment.firstFrame, segment.frames)) needed.push(chunkOf(segment, index, key));
     });
     return [...new Set(needed)];
   }
@@ -129,12 +129,23 @@ function readSegment(
   return { index, firstFrame, frames, network, groupSize, latents, parts, chunks };
 }
 
-/** The keys that a frame is made of, with their weights. @returns {[number, number][]} */
-export function keysAt(/** @type {number} */ period, /** @type {number} */ frame) {
-  if (period === 0) return [[0, 1]];
-  const key = Math.floor(frame / period);
-  const rest = frame % period;
-  return rest ? [[key, 1 - rest / period], [key + 1, rest / period]] : [[key, 1]];
+const keyCount = (/** @type {number} */ period, /** @type {number} */ frames) => (period === 0 ? 1 : Math.ceil(frames / period));
+
+/** The middle of a key's share of the frames: all have the same. */
+export const frameOfKey = (/** @type {number} */ period, /** @type {number} */ key, /** @type {number} */ frames) =>
+  Math.floor(((2 * key + 1) * frames) / (2 * keyCount(period, frames)));
+
+/**
+ * The keys that a frame is made of, with their weights: those around it; one before the first and behind the last.
+ * @param {number} period @param {number} frame @param {number} frames of the segment @returns {[number, number][]}
+ */
+export function keysAt(period, frame, frames) {
+  const count = keyCount(period, frames);
+  const key = Math.floor((Math.floor((2 * count * (frame + 1) - 1) / frames) - 1) / 2); // the last not behind the frame
+  if (key < 0 || key === count - 1) return [[Math.max(0, key), 1]];
+  const before = frameOfKey(period, key, frames);
+  const weight = (frame - before) / (frameOfKey(period, key + 1, frames) - before);
+  return weight ? [[key, 1 - weight], [key + 1, weight]] : [[key, 1]];
 }
 
 const keysPerChunk = (/** @type {number} */ period, /** @type {number} */ groupSize) => Math.max(1, Math.floor(groupSize / Math.max(1, period)));
@@ -144,10 +155,10 @@ function partsOf(/** @type {Latent[]} */ latents, /** @type {number} */ frames, 
   /** @type {(Part & {needed: number})[]} */
   const found = [];
   latents.forEach(({ period }, latent) => {
-    const count = period === 0 ? 1 : Math.ceil((frames - 1) / period) + 1;
+    const count = keyCount(period, frames);
     const step = keysPerChunk(period, groupSize);
     for (let firstKey = 0; firstKey < count; firstKey += step)
-      found.push({ needed: firstKey ? (firstKey - 1) * period + 1 : 0, latent, firstKey, keys: Math.min(step, count - firstKey) });
+      found.push({ needed: firstKey && frameOfKey(period, firstKey - 1, frames) + 1, latent, firstKey, keys: Math.min(step, count - firstKey) });
   });
   return found.sort((a, b) => a.needed - b.needed);
 }

@@ -7,7 +7,7 @@
  */
 
 import { readPart, readTables, readWeights, tensorShapes } from "./chunks.js";
-import { Container, chunkOf, keysAt } from "./container.js";
+import { Container, chunkOf, frameOfKey, keysAt } from "./container.js";
 import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
 import { rotation } from "./geometry.js";
 import { GridInputs, GridPreview, PaperInputs } from "./network.js";
@@ -173,14 +173,14 @@ class Decoder {
       const { stride, channels, rows, columns, period, motion } = entry;
       const latent = segment.latents.indexOf(entry);
       const size = channels * rows * columns;
-      const keys = keysAt(period, frame).map(([key, weight]) => {
+      const keys = keysAt(period, frame, segment.frames).map(([key, weight]) => {
         const chunk = chunkOf(segment, latent, key);
         const part = segment.parts[chunk - 2];
         const values = this.#parts.get(`${segment.index} ${chunk}`, () =>
           readPart(this.container.chunk(segment, chunk), segment, part, tables),
         );
         const at = (key - part.firstKey) * size;
-        return { weight, frames: period ? frame - key * period : 0, data: values.subarray(at, at + size) };
+        return { weight, frames: period ? frame - frameOfKey(period, key, segment.frames) : 0, data: values.subarray(at, at + size) };
       });
       return { stride, motion, channels, rows, columns, keys };
     });
