@@ -243,7 +243,7 @@ _GRID = EncodingConfig(
     channels=(4, 4, 4, 4, 4),
     grids=(
         Latent(24, 4, 16, motion=True),
-        *(Latent(*grid) for grid in ((24, 2, 8), (8, 4, 32), (4, 2, 64), (2, 1, 64))),
+        *(Latent(*grid) for grid in ((24, 2, 8), (8, 4, 32), (4, 2, 48), (2, 1, 48))),
         *(Latent(*grid) for grid in ((8, 8, 0), (4, 6, 0), (2, 2, 0), (1, 1, 0))),
     ),
     learning_rate=4e-3,
