@@ -34,7 +34,7 @@ SAVE_SECONDS, MOST_SECONDS = 20.0, 50.0  # between checkpoints; large ones, slow
 FRAME_MEMORY = 2 << 30
 SNAPSHOT_STEPS = 100
 SMOOTHING = 0.98
-COLLAPSE = 1.5  # times the best running loss
+COLLAPSE = 1.5  # times the best running loss; the last one that was kept where the rate is fitted
 MAX_RECOVERIES, MAX_SKIPPED = 5, 20
 NOISY_PART = 0.75  # of the steps; then the values of grids are rounded
 RAMP_PART = 0.25  # of the steps, over which the weight of the rate rises
@@ -225,7 +225,8 @@ def _watch(fitting: Fitting, optimiser: torch.optim.Optimizer, progress: Progres
         progress.rate_scale, progress.loss, progress.skipped = progress.rate_scale / 2, progress.best_loss, 0
         return good
     if progress.step % SNAPSHOT_STEPS == SNAPSHOT_STEPS - 1:
-        progress.best_loss = min(progress.best_loss, progress.loss)
+        best = progress.best_loss if fitting.quantiser is None else math.inf  # where bits are saved, it may rise slowly
+        progress.best_loss = min(best, progress.loss)
         return checkpoint.capture(fitting, optimiser)
     return good
 
