@@ -26,7 +26,6 @@ from nerv360.codec import encoder
 from nerv360.codec.encoder import encode_clip
 from nerv360.config import PRESETS, EncodingConfig
 from nerv360.console import encoding_progress, parse_size
-from nerv360.evaluation.evaluate import dynamic_viewports, evaluate
 from nerv360.evaluation.playback import drawing_gmac
 from nerv360.geometry.viewport import Viewport
 from nerv360.models import nerv360_grid
@@ -133,9 +132,9 @@ def main(
             began = time.process_time()
             encode_clip(clip, file, config, torch.device("cpu"), report, looked_at)
             seconds = time.process_time() - began
-            with nerv360.open(file, backend="torch") as decoder:
+            result = nerv360.eval_file(file, clip)
+            with nerv360.open(file) as decoder:
                 view = decoder.native_view()
-                result = evaluate(decoder, clip, dynamic_viewports(view, clip.frames), lambda *_: None)
             row = {
                 "video": video.name,
                 "variant": each,

@@ -23,9 +23,7 @@ from nerv360.codec.chunks import read_weights, write_weights
 from nerv360.codec.network import load_network
 from nerv360.codec.quantize import QuantizedTensor, dequantize, quantize
 from nerv360.console import progress
-from nerv360.evaluation.evaluate import dynamic_viewports, evaluate
 from nerv360.models.base import decoder_tensors
-from nerv360.video.clip import Clip
 
 SHARES, DEPTHS = (0.1, 0.2, 0.3, 0.5), (7, 6, 5)
 Tensors = Mapping[str, QuantizedTensor]
@@ -43,9 +41,7 @@ def main(file: Path, video: Path, start: int = 0) -> None:
         for what, tensors in variants:
             path = Path(folder) / "pruned.nerv360"
             path.write_bytes(write_container(heads[0], iter([(heads[1], [write_weights(tensors), *chunks[1:]])])))
-            with nerv360.open(path, backend="torch") as decoder:
-                clip = Clip.open(video, start=start, frames=decoder.frames, size=(decoder.width, decoder.height))
-                result = evaluate(decoder, clip, dynamic_viewports(decoder.native_view(), clip.frames), lambda *_: None)
+            result = nerv360.eval_file(path, video, start=start)
             row = {
                 "file": file.name,
                 "model": heads[1].model,

@@ -42,12 +42,11 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
     for index in sorted(drawn, key=lambda i: (grids.latents[i].period > 0, -grids.latents[i].stride)):
         latent, wanted = grids.latents[index], seen[index]
         for key, picture in enumerate(wanted):
-            frame, size = frame_of_key(latent.period, key, grids.frames), list(picture.shape[1:])
+            moment = Moment(frame_of_key(latent.period, key, grids.frames), grids.frames)
             for other, values in filled:
-                known = torch.stack(
-                    [weight * values[k] for k, weight in keys_at(other.period, Moment(frame, grids.frames))]
-                ).sum(dim=0)
-                picture[: len(known)] -= functional.interpolate(known[None], size, mode="bilinear")[0]
+                known = torch.stack([weight * values[k] for k, weight in keys_at(other.period, moment)]).sum(dim=0)
+                enlarged = functional.interpolate(known[None], list(picture.shape[1:]), mode="bilinear")[0]
+                picture[: len(known)] -= enlarged
         wanted = functional.hardshrink(wanted[:, : latent.channels], least[latent.stride])
         filled.append((latent, wanted))
         grids.values(index)[:, : wanted.shape[1]] = wanted / GRID_STEP

@@ -24,7 +24,7 @@ class Progress:
 
     step: int = 0
     loss: float = float("inf")  # running mean of the distortion
-    best_loss: float = float("inf")  # least running mean so far
+    best_loss: float = float("inf")  # that a collapse is told by: the least running mean, or the last kept
     psnr_db: float = 0.0  # running mean over training viewports
     rate_scale: float = 1.0  # factor on the learning rate, halved at every recovery
     recoveries: int = 0

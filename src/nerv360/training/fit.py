@@ -225,8 +225,8 @@ def _watch(fitting: Fitting, optimiser: torch.optim.Optimizer, progress: Progres
         progress.rate_scale, progress.loss, progress.skipped = progress.rate_scale / 2, progress.best_loss, 0
         return good
     if progress.step % SNAPSHOT_STEPS == SNAPSHOT_STEPS - 1:
-        best = progress.best_loss if fitting.quantiser is None else math.inf  # where bits are saved, it may rise slowly
-        progress.best_loss = min(best, progress.loss)
+        saving = fitting.quantiser is not None  # bits: quality may fall slowly
+        progress.best_loss = progress.loss if saving else min(progress.best_loss, progress.loss)
         return checkpoint.capture(fitting, optimiser)
     return good
 
