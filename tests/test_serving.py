@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -19,11 +20,19 @@ import av
 import numpy as np
 import psutil
 import pytest
-from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
+import trustme
+from aiohttp import ClientSession, TCPConnector, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from PIL import Image
 
 import nerv360
+from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr
 from nerv360.serving import server as serving
 from nerv360.serving.pictures import Kind, Pictures
@@ -344,6 +353,32 @@ def test_play_serves_until_it_is_interrupted(encoded: Path) -> None:
         assert process.stderr.read() == ""
 
 
+def test_with_a_certificate_play_speaks_https(encoded: Path, tmp_path: Path) -> None:
+    authority, both, certificate, key = trustme.CA(), *(tmp_path / f"{name}.pem" for name in ("both", "cert", "key"))
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(both)
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    async def look(address: str) -> None:
+        async with ClientSession(connector=TCPConnector(ssl=trusting)) as session:
+            async with session.get(address) as page:
+                assert "<canvas" in await page.text()
+            async with session.ws_connect(address + "frames", origin=address.rstrip("/")) as viewer:
+                await viewer.send_str(ask())
+                picture_of(await viewer.receive_bytes())
+
+    for arguments in (("--certificate", both), ("--certificate", certificate, "--key", key)):
+        with play(encoded, "--port", 0, *arguments) as process:
+            assert process.stdout is not None
+            address = process.stdout.readline().split(" at ")[1].split(";")[0]
+            assert address.startswith("https://127.0.0.1:")
+            asyncio.run(asyncio.wait_for(look(address), 30))
+            process.send_signal(signal.SIGINT)
+
+
 def test_play_says_what_is_wrong_in_one_line(encoded: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.nerv360").write_bytes(encoded.read_bytes()[:-9])
     with socket.socket() as taken:
@@ -354,9 +389,30 @@ def test_play_says_what_is_wrong_in_one_line(encoded: Path, tmp_path: Path) -> N
             ((tmp_path / "none.nerv360",), "No such file"),
             ((encoded, "--port", taken.getsockname()[1]), "taken by another program"),
             ((encoded, "--host", "256.0.0.1"), "--host 256.0.0.1"),
+            ((encoded, "--key", encoded), "give its certificate too"),
         ):
             process = play(*arguments)
             _, errors = process.communicate(timeout=60)
             assert process.returncode == 2
             assert errors.count("\n") == 1
             assert message in errors
+
+
+def test_a_certificate_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    issued = trustme.CA().issue_cert("localhost")
+    certificate, locked, text, missing = (tmp_path / name for name in ("certificate", "locked", "text", "missing"))
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    secret = BestAvailableEncryption(b"secret")
+    locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret))
+    text.write_text("no certificate")
+    for files, message in (
+        ((missing,), "missing: no such file"),
+        ((certificate, missing), "missing: no such file"),
+        ((text,), "a certificate and its key are needed"),
+        ((certificate,), "a certificate and its key are needed"),
+        ((certificate, locked), "the key without a password"),
+        ((tmp_path,), "a certificate and its key are needed"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            serving.tls(*files)

@@ -23,6 +23,13 @@ def play(
         Path | None, typer.Option(metavar="VIDEO", help="The video that was encoded, to compare with on the page.")
     ] = None,
     start: Annotated[int, typer.Option(metavar="K", help="The --start with which it was encoded.", min=0)] = 0,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="PEM", help="Serve https: with this certificate, and the key in the same file."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="The certificate's key, if it is in another file.")
+    ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
     """Show a file in the browser: drag the picture to look around. Ctrl-C ends it."""
@@ -33,16 +40,19 @@ def play(
 
             Clip.open(source, start=start, frames=container.header.frames)
     try:
-        from nerv360.serving.server import serve
+        from nerv360.serving.server import serve, tls
     except ModuleNotFoundError as error:
         raise MissingExtra(f"nerv360 play needs {error.name}: pip install 'nerv360[play]'") from None
+    if key is not None and certificate is None:
+        raise ArgumentError(f"--key {key}: give its certificate too: --certificate PEM")
+    context = tls(certificate, key) if certificate else None
 
     def started(address: str) -> None:
         console.print(f"playing {file} at {address}; Ctrl-C ends it")
         if browser:  # some wait until they are closed
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    asyncio.run(serve(file, host, port, started, source=source, start=start))
+    asyncio.run(serve(file, host, port, started, source=source, start=start, context=context))
 
 
 def export(

@@ -9,6 +9,7 @@ import errno
 import json
 import logging
 import signal
+import ssl
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +27,7 @@ from nerv360.serving.pictures import Pictures
 from nerv360.serving.site import VIDEO, manifest, network_names, page_files
 from nerv360.storage import Place
 
-__all__ = ["create_app", "serve"]
+__all__ = ["create_app", "serve", "tls"]
 
 MAX_VIEWERS = 64
 MAX_MESSAGE = 1024  # bytes
@@ -90,10 +91,35 @@ def create_app(path: Place, *, source: Path | None = None, start: int = 0, loopb
     return app
 
 
+def tls(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
+    """What `serve` needs for https: a certificate chain and its key, PEM, the key in the same file or in another.
+
+    Raises ArgumentError where they cannot be read, do not fit, or the key has a password.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password="")  # without one, OpenSSL would ask at the terminal
+    except FileNotFoundError:
+        missing = next(file for file in (certificate, key) if file is not None and not file.exists())
+        raise ArgumentError(f"{missing}: no such file") from None
+    except OSError as error:  # ssl.SSLError is one
+        what = f"--certificate {certificate}" + (f" --key {key}" if key else "")
+        why = "a certificate and its key are needed, in PEM, the key without a password"
+        raise ArgumentError(f"{what}: {why} ({error.strerror or error})") from None
+    return context
+
+
 async def serve(
-    path: Place, host: str, port: int, started: Callable[[str], None], *, source: Path | None = None, start: int = 0
+    path: Place,
+    host: str,
+    port: int,
+    started: Callable[[str], None],
+    *,
+    source: Path | None = None,
+    start: int = 0,
+    context: ssl.SSLContext | None = None,
 ) -> None:
-    """Serve until Ctrl-C. `started` is called with the page's address.
+    """Serve until Ctrl-C, by https: with a `context`. `started` is called with the page's address.
 
     Raises ArgumentError where the address cannot be had.
     """
@@ -102,7 +128,7 @@ async def serve(
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, host, port, ssl_context=context).start()
         except OSError as error:
             raise ArgumentError(_why_not(host, port, error)) from None
         stop = asyncio.Event()
@@ -110,7 +136,7 @@ async def serve(
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         everywhere = host in ("0.0.0.0", "::")  # browsers give threads to a page of localhost
         name = "localhost" if everywhere else f"[{host}]" if ":" in host else host
-        started(f"http://{name}:{runner.addresses[0][1]}/")
+        started(f"{'https' if context else 'http'}://{name}:{runner.addresses[0][1]}/")
         await stop.wait()
     finally:
         await runner.cleanup()
