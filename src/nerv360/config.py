@@ -190,6 +190,20 @@ class EncodingConfig:
         varied = (name for name, (start, end) in ranges.items() if start < end and name not in self.conditions)
         return (*self.conditions, *varied)
 
+    def with_keys(self, spacing: float) -> "EncodingConfig":
+        """The same settings with keys `spacing` times as far apart, in whole frames; the motion keeps its own.
+
+        Raises ArgumentError where that is not in 0.01..100.
+        """
+        if not 0.01 <= spacing <= 100:
+            raise ArgumentError(f"key_spacing={spacing:g}: must be in 0.01..100")
+
+        def spaced(grid: Latent) -> Latent:
+            keyed = grid.period and not grid.motion
+            return replace(grid, period=max(1, round(spacing * grid.period))) if keyed else grid
+
+        return replace(self, grids=tuple(map(spaced, self.grids)))
+
     def kernels(self) -> tuple[int, ...]:
         """Kernel of each upsampling convolution: 1, then 3 (Boosting-NeRV), then 5 (HNeRV)."""
         largest = 5 if self.model == "hnerv" else 3
