@@ -1,0 +1,71 @@
+"""What the edge of the view costs a network that decodes only views -> rows of edges.tsv.
+
+python benchmarks/reproduction/edges.py FILE.nerv360 VIDEO --start 130. Views of 192x120, every fourth frame of both
+trajectories: decoded as they are, and cut out of views that are wider by a margin on every side, at the same scale.
+"""
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+sys.path.append(str(Path(__file__).parents[1]))
+from table import append, commit
+
+import nerv360
+from nerv360.evaluation.evaluate import dynamic_viewports
+from nerv360.evaluation.metrics import psnr
+from nerv360.extract import extract_viewport
+from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport
+from nerv360.video.clip import Clip
+
+WIDTH, HEIGHT, EVERY = 192, 120, 4
+MARGINS = 0, 12, 24, 48  # pixels
+
+
+def main(
+    file: Path,
+    video: Path,
+    start: int = 0,
+    what: Annotated[str, typer.Option(help="How the file was fitted.")] = "",
+) -> None:
+    with nerv360.open(file) as decoder:
+        clip = Clip.open(video, start=start, frames=decoder.frames, size=(decoder.width, decoder.height))
+        view = replace(decoder.native_view(), width=WIDTH, height=HEIGHT, hfov_deg=JVET_HFOV_DEG)
+        trajectories = dynamic_viewports(view, decoder.frames).values()
+        pairs = [
+            (index, views[index], extract_viewport(frame, views[index]))
+            for index, frame in enumerate(clip)
+            if index % EVERY == 0
+            for views in trajectories
+        ]
+        for margin in MARGINS:
+            quality = [
+                psnr(
+                    decoder.viewport(index, _wider(view, margin))[margin : margin + HEIGHT, margin : margin + WIDTH],
+                    source,
+                )
+                for index, view, source in pairs
+            ]
+            row = {
+                "file": what or file.name,
+                "margin": margin,
+                "psnr_db": f"{np.mean(quality):.2f}",
+                "commit": commit(),
+            }
+            append(Path(__file__).with_suffix(".tsv"), row)
+
+
+def _wider(view: Viewport, margin: int) -> Viewport:
+    """More of the same picture plane, at the same focal length."""
+    half = math.tan(math.radians(view.hfov_deg / 2)) * (WIDTH + 2 * margin) / WIDTH
+    hfov_deg = math.degrees(2 * math.atan(half))
+    return replace(view, hfov_deg=hfov_deg, width=WIDTH + 2 * margin, height=HEIGHT + 2 * margin)
+
+
+if __name__ == "__main__":
+    typer.run(main)
