@@ -337,6 +337,13 @@ def test_spacing_of_keys_leaves_stills_and_motion(spacing: float, periods: list[
     ]
 
 
+@pytest.mark.parametrize(("frames", "still"), [(1, [1]), (32, [1]), (40, [8, 1]), (49, [8, 4, 2, 1])])
+def test_short_clips_have_no_still_grids_beside_keys_that_last(frames: int, still: list[int]) -> None:
+    config = PRESETS["medium"].for_frames(frames)
+    assert [grid.stride for grid in config.grids if not grid.period] == still
+    assert [grid for grid in config.grids if grid.period] == [grid for grid in PRESETS["medium"].grids if grid.period]
+
+
 def test_an_interrupted_encoding_ends_with_the_same_bytes(video: Path, learnt: Encoded, tmp_path: Path) -> None:
     class Stop(Exception):
         pass

@@ -204,6 +204,14 @@ class EncodingConfig:
 
         return replace(self, grids=tuple(map(spaced, self.grids)))
 
+    def for_frames(self, frames: int) -> "EncodingConfig":
+        """The settings for a clip of so many frames: no still grids where a key of their stride lasts for all of them.
+
+        Such a key is a still grid that moves; both for the same picture cost more than they gain (docs/grid-model.md).
+        """
+        lasting = {grid.stride for grid in self.grids if grid.period >= frames and not grid.motion}
+        return replace(self, grids=tuple(grid for grid in self.grids if grid.period or grid.stride not in lasting))
+
     def kernels(self) -> tuple[int, ...]:
         """Kernel of each upsampling convolution: 1, then 3 (Boosting-NeRV), then 5 (HNeRV)."""
         largest = 5 if self.model == "hnerv" else 3
