@@ -361,6 +361,17 @@ def test_keys(play_server: Server, clip: Path, new_page: Callable[..., Page]) ->
     assert quality_db(page, clip) > LEAST_DB
 
 
+def test_keys_turn_the_view_after_a_click_on_a_button(play_server: Server, new_page: Callable[..., Page]) -> None:
+    page = new_page()
+    page.goto(play_server.address)
+    settled(page)
+    page.click("#play")
+    page.click("#play")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("player.view.yawDeg") > 0
+    assert page.evaluate("document.activeElement.id") == "play"
+
+
 def test_every_control_has_a_name_and_is_reached_by_tab(play_server: Server, new_page: Callable[..., Page]) -> None:
     page = new_page(900, 600)
     page.goto(play_server.address)

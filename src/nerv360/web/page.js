@@ -42,7 +42,7 @@ function place() {
 
 function address() {
   const { yawDeg, pitchDeg, rollDeg, fovDeg } = player.view;
-  const parts = { yaw: yawDeg.toFixed(1), pitch: pitchDeg.toFixed(1), roll: rollDeg.toFixed(1), fov: fovDeg.toFixed(1), t: player.time.toFixed(2) };
+  const parts = { yaw: yawDeg.toFixed(1), pitch: pitchDeg.toFixed(1), roll: rollDeg.toFixed(1), fov: fovDeg.toFixed(1), t: String(Math.ceil(player.time * 1000 - 1e-6) / 1000) }; // up: down is the frame before
   if (Number(parts.roll) === 0) delete (/** @type {any} */ (parts).roll);
   return `#${new URLSearchParams(parts)}`;
 }
@@ -58,7 +58,7 @@ function keepAddress() {
 
 window.addEventListener("hashchange", () => {
   const { view, time } = place();
-  player.setView(view);
+  player.setView({ rollDeg: 0, ...view });
   player.seek(time);
 });
 
@@ -99,6 +99,7 @@ function facts(known) {
 player.addEventListener("state", () => {
   const kind = player.error?.kind;
   const { classList } = document.body;
+  if (player.state === "loading" && classList.contains("gone")) return; // it is tried again: the screen stays
   if (player.state === "ready") classList.remove("loading");
   classList.toggle("failed", player.state === "error");
   classList.toggle("gone", kind === "gone");

@@ -141,7 +141,8 @@ export class Controls {
   #key(event) {
     const focused = document.activeElement;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (focused && focused !== this.surface && focused !== document.body) return; // a control answers its own keys
+    const buttons = focused instanceof HTMLButtonElement && ![" ", "Enter"].includes(event.key);
+    if (focused && focused !== this.surface && focused !== document.body && !buttons) return; // it answers its own keys
     const { player } = this;
     const view = player.view;
     const step = (KEY_DEG * view.fovDeg) / 78;

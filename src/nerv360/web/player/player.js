@@ -35,6 +35,7 @@ import { Source } from "./source.js";
  */
 
 const REST_MS = 180;
+const MOST_TICK_MS = 1000; // of playing at once: a page that was held up goes on from where it was
 const SMALLER = [1, 0.75, 0.5]; // of each side; under half, nothing is made out any more
 const PANORAMAS = /^hnerv/; // networks that decode nothing else: no picture is there sooner than another
 const BUDGET_MS = 60; // for a picture while something moves
@@ -423,7 +424,7 @@ export class Player extends EventTarget {
   /** @param {number} now milliseconds */
   #tick(now) {
     if (this.playing && this.state === "ready") {
-      if (this.#lastTick) this.#advance(((now - this.#lastTick) / 1000) * this.speed);
+      if (this.#lastTick) this.#advance((Math.min(MOST_TICK_MS, now - this.#lastTick) / 1000) * this.speed);
       this.#lastTick = now;
     } else {
       this.#lastTick = 0;

@@ -194,7 +194,7 @@ let received = 0;
 /** @param {{manifest: import("./player.js").Manifest, base: string, threads: number, provider: "wasm" | "webgpu"}} message */
 async function open({ manifest, base, threads, provider }) {
   const most = self.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1;
-  const count = threads ? Math.min(threads, most) : most;
+  const count = threads > 0 ? Math.min(threads, most) : most;
   const runtime = loadRuntime(provider, count);
   runtime.catch(() => {}); // told to whoever needs it
   const container = await Container.open(new URL(manifest.video, base).href);
