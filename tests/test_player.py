@@ -38,6 +38,7 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.models.base import decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
+from nerv360.serving import networks
 from nerv360.serving.networks import browser_graph
 from nerv360.serving.site import export_site
 from nerv360.video.clip import Colour
@@ -261,7 +262,9 @@ def test_graphs_for_browsers_hold_no_weights(browser_files: dict[str, Path], nam
     assert sum(int(np.prod(each.dims)) for each in inside) < 4000  # scalars, and the head where it is folded
 
 
-def test_a_site_is_whole_or_not_there(browser_files: dict[str, Path], tmp_path: Path) -> None:
+def test_a_site_is_whole_or_not_there(
+    browser_files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "site"
     size = export_site(browser_files["grid"], folder)
     assert size == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -272,8 +275,11 @@ def test_a_site_is_whole_or_not_there(browser_files: dict[str, Path], tmp_path: 
     for text in ("index.html", "page.js", "player/worker.js"):
         content = (folder / text).read_text()
         assert "http://" not in content.replace("http://www.w3.org/", "") and "https://" not in content, text
+    monkeypatch.setattr(networks, "browser_graph", lambda *_: pytest.fail("what cannot be written is not made"))
     with pytest.raises(OutputError, match="not empty"):
         export_site(browser_files["grid"], folder)
+    with pytest.raises(OutputError, match="it is a file"):
+        export_site(browser_files["grid"], folder / "player.json")
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 

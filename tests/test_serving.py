@@ -13,6 +13,7 @@ import sys
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 import psutil
 import pytest
 import trustme
-from aiohttp import ClientSession, TCPConnector, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientSession, TCPConnector, WSCloseCode, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -32,10 +33,14 @@ from cryptography.hazmat.primitives.serialization import (
 from PIL import Image
 
 import nerv360
+from nerv360.codec.joining import join
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr
 from nerv360.serving import server as serving
+from nerv360.serving.frames import FrameRequest
 from nerv360.serving.pictures import Kind, Pictures
+from nerv360.video.clip import Clip, Colour
+from nerv360.video.writer import write_frames
 
 UPGRADE = "\r\n".join(
     ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==")
@@ -304,11 +309,97 @@ def test_too_many_viewers_are_told(encoded: Path) -> None:
     async def talk(client: TestClient[Any, Any]) -> None:
         for _ in range(serving.MAX_VIEWERS):
             await client.ws_connect("/frames")
-        with pytest.raises(WSServerHandshakeError) as refusal:
-            await client.ws_connect("/frames")
-        assert refusal.value.status == 503
+        for _ in range(2 * serving.MAX_VIEWERS):
+            late = await client.ws_connect("/frames")
+            farewell = await late.receive()
+            assert (farewell.type, farewell.data) == (WSMsgType.CLOSE, WSCloseCode.TRY_AGAIN_LATER)
+            assert farewell.extra == "64 viewers are watching."
+        assert len(client.server.app[serving.VIEWERS]) == serving.MAX_VIEWERS
 
     served(encoded, talk)
+
+
+def test_who_waits_hears_that_the_server_works(encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "WORKING_S", 0.05)
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        frames = client.server.app[serving.SERVED].frames
+        answer = frames.answer
+
+        async def late(request: FrameRequest, pictures: Pictures) -> bytes:
+            await asyncio.sleep(0.3)
+            return await answer(request, pictures)
+
+        monkeypatch.setattr(frames, "answer", late)
+        async with client.ws_connect("/frames") as viewer:
+            await viewer.send_str(ask(4))
+            for _ in range(3):
+                assert json.loads(await viewer.receive_str()) == {"id": 4, "working": True}
+            while (message := await viewer.receive()).type == WSMsgType.TEXT:
+                pass
+            assert picture_of(message.data)[0] == 4
+            with pytest.raises(asyncio.TimeoutError):  # no more of it
+                await viewer.receive(timeout=0.3)
+
+    served(encoded, talk)
+
+
+def test_another_file_in_its_place(encoded: Path, tmp_path: Path) -> None:
+    path, new = tmp_path / "a.nerv360", tmp_path / "new"
+    path.write_bytes(encoded.read_bytes())
+
+    def replace_by(data: bytes) -> None:
+        new.write_bytes(data)
+        new.replace(path)
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        before = await (await client.get("/player.json")).json()
+        async with client.ws_connect("/frames") as viewer:
+            await viewer.send_str(ask(1))
+            picture_of(await viewer.receive_bytes())
+            join([encoded, encoded], new)
+            new.replace(path)
+            for name in ("video.nerv360", "network-0.onnx"):
+                assert (await client.get(f"/{name}")).status == 409
+            await viewer.send_str(ask(2))  # it has the old one open
+            assert picture_of(await viewer.receive_bytes())[0] == 2
+            after = await (await client.get("/player.json")).json()
+            assert (before["frames"], after["frames"]) == (6, 12)
+            assert before["checksum"] != after["checksum"]
+            farewell = await viewer.receive()
+            assert farewell.extra == "The video was replaced."
+        assert await (await client.get("/video.nerv360")).read() == path.read_bytes()
+        async with client.ws_connect("/frames") as viewer:
+            await viewer.send_str(ask(3, frame=11))
+            assert picture_of(await viewer.receive_bytes())[0] == 3
+        replace_by(b"unfinished")
+        for _ in range(2):
+            assert (await client.get("/player.json")).status == 503
+        replace_by(encoded.read_bytes())
+        assert (await (await client.get("/player.json")).json())["frames"] == 6
+        path.unlink()
+        assert (await client.get("/player.json")).status == 503
+        assert (await client.get("/video.nerv360")).status == 409
+
+    served(path, talk)
+
+
+def test_the_times_of_the_source(encoded: Path, video: Path, make_video: Callable[..., Path]) -> None:
+    async def main() -> None:
+        app = serving.create_app(encoded, source=video)
+        async with TestClient(TestServer(app)) as client:
+            assert (await (await client.get("/player.json")).json())["source"] == {
+                "video": "source",
+                "times": "source.json",
+            }
+            times = await (await client.get("/source.json")).json()
+            assert times == pytest.approx([(frame + 0.5) * 1001 / 30000 for frame in range(6)], abs=1e-4)
+            assert await (await client.get("/source")).read() == video.read_bytes()
+
+    asyncio.run(main())
+    late = serving.create_app(encoded, source=make_video(frames=9), start=3)
+    assert late[serving.SERVED].times == pytest.approx([(frame + 3.5) * 1001 / 30000 for frame in range(6)], abs=1e-4)
+    serving.create_app(encoded, source=make_video(width=120))  # its shape does not matter
 
 
 def test_damage_is_told_to_the_viewer(encoded: Path, tmp_path: Path) -> None:
@@ -379,7 +470,9 @@ def test_with_a_certificate_play_speaks_https(encoded: Path, tmp_path: Path) -> 
             process.send_signal(signal.SIGINT)
 
 
-def test_play_says_what_is_wrong_in_one_line(encoded: Path, tmp_path: Path) -> None:
+def test_play_says_what_is_wrong_in_one_line(encoded: Path, video: Path, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.mp4"
+    write_frames(slow, Clip.open(video), Fraction(25), Colour())
     (tmp_path / "bad.nerv360").write_bytes(encoded.read_bytes()[:-9])
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -390,6 +483,9 @@ def test_play_says_what_is_wrong_in_one_line(encoded: Path, tmp_path: Path) -> N
             ((encoded, "--port", taken.getsockname()[1]), "taken by another program"),
             ((encoded, "--host", "256.0.0.1"), "--host 256.0.0.1"),
             ((encoded, "--key", encoded), "give its certificate too"),
+            ((encoded, "--start", 3), "give the video that was encoded too"),
+            ((encoded, "--source", video, "--start", 3), "asks for more"),
+            ((encoded, "--source", slow), "slow.mp4: has 25 frames/s"),
         ):
             process = play(*arguments)
             _, errors = process.communicate(timeout=60)

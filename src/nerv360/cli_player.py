@@ -35,10 +35,8 @@ def play(
     """Show a file in the browser: drag the picture to look around. Ctrl-C ends it."""
     with Container(file) as container:
         container.verify()
-        if source is not None:
-            from nerv360.video.clip import Clip
-
-            Clip.open(source, start=start, frames=container.header.frames)
+    if start and source is None:
+        raise ArgumentError(f"--start {start}: give the video that was encoded too: --source VIDEO")
     try:
         from nerv360.serving.server import serve, tls
     except ModuleNotFoundError as error:

@@ -11,6 +11,8 @@ import logging
 import signal
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,7 +27,8 @@ from nerv360.errors import ArgumentError, BitstreamError, Nerv360Error
 from nerv360.serving.frames import FrameRequest, Frames
 from nerv360.serving.pictures import Pictures
 from nerv360.serving.site import VIDEO, manifest, network_names, page_files
-from nerv360.storage import Place
+from nerv360.storage import Place, place
+from nerv360.video.clip import Clip
 
 __all__ = ["create_app", "serve", "tls"]
 
@@ -33,7 +36,9 @@ MAX_VIEWERS = 64
 MAX_MESSAGE = 1024  # bytes
 HEARTBEAT_S = 15.0
 SHUTDOWN_S = 1.0
-SOURCE = "source"
+WORKING_S = 3.0  # after which a viewer who waits is told that the server works on it
+SOURCE, TIMES = "source", "source.json"
+RATES_DIFFER = 0.03  # of the file and its source, in frames per second: where times are uneven, an average
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",  # these two let the page use threads
@@ -41,54 +46,125 @@ HEADERS = {
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
 }
-FRAMES = web.AppKey("frames", Frames)
 VIEWERS = web.AppKey("viewers", set[web.WebSocketResponse])
 
 Handler = Callable[[Request], Awaitable[StreamResponse]]
+
+
+class Served:
+    """A file, its frames, and what is told about it: of the one that was there when it was last taken up."""
+
+    def __init__(self, path: Place, source: Path | None, start: int) -> None:
+        self._path, self._source, self._start = path, source, start
+        self.whole = isinstance(path, Path) and not path.name.endswith(MANIFEST_ENDING)
+        self.take_up()
+
+    def take_up(self) -> None:
+        """Raises BitstreamError where the file cannot be read, ArgumentError or VideoError for another's source."""
+        stamp = _stamp(self._path)
+        with Container(self._path) as container:
+            container.verify()
+            networks = network_names(container) if self.whole and find_spec("onnx") else None
+            times = _times(container, self._source, self._start) if self._source else []
+            original = {"video": SOURCE, "times": TIMES} if self._source else None
+            about = manifest(container, server="frames", networks=networks, source=original)
+        self._stamp, self.networks, self.times, self.about = stamp, networks, times, about
+        self.frames = Frames(self._path)
+
+    def replaced(self) -> bool:
+        """Whether another file is in its place."""
+        return _stamp(self._path) != self._stamp
+
+
+SERVED = web.AppKey("served", Served)
 
 
 def create_app(path: Place, *, source: Path | None = None, start: int = 0, loopback: bool = True) -> web.Application:
     """The application that serves a file, and its source video, of which frame `start` is the file's first.
 
     With `loopback`, it answers only to names of this machine. Browsers decode by themselves where the file lies here,
-    and not in parts.
+    and not in parts. A file that takes its place is taken up when a page next asks what it plays.
 
-    Raises BitstreamError where the file cannot be read.
+    Raises BitstreamError where the file cannot be read, ArgumentError or VideoError for a source of another video.
     """
-    with Container(path) as container:
-        container.verify()
-        whole = isinstance(container.path, Path) and not container.path.name.endswith(MANIFEST_ENDING)
-        networks = network_names(container) if whole and find_spec("onnx") else None
-        original = {"video": SOURCE, "start": start} if source else None
-        about = manifest(container, server="frames", networks=networks, source=original)
+    path = place(path)
     app = web.Application(middlewares=[_own_names] if loopback else [])
-    app[FRAMES] = Frames(path)
+    served = app[SERVED] = Served(path, source, start)
     app.on_startup.append(_warm_up)
     app[VIEWERS] = set()
+    taking_up = asyncio.Lock()
 
     async def player_json(_: Request) -> StreamResponse:
-        return web.json_response(about)
+        async with taking_up:
+            if served.replaced():
+                before = served.frames
+                try:
+                    await asyncio.to_thread(served.take_up)
+                except Nerv360Error as error:
+                    raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
+                served.frames.warm_up()
+                await _say_goodbye(app, "The video was replaced.")
+                await asyncio.to_thread(before.close)
+        return web.json_response(served.about)
+
+    def check_unchanged() -> None:
+        if served.replaced():
+            raise web.HTTPConflict(text="another video is in its place\n")
+
+    async def video(_: Request) -> StreamResponse:
+        check_unchanged()
+        if not served.whole:
+            raise web.HTTPNotFound
+        return web.FileResponse(path)
 
     async def network(request: Request) -> StreamResponse:
+        check_unchanged()
         index = int(request.match_info["index"])
-        if index >= len(networks or ()):
+        if index >= len(served.networks or ()):
             raise web.HTTPNotFound
         try:
-            graph = await app[FRAMES].network(index)
+            graph = await served.frames.network(index)
         except Nerv360Error as error:
-            raise web.HTTPInternalServerError(text=f"{error}\n") from None
+            raise web.HTTPUnprocessableEntity(text=f"{error}\n") from None
         return web.Response(body=graph, content_type="application/octet-stream")
 
+    async def times(_: Request) -> StreamResponse:
+        return web.json_response(served.times)
+
     app.router.add_get("/player.json", player_json)
+    app.router.add_get(f"/{VIDEO}", video)
     app.router.add_get(r"/network-{index:\d{1,6}}.onnx", network)
+    app.router.add_get(f"/{TIMES}", times)
     app.router.add_get("/frames", _viewer)
-    files = page_files() | ({VIDEO: Path(path)} if whole else {}) | ({SOURCE: source} if source else {})
+    files = page_files() | ({SOURCE: source} if source else {})
     for name, file in files.items():
         app.router.add_get("/" if name == "index.html" else f"/{name}", _file_handler(file))
     app.on_response_prepare.append(_add_headers)
-    app.on_shutdown.append(_say_goodbye)
+    app.on_shutdown.append(_end)
     app.on_cleanup.append(_close)
     return app
+
+
+def _stamp(path: Place) -> tuple[int, ...] | None:
+    """What changes with a file on this machine; None where there is none."""
+    with suppress(OSError):
+        if isinstance(path, Path):
+            status = path.stat()
+            return status.st_ino, status.st_size, status.st_mtime_ns
+    return None
+
+
+def _times(container: Container, source: Path, start: int) -> list[float]:
+    """The middle of every frame of the file, in seconds of its source, whose frame `start` is the first."""
+    header = container.header
+    clip = Clip.open(source, start=start, frames=header.frames, size=(header.width, header.height))
+    rate = Fraction(header.rate_numerator, header.rate_denominator)
+    if abs(clip.frame_rate / rate - 1) > RATES_DIFFER:
+        raise ArgumentError(
+            f"--source {source}: has {float(clip.frame_rate):g} frames/s, and {container.path} {float(rate):g}: "
+            "give the video that was encoded"
+        )
+    return [round(seconds, 5) for seconds in clip.middles()]
 
 
 def tls(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
@@ -156,13 +232,15 @@ async def _viewer(request: Request) -> StreamResponse:
     origin = request.headers.get("Origin")
     if origin is not None and origin.partition("://")[2] != request.host:
         raise web.HTTPForbidden(text="frames are for the page of this server only\n")
+    socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE, compress=False, timeout=SHUTDOWN_S)
     if len(app[VIEWERS]) >= MAX_VIEWERS:
-        raise web.HTTPServiceUnavailable(text=f"{MAX_VIEWERS} viewers are watching already\n")
-    socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE, compress=False)
+        await socket.prepare(request)  # a browser does not pass on what a refusal says
+        await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=f"{MAX_VIEWERS} viewers are watching.".encode())
+        return socket
     app[VIEWERS].add(socket)
     try:
         await socket.prepare(request)
-        await _talk(socket, app[FRAMES])
+        await _talk(socket, app[SERVED].frames)
     finally:
         app[VIEWERS].discard(socket)
     return socket
@@ -181,6 +259,7 @@ async def _talk(socket: web.WebSocketResponse, frames: Frames) -> None:
             newest, waiting = waiting, None
             if newest is None:
                 continue
+            telling = asyncio.create_task(_tell(socket, newest.id))
             try:
                 await socket.send_bytes(await frames.answer(newest, pictures))
             except Nerv360Error as error:
@@ -190,6 +269,8 @@ async def _talk(socket: web.WebSocketResponse, frames: Frames) -> None:
             except Exception:  # a fault of ours must not leave the viewer waiting
                 logging.exception("frame %d could not be decoded", newest.frame)
                 await _refuse(socket, "the server failed to decode this view", newest.id)
+            finally:
+                telling.cancel()
 
     answering = asyncio.create_task(answer())
     try:
@@ -210,6 +291,14 @@ async def _talk(socket: web.WebSocketResponse, frames: Frames) -> None:
     finally:
         answering.cancel()
         await asyncio.gather(answering, return_exceptions=True)
+
+
+async def _tell(socket: web.WebSocketResponse, number: int) -> None:
+    """Every few seconds, that a request is worked on: who hears nothing takes the server for gone."""
+    with suppress(ConnectionError):
+        while True:
+            await asyncio.sleep(WORKING_S)
+            await socket.send_str(json.dumps({"id": number, "working": True}))
 
 
 async def _refuse(socket: web.WebSocketResponse, why: str, number: int | None = None, broken: bool = False) -> None:
@@ -236,14 +325,18 @@ async def _add_headers(_: Request, response: StreamResponse) -> None:
     response.headers.update(HEADERS)
 
 
-async def _say_goodbye(app: web.Application) -> None:
-    for socket in app[VIEWERS].copy():
-        await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server ends")
+async def _say_goodbye(app: web.Application, why: str) -> None:
+    leaving = (socket.close(code=WSCloseCode.GOING_AWAY, message=why.encode()) for socket in app[VIEWERS].copy())
+    await asyncio.gather(*leaving)
+
+
+async def _end(app: web.Application) -> None:
+    await _say_goodbye(app, "The server has ended.")
 
 
 async def _warm_up(app: web.Application) -> None:
-    app[FRAMES].warm_up()
+    app[SERVED].frames.warm_up()
 
 
 async def _close(app: web.Application) -> None:
-    await asyncio.to_thread(app[FRAMES].close)
+    await asyncio.to_thread(app[SERVED].frames.close)

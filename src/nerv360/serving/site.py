@@ -9,9 +9,11 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from nerv360.bitstream.container import Container
-from nerv360.errors import ArgumentError, MissingExtra
+from nerv360.bitstream.header import pack
+from nerv360.errors import ArgumentError, MissingExtra, OutputError
 from nerv360.storage import Place, name_of
 from nerv360.video.writer import replacing
 
@@ -43,11 +45,13 @@ def manifest(
     """player.json: what the video is, and where the page finds it.
 
     `server` is the address of the WebSocket that gives decoded frames, `networks` are the ONNX files of the segments;
-    each is None where there are none. `source` is the original video and its frame that is the first of the file.
+    each is None where there are none. `source` names the original video and the times of its frames. The checksum is
+    that of the file's header, which has those of all that follows: another file has another.
     """
     header, first = container.header, container.segments[0].header
     return {
         "title": Path(name_of(container.path)).stem,
+        "checksum": crc32(pack(header)),
         "video": VIDEO,
         "bytes": container.size,
         "width": header.width,
@@ -68,6 +72,8 @@ def export_site(path: Place, folder: Path, report: Callable[[int, int], None] = 
 
     Raises BitstreamError, ArgumentError where browsers cannot decode the network, MissingExtra, OutputError.
     """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: cannot be written: it is a file")
     with Container(path) as container:
         container.verify()
         networks = network_names(container)

@@ -113,6 +113,15 @@ class Clip:
             lost=self.lost if first + frames == self.frames else 0,
         )
 
+    def middles(self) -> list[float]:
+        """The middle of the time that every frame is shown, in seconds of the file, as players count them."""
+        with _opened(self.path) as (_, stream):
+            shown = [time * (stream.time_base or Fraction(1)) for time in self.times]
+        if not shown:
+            shown = [Fraction(self.start + frame) / self.frame_rate for frame in range(self.frames)]
+        ends = [*shown[1:], shown[-1] + 1 / self.frame_rate]
+        return [float(first + end) / 2 for first, end in zip(shown, ends, strict=True)]
+
     @property
     def frame_bytes(self) -> int:
         return 3 * self.width * self.height

@@ -100,11 +100,13 @@ def replacing(path: Place) -> Iterator[Path]:
             except OSError as error:
                 raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
         return
+    if path.is_dir() and any(path.iterdir()):
+        raise OutputError(f"{path}: cannot be written: the folder is not empty")
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         yield partial
         if partial.is_dir() and path.is_dir():
-            shutil.rmtree(path) if not any(path.iterdir()) else _refuse(path)
+            path.rmdir()
         os.replace(partial, path)
     except (OSError, av.FFmpegError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -114,10 +116,6 @@ def replacing(path: Place) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
         else:
             partial.unlink(missing_ok=True)
-
-
-def _refuse(path: Path) -> None:
-    raise OutputError(f"{path}: cannot be written: the folder is not empty")
 
 
 def _write_raw(path: Path, frames: Frames) -> None:

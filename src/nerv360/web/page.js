@@ -12,7 +12,7 @@ const BACKENDS = { server: "Server", webgpu: "Here, WebGPU", wasm: "Here, WebAss
 const SCREENS = {
   broken: ["This video cannot be shown", "Its file is damaged, or not one that this player knows."],
   unsupported: ["This browser cannot play it", "Take a current version of Chrome, Edge, Firefox or Safari."],
-  gone: ["Connection lost", "The server does not answer. Playing goes on when it is back."],
+  gone: ["Waiting for the server", "Playing goes on when it is back."],
 };
 
 const canvas = /** @type {HTMLCanvasElement} */ (find("picture"));
@@ -36,7 +36,7 @@ function place() {
   const view = Object.entries(names).filter(([name]) => Number.isFinite(numbers[name]));
   return {
     view: Object.fromEntries(view.map(([name, property]) => [property, numbers[name]])),
-    time: Number.isFinite(numbers.t) ? numbers.t : 0,
+    ...(Number.isFinite(numbers.t) ? { time: numbers.t } : {}),
   };
 }
 
@@ -59,7 +59,7 @@ function keepAddress() {
 window.addEventListener("hashchange", () => {
   const { view, time } = place();
   player.setView({ rollDeg: 0, ...view });
-  player.seek(time);
+  if (time !== undefined) player.seek(time);
 });
 
 // What is going on
@@ -106,7 +106,7 @@ player.addEventListener("state", () => {
   if (player.state === "loading") showScreen("Opening the video", "");
   if (kind) {
     const [title, advice] = SCREENS[kind];
-    showScreen(title, kind === "gone" ? advice : `${player.error?.message ?? ""} ${kind === "unsupported" ? advice : ""}`.trim() || advice);
+    showScreen(title, `${player.error?.message ?? ""} ${kind === "broken" ? "" : advice}`.trim() || advice);
   }
   find("again").hidden = player.state !== "error";
 });
@@ -182,6 +182,12 @@ player.addEventListener("settings", () => {
 });
 
 player.addEventListener("comparison", () => {
+  if (player.source === "failed") {
+    find("compare-note").textContent = "This browser cannot play it.";
+    /** @type {HTMLInputElement} */ (find("compare")).checked = false;
+    return player.setComparison(null);
+  }
+  find("source").textContent = player.source === "loading" ? "Source is loading" : "Source";
   find("comparison").hidden = player.split === null;
   find("psnr").textContent = player.psnrDb === null ? "" : `${player.psnrDb.toFixed(2)} dB PSNR`;
 });
@@ -198,15 +204,19 @@ const on = (/** @type {string} */ id, /** @type {string} */ event, /** @type {(t
 
 on("play", "click", () => (player.playing ? player.pause() : player.play()));
 on("seek", "input", (target) => player.seek(Number(target.value)));
-on("compass", "click", () => player.resetView());
+on("compass", "click", () => controls.lookAhead());
 on("zoomin", "click", () => controls.zoom(1 / 1.2));
 on("zoomout", "click", () => controls.zoom(1.2));
-on("fullscreen", "click", fullscreen);
+find("fullscreen").addEventListener("click", ({ detail }) => {
+  fullscreen();
+  if (detail) canvas.focus(); // clicked, not pressed: the space bar is to play
+});
 on("again", "click", () => player.retry());
 on("speed", "change", (target) => player.setSpeed(Number(target.value)));
 on("loop", "change", (target) => player.setLoop(target.checked));
 on("backend", "change", (target) => player.setBackend(target.value));
 on("resolution", "change", (target) => player.setResolution(target.value === "auto" ? "auto" : Number(target.value)));
+on("compare", "change", () => (find("compare-note").textContent = ""));
 on("compare", "change", (target) => player.setComparison(target.checked ? Number(/** @type {HTMLInputElement} */ (find("split")).value) : null));
 on("split", "input", (target) => player.setComparison(Number(target.value)));
 on("motion", "change", async (target) => {

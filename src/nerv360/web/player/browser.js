@@ -19,6 +19,7 @@ export async function webGPU() {
 export class BrowserBackend {
   bytes = 0;
   description = "";
+  lost = false; // for ever: it takes another
   /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */ #waiting = new Map();
   #next = 0;
   #worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
@@ -41,7 +42,8 @@ export class BrowserBackend {
   }
 
   constructor() {
-    this.#worker.onmessage = ({ data: { id, answer, error } }) => {
+    this.#worker.onmessage = ({ data: { id, answer, error, lost } }) => {
+      this.lost ||= Boolean(lost);
       const asked = this.#waiting.get(id);
       this.#waiting.delete(id);
       if (error) asked?.reject(new KINDS[/** @type {keyof typeof KINDS} */ (error.kind)](error.message));
@@ -49,7 +51,8 @@ export class BrowserBackend {
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#refuse(new Unsupported(event.message || "The decoder cannot be loaded."));
+      this.lost = true;
+      this.#refuse(event.message ? new Unsupported(event.message) : new ServerGone()); // without one: it did not come
     };
   }
 

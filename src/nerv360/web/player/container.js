@@ -1,7 +1,8 @@
 /** A .nerv360 file behind an address, read by byte ranges: headers and chunks when they are needed. */
 
+import { download } from "./download.js";
 import { Bytes } from "./entropy.js";
-import { BrokenFile, ServerGone } from "./errors.js";
+import { BrokenFile } from "./errors.js";
 
 /**
  * @typedef {{stride: number, channels: number, period: number, motion: boolean, rows: number, columns: number}} Latent
@@ -210,19 +211,13 @@ export class RangeReader {
   async #request(/** @type {number} */ start, /** @type {number} */ end) {
     const known = this.#pieces.find((piece) => piece.start <= start && start < piece.start + piece.data.length);
     const head = known ? known.data.subarray(start - known.start) : new Uint8Array(0); // what is there already
-    try {
-      const response = await fetch(this.address, { headers: { Range: `bytes=${start + head.length}-${end - 1}` } });
-      if (response.status >= 500) throw new ServerGone();
-      if (!response.ok) throw new BrokenFile(`The video cannot be read: the server answers ${response.status}.`);
-      const data = new Uint8Array(await response.arrayBuffer());
-      const whole = response.status === 200; // a server without ranges gives all of it
-      this.size = whole ? data.length : Number(response.headers.get("Content-Range")?.split("/")[1]);
-      this.received += data.length;
-      this.#pieces.push(whole ? { start: 0, data } : { start, data: joined(head, data) });
-      while (this.#pieces.length > 1 && sum(this.#pieces.map((piece) => piece.data.length)) > MOST_KEPT) this.#pieces.shift();
-    } catch (error) {
-      throw error instanceof BrokenFile ? error : new ServerGone();
-    }
+    const wanted = { Range: `bytes=${start + head.length}-${end - 1}` };
+    const { response, data } = await download(this.address, "The video", wanted);
+    const whole = response.status === 200; // a server without ranges gives all of it
+    this.size = whole ? data.length : Number(response.headers.get("Content-Range")?.split("/")[1]);
+    this.received += data.length;
+    this.#pieces.push(whole ? { start: 0, data } : { start, data: joined(head, data) });
+    while (this.#pieces.length > 1 && sum(this.#pieces.map((piece) => piece.data.length)) > MOST_KEPT) this.#pieces.shift();
   }
 }
 

@@ -40,6 +40,7 @@ export class Controls {
     if (this.#orientation) window.removeEventListener("deviceorientation", this.#orientation);
     this.#orientation = null;
     if (!follow) return;
+    this.#stop();
     const permission = /** @type {any} */ (DeviceOrientationEvent).requestPermission;
     if (permission && (await permission.call(DeviceOrientationEvent)) !== "granted") throw new Error("not allowed");
     let start = NaN; // the yaw that the device had: looking on begins where the view is
@@ -71,7 +72,7 @@ export class Controls {
   /** @param {PointerEvent} event */
   #down(event) {
     if (event.button !== 0) return;
-    cancelAnimationFrame(this.#glide);
+    this.#stop();
     this.surface.setPointerCapture(event.pointerId);
     this.#pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     this.#speed = { x: 0, y: 0 };
@@ -125,6 +126,16 @@ export class Controls {
     return b ? Math.hypot(a.x - b.x, a.y - b.y) : 0;
   }
 
+  /** End the swing of a drag. */
+  #stop() {
+    cancelAnimationFrame(this.#glide);
+  }
+
+  lookAhead() {
+    this.#stop();
+    this.player.resetView();
+  }
+
   /** @param {number} factor of the field of view */
   zoom(factor) {
     this.player.setView({ fovDeg: this.player.view.fovDeg * factor });
@@ -145,23 +156,27 @@ export class Controls {
     if (focused && focused !== this.surface && focused !== document.body && !buttons) return; // it answers its own keys
     const { player } = this;
     const view = player.view;
+    const turn = (/** @type {Partial<import("./player.js").View>} */ change) => {
+      this.#stop();
+      player.setView(change);
+    };
     const step = (KEY_DEG * view.fovDeg) / 78;
     /** @type {Record<string, () => void>} */
     const actions = {
-      ArrowLeft: () => player.setView({ yawDeg: view.yawDeg - step }),
-      ArrowRight: () => player.setView({ yawDeg: view.yawDeg + step }),
-      ArrowUp: () => player.setView({ pitchDeg: view.pitchDeg + step }),
-      ArrowDown: () => player.setView({ pitchDeg: view.pitchDeg - step }),
+      ArrowLeft: () => turn({ yawDeg: view.yawDeg - step }),
+      ArrowRight: () => turn({ yawDeg: view.yawDeg + step }),
+      ArrowUp: () => turn({ pitchDeg: view.pitchDeg + step }),
+      ArrowDown: () => turn({ pitchDeg: view.pitchDeg - step }),
       "+": () => this.zoom(1 / 1.1),
       "=": () => this.zoom(1 / 1.1),
       "-": () => this.zoom(1.1),
       " ": () => (player.playing ? player.pause() : player.play()),
       ",": () => player.step(-1),
       ".": () => player.step(1),
-      Home: () => player.resetView(),
+      Home: () => this.lookAhead(),
       f: () => this.fullscreen(),
     };
-    const action = actions[event.key];
+    const action = actions[event.key] ?? actions[event.key.toLowerCase()]; // Caps Lock
     if (!action) return;
     event.preventDefault();
     action();

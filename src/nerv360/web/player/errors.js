@@ -15,7 +15,8 @@ export class Unsupported extends PlayerError {
 
 export class ServerGone extends PlayerError {
   kind = /** @type {const} */ ("gone");
-  constructor(message = "The server does not answer.") {
-    super(message);
+  /** @param {string} why if that is known */
+  constructor(why = "") {
+    super(why || "The server does not answer.");
   }
 }

@@ -9,6 +9,7 @@
 
 import { BrowserBackend, webGPU } from "./browser.js";
 import { PictureCanvas } from "./canvas.js";
+import { downloadJson } from "./download.js";
 import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
 import { nativeView, otherFov, resized } from "./geometry.js";
 import { ServerBackend } from "./server.js";
@@ -27,14 +28,15 @@ import { Source } from "./source.js";
  * @typedef {{src: string, backend?: BackendName | "auto", resolution?: number | "auto", threads?: number,
  *   format?: Format | "auto", view?: Partial<View>, time?: number, loop?: boolean}} Options
  *   threads: of WebAssembly, 0 for what the machine has; format: "auto" is H.264 from another machine, where it can be decoded
- * @typedef {{title: string, video: string, bytes: number, width: number, height: number, frames: number, frameRate: number,
- *   model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
- *   networks: string[] | null, server: string | null, source: {video: string, start: number} | null}} Manifest
+ * @typedef {{title: string, checksum: number, video: string, bytes: number, width: number, height: number, frames: number,
+ *   frameRate: number, model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
+ *   networks: string[] | null, server: string | null, source: {video: string, times: string} | null}} Manifest
  * @typedef {{fps: number, milliseconds: number, width: number, height: number, bytes: number}} Statistics fps: pictures
  *   drawn in the last second; milliseconds: of decoding the last; bytes: received so far
  */
 
 const REST_MS = 180;
+const STALL_MS = 2000; // without the next picture, playing waits for it
 const MOST_TICK_MS = 1000; // of playing at once: a page that was held up goes on from where it was
 const SMALLER = [1, 0.75, 0.5]; // of each side; under half, nothing is made out any more
 const PANORAMAS = /^hnerv/; // networks that decode nothing else: no picture is there sooner than another
@@ -63,7 +65,7 @@ export class Player extends EventTarget {
 
   /** @type {Options} */ #options;
   /** @type {HTMLCanvasElement} */ #canvas;
-  /** @type {PictureCanvas} */ #output = /** @type {any} */ (null); // made before the first picture
+  /** @type {PictureCanvas | null} */ #output = null; // while there is WebGL
   /** @type {BrowserBackend | ServerBackend | null} */ #decoder = null;
   #view = { yawDeg: 0, pitchDeg: 0, rollDeg: 0, fovDeg: 78.1 };
   #home = { ...this.#view };
@@ -71,6 +73,7 @@ export class Player extends EventTarget {
   #moved = -Infinity;
   #openings = 0; // the last one counts
   #busy = false;
+  #asked = 0; // when the picture that is waited for was
   #drawn = "";
   /** @type {Promise<unknown> | null} */ #network = null; // that what is drawn, a preview, waits for
   #drawnFrame = 0;
@@ -84,6 +87,7 @@ export class Player extends EventTarget {
   #closed = false;
   /** @type {Source | null} */ #source = null;
   /** @type {ResizeObserver} */ #observer;
+  #listening = new AbortController();
 
   /** @param {HTMLCanvasElement} canvas @param {Options} options */
   constructor(canvas, options) {
@@ -96,6 +100,13 @@ export class Player extends EventTarget {
       this.#fit();
       this.#refresh();
     });
+    const { signal } = this.#listening;
+    const lost = (/** @type {Event} */ event) => {
+      event.preventDefault(); // so that it comes back
+      this.#output = null;
+    };
+    canvas.addEventListener("webglcontextlost", lost, { signal });
+    canvas.addEventListener("webglcontextrestored", () => this.#drawAnew(), { signal });
     queueMicrotask(() => this.#start()); // once the caller listens
   }
 
@@ -221,12 +232,18 @@ export class Player extends EventTarget {
       this.#source = null;
       this.psnrDb = null;
     } else if (!this.#source) {
-      const address = new URL(manifest.source.video, new URL(this.#options.src, document.baseURI)).href;
-      this.#source = new Source(address, manifest.frameRate, manifest.source.start, () => this.#compare());
+      const [video, times] = [manifest.source.video, manifest.source.times].map((name) => new URL(name, this.#base).href);
+      this.#source = new Source(video, times, () => this.#compare());
       this.#source.show(this.#drawnFrame);
     }
     this.#emit("comparison");
     this.#refresh();
+  }
+
+  /** Of what is compared with, where something is. @returns {"loading" | "shown" | "failed" | null} */
+  get source() {
+    if (!this.#source) return null;
+    return this.#source.failed ? "failed" : this.#source.picture ? "shown" : "loading";
   }
 
   /** @param {BackendName} name */
@@ -235,13 +252,23 @@ export class Player extends EventTarget {
     await this.#open(name);
   }
 
-  /** Try again after an error. */
+  /** Try again after an error: with what there is, or from the beginning where the video is another one by now. */
   async retry() {
     window.clearTimeout(this.#retry);
-    this.#drawn = "";
     if (!this.manifest) return this.#start();
-    if (this.#decoder instanceof BrowserBackend && this.error instanceof ServerGone) return this.#ask(true);
-    await this.#open(/** @type {BackendName} */ (this.backend));
+    const [opening, gone] = [++this.#openings, this.error instanceof ServerGone];
+    try {
+      const manifest = await this.#readManifest();
+      if (opening !== this.#openings || this.#closed) return;
+      const same = JSON.stringify(manifest) === JSON.stringify(this.manifest);
+      if (!this.backend || !same) return await this.#takeUp(manifest);
+    } catch (error) {
+      if (opening === this.#openings) this.#failed(error);
+      return;
+    }
+    this.#drawn = "";
+    if (gone && this.#decoder && !this.#decoder.lost) return this.#ask(true);
+    await this.#open(this.backend);
   }
 
   /** The canvas as a PNG. @returns {Promise<Blob>} */
@@ -254,6 +281,7 @@ export class Player extends EventTarget {
 
   close() {
     this.#closed = true;
+    this.#listening.abort();
     this.#observer.disconnect();
     window.clearTimeout(this.#retry);
     window.clearTimeout(this.#rest);
@@ -263,25 +291,49 @@ export class Player extends EventTarget {
   }
 
   async #start() {
-    const { src, backend, view, time } = this.#options;
     try {
       this.#output ??= new PictureCanvas(this.#canvas);
-      this.manifest = await readManifest(src);
-      this.backends = await this.#usable(this.manifest);
-      const { trained } = this.manifest;
-      this.#home.fovDeg = Math.min(FOV_DEG.most, Math.max(60, trained.hfovDeg[0]));
-      this.#view = { ...this.#home };
-      this.#emit("manifest");
-      this.#observer.observe(this.#canvas);
-      this.#fit();
-      this.setView(view ?? {});
-      this.seek(time ?? 0);
-      const [first] = this.backends;
-      if (!first) throw new Unsupported(`The network ${this.manifest.model} needs a server: nerv360 play.`);
-      await this.#open(backend && backend !== "auto" && this.backends.includes(backend) ? backend : first);
+      await this.#takeUp(await this.#readManifest());
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  /** Open the video, or another that is there in its place. @param {Manifest} manifest */
+  async #takeUp(manifest) {
+    const begun = this.manifest !== null;
+    const { backend, view, time } = begun ? { backend: this.backend, view: {}, time: this.#time } : this.#options;
+    this.setComparison(null);
+    this.#decoder?.close();
+    this.#decoder = null;
+    this.manifest = manifest;
+    this.backends = await this.#usable(manifest);
+    this.#home.fovDeg = Math.min(FOV_DEG.most, Math.max(60, manifest.trained.hfovDeg[0]));
+    if (!begun) this.#view = { ...this.#home };
+    this.#emit("manifest");
+    this.#observer.observe(this.#canvas);
+    this.#fit();
+    this.setView(view ?? {});
+    this.seek(time ?? 0);
+    const chosen = this.backends.find((name) => name === backend) ?? this.backends[0];
+    if (!chosen) throw new Unsupported(`The network ${manifest.model} needs a server: nerv360 play.`);
+    await this.#open(chosen);
+  }
+
+  get #base() {
+    return new URL(this.#options.src, document.baseURI);
+  }
+
+  /** @returns {Promise<Manifest>} */
+  #readManifest() {
+    return downloadJson(this.#base, this.#options.src);
+  }
+
+  /** Once the graphics processor is there again. */
+  #drawAnew() {
+    this.#output = new PictureCanvas(this.#canvas);
+    this.#drawn = "";
+    this.#refresh();
   }
 
   /** @param {Manifest} manifest @returns {Promise<BackendName[]>} the best first */
@@ -305,14 +357,12 @@ export class Player extends EventTarget {
     this.#network = null;
     this.#setState("loading");
     this.#emit("settings");
-    const base = new URL(this.#options.src, document.baseURI);
+    const socket = () => new URL(/** @type {string} */ (manifest.server), this.#base.href.replace(/^http/, "ws"));
     try {
       const decoder =
         name === "server"
-          ? await ServerBackend.open(
-              new URL(/** @type {string} */ (manifest.server), base.href.replace(/^http/, "ws")), this.#options.format ?? "auto",
-            )
-          : await BrowserBackend.open(manifest, base, name, this.#options.threads ?? 0);
+          ? await ServerBackend.open(socket(), this.#options.format ?? "auto")
+          : await BrowserBackend.open(manifest, this.#base, name, this.#options.threads ?? 0);
       if (this.#closed || opening !== this.#openings) return decoder.close();
       this.#decoder = decoder;
     } catch (error) {
@@ -354,13 +404,14 @@ export class Player extends EventTarget {
   /** Ask for the newest view, unless one is being decoded. @param {boolean} anew after an error */
   async #ask(anew = false) {
     const decoder = this.#decoder;
-    if (!decoder || this.#busy || this.#closed || (this.state === "error" && !anew) || !this.#canvas.width) return;
+    if (!decoder || !this.#output || this.#busy || this.#closed || (this.state === "error" && !anew) || !this.#canvas.width) return;
     const wanted = this.#wanted();
     if (!wanted) return;
     this.#busy = true;
+    this.#asked = performance.now();
     try {
       const { picture, milliseconds, rough, network } = await decoder.decode(wanted);
-      if (decoder !== this.#decoder) return;
+      if (decoder !== this.#decoder || !this.#output) return;
       this.#output.take(picture, wanted.view);
       if (picture instanceof ImageBitmap) picture.close();
       this.#drawn = wanted.key;
@@ -394,8 +445,9 @@ export class Player extends EventTarget {
 
   /** Once picture and source show the same frame: draw, and measure at rest. */
   #compare() {
+    if (this.source === "failed") return this.#emit("comparison");
     const source = this.#source?.picture;
-    if (!source || this.#source?.frame !== this.#drawnFrame) return;
+    if (!source || !this.#output || !this.#drawn || this.#source?.frame !== this.#drawnFrame) return;
     this.#output.takeSource(source);
     this.psnrDb = this.#moving || this.rough ? null : this.#output.psnrDb();
     this.#emit("comparison");
@@ -423,7 +475,8 @@ export class Player extends EventTarget {
 
   /** @param {number} now milliseconds */
   #tick(now) {
-    if (this.playing && this.state === "ready") {
+    const stalled = this.#busy && now - this.#asked > STALL_MS;
+    if (this.playing && this.state === "ready" && !stalled) {
       if (this.#lastTick) this.#advance((Math.min(MOST_TICK_MS, now - this.#lastTick) / 1000) * this.speed);
       this.#lastTick = now;
     } else {
@@ -492,15 +545,4 @@ export class Player extends EventTarget {
   #emit(name) {
     this.dispatchEvent(new Event(name));
   }
-}
-
-/** @param {string} src @returns {Promise<Manifest>} */
-async function readManifest(src) {
-  const response = await fetch(src).catch(() => {
-    throw new ServerGone();
-  });
-  if (!response.ok) throw new BrokenFile(`${src}: the server answers ${response.status}.`);
-  return response.json().catch(() => {
-    throw new BrokenFile(`${src} is not a player's description of a video.`);
-  });
 }

@@ -1,5 +1,6 @@
 /** Frames that a server decodes: requests and pictures over a WebSocket. */
 
+import { SILENT_MS } from "./download.js";
 import { BrokenFile, ServerGone } from "./errors.js";
 import { H264, decoderConfig } from "./h264.js";
 
@@ -11,6 +12,8 @@ export class ServerBackend {
   bytes = 0;
   /** @type {Map<number, {resolve: (answer: ArrayBuffer) => void, reject: (error: Error) => void}>} */ #waiting = new Map();
   #next = 0;
+  #silence = 0;
+  #farewell = "";
   #socket;
   #h264;
 
@@ -24,10 +27,12 @@ export class ServerBackend {
     const config = (format === "auto" ? !near : format === "h264") ? await decoderConfig() : null;
     const socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
+    const silence = window.setTimeout(() => socket.close(), SILENT_MS);
     await new Promise((resolve, reject) => {
       socket.onopen = resolve;
-      socket.onerror = () => reject(new ServerGone());
+      socket.onclose = () => reject(new ServerGone());
     });
+    window.clearTimeout(silence);
     return new ServerBackend(socket, config && new H264(config));
   }
 
@@ -36,7 +41,12 @@ export class ServerBackend {
     this.#socket = socket;
     this.#h264 = h264;
     socket.onmessage = ({ data }) => this.#answered(data);
-    socket.onclose = () => this.#gone();
+    socket.onclose = ({ reason }) => this.#gone(reason);
+  }
+
+  /** For ever: it takes another. */
+  get lost() {
+    return this.#socket.readyState !== WebSocket.OPEN;
   }
 
   get description() {
@@ -70,7 +80,7 @@ export class ServerBackend {
 
   close() {
     this.#h264?.close();
-    this.#socket.close();
+    this.#gone();
   }
 
   /** @param {number} kind @param {Uint8Array<ArrayBuffer>} data @returns {Promise<ImageBitmap>} */
@@ -82,21 +92,30 @@ export class ServerBackend {
 
   /** @param {object} request @returns {Promise<ArrayBuffer>} the answer */
   #ask(request) {
-    if (this.#socket.readyState !== WebSocket.OPEN) return Promise.reject(new ServerGone());
+    if (this.lost) return Promise.reject(new ServerGone(this.#farewell));
     const id = this.#next++;
     this.#socket.send(JSON.stringify({ id, ...request }));
-    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    const answer = new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    this.#heard();
+    return answer;
+  }
+
+  /** While a view is waited for, a server that is there says that it works on it. */
+  #heard() {
+    window.clearTimeout(this.#silence);
+    if (this.#waiting.size) this.#silence = window.setTimeout(() => this.#gone(), SILENT_MS);
   }
 
   /** @param {ArrayBuffer | string} data */
   #answered(data) {
     if (typeof data === "string") {
       const { id, error, broken } = JSON.parse(data);
-      this.#take(id)?.reject(broken ? new BrokenFile(error) : new Error(error));
-      return;
+      if (error) this.#take(id)?.reject(broken ? new BrokenFile(error) : new Error(error));
+    } else {
+      this.bytes += data.byteLength;
+      this.#take(new DataView(data).getUint32(0, true))?.resolve(data);
     }
-    this.bytes += data.byteLength;
-    this.#take(new DataView(data).getUint32(0, true))?.resolve(data);
+    this.#heard();
   }
 
   /** @param {number} id */
@@ -106,8 +125,12 @@ export class ServerBackend {
     return asked;
   }
 
-  #gone() {
-    for (const { reject } of this.#waiting.values()) reject(new ServerGone());
+  /** @param {string} farewell what the server said, if it did */
+  #gone(farewell = "") {
+    window.clearTimeout(this.#silence);
+    this.#farewell ||= farewell;
+    for (const { reject } of this.#waiting.values()) reject(new ServerGone(this.#farewell));
     this.#waiting.clear();
+    this.#socket.close();
   }
 }

@@ -8,7 +8,8 @@
 
 import { readPart, readTables, readWeights, tensorShapes } from "./chunks.js";
 import { Container, chunkOf, frameOfKey, keysAt } from "./container.js";
-import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
+import { SILENT_MS, download } from "./download.js";
+import { PlayerError, ServerGone, Unsupported } from "./errors.js";
 import { rotation } from "./geometry.js";
 import { GridInputs, GridPreview, PaperInputs } from "./network.js";
 
@@ -23,6 +24,10 @@ const NETWORKS_KEPT = 2;
 const PARTS_KEPT = 2; // of each latent
 const PARTS_ROOM = 1 << 26; // bytes: more of them are kept while all take no more
 const MAX_THREADS = 4;
+const RUNTIME = {
+  wasm: { script: "./onnxruntime/ort.wasm.min.mjs", binary: "./onnxruntime/ort-wasm-simd-threaded.wasm" },
+  webgpu: { script: "./onnxruntime/ort.jspi.min.mjs", binary: "./onnxruntime/ort-wasm-simd-threaded.jspi.wasm" },
+};
 
 /** At most so many entries, or more while their sizes add up to no more than `room`; the one not used for longest goes. @template V */
 class Kept {
@@ -65,7 +70,7 @@ class Decoder {
 
   /**
    * @param {Container} container @param {string[]} networks addresses of the segments' graphs
-   * @param {Promise<any>} runtime ONNX Runtime Web @param {string} provider
+   * @param {Promise<any>} runtime ONNX Runtime Web @param {"wasm" | "webgpu"} provider
    */
   constructor(container, networks, runtime, provider) {
     this.container = container;
@@ -149,17 +154,14 @@ class Decoder {
 
   /** @param {Segment} segment @param {Float32Array} weights all of them */
   async #session(segment, weights) {
-    const response = await fetch(this.networks[segment.index]).catch(() => {
-      throw new ServerGone();
-    });
-    if (!response.ok) throw new BrokenFile(`The network cannot be read: the server answers ${response.status}.`);
-    const graph = new Uint8Array(await response.arrayBuffer());
+    const { data: graph } = await download(this.networks[segment.index], "The network");
     received += graph.length;
     const { InferenceSession } = await this.runtime;
-    return InferenceSession.create(graph, {
+    const session = InferenceSession.create(graph, {
       executionProviders: [this.provider],
       externalData: [{ path: "weights", data: new Uint8Array(weights.buffer, weights.byteOffset, weights.byteLength) }],
     });
+    return session.catch((/** @type {unknown} */ error) => runtimeFailed(error, this.provider)); // it loads WebAssembly for the first
   }
 
   /**
@@ -190,6 +192,7 @@ class Decoder {
 /** @type {Decoder | null} */
 let decoder = null;
 let received = 0;
+let lost = false; // ONNX Runtime is not loaded twice: it takes another worker
 
 /** @param {{manifest: import("./player.js").Manifest, base: string, threads: number, provider: "wasm" | "webgpu"}} message */
 async function open({ manifest, base, threads, provider }) {
@@ -205,11 +208,23 @@ async function open({ manifest, base, threads, provider }) {
 
 /** ONNX Runtime Web. @param {"wasm" | "webgpu"} provider @param {number} threads */
 async function loadRuntime(provider, threads) {
-  const ort = await import(provider === "webgpu" ? "./onnxruntime/ort.jspi.min.mjs" : "./onnxruntime/ort.wasm.min.mjs");
+  const { script } = RUNTIME[provider];
+  const ort = await import(script).catch((error) => runtimeFailed(error, provider));
   ort.env.logLevel = "error";
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.wasmPaths = new URL("./onnxruntime/", import.meta.url).href;
   return ort;
+}
+
+/** Tell a fault of the runtime from files of it that do not come. @param {unknown} error @param {"wasm" | "webgpu"} provider @returns {Promise<never>} */
+async function runtimeFailed(error, provider) {
+  lost = true;
+  const { script, binary } = RUNTIME[provider];
+  for (const file of [script, binary]) {
+    const asked = fetch(new URL(file, import.meta.url), { method: "HEAD", signal: AbortSignal.timeout(SILENT_MS) });
+    if (await asked.then(({ status }) => status >= 500, () => true)) throw new ServerGone();
+  }
+  throw error;
 }
 
 /** @param {{frame: number}} message */
@@ -234,6 +249,6 @@ self.onmessage = async ({ data }) => {
     self.postMessage({ id: data.id, answer }, { transfer });
   } catch (error) {
     const kind = error instanceof PlayerError ? error.kind : "broken";
-    self.postMessage({ id: data.id, error: { kind, message: error instanceof Error ? error.message : String(error) } });
+    self.postMessage({ id: data.id, error: { kind, message: error instanceof Error ? error.message : String(error) }, lost });
   }
 };
