@@ -306,6 +306,16 @@ def test_a_decoder_that_does_not_come_is_waited_for(
     assert quality_db(page, clip) > LEAST_DB
 
 
+def test_a_page_without_its_scripts_has_a_screen(play_server: Server, new_page: Callable[..., Page]) -> None:
+    page = new_page()
+    page.route("**/controls.js", lambda route: route.abort())
+    page.goto(play_server.address)
+    page.get_by_role("heading", name="The player cannot be loaded").wait_for()
+    page.unroute("**/controls.js")
+    page.get_by_role("button", name="Try again").click()
+    settled(page)
+
+
 def test_the_papers_network_in_the_browser(encoded: Path, new_page: Callable[..., Page]) -> None:
     with serving_app(lambda: serving.create_app(encoded)) as server:
         page = new_page()

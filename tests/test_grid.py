@@ -328,7 +328,9 @@ def test_denser_keys_follow_what_moves(make_video: Callable[..., Path], tmp_path
     assert dense.mean.psnr_db > sparse.mean.psnr_db + 1  # measured: 1.5
 
 
-@pytest.mark.parametrize(("spacing", "periods"), [(0.25, [2, 8, 12, 12]), (0.01, [1, 1, 1, 1]), (2, [16, 64, 96, 96])])
+@pytest.mark.parametrize(
+    ("spacing", "periods"), [(0.25, [2, 8, 16, 16]), (0.01, [1, 1, 1, 1]), (2, [16, 64, 128, 128])]
+)
 def test_spacing_of_keys_leaves_stills_and_motion(spacing: float, periods: list[int]) -> None:
     config = PRESETS["medium"].with_keys(spacing)
     assert [grid.period for grid in config.grids if grid.period and not grid.motion] == periods
@@ -337,11 +339,18 @@ def test_spacing_of_keys_leaves_stills_and_motion(spacing: float, periods: list[
     ]
 
 
-@pytest.mark.parametrize(("frames", "still"), [(1, [1]), (32, [1]), (40, [8, 1]), (49, [8, 4, 2, 1])])
-def test_short_clips_have_no_still_grids_beside_keys_that_last(frames: int, still: list[int]) -> None:
-    config = PRESETS["medium"].for_frames(frames)
-    assert [grid.stride for grid in config.grids if not grid.period] == still
-    assert [grid for grid in config.grids if grid.period] == [grid for grid in PRESETS["medium"].grids if grid.period]
+@pytest.mark.parametrize(
+    ("change", "strides"),
+    [
+        ({}, [24, 8, 4, 2]),
+        ({"rate_weight": 0.25}, [24, 8, 4, 2, 1]),
+        ({"quality_db": 40.0}, [24, 8, 4, 2, 1]),
+        ({"bitrate": 1e6}, [24, 8, 4, 2, 1]),
+    ],
+)
+def test_the_finest_grid_is_left_out_where_bits_weigh_much(change: dict[str, float], strides: list[int]) -> None:
+    config = replace(PRESETS["medium"], **change).with_worthwhile_grids()
+    assert [grid.stride for grid in config.grids if not grid.motion] == strides
 
 
 def test_an_interrupted_encoding_ends_with_the_same_bytes(video: Path, learnt: Encoded, tmp_path: Path) -> None:
@@ -447,6 +456,6 @@ def test_angles_are_found_once(video: Path, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_panorama_too_large_to_be_decoded_is_refused_before_fitting(video: Path, tmp_path: Path) -> None:
-    config = replace(CONFIG, grids=(*CONFIG.grids, *[Latent(1, 64, 0)] * 200))
+    config = replace(CONFIG, grids=(*CONFIG.grids, *[Latent(2, 64, 0)] * 900))
     with pytest.raises(ArgumentError, match="scale the panorama"):
         nerv360.encode(video, tmp_path / "a", config)

@@ -1,6 +1,5 @@
 """Where the fitting of nerv360-grid begins: at the clip itself, in the resolutions of the grids in space and time."""
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -30,10 +29,10 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
 
     The frames are gone through once, and once more for a grid of motion.
 
-    Still grids come first, from coarse to fine, then those with keys: each takes what those before it lack, of the
-    mean or of the frame at its key. The finer a grid, the larger what it begins with: a little is not worth its bits,
-    and to empty it would take many steps. Still grids beside keys that last for the whole clip begin empty. Directions
-    are the world's, not the camera's, where its angles are given.
+    Grids that hold for the whole clip come first, from coarse to fine, then those of several keys: each takes what
+    those before it lack, of the mean or of the frame at its key. The finer a grid, the larger what it begins with: a
+    little is not worth its bits, and to empty it would take many steps. Directions are the world's, not the camera's,
+    where its angles are given.
     From zeros, a colour that few views see may never be learned: its weights and its values wait for each other.
     """
     grids = model.encoder
@@ -41,8 +40,7 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
     filled: list[tuple[Latent, Tensor]] = []
     drawn = [index for index, latent in enumerate(grids.latents) if not latent.motion]
     least = {stride: number * GRID_STEP for number, (stride, _) in enumerate(model.to_rgb_layers())}
-    lasting = any(grids.latents[index].period >= grids.frames for index in drawn)
-    for index in sorted(drawn, key=lambda i: (grids.latents[i].period > 0, -grids.latents[i].stride)):
+    for index in sorted(drawn, key=lambda i: (len(seen[i]) > 1, -grids.latents[i].stride)):
         latent, wanted = grids.latents[index], seen[index]
         for key, picture in enumerate(wanted):
             moment = Moment(frame_of_key(latent.period, key, grids.frames), grids.frames)
@@ -50,8 +48,7 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
                 known = torch.stack([weight * values[k] for k, weight in keys_at(other.period, moment)]).sum(dim=0)
                 enlarged = functional.interpolate(known[None], list(picture.shape[1:]), mode="bilinear")[0]
                 picture[: len(known)] -= enlarged
-        smallest = math.inf if lasting and not latent.period else least[latent.stride]
-        wanted = functional.hardshrink(wanted[:, : latent.channels], smallest)
+        wanted = functional.hardshrink(wanted[:, : latent.channels], least[latent.stride])
         filled.append((latent, wanted))
         grids.values(index)[:, : wanted.shape[1]] = wanted / GRID_STEP
     for stride, layer in model.to_rgb_layers():
