@@ -328,9 +328,7 @@ def test_denser_keys_follow_what_moves(make_video: Callable[..., Path], tmp_path
     assert dense.mean.psnr_db > sparse.mean.psnr_db + 1  # measured: 1.5
 
 
-@pytest.mark.parametrize(
-    ("spacing", "periods"), [(0.25, [2, 8, 16, 16]), (0.01, [1, 1, 1, 1]), (2, [16, 64, 128, 128])]
-)
+@pytest.mark.parametrize(("spacing", "periods"), [(0.25, [2, 8, 12, 12]), (0.01, [1, 1, 1, 1]), (2, [16, 64, 96, 96])])
 def test_spacing_of_keys_leaves_stills_and_motion(spacing: float, periods: list[int]) -> None:
     config = PRESETS["medium"].with_keys(spacing)
     assert [grid.period for grid in config.grids if grid.period and not grid.motion] == periods
@@ -340,17 +338,22 @@ def test_spacing_of_keys_leaves_stills_and_motion(spacing: float, periods: list[
 
 
 @pytest.mark.parametrize(
-    ("change", "strides"),
+    ("frames", "change", "still"),
     [
-        ({}, [24, 8, 4, 2]),
-        ({"rate_weight": 0.25}, [24, 8, 4, 2, 1]),
-        ({"quality_db": 40.0}, [24, 8, 4, 2, 1]),
-        ({"bitrate": 1e6}, [24, 8, 4, 2, 1]),
+        (1, {}, []),
+        (48, {}, []),
+        (48, {"rate_weight": 0.25}, [1]),
+        (48, {"quality_db": 40.0}, [1]),
+        (48, {"bitrate": 1e6}, [1]),
+        (49, {}, [8, 4, 2, 1]),
     ],
 )
-def test_the_finest_grid_is_left_out_where_bits_weigh_much(change: dict[str, float], strides: list[int]) -> None:
-    config = replace(PRESETS["medium"], **change).with_worthwhile_grids()
-    assert [grid.stride for grid in config.grids if not grid.motion] == strides
+def test_short_clips_have_no_still_grids_beside_keys_that_last(
+    frames: int, change: dict[str, float], still: list[int]
+) -> None:
+    config = replace(PRESETS["medium"], **change).for_frames(frames)
+    assert [grid.stride for grid in config.grids if not grid.period] == still
+    assert [grid for grid in config.grids if grid.period] == [grid for grid in PRESETS["medium"].grids if grid.period]
 
 
 def test_an_interrupted_encoding_ends_with_the_same_bytes(video: Path, learnt: Encoded, tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ sys.path.append(str(Path(__file__).parents[1]))
 from table import append, commit
 
 import nerv360
-from nerv360.bitstream.layout import Latent
 from nerv360.codec import encoder
 from nerv360.codec.encoder import encode_clip
 from nerv360.config import PRESETS, EncodingConfig
@@ -40,18 +39,18 @@ TABLE = Path(__file__).with_suffix(".tsv")
 Change = Callable[[EncodingConfig], EncodingConfig]
 
 
-def _without(*strides: int, motion: bool = False) -> Change:
-    """Without the motion, or without grids at these strides."""
+def _without(*strides: int, motion: bool = False, still: bool = False) -> Change:
+    """Without the motion, without still grids, or without keys at these strides."""
 
     def change(config: EncodingConfig) -> EncodingConfig:
-        kept = [grid for grid in config.grids if not (motion if grid.motion else grid.stride in strides)]
+        kept = [
+            grid
+            for grid in config.grids
+            if not (motion if grid.motion else still if not grid.period else grid.stride in strides)
+        ]
         return replace(config, grids=tuple(kept))
 
     return change
-
-
-def _still_too(config: EncodingConfig) -> EncodingConfig:
-    return replace(config, grids=(*config.grids, Latent(8, 8, 0), Latent(4, 6, 0), Latent(2, 2, 0)))
 
 
 def _width(channels: int) -> Change:
@@ -97,9 +96,9 @@ class Variant:
 VARIANTS = {
     "whole": Variant(),
     "no motion": Variant(_without(motion=True)),
-    "still grids beside": Variant(_still_too),
-    "no grid at 1/2": Variant(_without(2)),
-    "no grids at 1/4 and 1/2": Variant(_without(2, 4)),
+    "no still grids": Variant(_without(still=True)),
+    "no keys at 1/2": Variant(_without(2)),
+    "no keys at 1/4 and 1/2": Variant(_without(2, 4)),
     "no picture beside the network": Variant(code=(nerv360_grid, "GridStage", StageWithoutPicture)),
     "from zeros, not from the clip": Variant(code=(encoder, "begin", lambda *_: None)),
     "the camera's rotation left in": Variant(code=(encoder, "orientations", lambda *_: None)),

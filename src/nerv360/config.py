@@ -27,7 +27,7 @@ PAPER_MODELS = ("nerv360", "hnerv", "hnerv-boost")
 MAX_STAGES, MAX_STRIDE = 8, 512
 CONDITIONS = ("yaw", "pitch", "roll", "fov")
 LAST_BLOCKS = ("full", "half", "none")
-FINEST_WEIGHT = 0.3  # of the rate, from which no grid at 1/1 is worth its bits
+FINEST_WEIGHT = 0.3  # of the rate, from which a grid at 1/1 is not worth its bits beside keys that last
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -121,9 +121,7 @@ class EncodingConfig:
     warmup: float = _setting(0.1, "Part of the steps over which the learning rate rises.")
     loss_lambda: float = _setting(60.0, "Weight of the pixel terms against the Fourier term (Eq. 2).")
     loss_alpha: float = _setting(0.7, "Share of L1 against MS-SSIM in the pixel terms (Eq. 2).")
-    grids: tuple[Latent, ...] = _setting(
-        (), "Latent grids of nerv360-grid; one at 1/1 is left out where the rate weighs 0.3 or more."
-    )
+    grids: tuple[Latent, ...] = _setting((), "Latent grids of nerv360-grid; short clips go without the still ones.")
     grid_learning_rate: float = _setting(0.2, "Peak of the learning rate of the grids, in steps of their quantiser.")
     rate_weight: float = _setting(
         0.0, "Weight of one bit per decoded pixel against the distortion; 0: the rate is not fitted."
@@ -207,14 +205,16 @@ class EncodingConfig:
 
         return replace(self, grids=tuple(map(spaced, self.grids)))
 
-    def with_worthwhile_grids(self) -> "EncodingConfig":
-        """The same settings, without a grid at 1/1 where bits weigh so much that it is not worth its own.
+    def for_frames(self, frames: int) -> "EncodingConfig":
+        """The settings for a clip of so many frames: no still grids where any key lasts for all of them.
 
-        Towards a target the weight is not known yet: all grids stay (docs/grid-model.md).
+        Such a key is a still grid that moves; both for the same picture cost more than they gain. Only a grid at 1/1
+        stays, where bits weigh little, or may yet: towards a target (docs/grid-model.md).
         """
-        if self.rate_weight < FINEST_WEIGHT or self.bitrate is not None or self.quality_db is not None:
+        if not any(grid.period >= frames and not grid.motion for grid in self.grids):
             return self
-        return replace(self, grids=tuple(grid for grid in self.grids if grid.stride > 1))
+        fine = self.rate_weight < FINEST_WEIGHT or self.bitrate is not None or self.quality_db is not None
+        return replace(self, grids=tuple(grid for grid in self.grids if grid.period or (fine and grid.stride == 1)))
 
     def kernels(self) -> tuple[int, ...]:
         """Kernel of each upsampling convolution: 1, then 3 (Boosting-NeRV), then 5 (HNeRV)."""
@@ -269,7 +269,8 @@ _GRID = EncodingConfig(
     channels=(4, 4, 4, 4, 4),
     grids=(
         Latent(24, 4, 16, motion=True),
-        *(Latent(*grid) for grid in ((24, 2, 8), (8, 4, 32), (4, 2, 64), (2, 1, 64), (1, 1, 0))),
+        *(Latent(*grid) for grid in ((24, 2, 8), (8, 4, 32), (4, 2, 48), (2, 1, 48))),
+        *(Latent(*grid) for grid in ((8, 8, 0), (4, 6, 0), (2, 2, 0), (1, 1, 0))),
     ),
     learning_rate=4e-3,
     grid_learning_rate=0.14,

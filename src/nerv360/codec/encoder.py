@@ -70,7 +70,7 @@ def encode_clip(
     and of how many there are. Raises TrainingError, OutputError, ArgumentError, OutOfMemory.
     """
     torch.manual_seed(config.seed)
-    config = config.with_worthwhile_grids()
+    config = config.for_frames(clip.frames)
     shape = configure(config, clip.width, clip.height)
     values = latent_values(shape, clip.frames, config.group_size)
     if values > MAX_LATENT_VALUES:
