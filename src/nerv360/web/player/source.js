@@ -12,7 +12,10 @@ export class Source {
   frame = -1; // that the video shows
   failed = false;
 
-  /** @param {string} address @param {string} times address of them @param {() => void} changed another frame is there, or it failed */
+  /**
+   * @param {string} address @param {string} times address of them
+   * @param {() => void} changed another frame is there, or it failed
+   */
   constructor(address, times, changed) {
     this.changed = changed;
     this.#video.addEventListener("loadeddata", () => this.#follow());

@@ -216,7 +216,11 @@ async function loadRuntime(provider, threads) {
   return ort;
 }
 
-/** Tell a fault of the runtime from files of it that do not come. @param {unknown} error @param {"wasm" | "webgpu"} provider @returns {Promise<never>} */
+/**
+ * Tell a fault of the runtime from files of it that do not come.
+ * @param {unknown} error @param {"wasm" | "webgpu"} provider
+ * @returns {Promise<never>}
+ */
 async function runtimeFailed(error, provider) {
   lost = true;
   const { script, binary } = RUNTIME[provider];
