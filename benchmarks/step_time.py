@@ -1,7 +1,7 @@
 """Seconds and memory of a step of nerv360-grid against the size of the panorama; appends to benchmarks/step_time.tsv.
 
 python benchmarks/step_time.py WIDTH VIEW_WIDTH VIEW_HEIGHT HFOV; one process for each, so that its peak memory is its
-own. Panoramas of noise, 16 frames, one thread, the median of five steps after two.
+own. Panoramas of noise, 64 frames, one thread, the median of five steps after two.
 """
 
 import platform
@@ -21,7 +21,7 @@ from nerv360.training.checkpoint import Progress
 from nerv360.training.fit import Example, Fitting, train_step
 from nerv360.training.optim import create_optimiser
 
-FRAMES = 16
+FRAMES = 64
 
 
 def main(width: int, view_width: int, view_height: int, hfov: float) -> None:
