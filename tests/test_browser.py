@@ -806,7 +806,7 @@ def test_an_address_says_where_and_when(play_server: Server, new_page: Callable[
     page.evaluate("location.hash = '#yaw=30'")
     page.wait_for_function("player.view.yawDeg === 30")
     assert page.evaluate("player.time") == 0.5
-    for frame in range(40):  # at 30000/1001 frames a second
+    for frame in (1, 2, 3, 7, 13, 23, 29, 39):  # at 30000/1001 frames a second
         page.evaluate(f"player.seek({frame} / player.manifest.frameRate)")
         page.wait_for_timeout(450)
         told = float(re.search(r"t=([\d.]+)", page.url)[1])
