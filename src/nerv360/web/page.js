@@ -36,7 +36,7 @@ function place() {
   const view = Object.entries(names).filter(([name]) => Number.isFinite(numbers[name]));
   return {
     view: Object.fromEntries(view.map(([name, property]) => [property, numbers[name]])),
-    ...(Number.isFinite(numbers.t) ? { time: numbers.t } : {}),
+    time: Number.isFinite(numbers.t) ? numbers.t : undefined,
   };
 }
 
@@ -216,8 +216,10 @@ on("speed", "change", (target) => player.setSpeed(Number(target.value)));
 on("loop", "change", (target) => player.setLoop(target.checked));
 on("backend", "change", (target) => player.setBackend(target.value));
 on("resolution", "change", (target) => player.setResolution(target.value === "auto" ? "auto" : Number(target.value)));
-on("compare", "change", () => (find("compare-note").textContent = ""));
-on("compare", "change", (target) => player.setComparison(target.checked ? Number(/** @type {HTMLInputElement} */ (find("split")).value) : null));
+on("compare", "change", (target) => {
+  find("compare-note").textContent = "";
+  player.setComparison(target.checked ? Number(/** @type {HTMLInputElement} */ (find("split")).value) : null);
+});
 on("split", "input", (target) => player.setComparison(Number(target.value)));
 on("motion", "change", async (target) => {
   await controls.followDevice(target.checked).catch(() => {

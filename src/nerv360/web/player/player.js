@@ -84,6 +84,7 @@ export class Player extends EventTarget {
   #lastTick = 0;
   #rest = 0;
   #retry = 0;
+  #retrying = false; // after the server was gone: what is tried again shows when it succeeds
   #closed = false;
   /** @type {Source | null} */ #source = null;
   /** @type {ResizeObserver} */ #observer;
@@ -267,6 +268,7 @@ export class Player extends EventTarget {
       return;
     }
     this.#drawn = "";
+    this.#retrying = gone;
     if (gone && this.#decoder && !this.#decoder.lost) return this.#ask(true);
     await this.#open(this.backend);
   }
@@ -411,6 +413,7 @@ export class Player extends EventTarget {
     this.#asked = performance.now();
     try {
       const { picture, milliseconds, rough, network } = await decoder.decode(wanted);
+      if (this.#retrying) await network;
       if (decoder !== this.#decoder || !this.#output) return;
       this.#output.take(picture, wanted.view);
       if (picture instanceof ImageBitmap) picture.close();
@@ -420,6 +423,7 @@ export class Player extends EventTarget {
       this.#drawnFrame = wanted.frame;
       this.#source?.show(wanted.frame);
       this.#count(wanted.view, milliseconds, network !== null);
+      this.#retrying = false;
       this.#setState("ready");
       this.#emit("picture");
       this.#compare();
