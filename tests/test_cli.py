@@ -215,6 +215,15 @@ def test_a_full_disk_leaves_nothing(folder: Path, video: Path) -> None:
     assert not [path for path in folder.iterdir() if "big" in path.name]
 
 
+def test_an_error_leaves_no_bar_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress("cutting", 2):
+        pass
+    assert "cutting" in capsys.readouterr().err
+    with pytest.raises(ArgumentError), console.progress("cutting", 2):
+        raise ArgumentError("size=0: must be positive")
+    assert capsys.readouterr().err.strip() == ""
+
+
 def test_frames_of_the_file_are_a_range() -> None:
     assert console.parse_frames(None, 5) == range(5)
     assert console.parse_frames("1:", 5) == range(1, 5)

@@ -70,10 +70,14 @@ def evaluation_table(result: "Evaluation") -> Table:
 
 @contextmanager
 def progress(title: str, total: int, quiet: bool = False) -> Iterator[tuple[Progress, Any]]:
-    """A bar with a count and the time left, on standard error."""
+    """A bar with a count and the time left, on standard error; an error leaves none of it behind."""
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-        yield bar, bar.add_task(title, total=total)
+        try:
+            yield bar, bar.add_task(title, total=total)
+        except Nerv360Error:
+            bar.live.transient = True
+            raise
 
 
 @contextmanager
