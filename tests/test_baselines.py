@@ -21,7 +21,7 @@ from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import build, configure
 from nerv360.models.budget import decoder_size
-from nerv360.models.memory import check_memory
+from nerv360.models.memory import bytes_needed, check_memory, enough_memory
 from nerv360.models.nerv360 import NeRV360
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.training import fit as fitting
@@ -193,6 +193,25 @@ def test_a_panorama_too_large_for_memory(model: str, monkeypatch: pytest.MonkeyP
     with pytest.raises(OutOfMemory, match=r"4\.0 are free; a panorama of about \d+x\d+ would fit"):
         check_memory(config, "decoding", torch.device("cpu"))
     check_memory(configure(PRESETS["paper-2.2m"], 6144, 3072), "decoding", torch.device("cpu"))
+
+
+def test_several_views_read_the_whole_panorama(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, cpu = configure(PRESETS["tiny"], 6144, 3072), torch.device("cpu")
+    assert 20 << 30 < bytes_needed(config, "training", 8) < 32 << 30  # as much as with a baseline
+    assert bytes_needed(config, "encoding") < bytes_needed(config, "training", 2) < bytes_needed(config, "training", 3)
+    free = psutil.virtual_memory()._replace(available=10 << 30)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    check_memory(config, "training", cpu)
+    with pytest.raises(OutOfMemory, match="or fewer views per step"):
+        check_memory(config, "training", cpu, 8)
+
+
+def test_pytorch_out_of_memory_is_told_in_a_line() -> None:
+    config, cpu = configure(PRESETS["tiny"], 192, 96), torch.device("cpu")
+    with pytest.raises(OutOfMemory, match="training does not fit the memory"), enough_memory(config, "training", cpu):
+        torch.empty(1 << 60, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="shapes"), enough_memory(config, "training", cpu):
+        torch.zeros(2, 3) @ torch.zeros(2, 3)
 
 
 def test_wide_inner_stages_count_too(monkeypatch: pytest.MonkeyPatch) -> None:

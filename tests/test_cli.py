@@ -2,8 +2,10 @@
 
 import json
 import resource
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -213,6 +215,20 @@ def test_a_full_disk_leaves_nothing(folder: Path, video: Path) -> None:
     assert result.returncode == 2
     assert "big.rgb: cannot be written" in result.stderr
     assert not [path for path in folder.iterdir() if "big" in path.name]
+
+
+def test_an_interruption_says_that_it_can_go_on(folder: Path, video: Path) -> None:
+    command = [sys.executable, "-m", "nerv360.cli", "encode", str(video), "-o", "stopped.nerv360", "--epochs", "99999"]
+    encoding = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    ends = time.monotonic() + 60
+    while not list(folder.glob("*stopped*checkpoint*")):
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+    encoding.send_signal(signal.SIGINT)
+    _, told = encoding.communicate(timeout=60)
+    assert encoding.returncode == 130
+    assert told.rstrip().endswith("interrupted: an encoding goes on where it was when called again")
+    assert "Traceback" not in told
 
 
 def test_an_error_leaves_no_bar_behind(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from commands import Commands
@@ -20,7 +23,8 @@ from nerv360.models.base import build, configure
 from nerv360.models.budget import decoder_size
 from nerv360.video.clip import Clip
 
-NAME = "table1-film-0-2-192x96-140000-1"
+T = TypeVar("T")
+NAME = "table1-film-0-2-192x96-140000-1-seed-0-*"  # and a digest of the film
 SMALL = ["--frames", "2", "--size", "192x96", "--epochs", "1"]
 
 
@@ -37,6 +41,11 @@ def nerv360(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, timeout=300)
 
 
+def only_file(folder: Path, pattern: str) -> Path:
+    (path,) = folder.glob(pattern)
+    return path
+
+
 def test_table_1_is_made_once(folder: Path) -> None:
     first = nerv360(folder, "table1", "film.mp4", *SMALL, "--repeats", "1")
     assert first.returncode == 0, first.stderr
@@ -51,11 +60,13 @@ def test_table_1_is_made_once(folder: Path) -> None:
         assert row["command"] == "nerv360 reproduce table1 film.mp4 " + " ".join([*SMALL, "--repeats", "1"])
         assert (row["panorama"], row["frames"], row["seed"], row["steps"]) == ("192x96", "2", "0", "2")
     assert all(float(cost["frames_per_s"]) > 0 and float(cost["peak_mib"]) > 0 for cost in costs)
-    lines = (out / f"{NAME}.md").read_text().splitlines()
+    lines = only_file(out, f"{NAME}.md").read_text().splitlines()
     assert len(lines) == 2 + 2 + 4 + 3  # title, head, ours, published
     assert f"{float(rows[2]['mean_psnr_db']):.2f}" in lines[6]
     assert "38.4" in lines[-1]
-    assert "<html>" in (out / f"{NAME}.html").read_text()
+    page = only_file(out, f"{NAME}.html").read_text()
+    assert "<h2>Table I: film.mp4; 2 frames at 192x96" in page
+    assert page.count("<tr>") == 1 + 4 + 3
 
     times = {file: file.stat().st_mtime_ns for file in out.glob("*.nerv360")}
     before = (out / "runs.tsv").read_bytes()
@@ -64,10 +75,13 @@ def test_table_1_is_made_once(folder: Path) -> None:
     assert (out / "runs.tsv").read_bytes() == before
     assert {file: file.stat().st_mtime_ns for file in out.glob("*.nerv360")} == times
 
+    part = nerv360(folder, "figure4", "film.mp4", *SMALL, "--only", "HNeRV")
+    assert part.returncode == 0, part.stderr
+    assert not list(out.glob("figure4*"))  # of a part, which would take the place of the whole
     picture = nerv360(folder, "figure4", "film.mp4", *SMALL)
     assert picture.returncode == 0, picture.stderr
     assert (out / "runs.tsv").read_bytes() == before
-    shown = np.array(Image.open(out / f"{NAME.replace('table1', 'figure4')}.png"))
+    shown = np.array(Image.open(only_file(out, f"{NAME.replace('table1', 'figure4')}.png")))
     assert shown.std() > 20
     assert shown.shape[1] > 5 * 300
 
@@ -101,13 +115,18 @@ def test_table_2_and_free_view_run(folder: Path) -> None:
     result = nerv360(folder, "table2", *arguments, "--only", "w/o STAT inputs (yaw, pitch)")
     assert result.returncode == 0, result.stderr
     assert "| 26.51" in result.stdout
+    assert "nan" not in result.stdout
     assert not list((folder / "other").glob("*.md"))  # a part of a table is shown, and does not replace the whole
     result = nerv360(folder, "freeview", *arguments)
     assert result.returncode == 0, result.stderr
     rows = reproduce.read_rows(folder / "other" / "freeview.tsv")
     assert len(rows) == 2 * len(reproduce.FREE_VIEWS)
-    assert len((folder / "other" / "freeview-film-0-2-192x96-140000-1.md").read_text().splitlines()) == 2 + 2 + 2 * 4
-    assert Image.open(folder / "other" / "freeview-film-0-2-192x96-140000-1.png").width > 900
+    name = NAME.replace("table1", "freeview")
+    assert len(only_file(folder / "other", f"{name}.md").read_text().splitlines()) == 2 + 2 + 2 * 4
+    assert Image.open(only_file(folder / "other", f"{name}.png")).width > 900
+    for table, columns in reproduce.COLUMNS.items():
+        for kept in (folder / out / table for out in ("other", "reproduction") if (folder / out / table).exists()):
+            assert kept.read_text().partition("\n")[0].split("\t") == list(columns)
 
 
 def run_row(variant: str, psnr_db: float, seed: int = 0) -> dict[str, str]:
@@ -147,6 +166,8 @@ def test_tables_say_what_was_measured() -> None:
     ours = cells(text, "NeRV360 ")
     assert ours[3] == "20.50 ± 0.71"
     assert ours[5:11] == ["-", "4", "-", "-", "1", "-"]
+    text = report.markdown(report.table1(rows, [], ["HNeRV"]))
+    assert cells(text, "HNeRV ")[1] == "left out: does not fit the memory"
     rows = [run_row("NeRV360", 20.0), run_row("w/o STAT inputs (yaw, pitch)", 19.0)]
     text = report.markdown(report.table2(rows))
     assert cells(text, "w/o STAT")[4:] == ["-1.00", "1x128x256", "26.51", "26.85", "-0.16"]
@@ -170,6 +191,63 @@ def test_equal_time_takes_epochs_by_speed(video: Path) -> None:
         for speed in [speeds[run.config.model] / run.config.views]
     ]
     assert [run.config.epochs for run in reproduce.equal_time(runs, costs)] == [6, 1, 12, 2]
+    costs[1]["frames_per_s"] = ""  # too large for the memory
+    assert [reproduce.trainable(run, costs) for run in runs] == [True, False, True, True]
+    assert [run.config.epochs for run in reproduce.equal_time(runs, costs)] == [6, 12, 2]
+    costs[2]["frames_per_s"] = ""
+    with pytest.raises(reproduce.OutOfMemory, match="no time to compare"):
+        reproduce.equal_time(runs, costs)
+
+
+def test_costs_of_another_processor_or_pytorch_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+
+    def measure(*arguments: object) -> benchmark.Cost:
+        measured.append(arguments)
+        return benchmark.Cost(2.0, 2.0, 2.0, 1, 2**20)
+
+    def cost() -> reproduce.Row:
+        config = PRESETS["tiny"]
+        return reproduce.cost_of(config, (192, 96), "decoding", tmp_path, torch.device("cpu"), repeats=1)
+
+    monkeypatch.setattr(reproduce, "measure_apart", measure)
+    assert cost()["frames_per_s"] == cost()["frames_per_s"] == "0.5"
+    assert len(measured) == 1
+    table = tmp_path / "costs.tsv"
+    kept = table.read_text()
+    for of_this_machine in (reproduce.device_name(torch.device("cpu")), f"\t{torch.__version__}\t"):
+        assert of_this_machine in kept
+        table.write_text(kept.replace(of_this_machine, "\tother\t" if "\t" in of_this_machine else "other"))
+        cost()
+    assert len(measured) == 3
+
+
+def test_training_is_measured_on_views_of_its_mean_cost() -> None:
+    costs = [1, 1, 1, 1, 1, 1, 1, 9]  # as near a pole
+    assert benchmark._typical(costs, 8) == 0
+    assert benchmark._typical(costs, 4) in (4, 5, 6, 7, 0)  # 3 with it, 1 without: the mean is 2
+    assert benchmark._typical([1, 2, 3, 8, 1], 1) == 2
+    assert benchmark._typical([5, 1, 1, 5], 2) in (0, 2)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="asks Linux for its processes")
+def test_a_measurement_ends_with_the_command_that_asked(folder: Path) -> None:
+    command = [sys.executable, "-m", "nerv360.cli", "reproduce", "speed", "768x384", "--decoder-size", "140000"]
+    arguments = ["--repeats", "1000", "--phases", "training", "-o", "killed"]
+    asking = subprocess.Popen([*command, *arguments], cwd=folder, stderr=subprocess.DEVNULL)
+    parent = psutil.Process(asking.pid)
+    measuring = wait_for(lambda: [child for child in parent.children() if child.memory_info().rss > 300 << 20])
+    asking.kill()
+    asking.wait()
+    wait_for(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in measuring))
+
+
+def wait_for(what: Callable[[], T]) -> T:
+    ends = time.monotonic() + 60
+    while not (found := what()):
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+    return found
 
 
 def test_memory_is_that_of_the_phase() -> None:
@@ -191,14 +269,24 @@ def test_memory_is_that_of_the_phase() -> None:
         ("table1 film.mp4 --seeds 1,x", "--seeds 1,x"),
         ("table1 film.mp4 --only HNerv", "--only HNerv: must be one of HNeRV"),
         ("table1 film.mp4 --budget money", "--budget money"),
-        ("table1 film.mp4 --decoder-size 1000", "decoder_size=1000: no decoder of this size; the nearest has"),
+        (
+            "table1 film.mp4 --decoder-size 1000",
+            "NeRV360: decoder_size=1000: no decoder of this size; the nearest has 104",
+        ),
+        ("table1 film.mp4 --size 192x100", "--size 192x100: a panorama must be 2:1, as 200x100"),
+        ("table1 film.mp4 -o foreign", "foreign/fits.tsv: has other columns, of another version; take another folder"),
+        ("speed -o foreign", "foreign/fits.tsv: has other columns"),
         ("table1 film.mp4 -o film.mp4/folder", "film.mp4/folder: the folder cannot be made"),
         ("speed 0x0", "0x0: a panorama must be"),
-        ("speed 100", "100: must be WIDTHxHEIGHT"),
+        ("speed 100", "panorama 100: must be WIDTHxHEIGHT"),
+        ("speed 200x300", "200x300: a panorama must be 2:1"),
+        ("speed 192x96 --viewport wide", "--viewport wide: must be WIDTHxHEIGHT"),
         ("speed --phases cooking", "--phases cooking"),
     ],
 )
 def test_bad_input_is_one_line(commands: Commands, folder: Path, arguments: str, message: str) -> None:
+    (folder / "foreign").mkdir(exist_ok=True)
+    (folder / "foreign" / "fits.tsv").write_bytes(b"run\tseconds\xff\n")
     result = commands("reproduce", *arguments.split(), cwd=folder)
     assert result.returncode == 2
     assert message in result.stderr
@@ -215,6 +303,20 @@ def test_a_table_of_other_columns_is_left_alone(tmp_path: Path) -> None:
     assert [row["a"] for row in reproduce.read_rows(tmp_path / "t.tsv")] == ["1", "2", "4"]
     with pytest.raises(reproduce.OutputError, match="other columns"):
         reproduce.append_row(tmp_path / "t.tsv", {"b": "1", "c": "2"})
+    with open(tmp_path / "t.tsv", "ab") as file:
+        file.write(b"\xff\t5\n")
+    assert [row["b"] for row in reproduce.read_rows(tmp_path / "t.tsv")] == ["x\ty", "", "4", "5"]
+
+
+def test_tables_of_other_films_or_seeds_have_other_names(video: Path, make_video: Callable[..., Path]) -> None:
+    clips = [Clip.open(video), Clip.open(make_video(192, 96, 3))]
+    names = {
+        cli_reproduce._setting(SCALES["small"], films, seeds)
+        for films in (clips[:1], clips[1:], clips)
+        for seeds in ([0], [1], [0, 1])
+    }
+    assert len(names) == 9
+    assert len(cli_reproduce._setting(SCALES["small"], 99 * clips, list(range(99)))) < 230
 
 
 def test_what_does_not_fit_leaves_the_finished_rows(

@@ -1,5 +1,6 @@
 """`nerv360 reproduce`: the paper's tables and figure, run by run. A finished run is not run again."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import typer
 
 from nerv360.config import SCALES, EncodingConfig, Scale
 from nerv360.console import console, encoding_progress, make_folder, parse_size, progress
-from nerv360.errors import ArgumentError, OutOfMemory
+from nerv360.errors import ArgumentError, NoSuchDecoder, OutOfMemory
 from nerv360.storage import name_of
 from nerv360.video.clip import Clip
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from nerv360.evaluation.reproduce import Row, Run
+
+LONGEST_NAME = 80  # of films, in the name of a table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,18 +67,21 @@ def table1(
     chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     from nerv360.evaluation.benchmark import PHASES
     from nerv360.evaluation.report import table1 as render
-    from nerv360.evaluation.reproduce import equal_time, table1_runs
+    from nerv360.evaluation.reproduce import equal_time, table1_runs, trainable
 
     everything = table1_runs(chosen.settings, clips, each)
     runs = _choose(everything, only)
     compared = runs if budget == "steps" else everything
     configs = list(dict.fromkeys(replace(run.config, seed=0) for run in compared))
     costs = _measure(configs, [(chosen.width, chosen.height)], PHASES, output, repeats, device)
-    if budget == "time":
-        runs = equal_time(runs, costs)
+    for run in (run for run in runs if not trainable(run, costs)):
+        console.print(f"left out: {run.variant}: its training does not fit the memory; see --size, --decoder-size")
+    wanted = list(dict.fromkeys(run.variant for run in runs))
+    runs = equal_time(runs, costs) if budget == "time" else [run for run in runs if trainable(run, costs)]
     rows = _carry_out(runs, output, device)
+    left_out = [variant for variant in wanted if variant not in {row["variant"] for row in rows}]
     name = "table1" if budget == "steps" else "table1-time"
-    _show(render(rows, costs), output / f"{name}-{_setting(chosen, clips)}", only)
+    _show(render(rows, costs, left_out), output / f"{name}-{_setting(chosen, clips, each)}", only)
 
 
 @app.command()
@@ -99,7 +105,7 @@ def table2(
     from nerv360.evaluation.reproduce import table2_runs
 
     runs = _choose(table2_runs(chosen.settings, clips, each), only)
-    _show(render(_carry_out(runs, output, device)), output / f"table2-{_setting(chosen, clips)}", only)
+    _show(render(_carry_out(runs, output, device)), output / f"table2-{_setting(chosen, clips, each)}", only)
 
 
 @app.command()
@@ -126,9 +132,10 @@ def figure4(
         runs = _choose(table1_runs(chosen.settings, [clip], [seed]), only)
         done = {row["variant"] for row in _carry_out(runs, output, device)}
         files = {run.variant: file_of(run, output) for run in runs if run.variant in done}
-        picture = output / f"figure4-{_setting(chosen, [clip])}.png"
-        figures.figure4(files, clip, picture, str(choose_device(device)))
-        console.print(f"{picture}")
+        if only is None:
+            picture = output / f"figure4-{_setting(chosen, [clip], [seed])}.png"
+            figures.figure4(files, clip, picture, str(choose_device(device)))
+            console.print(f"{picture}")
 
 
 @app.command()
@@ -162,11 +169,12 @@ def freeview(
                 for row in free_view_rows(run, output, choose_device(device)):
                     rows.append(row)
                     bar.advance(task)
-        name = f"freeview-{_setting(chosen, [clip])}"
+        name = f"freeview-{_setting(chosen, [clip], [seed])}"
         _show(free_view_table(rows), output / name, only)
-        picture = output / f"{name}.png"
-        figures.free_view_figure(files, clip, picture, str(choose_device(device)))
-        console.print(f"{picture}")
+        if only is None:
+            picture = output / f"{name}.png"
+            figures.free_view_figure(files, clip, picture, str(choose_device(device)))
+            console.print(f"{picture}")
 
 
 @app.command()
@@ -189,13 +197,13 @@ def speed(
     if decoder_size is not None:
         settings = replace(settings, decoder_size=decoder_size)
     if viewport is not None:
-        width, height = parse_size(viewport)
+        width, height = parse_size(viewport, "--viewport")
         settings = replace(settings, view_width=width, view_height=height)
-    sizes = [parse_size(size) for size in panoramas.split(",")]
+    sizes = [parse_size(size, "panorama") for size in panoramas.split(",")]
     for width, height in sizes:
-        if not (96 <= width <= 16384 and 48 <= height <= 16384):
-            raise ArgumentError(f"{width}x{height}: a panorama must be 96x48 to 16384x16384")
-    make_folder(output)
+        if not (96 <= width <= 16384 and 2 * height == width):
+            raise ArgumentError(f"{width}x{height}: a panorama must be 2:1, 96x48 to 16384x8192, as 6144x3072")
+    _make_folder(output)
     from nerv360.evaluation.benchmark import PHASES
     from nerv360.evaluation.report import costs_table
     from nerv360.evaluation.reproduce import NAMES
@@ -204,7 +212,8 @@ def speed(
     if not set(wanted) <= set(PHASES):
         raise ArgumentError(f"--phases {phases}: must be among {', '.join(PHASES)}")
     configs = [replace(settings, model=model) for model in NAMES]
-    _show(costs_table(_measure(configs, sizes, wanted, output, repeats, device)), output / "speed", None)
+    setting = f"{panoramas.replace(',', '-')}-{viewport or '5-16'}-{settings.decoder_size}-{'-'.join(wanted)}"
+    _show(costs_table(_measure(configs, sizes, wanted, output, repeats, device)), output / f"speed-{setting}", None)
 
 
 def _measure(
@@ -237,10 +246,15 @@ def _show(table: "Table", path: Path, only: str | None) -> None:
         console.print(f"{path}.md, {path}.html")
 
 
-def _setting(scale: Scale, clips: Sequence[Clip]) -> str:
-    """For the name of a table: one of another setting gets another."""
+def _setting(scale: Scale, clips: Sequence[Clip], seeds: Sequence[int]) -> str:
+    """For the name of a table: one of another setting, or of other films, gets another."""
     films = "-".join(f"{Path(name_of(clip.path)).stem}-{clip.start}-{clip.frames}" for clip in clips)
-    return f"{films}-{scale.width}x{scale.height}-{scale.settings.decoder_size}-{scale.settings.epochs}"
+    if len(films) > LONGEST_NAME:
+        films = f"{films[:LONGEST_NAME]}-and-more"
+    settings, drawn = scale.settings, "-".join(map(str, seeds))
+    digest = hashlib.sha256(" ".join(clip.fingerprint() for clip in clips).encode()).hexdigest()[:6]
+    size = f"{scale.width}x{scale.height}"
+    return f"{films}-{size}-{settings.decoder_size}-{settings.epochs}-seed-{drawn[:LONGEST_NAME]}-{digest}"
 
 
 def _scale(name: str) -> Scale:
@@ -264,11 +278,21 @@ def _prepare(
     chosen = _scale(scale)
     settings = replace(chosen.settings, **{name: value for name, value in given.items() if value is not None})
     width, height = parse_size(size) if size else (chosen.width, chosen.height)
+    if 2 * height != width:
+        raise ArgumentError(f"--size {size}: a panorama must be 2:1, as {2 * height}x{height}")
     clips = [Clip.open(video, start=start, frames=frames, size=(width, height)) for video in videos]
     if frames is None and chosen.frames is not None:
         clips = [replace(clip, frames=min(clip.frames, chosen.frames)) for clip in clips]
-    make_folder(output)
+    _make_folder(output)
     return replace(chosen, settings=settings, width=width, height=height), clips
+
+
+def _make_folder(output: Path) -> None:
+    """Made, or one whose tables can be gone on with."""
+    from nerv360.evaluation.reproduce import check_tables
+
+    make_folder(output)
+    check_tables(output)
 
 
 def _choose(runs: "Sequence[Run]", only: str | None) -> "list[Run]":
@@ -278,8 +302,15 @@ def _choose(runs: "Sequence[Run]", only: str | None) -> "list[Run]":
     chosen = [run for run in runs if only in (None, run.variant)]
     if not chosen:
         raise ArgumentError(f"--only {only}: must be one of {', '.join(dict.fromkeys(run.variant for run in runs))}")
+    wrong: dict[str, NoSuchDecoder] = {}
     for run in chosen:
-        configure(run.config, run.clip.width, run.clip.height)
+        try:
+            configure(run.config, run.clip.width, run.clip.height)
+        except NoSuchDecoder as error:
+            wrong[run.variant] = error
+    if wrong:
+        largest = max(wrong, key=lambda variant: wrong[variant].nearest)
+        raise ArgumentError(f"{largest}: {wrong[largest]}")
     return chosen
 
 
@@ -288,19 +319,19 @@ def _carry_out(runs: "Sequence[Run]", folder: Path, device: str | None) -> "list
     from nerv360.api import choose_device
     from nerv360.evaluation.reproduce import finished, fit_run, measure_run
 
-    rows = []
+    rows, place = [], choose_device(device)
     for number, run in enumerate(runs, start=1):
         console.print(f"{number} of {len(runs)}: {run.variant}, {name_of(run.clip.path)}, seed {run.config.seed}")
         row = finished(run, folder)
         if row is None:
             try:
                 with encoding_progress(run.clip, run.config) as (report, _):
-                    fit_run(run, folder, choose_device(device), report)
+                    fit_run(run, folder, place, report)
+                with progress("measuring", run.clip.frames) as (bar, task):
+                    row = measure_run(run, folder, place, lambda done, _: bar.update(task, completed=done))
             except OutOfMemory as error:
                 console.print(f"left out: {error}", markup=False)
                 continue
-            with progress("measuring", run.clip.frames) as (bar, task):
-                row = measure_run(run, folder, choose_device(device), lambda done, _: bar.update(task, completed=done))
         rows.append(row)
     if not rows:
         raise OutOfMemory("no network of these fits the memory; take a smaller --size, --decoder-size or --scale")

@@ -27,6 +27,7 @@ Source = Annotated[
     str, typer.Argument(help="A .nerv360 file, a manifest of its parts (.json), or the URL of one.", show_default=False)
 ]
 ESTIMATE_SECONDS = 20.0
+INTERRUPTED = 130  # the exit code that typer gives after Ctrl-C
 
 
 def run(command: Callable[[], object]) -> None:
@@ -36,9 +37,10 @@ def run(command: Callable[[], object]) -> None:
     except Nerv360Error as error:
         print(f"error: {error}".replace("\n", " "), file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted: an encoding goes on where it was when called again", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            print("interrupted: an encoding goes on where it was when called again", file=sys.stderr)
+        raise
 
 
 def evaluation_table(result: "Evaluation") -> Table:
@@ -109,10 +111,10 @@ def encoding_progress(clip: "Clip", config: EncodingConfig) -> Iterator[tuple["R
         yield report, looked_at
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
     if not match:
-        raise ArgumentError(f"--size {text}: must be WIDTHxHEIGHT, as 1920x1080")
+        raise ArgumentError(f"{option} {text}: must be WIDTHxHEIGHT, as 1920x1080")
     return int(match[1]), int(match[2])
 
 

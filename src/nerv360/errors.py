@@ -2,6 +2,7 @@
 
     Nerv360Error
     ├── ArgumentError     a value given by the caller is out of range (also a ValueError)
+    │   └── NoSuchDecoder no decoder has the size that is asked for
     ├── VideoError        the input is missing, empty, not a video, or not one that can be used
     ├── BitstreamError    the .nerv360 file is damaged, foreign, or claims what cannot be
     │   └── VersionError  the file was written by a newer nerv360
@@ -20,6 +21,7 @@ __all__ = [
     "ClusterError",
     "MissingExtra",
     "Nerv360Error",
+    "NoSuchDecoder",
     "OutOfMemory",
     "OutputError",
     "TrainingError",
@@ -34,6 +36,14 @@ class Nerv360Error(Exception):
 
 class ArgumentError(Nerv360Error, ValueError):
     """A value given by the caller is out of range."""
+
+
+class NoSuchDecoder(ArgumentError):
+    """No widths give a decoder of the size that is asked for; `nearest` can be had."""
+
+    def __init__(self, message: str, nearest: int) -> None:
+        super().__init__(message)
+        self.nearest = nearest
 
 
 class VideoError(Nerv360Error):

@@ -87,7 +87,7 @@ def encode_clip(
         )
     steering = Steering(limit, config.quality_db, lambda: estimate_bytes(fitting, clip, config))
     checkpoint = checkpoint_path(output)
-    with enough_memory(shape, "training", device):
+    with enough_memory(shape, "training", device, config.views):
         progress, angles = fit(
             fitting,
             clip,

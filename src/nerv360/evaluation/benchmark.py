@@ -7,9 +7,11 @@ has PyTorch loaded: on CUDA `torch.cuda.max_memory_allocated`, on a CPU the peak
 import contextlib
 import gc
 import multiprocessing
+import os
 import statistics
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from nerv360.config import EncodingConfig
 from nerv360.errors import OutOfMemory
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
 from nerv360.models.base import Network, build, channels_last, configure, latents_of
-from nerv360.models.memory import check_memory
+from nerv360.models.memory import check_memory, is_out_of_memory
 from nerv360.training.checkpoint import Progress
 from nerv360.training.fit import Example, Fitting, sample_view, train_step
 from nerv360.training.optim import create_optimiser
@@ -34,6 +36,7 @@ Work = Callable[[int], None]
 PHASES = ("encoding", "decoding", "training")
 WARM_UP = 2
 FRAMES = 16
+SAMPLED = 256  # views of training, to know their mean cost by
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,28 @@ class Cost:
 def measure_apart(
     config: EncodingConfig, width: int, height: int, phase: str, device: str, threads: int, repeats: int
 ) -> Cost:
-    """`measure` in a fresh process. Raises OutOfMemory where it does not fit."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    """`measure` in a fresh process, which ends with this one. Raises OutOfMemory where it does not fit."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
         try:
             return pool.submit(measure, config, width, height, phase, device, threads, repeats).result()
-        except (BrokenProcessPool, torch.OutOfMemoryError, MemoryError):
+        except (BrokenProcessPool, RuntimeError, MemoryError) as error:
+            if not isinstance(error, BrokenProcessPool) and not is_out_of_memory(error):
+                raise
             raise OutOfMemory(
                 f"{config.model}, {width}x{height}: {phase} was ended by the system, or does not fit the memory; "
                 "take a smaller panorama or decoder"
             ) from None
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would keep its memory, and wait for work that never comes."""
+
+    def wait() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def measure(
@@ -67,13 +83,13 @@ def measure(
     """Time and memory of a phase ("encoding", "decoding" or "training") for a panorama of this size."""
     torch.set_num_threads(threads)
     place, shape = torch.device(device), configure(config, width, height)
-    check_memory(shape, phase, place)
+    check_memory(shape, phase, place, config.views if phase == "training" else 1)
     nn.Conv2d(3, 3, 3).to(place)(torch.rand(1, 3, 8, 8, device=place)).sum().backward()
     forget_peak(place)
     before = peak_memory(place)
     model = channels_last(build(shape, FRAMES).to(place))
     prepare = {"encoding": _encoding, "decoding": _decoding, "training": _training}[phase]
-    work = prepare(model, config, place)
+    work = prepare(model, config, place, repeats)
     seconds = []
     for index in range(WARM_UP + repeats):
         _synchronise(place)
@@ -88,7 +104,7 @@ def measure(
     return Cost(statistics.mean(timed), statistics.median(timed), p95, repeats, memory)
 
 
-def _encoding(model: Network, config: EncodingConfig, device: torch.device) -> Work:
+def _encoding(model: Network, config: EncodingConfig, device: torch.device, repeats: int) -> Work:
     """Panorama -> embedding."""
     panorama = _panorama(model, device)
 
@@ -100,7 +116,7 @@ def _encoding(model: Network, config: EncodingConfig, device: torch.device) -> W
     return work
 
 
-def _decoding(model: Network, config: EncodingConfig, device: torch.device) -> Work:
+def _decoding(model: Network, config: EncodingConfig, device: torch.device, repeats: int) -> Work:
     """Embedding -> viewport, along a trajectory."""
     shape = model.config
     del model.encoder
@@ -117,18 +133,33 @@ def _decoding(model: Network, config: EncodingConfig, device: torch.device) -> W
     return work
 
 
-def _training(model: Network, config: EncodingConfig, device: torch.device) -> Work:
-    """One step of the optimiser, on views as a fit has them: all over the sphere."""
+def _training(model: Network, config: EncodingConfig, device: torch.device, repeats: int) -> Work:
+    """One step of the optimiser, on views of a fit that are of its mean cost: those near a pole are far dearer."""
     panorama, fitting = _panorama(model, device), Fitting(model, config).to(device)
     optimiser = create_optimiser(fitting, config)
+    views = [sample_view(config, model.config.width, 0, number) for number in range(SAMPLED)]
+    begin = _typical([_seen(model, view) for view in views], repeats * config.views) - WARM_UP * config.views
 
     def work(index: int) -> None:
-        first = index * config.views
-        seen = [sample_view(config, model.config.width, 0, first + k) for k in range(config.views)]
+        first = begin + index * config.views
+        seen = [views[(first + k) % SAMPLED] for k in range(config.views)]
         example = Example(panorama, index % FRAMES, FRAMES, seen, seen)
         train_step(fitting, optimiser, example, 1e-4, 0.5, config, Progress())
 
     return work
+
+
+def _seen(model: Network, view: Viewport) -> int:
+    """Cells of the latents that a view needs."""
+    return sum(window.rows * window.columns for window in model.windows(view))
+
+
+def _typical(costs: Sequence[int], length: int) -> int:
+    """Where so many of them begin, one after the other and round, whose mean is nearest to the mean of all."""
+    mean = statistics.mean(costs)
+    runs = ([costs[(first + k) % len(costs)] for k in range(length)] for first in range(len(costs)))
+    distances = [abs(statistics.mean(run) - mean) for run in runs]
+    return distances.index(min(distances))
 
 
 def _panorama(model: Network, device: torch.device) -> Tensor:

@@ -1,6 +1,5 @@
 """Rows of a comparison -> tables, BD-rates, and rate-distortion curves as PNG and on a page that needs nothing else."""
 
-import html
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from rich import box
 from rich.table import Table
 
+from nerv360.evaluation.report import html_page, html_table
 from nerv360.evaluation.reproduce import Row
 from nerv360.video.writer import replacing
 
@@ -95,27 +95,9 @@ def write_curves(curves: Curves, anchors: Sequence[str], tables: Sequence[Table]
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nerv360"}):
         figure.savefig(svg, format="svg", metadata={"Date": None})
     drawing = svg.getvalue()
-    page = [
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>nerv360 compare</title>',
-        "<style>body{font-family:sans-serif;margin:2em}svg{max-width:100%;height:auto}table{border-collapse:collapse}",
-        "td,th{padding:.2em .7em;border-bottom:1px solid #ccc;text-align:left}</style>",
-        drawing[drawing.index("<svg") :],
-        *map(_html, tables),
-        "</html>",
-    ]
+    page = html_page("nerv360 compare", [drawing[drawing.index("<svg") :], *map(html_table, tables)])
     with replacing(path.with_suffix(".html")) as partial:
-        partial.write_text("\n".join(page), encoding="utf-8")
-
-
-def _html(table: Table) -> str:
-    def line(tag: str, cells: Sequence[object]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-    rows = zip(*(column.cells for column in table.columns), strict=True)
-    head = line("th", [column.header for column in table.columns])
-    return "\n".join(
-        [f"<h2>{html.escape(str(table.title))}</h2><table>{head}", *(line("td", r) for r in rows), "</table>"]
-    )
+        partial.write_text(page, encoding="utf-8")
 
 
 def _points(rows: Sequence[Row], metric: str) -> Points:

@@ -1,5 +1,6 @@
 """Rows of results -> the paper's tables, ours beside the published ones; as Markdown, as HTML, and on the terminal."""
 
+import html
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,11 +11,20 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from nerv360.errors import OutputError
 from nerv360.evaluation.benchmark import PHASES
 from nerv360.evaluation.reproduce import NAMES, Row
+from nerv360.video.writer import replacing
 
-__all__ = ["costs_table", "free_view_table", "markdown", "table1", "table2", "write_table"]
+__all__ = [
+    "costs_table",
+    "free_view_table",
+    "html_page",
+    "html_table",
+    "markdown",
+    "table1",
+    "table2",
+    "write_table",
+]
 
 # Table I: PSNR, MS-SSIM; encoding, decoding and training, in frames/s and in GiB; one NVIDIA H100, 6144x3072
 PUBLISHED_1 = {
@@ -34,8 +44,11 @@ PUBLISHED_2 = {
 }
 
 
-def table1(rows: Sequence[Row], costs: Sequence[Row]) -> Table:
-    """Table I. `rows` are of runs, `costs` of the three phases; with several seeds, a spread stands behind the mean."""
+def table1(rows: Sequence[Row], costs: Sequence[Row], left_out: Sequence[str] = ()) -> Table:
+    """Table I. `rows` are of runs, `costs` of the three phases; with several seeds, a spread stands behind the mean.
+
+    `left_out` are the models that do not fit the memory.
+    """
     table = Table(title=f"Table I: {_setting(rows)}", box=box.MARKDOWN)
     for name in ("Model", "Decoder", "Embedding", "PSNR", "MS-SSIM", *_phases("FPS"), *_phases("GiB")):
         table.add_column(name, no_wrap=True)
@@ -54,6 +67,8 @@ def table1(rows: Sequence[Row], costs: Sequence[Row]) -> Table:
             f"{np.mean([float(row['bytes']) for row in group]):,.0f}",
             _spread(group, "minutes", 1),
         )
+    for variant in left_out:
+        table.add_row(variant, "left out: does not fit the memory", *["-"] * (len(table.columns) - 2))
     for variant, (psnr_db, ms_ssim, speeds, memories) in PUBLISHED_1.items():
         figures = [f"{figure:g}" for figure in (*speeds, *memories)]
         cells = (f"{psnr_db:.2f}", f"{ms_ssim:.3f}", *figures, "", "")
@@ -77,7 +92,7 @@ def table2(rows: Sequence[Row]) -> Table:
     ):
         table.add_column(name, no_wrap=True)
     groups = _grouped(rows)
-    base = _mean(groups[0][1], "mean_psnr_db") if groups[0][0] == "NeRV360" else float("nan")
+    base = _mean(groups[0][1], "mean_psnr_db") if groups[0][0] == "NeRV360" else None
     published_base = sum(PUBLISHED_2["NeRV360"][1:]) / 2
     for variant, group in groups:
         embedding, vp0, vp1 = PUBLISHED_2[variant]
@@ -86,7 +101,7 @@ def table2(rows: Sequence[Row]) -> Table:
             ", ".join(dict.fromkeys(row["embedding"] for row in group)),
             _spread(group, "vp0_psnr_db", 2),
             _spread(group, "vp1_psnr_db", 2),
-            f"{_mean(group, 'mean_psnr_db') - base:+.2f}",
+            "-" if base is None else f"{_mean(group, 'mean_psnr_db') - base:+.2f}",
             embedding,
             f"{vp0:.2f}",
             f"{vp1:.2f}",
@@ -131,27 +146,43 @@ def free_view_table(rows: Sequence[Row]) -> Table:
 
 def markdown(table: Table) -> str:
     """The table as Markdown, under its title."""
-    return _recorded(table)[0]
-
-
-def write_table(table: Table, path: Path) -> None:
-    """As Markdown and as HTML. Raises OutputError."""
-    text, html = _recorded(table)
-    try:
-        path.with_name(f"{path.name}.md").write_text(text, encoding="utf-8")
-        path.with_name(f"{path.name}.html").write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def _recorded(table: Table) -> tuple[str, str]:
     console = Console(record=True, width=1000, file=io.StringIO(), markup=False)
     title, table.title = table.title, None
     console.print(table)
     table.title = title
-    html = console.export_html(clear=False)
     lines = (line.strip() for line in console.export_text().splitlines() if line.strip())
-    return "\n".join([str(title), "", *lines, ""]), html
+    return "\n".join([str(title), "", *lines, ""])
+
+
+def html_table(table: Table) -> str:
+    """The table as HTML, under its title."""
+
+    def line(tag: str, cells: Sequence[object]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    head = line("th", [column.header for column in table.columns])
+    return "\n".join(
+        [f"<h2>{html.escape(str(table.title))}</h2><table>{head}", *(line("td", r) for r in rows), "</table>"]
+    )
+
+
+def html_page(title: str, parts: Sequence[str]) -> str:
+    """A page that needs nothing else."""
+    style = (
+        "body{font-family:sans-serif;margin:2em}svg{max-width:100%;height:auto}table{border-collapse:collapse}"
+        "td,th{padding:.2em .7em;border-bottom:1px solid #ccc;text-align:left}"
+    )
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+    return "\n".join([head, f"<style>{style}</style>", *parts, "</html>"])
+
+
+def write_table(table: Table, path: Path) -> None:
+    """As Markdown and as HTML. Raises OutputError."""
+    page = html_page(str(table.title), [html_table(table)])
+    for extension, text in (("md", markdown(table)), ("html", page)):
+        with replacing(path.with_name(f"{path.name}.{extension}")) as partial:
+            partial.write_text(text, encoding="utf-8")
 
 
 def _phases(unit: str) -> list[str]:

@@ -6,6 +6,7 @@ runs.tsv). What has its row is not done again; an interrupted fit goes on from i
 
 import csv
 import hashlib
+import io
 import platform
 import shlex
 import subprocess
@@ -35,11 +36,13 @@ from nerv360.storage import name_of
 from nerv360.video.clip import Clip
 
 __all__ = [
+    "COLUMNS",
     "FREE_VIEWS",
     "NAMES",
     "Row",
     "Run",
     "append_row",
+    "check_tables",
     "cost_of",
     "device_name",
     "equal_time",
@@ -54,6 +57,7 @@ __all__ = [
     "read_rows",
     "table1_runs",
     "table2_runs",
+    "trainable",
 ]
 
 Row = Mapping[str, str]
@@ -61,6 +65,21 @@ Picture = NDArray[np.uint8]
 NAMES = {"hnerv": "HNeRV", "hnerv-boost": "HNeRV-Boost", "nerv360": "NeRV360"}  # in the order of Table I
 MANY_VIEWS = 8
 FREE_VIEWS = [(hfov, roll) for roll in (0.0, 30.0, 90.0, 180.0) for hfov in (60.0, 70.0, 78.1, 90.0, 100.0, 110.0)]
+PROVENANCE = ("device", "torch", "python", "commit", "date", "command")
+QUALITY = tuple(f"{name}_{measure}" for measure in ("psnr_db", "ms_ssim") for name in ("vp0", "vp1", "mean"))
+COLUMNS = {
+    "runs.tsv": (
+        *("run", "variant", "model", "video", "start", "frames", "panorama", "viewport", "decoder_size", "views"),
+        *("embedding", "epochs", "steps", "minutes", "seed", "loss", "optimiser", "bytes"),
+        *(*QUALITY, "ms_ssim_window", "ws_psnr_db", *PROVENANCE),
+    ),
+    "fits.tsv": ("run", "seconds", *PROVENANCE),
+    "costs.tsv": (
+        *("model", "decoder_size", "panorama", "viewport", "views", "phase", "device", "repeats", "frames_per_s"),
+        *("median_s", "p95_s", "peak_mib", *PROVENANCE[1:]),
+    ),
+    "freeview.tsv": ("run", "variant", "hfov_deg", "roll_deg", "psnr_db", *PROVENANCE),
+}
 EVERY = 8  # frames, of those that the table over roll and field of view is measured on
 FREE_HFOV_DEG, FREE_ROLL_DEG = (60.0, 110.0), (-180.0, 180.0)
 
@@ -124,26 +143,31 @@ def free_view_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Itera
     ]
 
 
+def trainable(run: Run, costs: Iterable[Row]) -> bool:
+    """Whether a step of its training was measured, among these costs: on a machine too small, none is."""
+    return _training_speed(run.config, costs) is not None
+
+
 def equal_time(runs: Sequence[Run], costs: Sequence[Row]) -> list[Run]:
-    """The same runs with as many epochs as the training speed of each network allows in NeRV360's time.
+    """The runs that are trainable, with as many epochs as the speed of each network allows in NeRV360's time.
 
-    Raises OutOfMemory where the speed of one could not be measured.
+    Raises OutOfMemory where the speed of NeRV360 could not be measured.
     """
-    speeds = {(row["model"], row["views"]): row["frames_per_s"] for row in costs if row["phase"] == "training"}
-
-    def speed(config: EncodingConfig) -> float:
-        measured = speeds[config.model, str(config.views)]
-        if not measured:
-            raise OutOfMemory(f"{config.model}: its training does not fit the memory, so it has no time to compare")
-        return float(measured)
-
-    reference = speed(replace(runs[0].config, model="nerv360", views=1))
+    reference = _training_speed(replace(runs[0].config, model="nerv360", views=1), costs)
+    if reference is None:
+        raise OutOfMemory("nerv360: its training does not fit the memory, so there is no time to compare; see --size")
+    speeds = [(run, _training_speed(run.config, costs)) for run in runs]
     return [
-        replace(
-            run, config=replace(run.config, epochs=max(1, round(run.config.epochs * speed(run.config) / reference)))
-        )
-        for run in runs
+        replace(run, config=replace(run.config, epochs=max(1, round(run.config.epochs * speed / reference))))
+        for run, speed in speeds
+        if speed is not None
     ]
+
+
+def _training_speed(config: EncodingConfig, costs: Iterable[Row]) -> float | None:
+    wanted = {"model": config.model, "views": str(config.views), "phase": "training"}
+    measured = next(row["frames_per_s"] for row in costs if wanted.items() <= row.items())
+    return float(measured) if measured else None
 
 
 def free_view_rows(run: Run, folder: Path, device: torch.device) -> Iterator[Row]:
@@ -249,8 +273,9 @@ def cost_of(
         "device": device_name(device),
         "repeats": str(repeats),
     }
+    same = {**known, "torch": torch.__version__}
     for row in read_rows(folder / "costs.tsv"):
-        if known.items() <= row.items():
+        if same.items() <= row.items():
             return row
     try:
         cost = measure_apart(config, width, height, phase, str(device), torch.get_num_threads(), repeats)
@@ -305,30 +330,54 @@ COMMIT = _commit()  # now: a checkout may move during hours of fitting
 def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    """Its name, where Linux tells it: speeds of another one do not count here."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, f"CPU {platform.machine()}")
+
+
+def check_tables(folder: Path) -> None:
+    """Raises OutputError where a table of results could not be gone on with: before hours of work, not after them."""
+    for name, columns in COLUMNS.items():
+        _check_columns(folder / name, _contents(folder / name), columns)
 
 
 def read_rows(table: Path) -> list[dict[str, str]]:
-    """The whole rows of a table of results; none where there is no table."""
-    if not table.exists():
-        return []
-    with open(table, newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file, delimiter="\t") if None not in row.values() and None not in row]
+    """The whole rows of a table of results; none where there is no table. Raises OutputError."""
+    reader = csv.DictReader(io.StringIO(_contents(table), newline=""), delimiter="\t")
+    return [row for row in reader if None not in row.values() and None not in row]
 
 
 def append_row(table: Path, row: Row) -> None:
     """Add a row at the end; a new table begins with the names of its columns. Raises OutputError."""
+    before = _contents(table)
+    _check_columns(table, before, list(row))
     try:
-        before = table.read_bytes() if table.exists() else b""
-        columns = before.decode("utf-8").partition("\n")[0].split("\t")
-        if before and columns != list(row):
-            raise OutputError(f"{table}: has other columns, of another version; take another folder (--output)")
         with open(table, "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(row), delimiter="\t", lineterminator="\n")
             if not before:
                 writer.writeheader()
-            elif not before.endswith(b"\n"):  # of a row that a full disk or a kill has cut
+            elif not before.endswith("\n"):  # of a row that a full disk or a kill has cut
                 file.write("\n")
             writer.writerow(row)
     except OSError as error:
         raise OutputError(f"{table}: cannot be written: {error.strerror}") from None
+
+
+def _contents(table: Path) -> str:
+    try:
+        return table.read_text(encoding="utf-8", errors="replace") if table.exists() else ""
+    except OSError as error:
+        raise OutputError(f"{table}: cannot be read: {error.strerror}") from None
+
+
+def _check_columns(table: Path, contents: str, columns: Sequence[str]) -> None:
+    if contents and contents.partition("\n")[0].split("\t") != list(columns):
+        raise OutputError(f"{table}: has other columns, of another version; take another folder (--output)")

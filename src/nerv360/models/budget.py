@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from nerv360.errors import ArgumentError
+from nerv360.errors import NoSuchDecoder
 
 __all__ = ["decoder_size", "solve_widths", "taper"]
 
@@ -30,7 +30,7 @@ def solve_widths(
 ) -> tuple[int, ...]:
     """Widths whose decoder is nearest to `target` parameters; the first may be any real number before rounding.
 
-    Raises ArgumentError where no widths come within 2 %.
+    Raises NoSuchDecoder where no widths come within 2 %.
     """
     low, high = float(minimum), float(minimum)
     while size_of(taper(high, stages, reduction, minimum)) < target:
@@ -44,5 +44,6 @@ def solve_widths(
     candidates = [taper(width, stages, reduction, minimum) for width in (low, high)]
     best = min(candidates, key=lambda widths: abs(size_of(widths) - target))
     if abs(size_of(best) - target) > TOLERANCE * target:
-        raise ArgumentError(f"decoder_size={target}: no decoder of this size; the nearest has {size_of(best)}")
+        nearest = size_of(best)
+        raise NoSuchDecoder(f"decoder_size={target}: no decoder of this size; the nearest has {nearest}", nearest)
     return best
