@@ -74,8 +74,8 @@ def table1(
     compared = runs if budget == "steps" else everything
     configs = list(dict.fromkeys(replace(run.config, seed=0) for run in compared))
     costs = _measure(configs, [(chosen.width, chosen.height)], PHASES, output, repeats, device)
-    for run in (run for run in runs if not trainable(run, costs)):
-        console.print(f"left out: {run.variant}: its training does not fit the memory; see --size, --decoder-size")
+    if too_large := dict.fromkeys(run.variant for run in runs if not trainable(run, costs)):
+        console.print(f"left out: {', '.join(too_large)}: training does not fit the memory; see --size, --decoder-size")
     wanted = list(dict.fromkeys(run.variant for run in runs))
     runs = equal_time(runs, costs) if budget == "time" else [run for run in runs if trainable(run, costs)]
     rows = _carry_out(runs, output, device)

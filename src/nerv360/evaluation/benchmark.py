@@ -57,8 +57,8 @@ def measure_apart(
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
         try:
             return pool.submit(measure, config, width, height, phase, device, threads, repeats).result()
-        except (BrokenProcessPool, RuntimeError, MemoryError) as error:
-            if not isinstance(error, BrokenProcessPool) and not is_out_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            if not (isinstance(error, BrokenProcessPool) or is_out_of_memory(error)):
                 raise
             raise OutOfMemory(
                 f"{config.model}, {width}x{height}: {phase} was ended by the system, or does not fit the memory; "
