@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from nerv360.evaluation.reproduce import Row, Run
 
-LONGEST_NAME = 80  # of films, in the name of a table
+LONGEST_NAME = 80  # of films or sizes, in the name of a table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -212,7 +212,8 @@ def speed(
     if not set(wanted) <= set(PHASES):
         raise ArgumentError(f"--phases {phases}: must be among {', '.join(PHASES)}")
     configs = [replace(settings, model=model) for model in NAMES]
-    setting = f"{panoramas.replace(',', '-')}-{viewport or '5-16'}-{settings.decoder_size}-{'-'.join(wanted)}"
+    shown = panoramas.replace(",", "-")[:LONGEST_NAME]
+    setting = f"{shown}-{viewport or '5-16'}-{settings.decoder_size}-{'-'.join(dict.fromkeys(wanted))}"
     _show(costs_table(_measure(configs, sizes, wanted, output, repeats, device)), output / f"speed-{setting}", None)
 
 
