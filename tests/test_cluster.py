@@ -4,13 +4,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import psutil
 import pytest
+from waiting import wait_for
 
 from nerv360.cluster import on_ray
 from nerv360.cluster.encode import encode_films
@@ -79,15 +80,6 @@ def nerv360(*arguments: object) -> "subprocess.Popen[str]":
 
 def encode_on(cluster: Any, output: str) -> "subprocess.Popen[str]":
     return nerv360("encode", "s3://films/film.mp4", "-o", output, *SETTINGS, "--ray", cluster.address)
-
-
-def wait_for(happened: Callable[[], Any], seconds: float = 240) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := happened():
-            return found
-        time.sleep(0.2)
-    raise TimeoutError
 
 
 def workers() -> list[psutil.Process]:

@@ -2,11 +2,9 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -14,6 +12,7 @@ import pytest
 import torch
 from commands import Commands
 from PIL import Image
+from waiting import wait_for
 
 from nerv360 import cli_reproduce
 from nerv360.config import PRESETS, SCALES, EncodingConfig
@@ -23,7 +22,6 @@ from nerv360.models.base import build, configure
 from nerv360.models.budget import decoder_size
 from nerv360.video.clip import Clip
 
-T = TypeVar("T")
 NAME = "table1-film-0-2-192x96-140000-1-seed-0-*"  # and a digest of the film
 SMALL = ["--frames", "2", "--size", "192x96", "--epochs", "1"]
 
@@ -236,18 +234,10 @@ def test_a_measurement_ends_with_the_command_that_asked(folder: Path) -> None:
     arguments = ["--repeats", "1000", "--phases", "training", "-o", "killed"]
     asking = subprocess.Popen([*command, *arguments], cwd=folder, stderr=subprocess.DEVNULL)
     parent = psutil.Process(asking.pid)
-    measuring = wait_for(lambda: [child for child in parent.children() if child.memory_info().rss > 300 << 20])
+    measuring = wait_for(lambda: [child for child in parent.children() if child.memory_info().rss > 300 << 20], 60)
     asking.kill()
     asking.wait()
-    wait_for(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in measuring))
-
-
-def wait_for(what: Callable[[], T]) -> T:
-    ends = time.monotonic() + 60
-    while not (found := what()):
-        assert time.monotonic() < ends
-        time.sleep(0.1)
-    return found
+    wait_for(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in measuring), 60)
 
 
 def test_memory_is_that_of_the_phase() -> None:

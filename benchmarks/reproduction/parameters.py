@@ -1,0 +1,28 @@
+"""How many of a decoder's parameters draw, and how many make conditions -> a line for every network and size.
+
+python benchmarks/reproduction/parameters.py 140000,500000,2200000
+"""
+
+from dataclasses import replace
+
+import torch
+import typer
+
+from nerv360.config import PAPER_MODELS, SCALES
+from nerv360.models.base import build, configure, decoder_tensors
+
+
+def main(sizes: str, models: str = ",".join(PAPER_MODELS)) -> None:
+    small = SCALES["small"]
+    for size in map(int, sizes.split(",")):
+        for model in models.split(","):
+            shape = configure(replace(small.settings, model=model, decoder_size=size), small.width, small.height)
+            with torch.device("meta"):
+                tensors = decoder_tensors(build(shape))
+            conditions = sum(t.numel() for name, t in tensors.items() if "stem" in name or "affine" in name)
+            convolutions = sum(t.numel() for t in tensors.values()) - conditions
+            print(f"{model}\t{size}\t{shape.channels}\tconvolutions {convolutions}\tconditions {conditions}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
