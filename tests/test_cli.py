@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from commands import Commands
 from PIL import Image
-from waiting import wait_for
+from processes import running, wait_for
 
 from nerv360 import console
 from nerv360.bitstream.container import VERSION, Container
@@ -219,10 +219,10 @@ def test_a_full_disk_leaves_nothing(folder: Path, video: Path) -> None:
 
 def test_an_interruption_says_that_it_can_go_on(folder: Path, video: Path) -> None:
     command = [sys.executable, "-m", "nerv360.cli", "encode", str(video), "-o", "stopped.nerv360", "--epochs", "99999"]
-    encoding = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: list(folder.glob("*stopped*checkpoint*")), 60)
-    encoding.send_signal(signal.SIGINT)
-    _, told = encoding.communicate(timeout=60)
+    with running(command, cwd=folder, stderr=subprocess.PIPE) as encoding:
+        wait_for(lambda: list(folder.glob("*stopped*checkpoint*")), 60)
+        encoding.send_signal(signal.SIGINT)
+        _, told = encoding.communicate(timeout=60)
     assert encoding.returncode == 130
     assert told.rstrip().endswith("interrupted: an encoding goes on where it was when called again")
     assert "Traceback" not in told

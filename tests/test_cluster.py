@@ -11,7 +11,7 @@ from typing import Any
 import fsspec
 import psutil
 import pytest
-from waiting import wait_for
+from processes import wait_for
 
 from nerv360.cluster import on_ray
 from nerv360.cluster.encode import encode_films

@@ -12,7 +12,7 @@ import pytest
 import torch
 from commands import Commands
 from PIL import Image
-from waiting import wait_for
+from processes import running, wait_for
 
 from nerv360 import cli_reproduce
 from nerv360.config import PRESETS, SCALES, EncodingConfig
@@ -232,11 +232,9 @@ def test_training_is_measured_on_views_of_its_mean_cost() -> None:
 def test_a_measurement_ends_with_the_command_that_asked(folder: Path) -> None:
     command = [sys.executable, "-m", "nerv360.cli", "reproduce", "speed", "768x384", "--decoder-size", "140000"]
     arguments = ["--repeats", "1000", "--phases", "training", "-o", "killed"]
-    asking = subprocess.Popen([*command, *arguments], cwd=folder, stderr=subprocess.DEVNULL)
-    parent = psutil.Process(asking.pid)
-    measuring = wait_for(lambda: [child for child in parent.children() if child.memory_info().rss > 300 << 20], 60)
-    asking.kill()
-    asking.wait()
+    with running([*command, *arguments], cwd=folder, stderr=subprocess.DEVNULL) as asking:
+        parent = psutil.Process(asking.pid)
+        measuring = wait_for(lambda: [child for child in parent.children() if child.memory_info().rss > 300 << 20], 60)
     wait_for(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in measuring), 60)
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import pytest
 import trustme
-from aiohttp import ClientSession, TCPConnector, WSCloseCode, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientSession, ClientWebSocketResponse, TCPConnector, WSCloseCode, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from PIL import Image
+from processes import running
 
 import nerv360
 from nerv360.codec.joining import join
@@ -68,6 +69,16 @@ def ask(number: int = 1, **changes: object) -> str:
     return json.dumps({"id": number, **VIEW, **SIZE, **changes})
 
 
+async def answered(viewer: ClientWebSocketResponse) -> Any:
+    """The bytes of a picture, or an object; what only says that the server works on it is passed over."""
+    while True:
+        message = await viewer.receive()
+        if message.type == WSMsgType.BINARY:
+            return message.data
+        if "working" not in (told := message.json()):
+            return told
+
+
 async def bare_viewer(client: TestClient[Any, Any]) -> asyncio.StreamWriter:
     """A WebSocket of which nothing is read, and that can vanish without a word."""
     reader, writer = await asyncio.open_connection(client.host, client.port, limit=1 << 10)
@@ -94,7 +105,7 @@ def test_a_view_is_that_of_the_decoder(encoded: Path, draft: bool) -> None:
     async def talk(client: TestClient[Any, Any]) -> None:
         async with client.ws_connect("/frames") as viewer:
             await viewer.send_str(ask(7, width=32, height=24, draft=draft))
-            number, picture = picture_of(await viewer.receive_bytes())
+            number, picture = picture_of(await answered(viewer))
         assert number == 7
         assert psnr(picture, expected) > 38  # what JPEG costs
 
@@ -128,7 +139,7 @@ def test_a_drag_is_a_stream_of_h264(encoded: Path) -> None:
             async def shown(view: nerv360.Viewport, form: str) -> bytes:
                 size = {"width": view.width, "height": view.height}
                 await viewer.send_str(ask(yawDeg=view.yaw_deg, pitchDeg=0, **size, format=form))
-                return await viewer.receive_bytes()
+                return await answered(viewer)
 
             watcher, kinds = Watcher(), []
             for view, picture in zip(views, expected, strict=True):
@@ -157,7 +168,7 @@ def test_viewers_have_streams_of_their_own_and_leave_none(encoded: Path, monkeyp
         async with client.ws_connect("/frames") as viewer:
             for turn in range(3):
                 await viewer.send_str(ask(yawDeg=40.0 * number + turn, format="h264"))
-                kind, _ = watcher.take(await viewer.receive_bytes())
+                kind, _ = watcher.take(await answered(viewer))
                 assert kind == (Kind.DELTA if turn else Kind.KEY)
 
     async def talk(client: TestClient[Any, Any]) -> None:
@@ -219,12 +230,12 @@ def test_malformed_messages_are_answered_and_borne(encoded: Path) -> None:
         async with client.ws_connect("/frames") as viewer:
             for text in BAD:
                 await viewer.send_str(text)
-                answer = json.loads(await viewer.receive_str())
+                answer = await answered(viewer)
                 assert answer["error"] and not answer["broken"], text
             await viewer.send_bytes(b"\xff" * 100)
-            assert "error" in json.loads(await viewer.receive_str())
+            assert "error" in await answered(viewer)
             await viewer.send_str(ask(9))
-            assert picture_of(await viewer.receive_bytes())[0] == 9
+            assert picture_of(await answered(viewer))[0] == 9
         async with client.ws_connect("/frames") as viewer:
             await viewer.send_str("x" * 5000)
             assert (await viewer.receive()).type == WSMsgType.CLOSE
@@ -238,9 +249,9 @@ def test_the_newest_view_wins(encoded: Path, form: str) -> None:
         async with client.ws_connect("/frames") as viewer:
             for number in range(200):
                 await viewer.send_str(ask(number, yawDeg=float(number), format=form))
-            answers = [HEADER.unpack_from(await viewer.receive_bytes())[0]]
+            answers = [HEADER.unpack_from(await answered(viewer))[0]]
             while answers[-1] != 199:
-                answers.append(HEADER.unpack_from(await viewer.receive_bytes())[0])
+                answers.append(HEADER.unpack_from(await answered(viewer))[0])
         assert answers == sorted(answers)
         assert len(answers) < 100
 
@@ -254,7 +265,7 @@ def test_fifty_viewers_and_those_who_vanish(encoded: Path) -> None:
         async with client.ws_connect("/frames") as viewer:
             for frame in range(3):
                 await viewer.send_str(ask(number, frame=frame))
-                assert picture_of(await viewer.receive_bytes())[0] == number
+                assert picture_of(await answered(viewer))[0] == number
 
     async def vanish(client: TestClient[Any, Any]) -> None:
         writer = await bare_viewer(client)
@@ -335,9 +346,7 @@ def test_who_waits_hears_that_the_server_works(encoded: Path, monkeypatch: pytes
             await viewer.send_str(ask(4))
             for _ in range(3):
                 assert json.loads(await viewer.receive_str()) == {"id": 4, "working": True}
-            while (message := await viewer.receive()).type == WSMsgType.TEXT:
-                pass
-            assert picture_of(message.data)[0] == 4
+            assert picture_of(await answered(viewer))[0] == 4
             with pytest.raises(asyncio.TimeoutError):  # no more of it
                 await viewer.receive(timeout=0.3)
 
@@ -356,13 +365,13 @@ def test_another_file_in_its_place(encoded: Path, tmp_path: Path) -> None:
         before = await (await client.get("/player.json")).json()
         async with client.ws_connect("/frames") as viewer:
             await viewer.send_str(ask(1))
-            picture_of(await viewer.receive_bytes())
+            picture_of(await answered(viewer))
             join([encoded, encoded], new)
             new.replace(path)
             for name in ("video.nerv360", "network-0.onnx"):
                 assert (await client.get(f"/{name}")).status == 409
             await viewer.send_str(ask(2))  # it has the old one open
-            assert picture_of(await viewer.receive_bytes())[0] == 2
+            assert picture_of(await answered(viewer))[0] == 2
             after = await (await client.get("/player.json")).json()
             assert (before["frames"], after["frames"]) == (6, 12)
             assert before["checksum"] != after["checksum"]
@@ -371,7 +380,7 @@ def test_another_file_in_its_place(encoded: Path, tmp_path: Path) -> None:
         assert await (await client.get("/video.nerv360")).read() == path.read_bytes()
         async with client.ws_connect("/frames") as viewer:
             await viewer.send_str(ask(3, frame=11))
-            assert picture_of(await viewer.receive_bytes())[0] == 3
+            assert picture_of(await answered(viewer))[0] == 3
         replace_by(b"unfinished")
         for _ in range(2):
             assert (await client.get("/player.json")).status == 503
@@ -411,19 +420,19 @@ def test_damage_is_told_to_the_viewer(encoded: Path, tmp_path: Path) -> None:
         path.write_bytes(encoded.read_bytes()[:-20] + bytes(20))  # damaged after it was checked
         async with TestClient(TestServer(app)) as client, client.ws_connect("/frames") as viewer:
             await viewer.send_str(ask(frame=0))
-            assert (await viewer.receive()).type == WSMsgType.BINARY
+            picture_of(await answered(viewer))
             await viewer.send_str(ask(frame=5))
-            answer = json.loads(await viewer.receive_str())
+            answer = await answered(viewer)
         assert answer["broken"]
         assert "checksum" in answer["error"]
 
     asyncio.run(main())
 
 
-def play(*arguments: object) -> "subprocess.Popen[str]":
+def play(*arguments: object) -> "AbstractContextManager[subprocess.Popen[str]]":
     command = [sys.executable, "-m", "nerv360.cli", "play", "--no-browser", *map(str, arguments)]
     environment = os.environ | {"COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
 
 
 def test_play_serves_until_it_is_interrupted(encoded: Path) -> None:
@@ -439,7 +448,7 @@ def test_play_serves_until_it_is_interrupted(encoded: Path) -> None:
                 process.send_signal(signal.SIGINT)
                 assert (await viewer.receive()).type in (WSMsgType.CLOSE, WSMsgType.CLOSED)
 
-        asyncio.run(asyncio.wait_for(look(), 30))
+        asyncio.run(asyncio.wait_for(look(), 60))
         assert process.wait(timeout=30) == 0
         assert process.stderr.read() == ""
 
@@ -459,15 +468,16 @@ def test_with_a_certificate_play_speaks_https(encoded: Path, tmp_path: Path) -> 
                 assert "<canvas" in await page.text()
             async with session.ws_connect(address + "frames", origin=address.rstrip("/")) as viewer:
                 await viewer.send_str(ask())
-                picture_of(await viewer.receive_bytes())
+                picture_of(await answered(viewer))
 
     for arguments in (("--certificate", both), ("--certificate", certificate, "--key", key)):
         with play(encoded, "--port", 0, *arguments) as process:
             assert process.stdout is not None
             address = process.stdout.readline().split(" at ")[1].split(";")[0]
             assert address.startswith("https://127.0.0.1:")
-            asyncio.run(asyncio.wait_for(look(address), 30))
+            asyncio.run(asyncio.wait_for(look(address), 60))
             process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 0
 
 
 def test_play_says_what_is_wrong_in_one_line(encoded: Path, video: Path, tmp_path: Path) -> None:
@@ -487,8 +497,8 @@ def test_play_says_what_is_wrong_in_one_line(encoded: Path, video: Path, tmp_pat
             ((encoded, "--source", video, "--start", 3), "asks for more"),
             ((encoded, "--source", slow), "slow.mp4: has 25 frames/s"),
         ):
-            process = play(*arguments)
-            _, errors = process.communicate(timeout=60)
+            with play(*arguments) as process:
+                _, errors = process.communicate(timeout=60)
             assert process.returncode == 2
             assert errors.count("\n") == 1
             assert message in errors

@@ -1,17 +1,14 @@
 """The loss against its formula; the schedule; determinism, resumption and recovery of a fit."""
 
 import math
-import os
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from processes import running, wait_for
 from pytorch_msssim import ms_ssim
 from safetensors import safe_open
 
@@ -124,12 +121,8 @@ def test_a_killed_encoding_goes_on(video: Path, encoded: Path, quick: EncodingCo
         "quick = replace(config.PRESETS['tiny'], decoder_size=106_000, encoder_channels=8, epochs=6, group_size=4)\n"
         f"api.encode({str(video)!r}, {str(output)!r}, quick, report=lambda *_: time.sleep(0.1))\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 60
-    while saved_step(checkpoint_path(output)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    with running([sys.executable, "-c", code]):
+        wait_for(lambda: saved_step(checkpoint_path(output)) >= 2, 60)
     assert not output.exists()
     steps: list[int] = []
     encode(video, output, quick, report=lambda progress, total, model: steps.append(progress.step))
