@@ -281,6 +281,16 @@ def test_bad_input_is_one_line(commands: Commands, folder: Path, arguments: str,
     assert result.stderr.count("\n") == 1
 
 
+def test_a_video_of_another_shape_is_not_stretched_unasked(
+    commands: Commands, folder: Path, make_video: Callable[..., Path]
+) -> None:
+    flat = make_video(width=160, height=90)
+    result = commands("reproduce", "table1", flat, cwd=folder)
+    assert result.returncode == 2
+    assert "160x90 is not 2:1" in result.stderr
+    assert "scale it with --size" in result.stderr
+
+
 def test_a_table_of_other_columns_is_left_alone(tmp_path: Path) -> None:
     reproduce.append_row(tmp_path / "t.tsv", {"a": "1", "b": "x\ty"})
     reproduce.append_row(tmp_path / "t.tsv", {"a": "2", "b": ""})

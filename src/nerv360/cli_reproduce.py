@@ -281,7 +281,8 @@ def _prepare(
     width, height = parse_size(size) if size else (chosen.width, chosen.height)
     if 2 * height != width:
         raise ArgumentError(f"--size {size}: a panorama must be 2:1, as {2 * height}x{height}")
-    clips = [Clip.open(video, start=start, frames=frames, size=(width, height)) for video in videos]
+    clips = [Clip.open(video, start=start, frames=frames, force=size is not None) for video in videos]
+    clips = [replace(clip, width=width, height=height) for clip in clips]
     if frames is None and chosen.frames is not None:
         clips = [replace(clip, frames=min(clip.frames, chosen.frames)) for clip in clips]
     _make_folder(output)

@@ -201,7 +201,7 @@ def _check_size(path: Place, width: int, height: int, force: bool) -> None:
     if not force and abs(width / height - 2) > 0.02:
         raise VideoError(
             f"{path}: {width}x{height} is not 2:1, so not a full equirectangular panorama; "
-            "scale it with --size, or go on with --force"
+            "scale it with --size (encode and eval also go on with --force)"
         )
 
 
