@@ -829,7 +829,7 @@ def test_a_page_that_was_held_up_goes_on_from_where_it_was(play_server: Server, 
           requestAnimationFrame(() => requestAnimationFrame(() => resolve([before, player.time])));
         })"""
     )
-    assert after - before < 0.2 * 1.1  # a second of the three
+    assert after - before < 0.2 * 2  # a second of the three, and two frames, which take long on a busy machine
 
 
 def angles_of(page: Page) -> list[float]:
