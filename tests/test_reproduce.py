@@ -262,6 +262,7 @@ def test_memory_is_that_of_the_phase() -> None:
             "NeRV360: decoder_size=1000: no decoder of this size; the nearest has 104",
         ),
         ("table1 film.mp4 --size 192x100", "--size 192x100: a panorama must be 2:1, as 200x100"),
+        ("table1 film.mp4 --size 20x10", "film.mp4: 20x10: the panorama must be"),
         ("table1 film.mp4 -o foreign", "foreign/fits.tsv: has other columns, of another version; take another folder"),
         ("speed -o foreign", "foreign/fits.tsv: has other columns"),
         ("table1 film.mp4 -o film.mp4/folder", "film.mp4/folder: the folder cannot be made"),

@@ -448,7 +448,7 @@ def test_play_serves_until_it_is_interrupted(encoded: Path) -> None:
                 process.send_signal(signal.SIGINT)
                 assert (await viewer.receive()).type in (WSMsgType.CLOSE, WSMsgType.CLOSED)
 
-        asyncio.run(asyncio.wait_for(look(), 60))
+        asyncio.run(asyncio.wait_for(look(), 30))
         assert process.wait(timeout=30) == 0
         assert process.stderr.read() == ""
 
@@ -475,7 +475,7 @@ def test_with_a_certificate_play_speaks_https(encoded: Path, tmp_path: Path) -> 
             assert process.stdout is not None
             address = process.stdout.readline().split(" at ")[1].split(";")[0]
             assert address.startswith("https://127.0.0.1:")
-            asyncio.run(asyncio.wait_for(look(address), 60))
+            asyncio.run(asyncio.wait_for(look(address), 30))
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=30) == 0
 

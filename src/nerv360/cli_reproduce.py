@@ -278,10 +278,11 @@ def _prepare(
     given: dict[str, Any] = {"epochs": epochs, "decoder_size": decoder_size}
     chosen = _scale(scale)
     settings = replace(chosen.settings, **{name: value for name, value in given.items() if value is not None})
-    width, height = parse_size(size) if size else (chosen.width, chosen.height)
+    asked = parse_size(size) if size else None
+    width, height = asked or (chosen.width, chosen.height)
     if 2 * height != width:
         raise ArgumentError(f"--size {size}: a panorama must be 2:1, as {2 * height}x{height}")
-    clips = [Clip.open(video, start=start, frames=frames, force=size is not None) for video in videos]
+    clips = [Clip.open(video, start=start, frames=frames, size=asked) for video in videos]
     clips = [replace(clip, width=width, height=height) for clip in clips]
     if frames is None and chosen.frames is not None:
         clips = [replace(clip, frames=min(clip.frames, chosen.frames)) for clip in clips]
