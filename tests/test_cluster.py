@@ -5,13 +5,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import psutil
 import pytest
-from processes import wait_for
+from processes import running, wait_for
 
 from nerv360.cluster import on_ray
 from nerv360.cluster.encode import encode_films
@@ -59,7 +60,8 @@ def cluster(store: Any) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory, store: Any) -> Path:
     path = tmp_path_factory.mktemp("film") / "film.mp4"
-    nerv360("sample", path, "--size", "160x80", "--frames", FRAMES, "--fps", FPS).wait()
+    with nerv360("sample", path, "--size", "160x80", "--frames", FRAMES, "--fps", FPS) as run:
+        run.wait()
     store.put_file(str(path), "films/film.mp4")
     return path
 
@@ -68,17 +70,17 @@ def film(tmp_path_factory: pytest.TempPathFactory, store: Any) -> Path:
 def undisturbed(film: Path) -> bytes:
     """What a run in one process gives."""
     output = film.with_name("alone.nerv360")
-    run = nerv360("encode", film, "-o", output, *SETTINGS)
-    assert run.wait() == 0, run.communicate()
+    with nerv360("encode", film, "-o", output, *SETTINGS) as run:
+        assert run.wait() == 0, run.communicate()
     return output.read_bytes()
 
 
-def nerv360(*arguments: object) -> "subprocess.Popen[str]":
+def nerv360(*arguments: object) -> "AbstractContextManager[subprocess.Popen[str]]":
     command = [sys.executable, "-m", "nerv360.cli", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def encode_on(cluster: Any, output: str) -> "subprocess.Popen[str]":
+def encode_on(cluster: Any, output: str) -> "AbstractContextManager[subprocess.Popen[str]]":
     return nerv360("encode", "s3://films/film.mp4", "-o", output, *SETTINGS, "--ray", cluster.address)
 
 
@@ -108,21 +110,19 @@ def saved_in_the_middle(store: Any, name: str) -> bool:
 
 
 def test_whatever_dies_the_file_is_the_same(cluster: Any, store: Any, film: Path, undisturbed: bytes) -> None:
-    run = encode_on(cluster, "s3://films/a.nerv360")
-    wait_for(lambda: saved_in_the_middle(store, "a.nerv360"))
-    victim = workers()[0]
-    victim.send_signal(signal.SIGKILL)
-    wait_for(lambda: len({w.pid for w in workers()} - {victim.pid}) == 2)  # taken up by another process
-    time.sleep(5)
-    lost = cluster.worker_nodes.copy().pop()
-    cluster.remove_node(lost, allow_graceful=False)
-    cluster.add_node(num_cpus=1)
-    wait_for(lambda: len(workers()) == 2)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+    with encode_on(cluster, "s3://films/a.nerv360"):
+        wait_for(lambda: saved_in_the_middle(store, "a.nerv360"))
+        victim = workers()[0]
+        victim.send_signal(signal.SIGKILL)
+        wait_for(lambda: len({w.pid for w in workers()} - {victim.pid}) == 2)  # taken up by another process
+        time.sleep(5)
+        lost = cluster.worker_nodes.copy().pop()
+        cluster.remove_node(lost, allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+        wait_for(lambda: len(workers()) == 2)
     wait_for(lambda: not workers())  # Ray ends the tasks of a driver that is gone
-    again = encode_on(cluster, "s3://films/a.nerv360")
-    output, errors = again.communicate(timeout=600)
+    with encode_on(cluster, "s3://films/a.nerv360") as again:
+        output, errors = again.communicate(timeout=600)
     assert again.returncode == 0, errors
     assert "in 2 segments" in output
     assert store.cat("films/a.nerv360") == undisturbed
@@ -131,12 +131,12 @@ def test_whatever_dies_the_file_is_the_same(cluster: Any, store: Any, film: Path
 
 
 def test_processes_of_this_machine(film: Path, undisturbed: bytes, tmp_path: Path) -> None:
-    run = nerv360("encode", film, "-o", tmp_path / "a.nerv360", *SETTINGS, "--workers", 2)
-    wait_for(lambda: len(workers()) == 2)
-    run.send_signal(signal.SIGKILL)
+    encode = ("encode", film, "-o", tmp_path / "a.nerv360", *SETTINGS, "--workers", 2)
+    with nerv360(*encode):
+        wait_for(lambda: len(workers()) == 2)
     wait_for(lambda: not workers())
-    run = nerv360("encode", film, "-o", tmp_path / "a.nerv360", *SETTINGS, "--workers", 2)
-    _, errors = run.communicate(timeout=600)
+    with nerv360(*encode) as run:
+        _, errors = run.communicate(timeout=600)
     assert run.returncode == 0, errors
     assert (tmp_path / "a.nerv360").read_bytes() == undisturbed
     assert [path.name for path in tmp_path.iterdir()] == ["a.nerv360"]
@@ -148,8 +148,8 @@ def test_a_library_of_videos(cluster: Any, store: Any, film: Path, tmp_path: Pat
     rows.append(f"s3://films/film.mp4,s3://films/c.nerv360,{FRAMES}")
     (tmp_path / "list.csv").write_text("\n".join(rows))
     quick = ("--preset", "tiny", "--decoder-size", "106000", "--epochs", "1")
-    run = nerv360("encode", "--manifest", tmp_path / "list.csv", *quick, "--ray", cluster.address)
-    output, errors = run.communicate(timeout=300)
+    with nerv360("encode", "--manifest", tmp_path / "list.csv", *quick, "--ray", cluster.address) as run:
+        output, errors = run.communicate(timeout=300)
     assert run.returncode == 2
     assert errors.splitlines()[-1].startswith("error: 1 of 3 videos failed")
     assert "broken.mp4: not a video" in errors.splitlines()[-1]
