@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import Commands
+from helpers.commands import Commands
 
 from nerv360.config import PRESETS, EncodingConfig
 from nerv360.training import contexts

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Commands
+from helpers.commands import Commands
+from helpers.processes import running, wait_for
 from PIL import Image
-from processes import running, wait_for
 
 from nerv360 import console
 from nerv360.bitstream.container import VERSION, Container
 from nerv360.errors import ArgumentError
 
 QUICK = ["--epochs", "1"]
+SLOW_TO_IMPORT = {"torch", "openvino", "onnxruntime", "onnx", "ray", "cv2"}
 
 
 def nerv360(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
@@ -183,27 +184,13 @@ BAD = [
 @pytest.mark.parametrize(("command", "message"), BAD)
 def test_bad_input_is_one_line_at_once(commands: Commands, folder: Path, command: str, message: str) -> None:
     before = sorted(folder.iterdir())
-    result = commands(*command.split(), cwd=folder)
-    assert result.processor_s < 1  # the time of an idle machine
+    result = commands(*command.split(), cwd=folder, max_bytes=200 << 20)  # 38 MB measured
+    assert not SLOW_TO_IMPORT & result.imported
     assert result.returncode == 2
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert message in result.stderr
     assert sorted(folder.iterdir()) == before
-
-
-def test_bad_input_takes_little_memory(folder: Path) -> None:
-    code = (
-        "import sys, nerv360.cli as c; sys.argv = ['nerv360', 'info', 'flipped.nerv360']\n"
-        "try: c.main()\n"
-        "except SystemExit as e: status = e.code\n"
-        "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
-        "print(status, peak.split()[1])"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True)
-    status, kilobytes = map(int, result.stdout.split())
-    assert status == 2
-    assert kilobytes < 200_000
 
 
 def test_a_full_disk_leaves_nothing(folder: Path, video: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import fsspec
 import psutil
 import pytest
-from processes import running, wait_for
+from helpers.processes import running, wait_for
 
 from nerv360.cluster import on_ray
 from nerv360.cluster.encode import encode_films

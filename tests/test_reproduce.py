@@ -10,9 +10,9 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from commands import Commands
+from helpers.commands import Commands
+from helpers.processes import running, wait_for
 from PIL import Image
-from processes import running, wait_for
 
 from nerv360 import cli_reproduce
 from nerv360.config import PRESETS, SCALES, EncodingConfig

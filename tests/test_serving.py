@@ -30,8 +30,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from helpers.processes import running
 from PIL import Image
-from processes import running
 
 import nerv360
 from nerv360.codec.joining import join

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from processes import running, wait_for
+from helpers.processes import running, wait_for
 from pytorch_msssim import ms_ssim
 from safetensors import safe_open
 

@@ -46,7 +46,7 @@ def open_bytes(where: Place) -> tuple[BinaryIO, int]:
     if not name_of(where).endswith(MANIFEST_ENDING):
         return open_file(where), size(where)
     with open_file(where) as file:
-        text = file.read(MAX_MANIFEST)
+        text = file.read(min(MAX_MANIFEST, size(where)))  # it asks for all of these bytes
     try:
         manifest = msgspec.json.decode(text, type=Manifest)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError) as error:
