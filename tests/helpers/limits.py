@@ -1,9 +1,18 @@
 """Bounds on the bytes and the steps that a test may take: the same on a busy machine."""
 
 import resource
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import nerv360
+
+PACKAGE = str(Path(nerv360.__file__).parent)
+TraceFunction = Callable[[FrameType, str, Any], Any]
 
 
 def limit_bytes(more: int) -> None:
@@ -26,3 +35,31 @@ def data_bytes() -> int:
     """Bytes of private, writable memory that this process has asked for, used or not (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:"))
+
+
+@contextmanager
+def at_most_lines(most: int) -> Iterator[None]:
+    """Let no more than so many lines of the package run within a block, in this thread and in those that it starts.
+
+    The line after them fails. Lines of other packages and of C are not counted.
+    """
+    count = 0
+
+    def on_line(frame: FrameType, event: str, argument: object) -> TraceFunction:
+        nonlocal count
+        count += event == "line"
+        assert count <= most, f"more than {most} lines ran"
+        return on_line
+
+    def on_call(frame: FrameType, event: str, argument: object) -> TraceFunction | None:
+        return on_line if frame.f_code.co_filename.startswith(PACKAGE) else None
+
+    before = sys.gettrace()
+    sys.settrace(on_call)
+    threading.settrace(on_call)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+        threading.settrace(None)  # type: ignore[arg-type]
+    assert count <= most, f"more than {most} lines ran"
