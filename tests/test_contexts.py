@@ -61,7 +61,7 @@ def test_every_cell_has_its_turn_after_its_neighbours(rows: int, columns: int) -
         assert (cells == -1).all()
         cells[...] = number
     assert (turn >= 0).all()
-    assert np.array_equal(_place_map(0, 0, rows, columns), turn)
+    assert np.array_equal(_place_map(0, 0, rows, columns, torch.device("cpu")), turn)
     for row, column in np.ndindex(rows, columns):
         place = PLACES[turn[row, column]]
         assert len({*place.near, *place.far}) == len(place.near) + len(place.far)

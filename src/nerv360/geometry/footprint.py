@@ -109,8 +109,9 @@ def _near(place: float, axis: Tensor) -> bool:
 
 def cells_per_sample(view: Viewport, footprint: Footprint, stride: int, whole: int) -> Tensor:
     """Cells of the grid [1, h, w] that lie under each sample: many near the poles."""
-    rays = viewport_rays(view, stride, torch.float64, whole)
-    forward = viewport_rays(Viewport(view.yaw_deg, view.pitch_deg, 0, 90, None, 1, 1), dtype=torch.float64)[0, 0, 0]
+    device, centre = footprint.points.device, Viewport(view.yaw_deg, view.pitch_deg, 0, 90, None, 1, 1)
+    rays = viewport_rays(view, stride, torch.float64, whole, device)
+    forward = viewport_rays(centre, dtype=torch.float64, device=device)[0, 0, 0]
     solid_angle = (rays @ forward) ** 3 * stride**2 / math.prod(view.focal)
     rows, columns = footprint.window.height, footprint.window.width
     _, latitude = ray_to_lonlat(rays)

@@ -108,14 +108,14 @@ def known_of(
         torch.stack(magnitudes, dim=-1),
         torch.stack(((1 - timed) * mean, timed * mean, pick(beside.sum(0)) / 2), dim=-1),
         torch.full_like(mean, timed),
-        _place_map(top, left, rows, columns).to(chosen.device).flatten()[chosen].repeat(channels),
+        _place_map(top, left, rows, columns, chosen.device).flatten()[chosen].repeat(channels),
         channel.repeat_interleave(len(chosen)),
     )
 
 
-def _place_map(top: int, left: int, rows: int, columns: int) -> Tensor:
+def _place_map(top: int, left: int, rows: int, columns: int, device: torch.device) -> Tensor:
     """The number of every cell's place [rows, columns]."""
-    places = torch.zeros(rows, columns, dtype=torch.long)
+    places = torch.zeros(rows, columns, dtype=torch.long, device=device)
     for number, place in enumerate(PLACES):
         places[_cells(place, top, left)] = number
     return places

@@ -38,7 +38,7 @@ class WeightQuantiser(nn.Module):
             integers = tensors[name] / step
             integers = straight_through(integers) if noise is None else noisy(integers, noise)
             quantised[name] = integers * step
-            bits.append(laplace_bits(integers, torch.zeros(()), log_scale).sum())
+            bits.append(laplace_bits(integers, torch.zeros_like(log_scale), log_scale).sum())
         return quantised, torch.stack(bits).sum()
 
 
@@ -81,4 +81,4 @@ def limited(values: Tensor, least: float, most: float | None = None) -> Tensor:
 
 def noisy(values: Tensor, noise: torch.Generator) -> Tensor:
     """With uniform noise as large as the error of rounding."""
-    return values + torch.rand(values.shape, generator=noise, device=noise.device).to(values) - 0.5
+    return values + torch.rand(values.shape, generator=noise, device=values.device, dtype=values.dtype) - 0.5
