@@ -1,0 +1,119 @@
+"""Small files of every model, and what they decode to: `python -m helpers.golden FOLDER`, in tests/, makes new ones.
+
+tests/data/golden holds those that every later version must decode to the same. To be made anew only where a new version
+of the format replaces them.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nerv360.bitstream.container import Container, Segment
+from nerv360.bitstream.contexts import read_latent
+from nerv360.bitstream.layout import Latent
+from nerv360.codec.chunks import read_weights
+from nerv360.codec.decoder import open_file
+from nerv360.codec.encoder import encode_clip
+from nerv360.codec.network import load_network
+from nerv360.config import EncodingConfig
+from nerv360.geometry.orientation import turned_panorama
+from nerv360.geometry.viewport import Viewport
+from nerv360.models.base import decoder_tensors
+from nerv360.video.clip import Clip, Colour
+from nerv360.video.synthetic import render_frame
+from nerv360.video.writer import write_frames
+
+FOLDER = Path(__file__).parents[1] / "data" / "golden"
+WIDTH, HEIGHT, FRAMES = 192, 96, 6
+PAN_STEPS = 150  # by which the camera of the second clip turns every frame, in hundredths of a degree
+
+_PAPER = EncodingConfig(channels=(4, 4, 4, 4, 4), encoder_channels=4, epochs=24, weight_bits=3, group_size=4)
+CASES = {
+    "nerv360": _PAPER,
+    "nerv360-variant": replace(
+        _PAPER, expand_first=False, last_block="half", conditions=("pitch",), hfov_deg=(70, 90), embedding_channels=2
+    ),
+    "hnerv": replace(_PAPER, model="hnerv", channels=(12, 10, 8, 8, 6), weight_bits=6),
+    "hnerv-boost": replace(_PAPER, model="hnerv-boost"),
+    "nerv360-grid": EncodingConfig(
+        model="nerv360-grid",
+        channels=(4, 4, 4, 4, 4),
+        grids=(
+            *(Latent(24, 4, 3, motion=True), Latent(24, 2, 1), Latent(8, 4, 2), Latent(4, 2, 5)),
+            *(Latent(24, 2, 0), Latent(2, 2, 0), Latent(1, 1, 0)),
+        ),
+        epochs=12,
+        rate_weight=1.0,
+        group_size=4,
+    ),
+}
+VIEWS = (
+    (1, Viewport(yaw_deg=175, pitch_deg=-20, roll_deg=5, hfov_deg=80, width=96, height=72)),
+    (5, Viewport(yaw_deg=-30, pitch_deg=80, hfov_deg=78.1, width=72, height=48)),
+)
+PANORAMA = 3  # the frame of which rows are compared
+ROWS = slice(46, 50)
+
+
+def integers(path: Path) -> dict[str, NDArray[np.integer]]:
+    """Everything in a file that is coded as integers: weights with their steps, latents, the camera's angles."""
+    with Container(path) as container:
+        found = [dict(_of_segment(container, segment)) for segment in container.segments]
+    return {f"{number}.{name}": values for number, each in enumerate(found) for name, values in each.items()}
+
+
+def _of_segment(container: Container, segment: Segment) -> Iterator[tuple[str, NDArray[np.integer]]]:
+    network = load_network(container, segment, torch.device("cpu"))
+    shapes = {name: tuple(tensor.shape) for name, tensor in decoder_tensors(network.model).items()}
+    weights = list(read_weights(container.chunk(segment, 0), shapes).values())
+    yield "steps", np.array([tensor.step for tensor in weights], np.int16)
+    yield "weights", np.concatenate([tensor.symbols.ravel() for tensor in weights]).astype(np.int16)
+    yield "contexts", network.contexts.parameters().astype(np.int16)
+    if network.angles is not None:
+        yield "angles", network.angles.astype(np.int16)
+    first = np.cumsum([0, *(latent.channels for latent in segment.latents)]).tolist()
+    for index, part in enumerate(segment.parts):
+        latent = segment.latents[part.latent]
+        shape = (part.keys, latent.channels, *latent.size(WIDTH, HEIGHT))
+        chunk = container.chunk(segment, 2 + index)
+        yield f"chunk{index}", read_latent(chunk, network.contexts, first[part.latent], shape).astype(np.int16)
+
+
+def pictures(path: Path) -> dict[str, NDArray[np.uint8]]:
+    """Two views, and some rows of a panorama, drawn by PyTorch."""
+    with open_file(path, backend="torch") as decoder:
+        views = {f"view{frame}": decoder.viewport(frame, view) for frame, view in VIEWS}
+        return views | {"panorama": decoder.panorama(PANORAMA)[ROWS]}
+
+
+def make(folder: Path) -> None:
+    """Encode the procedural clip by every model, for nerv360-grid under a camera that turns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, config in CASES.items():
+        video = folder / "clip.mp4"
+        frames = [render_frame(index, width=WIDTH, height=HEIGHT, frames=64) for index in range(FRAMES)]
+        if config.grids:
+            frames = [_panned(frame, index) for index, frame in enumerate(frames)]
+        write_frames(video, iter(frames), Fraction(30), Colour(1, 1, 1, False))
+        path = folder / f"{name}.nerv360"
+        encode_clip(Clip.open(video), path, config, torch.device("cpu"), lambda *_: None, lambda *_: None)
+        np.savez_compressed(folder / f"{name}.npz", **integers(path), **pictures(path))
+        video.unlink()
+
+
+def _panned(frame: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+    angles = np.array([PAN_STEPS * index, 0, 0], np.int32)
+    picture = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
+    turned = turned_panorama(picture, HEIGHT, WIDTH, angles)[0].permute(1, 2, 0)
+    return turned.round().to(torch.uint8).numpy()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    make(Path(sys.argv[1]))
