@@ -1,7 +1,7 @@
 """Backends against the network itself, strips against the whole, and what a decoder keeps."""
 
 import threading
-import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from helpers.limits import at_most_bytes
+from helpers.processes import wait_for
 from torch.utils.flop_counter import FlopCounterMode
 
 import nerv360
 from nerv360 import api
 from nerv360.bitstream.layout import Latent, Moment
+from nerv360.codec.decoder import Decoder
 from nerv360.codec.reader import SegmentReader
 from nerv360.config import PRESETS, ModelConfig
 from nerv360.errors import ArgumentError, MissingExtra
@@ -247,39 +250,44 @@ def test_a_device_that_is_not_there(encoded: Path) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_closing_gives_threads_and_memory_back(encoded: Path, backend: str) -> None:
-    process = psutil.Process()
+    process, behind = psutil.Process(), []
 
-    def used() -> tuple[int, int]:
-        for _ in range(8):
-            with nerv360.open(encoded, backend=backend) as decoder:
-                decoder.viewport(0, VIEW)
-                decoder.viewport(1, VIEW)
-        time.sleep(0.3)  # a thread that has been joined is still ending, and counted, for a moment
-        return process.num_threads(), process.memory_info().rss
+    def use() -> None:
+        with nerv360.open(encoded, backend=backend) as decoder:
+            decoder.viewport(0, VIEW)
+            decoder.viewport(1, VIEW)
+            reader = decoder._reader(decoder.container.segment_of(0))
+            behind.extend(weakref.ref(each) for each in (reader, reader.model, reader.runner))
 
-    used()
-    (threads, memory), (threads_behind, memory_behind) = used(), used()
-    assert threads_behind == threads
-    assert memory_behind - memory < 16 << 20
+    for _ in range(8):
+        use()
+    threads = process.num_threads()
+    with at_most_bytes(40 << 20):  # 22 MB while one is open
+        for _ in range(16):
+            use()
+    assert not any(each() for each in behind)
+    wait_for(lambda: process.num_threads() <= threads)  # one that has been joined is still ending for a moment
     assert not any(thread.name.startswith("nerv360-") for thread in threading.enumerate())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_ten_thousand_views_do_not_grow_memory(encoded: Path, fitted_grids: Path, backend: str) -> None:
-    process, random = psutil.Process(), np.random.default_rng(0)
+    random = np.random.default_rng(0)
     sizes = [(48, 48), (96, 72), (120, 60), (72, 96), (144, 48), (33, 35)]
-    for path in (encoded, fitted_grids):
-        memory = []
-        with nerv360.open(path, backend=backend) as decoder:
-            for block in range(100):
+
+    def look(decoder: Decoder, times: int) -> None:
+        for number in range(times):
+            if number % 50 == 0:
                 width, height = sizes[random.integers(len(sizes))]
-                for _ in range(50):
-                    yaw, pitch = float(random.uniform(-180, 180)), float(random.uniform(-90, 90))
-                    decoder.viewport(int(random.integers(6)), Viewport(yaw, pitch, 0, 70, None, width, height))
-                if block >= 50:
-                    memory.append(process.memory_info().rss)
-        assert max(memory[25:]) - max(memory[:25]) < 16 << 20
+            yaw, pitch = float(random.uniform(-180, 180)), float(random.uniform(-90, 90))
+            decoder.viewport(int(random.integers(6)), Viewport(yaw, pitch, 0, 70, None, width, height))
+
+    for path in (encoded, fitted_grids):
+        with nerv360.open(path, backend=backend) as decoder:
+            look(decoder, 2500)
+            with at_most_bytes(16 << 20):
+                look(decoder, 2500)
 
 
 def test_more_is_kept_while_there_is_room() -> None:
