@@ -6,8 +6,11 @@ import io
 import itertools
 import json
 import math
+import os
 import re
 import shutil
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +25,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 from PIL import Image
+from processes import running, wait_for
 
 import nerv360
 from nerv360.api import encode
@@ -273,13 +277,16 @@ def test_a_preview_until_the_network_is_there(play_server: Server, clip: Path, n
     [
         ("**/*.onnx", {}, WAITING),
         ("**/*.onnx", {"status": 404}, "This video cannot be shown"),
-        ("**/*.wasm", {}, WAITING),
-        ("**/*.wasm", {"status": 404}, "This video cannot be shown"),
-        ("**/ort.wasm.min.mjs", {}, WAITING),
+        ("**/*.wasm.gz", {}, WAITING),
+        ("**/*.wasm.gz", {"status": 404}, "This video cannot be shown"),
+        ("**/*.wasm.gz", {"body": b"\x1f\x8b damaged"}, "This video cannot be shown"),
+        ("**/ort.wasm.min.js", {}, WAITING),
+        ("**/ort-wasm-simd-threaded.js", {}, WAITING),
+        ("**/ort-wasm-simd-threaded.js", {"status": 404}, "This video cannot be shown"),
     ],
 )
 def test_a_network_that_does_not_come_has_a_screen_after_the_preview(
-    play_server: Server, clip: Path, new_page: Callable[..., Page], file: str, fail: dict[str, int], title: str
+    play_server: Server, clip: Path, new_page: Callable[..., Page], file: str, fail: dict[str, Any], title: str
 ) -> None:
     page = new_page()
     page.route(file, lambda route: route.fulfill(**fail) if fail else route.abort())
@@ -617,6 +624,107 @@ def test_a_static_site_plays_by_ranges(clip: Path, new_page: Callable[..., Page]
         settled(page)
         page.wait_for_selector("#screen", state="hidden")
         assert quality_db(page, clip) > LEAST_DB
+
+
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log stderr;
+{user}
+events {{}}
+http {{
+    include /etc/nginx/mime.types;
+    default_type application/octet-stream;
+    sendfile on;
+    gzip on;
+    access_log off;
+    server {{
+        listen 127.0.0.1:{port};
+        root {folder}/root;
+    }}
+}}
+"""  # but for places and the port, the configuration that Debian's package brings
+
+
+def nginx(folder: Path, port: int) -> list[str]:
+    program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+    if program is None:
+        pytest.skip("nginx is not installed: apt-get install nginx")
+    user = "user root;" if os.geteuid() == 0 else ""  # else www-data, who may not read the folder
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, user=user))
+    return [program, "-p", str(folder), "-c", str(folder / "nginx.conf")]
+
+
+def http_server(folder: Path, port: int) -> list[str]:
+    return [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "-d", str(folder / "root"), str(port)]
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("host", [nginx, http_server])
+def test_a_static_site_plays_from_a_stock_server_below_its_root(
+    clip: Path, new_page: Callable[..., Page], tmp_path: Path, host: Callable[[Path, int], list[str]]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = host(tmp_path, port)
+    (tmp_path / "root" / "videos").mkdir(parents=True)
+    export_site(clip, tmp_path / "root" / "videos" / "clip")
+    with running(command):
+        wait_for(lambda: answers(port))
+        page = new_page()
+        page.goto(f"http://127.0.0.1:{port}/videos/clip/#yaw=170&pitch=-20&t=0.5")
+        settled(page)
+        assert page.evaluate("[player.backend, crossOriginIsolated]") == ["wasm", False]
+        assert quality_db(page, clip) > LEAST_DB
+        page.evaluate("player.seek(1.2)")
+        assert quality_db(page, clip) > LEAST_DB
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_ring_shows_how_much_of_the_decoder_has_come(
+    clip: Path, new_page: Callable[..., Page], tmp_path: Path, declared: bool
+) -> None:
+    """And runs round where that is unknown: a server that declares the compression tells the compressed length."""
+    export_site(clip, tmp_path / "site")
+    goes_on = threading.Event()
+
+    async def half(request: web.Request) -> web.StreamResponse:
+        data = (tmp_path / "site" / request.path[1:]).read_bytes()
+        response = web.StreamResponse(headers={"Content-Encoding": "gzip"} if declared else {})
+        response.content_length = len(data)
+        await response.prepare(request)
+        await response.write(data[: len(data) // 2])
+        while not goes_on.is_set():
+            await asyncio.sleep(0.02)
+        await response.write(data[len(data) // 2 :])
+        return response
+
+    def application() -> web.Application:
+        app = web.Application()
+        app.router.add_get("/player/onnxruntime/{name}.wasm.gz", half)
+        app.router.add_static("/", tmp_path / "site")
+        return app
+
+    with serving_app(application) as server:
+        page = new_page()
+        page.goto(f"{server.address}index.html?backend=wasm")
+        ring = page.get_by_role("progressbar", name="Loading the decoder")
+        ring.wait_for()
+        assert page.evaluate("player.rough")
+        if declared:
+            page.wait_for_function("player.progress.received > 1e6")
+            assert ring.get_attribute("aria-valuenow") is None
+        else:
+            page.wait_for_function("document.getElementById('progress').ariaValueNow === '50'")
+        goes_on.set()
+        assert quality_db(page, clip) > LEAST_DB
+        assert not ring.is_visible()
 
 
 @pytest.fixture(scope="module")

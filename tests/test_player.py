@@ -1,5 +1,6 @@
 """The player's own reading of files and its geometry, in JavaScript, against this package: node runs tests/web/."""
 
+import gzip
 import itertools
 import json
 import os
@@ -272,6 +273,10 @@ def test_a_site_is_whole_or_not_there(
     assert about["server"] is None
     assert about["bytes"] == (folder / about["video"]).stat().st_size
     assert (folder / about["networks"][0]).stat().st_size < 20_000
+    runtime = folder / "player" / "onnxruntime"
+    assert {path.suffix for path in runtime.iterdir()} == {".js", ".gz", ".txt"}  # types that every web server knows
+    for packed in runtime.glob("*.gz"):
+        assert gzip.decompress(packed.read_bytes()).startswith(b"\0asm"), packed
     for text in ("index.html", "page.js", "player/worker.js"):
         content = (folder / text).read_text()
         assert "http://" not in content.replace("http://www.w3.org/", "") and "https://" not in content, text

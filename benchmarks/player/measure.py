@@ -112,8 +112,8 @@ def turned(page: Page, yaw: float) -> float:
 
 
 def runtime(backend: str) -> int:
-    """Bytes of ONNX Runtime Web that the worker loads, uncompressed."""
-    names = {"wasm": ("ort.wasm", "threaded.wasm", "threaded.mjs"), "webgpu": ("jspi",), "server": ()}[backend]
+    """Bytes of ONNX Runtime Web that the worker loads."""
+    names = {"wasm": ("ort.wasm", "threaded.wasm", "threaded.js"), "webgpu": ("jspi",), "server": ()}[backend]
     folder = ROOT / "src" / "nerv360" / "web" / "player" / "onnxruntime"
     return sum(file.stat().st_size for file in folder.iterdir() if any(name in file.name for name in names))
 

@@ -20,7 +20,7 @@ from nerv360.video.writer import replacing
 __all__ = ["VIDEO", "export_site", "manifest", "network_names", "page_files"]
 
 PAGE = Path(__file__).parents[1] / "web"
-TYPES = {".html", ".css", ".js", ".mjs", ".wasm", ".svg", ".txt"}  # .txt: the runtime's licence
+TYPES = {".html", ".css", ".js", ".gz", ".svg", ".txt"}  # .gz: WebAssembly; .txt: the licence of its runtime
 VIDEO = "video.nerv360"
 IN_BROWSERS = ("nerv360-grid", "nerv360")
 THREADS = "/*\n  Cross-Origin-Opener-Policy: same-origin\n  Cross-Origin-Embedder-Policy: require-corp\n"

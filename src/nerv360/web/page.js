@@ -130,6 +130,20 @@ player.addEventListener("picture", () => {
   facts({ View: `${width} × ${height}`, Decoding: `${milliseconds.toFixed(0)} ms`, Decoder: player.description, Received: size(bytes) });
 });
 
+player.addEventListener("progress", () => {
+  const { received, total } = player.progress ?? { received: 0, total: null };
+  const ring = find("progress");
+  ring.hidden = player.progress === null;
+  document.body.classList.toggle("counting", total !== null);
+  if (total === null) {
+    document.body.style.removeProperty("--loaded");
+    ring.removeAttribute("aria-valuenow"); // no value: it lasts
+  } else {
+    document.body.style.setProperty("--loaded", String(received / total));
+    ring.setAttribute("aria-valuenow", ((100 * received) / total).toFixed(0));
+  }
+});
+
 function showTime() {
   const seek = /** @type {HTMLInputElement} */ (find("seek"));
   if (!seek.matches(":active")) seek.value = String(player.time);

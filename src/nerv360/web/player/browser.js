@@ -26,11 +26,12 @@ export class BrowserBackend {
 
   /**
    * @param {import("./player.js").Manifest} manifest @param {URL} base that its names are relative to
-   * @param {"wasm" | "webgpu"} provider @param {number} threads of WebAssembly; 0: as many as the machine has
+   * @param {import("./runtime.js").Provider} provider @param {number} threads of WebAssembly; 0: as many as the machine has
+   * @param {(progress: import("./runtime.js").Progress | null) => void} report of loading the runtime
    */
-  static async open(manifest, base, provider, threads) {
+  static async open(manifest, base, provider, threads, report) {
     if (typeof WebAssembly !== "object") throw new Unsupported("This browser has no WebAssembly, which decodes the picture.");
-    const backend = new BrowserBackend();
+    const backend = new BrowserBackend(report);
     try {
       const { description } = await backend.#do({ task: "open", manifest, base: base.href, provider, threads });
       backend.description = description;
@@ -41,8 +42,10 @@ export class BrowserBackend {
     }
   }
 
-  constructor() {
-    this.#worker.onmessage = ({ data: { id, answer, error, lost } }) => {
+  /** @param {(progress: import("./runtime.js").Progress | null) => void} report */
+  constructor(report) {
+    this.#worker.onmessage = ({ data: { id, answer, error, lost, progress } }) => {
+      if (progress !== undefined) return report(progress);
       this.lost ||= Boolean(lost);
       const asked = this.#waiting.get(id);
       this.#waiting.delete(id);
@@ -68,6 +71,7 @@ export class BrowserBackend {
   }
 
   close() {
+    this.#worker.onmessage = null;
     this.#worker.terminate();
     this.#refuse(new ServerGone()); // who waits would wait for ever
   }

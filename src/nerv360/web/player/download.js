@@ -7,9 +7,10 @@ export const SILENT_MS = 10_000; // until no more is waited for
 /**
  * All that a server answers. Throws ServerGone where it does not, or has no file at present, and BrokenFile where it refuses.
  * @param {string | URL} address @param {string} what it is, for people @param {HeadersInit} headers
+ * @param {(received: number, total: number | null) => void} report after each piece, in bytes; total: where the server tells it
  * @returns {Promise<{response: Response, data: Uint8Array<ArrayBuffer>}>}
  */
-export async function download(address, what, headers = {}) {
+export async function download(address, what, headers = {}, report = () => {}) {
   const stop = new AbortController();
   let silence = 0;
   const heard = () => {
@@ -22,10 +23,15 @@ export async function download(address, what, headers = {}) {
     if (response.status === 409) throw new ServerGone("The video was replaced.");
     if (response.status >= 500) throw new ServerGone();
     if (!response.ok) throw new BrokenFile(`${what} cannot be read: the server answers ${response.status}.`);
+    const encoded = response.headers.has("Content-Encoding"); // then its length is not that of the data
+    const total = encoded ? null : Number(response.headers.get("Content-Length")) || null;
     const pieces = [];
+    let received = 0;
     const reader = response.body?.getReader();
     for (let piece = await reader?.read(); piece?.value; piece = await reader?.read()) {
       pieces.push(piece.value);
+      received += piece.value.length;
+      report(received, total);
       heard();
     }
     return { response, data: new Uint8Array(await new Blob(pieces).arrayBuffer()) };

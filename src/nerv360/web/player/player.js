@@ -47,13 +47,15 @@ const MOST_PIXELS = 1 << 21;
 
 /**
  * Events: "manifest"; "state"; "view"; "time"; "play"; "pause"; "picture" (with statistics in `player.statistics`);
- * "settings" (speed, loop, backend or resolution changed); "comparison" (with `player.psnrDb`).
+ * "settings" (speed, loop, backend or resolution changed); "comparison" (with `player.psnrDb`); "progress" (of loading the
+ * decoder, in `player.progress`).
  */
 export class Player extends EventTarget {
   /** @type {Manifest | null} */ manifest = null;
   /** @type {State} */ state = "loading";
   /** @type {PlayerError | null} */ error = null;
   /** @type {Statistics} */ statistics = { fps: 0, milliseconds: 0, width: 0, height: 0, bytes: 0 };
+  /** @type {import("./runtime.js").Progress | null} */ progress = null; // of loading the decoder, while it does
   playing = false;
   speed = 1;
   loop = true;
@@ -357,6 +359,7 @@ export class Player extends EventTarget {
     this.#cost = 0;
     this.#drawn = "";
     this.#network = null;
+    this.#loads(null);
     this.#setState("loading");
     this.#emit("settings");
     const socket = () => new URL(/** @type {string} */ (manifest.server), this.#base.href.replace(/^http/, "ws"));
@@ -364,7 +367,7 @@ export class Player extends EventTarget {
       const decoder =
         name === "server"
           ? await ServerBackend.open(socket(), this.#options.format ?? "auto")
-          : await BrowserBackend.open(manifest, this.#base, name, this.#options.threads ?? 0);
+          : await BrowserBackend.open(manifest, this.#base, name, this.#options.threads ?? 0, (progress) => this.#loads(progress));
       if (this.#closed || opening !== this.#openings) return decoder.close();
       this.#decoder = decoder;
     } catch (error) {
@@ -372,6 +375,12 @@ export class Player extends EventTarget {
       return;
     }
     await this.#ask(true);
+  }
+
+  /** @param {import("./runtime.js").Progress | null} progress */
+  #loads(progress) {
+    this.progress = progress;
+    this.#emit("progress");
   }
 
   get #moving() {

@@ -8,10 +8,11 @@
 
 import { readPart, readTables, readWeights, tensorShapes } from "./chunks.js";
 import { Container, chunkOf, frameOfKey, keysAt } from "./container.js";
-import { SILENT_MS, download } from "./download.js";
-import { PlayerError, ServerGone, Unsupported } from "./errors.js";
+import { download } from "./download.js";
+import { PlayerError, Unsupported } from "./errors.js";
 import { rotation } from "./geometry.js";
 import { GridInputs, GridPreview, PaperInputs } from "./network.js";
+import { loadRuntime } from "./runtime.js";
 
 /**
  * @typedef {import("./container.js").Segment} Segment
@@ -24,10 +25,6 @@ const NETWORKS_KEPT = 2;
 const PARTS_KEPT = 2; // of each latent
 const PARTS_ROOM = 1 << 26; // bytes: more of them are kept while all take no more
 const MAX_THREADS = 4;
-const RUNTIME = {
-  wasm: { script: "./onnxruntime/ort.wasm.min.mjs", binary: "./onnxruntime/ort-wasm-simd-threaded.wasm" },
-  webgpu: { script: "./onnxruntime/ort.jspi.min.mjs", binary: "./onnxruntime/ort-wasm-simd-threaded.jspi.wasm" },
-};
 
 /** At most so many entries, or more while their sizes add up to no more than `room`; the one not used for longest goes. @template V */
 class Kept {
@@ -70,7 +67,7 @@ class Decoder {
 
   /**
    * @param {Container} container @param {string[]} networks addresses of the segments' graphs
-   * @param {Promise<any>} runtime ONNX Runtime Web @param {"wasm" | "webgpu"} provider
+   * @param {Promise<any>} runtime ONNX Runtime Web @param {import("./runtime.js").Provider} provider
    */
   constructor(container, networks, runtime, provider) {
     this.container = container;
@@ -161,7 +158,10 @@ class Decoder {
       executionProviders: [this.provider],
       externalData: [{ path: "weights", data: new Uint8Array(weights.buffer, weights.byteOffset, weights.byteLength) }],
     });
-    return session.catch((/** @type {unknown} */ error) => runtimeFailed(error, this.provider)); // it loads WebAssembly for the first
+    return session.catch((/** @type {unknown} */ error) => {
+      lost = true; // the first one compiles the runtime
+      throw error;
+    });
   }
 
   /**
@@ -194,41 +194,16 @@ let decoder = null;
 let received = 0;
 let lost = false; // ONNX Runtime is not loaded twice: it takes another worker
 
-/** @param {{manifest: import("./player.js").Manifest, base: string, threads: number, provider: "wasm" | "webgpu"}} message */
+/** @param {{manifest: import("./player.js").Manifest, base: string, threads: number, provider: import("./runtime.js").Provider}} message */
 async function open({ manifest, base, threads, provider }) {
   const most = self.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1;
   const count = threads > 0 ? Math.min(threads, most) : most;
-  const runtime = loadRuntime(provider, count);
-  runtime.catch(() => {}); // told to whoever needs it
+  const runtime = loadRuntime(provider, count, (progress) => self.postMessage({ progress }));
+  runtime.catch(() => (lost = true)); // whoever needs it is told why
   const container = await Container.open(new URL(manifest.video, base).href);
   const networks = (manifest.networks ?? []).map((name) => new URL(name, base).href);
   decoder = new Decoder(container, networks, runtime, provider);
   return { description: provider === "webgpu" ? "WebGPU" : `WebAssembly, ${count} ${count === 1 ? "thread" : "threads"}` };
-}
-
-/** ONNX Runtime Web. @param {"wasm" | "webgpu"} provider @param {number} threads */
-async function loadRuntime(provider, threads) {
-  const { script } = RUNTIME[provider];
-  const ort = await import(script).catch((error) => runtimeFailed(error, provider));
-  ort.env.logLevel = "error";
-  ort.env.wasm.numThreads = threads;
-  ort.env.wasm.wasmPaths = new URL("./onnxruntime/", import.meta.url).href;
-  return ort;
-}
-
-/**
- * Tell a fault of the runtime from files of it that do not come.
- * @param {unknown} error @param {"wasm" | "webgpu"} provider
- * @returns {Promise<never>}
- */
-async function runtimeFailed(error, provider) {
-  lost = true;
-  const { script, binary } = RUNTIME[provider];
-  for (const file of [script, binary]) {
-    const asked = fetch(new URL(file, import.meta.url), { method: "HEAD", signal: AbortSignal.timeout(SILENT_MS) });
-    if (await asked.then(({ status }) => status >= 500, () => true)) throw new ServerGone();
-  }
-  throw error;
 }
 
 /** @param {{frame: number}} message */
