@@ -24,8 +24,8 @@ import av
 import numpy as np
 import pytest
 from aiohttp import web
+from helpers.processes import running, wait_for
 from PIL import Image
-from processes import running, wait_for
 
 import nerv360
 from nerv360.api import encode
