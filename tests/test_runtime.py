@@ -142,6 +142,20 @@ def test_strips_without_their_margin_would_show(monkeypatch: pytest.MonkeyPatch)
         assert np.abs(striping.draw_in_strips(runner, made, sampled, modulations).astype(int) - whole).max() > 5
 
 
+@pytest.mark.parametrize("rows", [12, 13, 45])
+def test_no_row_is_drawn_more_than_twice(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = network("nerv360")
+    monkeypatch.setattr(striping, "STRIP_BYTES", 1)
+    with torch.inference_mode():
+        sampled, modulations = inputs(made, replace(VIEW, height=24 * rows))
+        runner, drawn_rows = create_runner("torch", made, CPU), []
+        draw = runner.draw
+        monkeypatch.setattr(runner, "draw", lambda parts, m: drawn_rows.append(parts[0].shape[-2]) or draw(parts, m))
+        striping.draw_in_strips(runner, made, sampled, modulations)
+    assert len(drawn_rows) > 1
+    assert sum(drawn_rows) <= 2 * rows
+
+
 @pytest.mark.parametrize("cells", range(1, 14))
 @pytest.mark.parametrize("margin", [0, 1, 2])
 def test_strips_cover_every_row_once(cells: int, margin: int) -> None:

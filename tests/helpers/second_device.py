@@ -5,8 +5,9 @@ raises DeviceMismatch when it is given tensors of both devices. CUDA lets scalar
 it waits.
 """
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.library import Library
 from torch.utils import backend_registration
-from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 __all__ = ["DEVICE", "DeviceMismatch", "SecondDeviceGenerator", "second_device"]
@@ -31,11 +31,57 @@ class DeviceMismatch(RuntimeError):
     """An operator was given tensors of two devices."""
 
 
+class Graph:
+    """As a CUDA graph: the operators of a capture, with the memory that they work in, to be run again."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, Any, Any, Any]] = []
+        self.pool: object = None
+
+    def replay(self) -> None:
+        for operator, args, kwargs, result in self.calls:
+            for known, new in zip(tree_leaves(result), tree_leaves(operator(*args, **kwargs)), strict=True):
+                known.copy_(new)
+
+
+_capturing, _local = threading.Lock(), threading.local()
+
+
 class _Module(backend_registration._DummyBackendModule):
     """What PyTorch asks of a device's module."""
 
+    CUDAGraph = Graph
+
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16, torch.float16]
+
+    def current_stream(self) -> "_Stream":
+        return _Stream()
+
+    Stream = current_stream
+
+    def stream(self, stream: "_Stream") -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def graph_pool_handle(self) -> object:
+        return object()
+
+    @contextmanager
+    def graph(self, graph: Graph, pool: object, capture_error_mode: str) -> Iterator[None]:
+        """What this thread runs is written down in the graph; another capture meanwhile fails."""
+        if not _capturing.acquire(blocking=False):
+            raise RuntimeError("two graphs are captured at once")
+        try:
+            graph.pool, _local.graph = pool, graph
+            yield
+        finally:
+            _local.graph = None
+            _capturing.release()
+
+
+class _Stream:
+    def wait_stream(self, other: "_Stream") -> None:
+        pass
 
 
 backend_registration._setup_privateuseone_for_python_backend("second", backend_module=_Module())
@@ -56,10 +102,21 @@ class SecondDeviceTensor(torch.Tensor):
         made.host = host
         return made
 
+    @property
+    def data(self) -> Tensor:
+        return self.detach()
+
+    @data.setter
+    def data(self, new: "SecondDeviceTensor") -> None:
+        torch.Tensor.data.__set__(self, new)
+        self.host = new.host
+
     def tolist(self) -> Any:
         return self.cpu().tolist()
 
     @classmethod
+    @torch.inference_mode(False)  # a view may outlive the mode
+    @torch.no_grad()
     def __torch_dispatch__(cls, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(operator, args, kwargs or {})
 
@@ -72,6 +129,8 @@ class SecondDeviceGenerator(torch.Generator):
 
 def _run(operator: Any, args: Any, kwargs: Any) -> Any:
     """One operator, on the host's memory."""
+    if operator._can_decompose():  # in inference mode, they come as they are written
+        return operator.decompose(*args, **kwargs)
     tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
     if operator not in COPIES and len({each.device for each in tensors}) > 1:
         raise DeviceMismatch(f"{operator}: tensors of two devices, {[(each.device, each.shape) for each in tensors]}")
@@ -79,16 +138,23 @@ def _run(operator: Any, args: Any, kwargs: Any) -> Any:
     if target is None:
         target = args[0].device if operator is aten.copy_.default else DEVICE
     to_host = target.type == "cpu"
+    graph = getattr(_local, "graph", None)
     if operator in WAITS or to_host or _selects_by_mask(operator, args):
+        if graph is not None:
+            raise RuntimeError(f"{operator}: the host cannot wait while a graph is captured")
         _waits.append(str(operator))
     host_args, host_kwargs = tree_map_only(SecondDeviceTensor, lambda each: each.host, (args, kwargs))
     if "device" in host_kwargs:
         host_kwargs["device"] = torch.device("cpu")
     result = operator(*host_args, **host_kwargs)
+    if graph is not None and "empty" not in operator.__name__:  # memory is taken once
+        graph.calls.append((operator, host_args, host_kwargs, result))
     if to_host:
         return args[0] if operator is aten.copy_.default else result.clone()
-    wrapped = tree_map_only(Tensor, SecondDeviceTensor, result)
-    return return_and_correct_aliasing(operator, args, kwargs, wrapped)
+    given = {id(each.host): each for each in tensors if isinstance(each, SecondDeviceTensor)}  # and changed in place
+    return tree_map_only(
+        Tensor, lambda each: given[id(each)] if id(each) in given else SecondDeviceTensor(each), result
+    )
 
 
 def _selects_by_mask(operator: Any, args: Any) -> bool:

@@ -1,6 +1,7 @@
 """PyTorch: always there. On a CPU in single precision; on CUDA in half precision, each size as one CUDA graph."""
 
 import copy
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ __all__ = ["TorchRunner"]
 
 GRAPHS_KEPT = 4
 WARM_UP = 3
+CAPTURING = threading.Lock()  # a process captures one graph at a time
 
 
 @dataclass
@@ -32,12 +34,14 @@ class TorchRunner:
     def __init__(self, network: Network, device: torch.device) -> None:
         self.network, self.device = network, device
         self._captured: Kept[tuple[torch.Size, ...], _Captured] = Kept(GRAPHS_KEPT)
-        if device.type == "cuda":
+        if device.type != "cpu":
             self.network = channels_last(copy.deepcopy(network).to(device).half())
+            self._cuda = torch.get_device_module(device)
+            self._pool = self._cuda.graph_pool_handle()  # graphs are replayed one by one, so they share their memory
 
     @torch.inference_mode()
     def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Picture:
-        if self.device.type != "cuda":
+        if self.device.type == "cpu":
             return self._levels(sampled, modulations).numpy()
         inputs = [*sampled, *modulations]
         captured = self._captured.get(tuple(each.shape for each in inputs), lambda: self._capture(inputs, len(sampled)))
@@ -53,14 +57,16 @@ class TorchRunner:
         )
 
     def _capture(self, inputs: Sequence[Tensor], count: int) -> _Captured:
-        static = [each.to(self.device, torch.float16, copy=True) for each in inputs]
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP):
-                self._levels(static[:count], static[count:])
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads prepare views meanwhile
-            picture = self._levels(static[:count], static[count:])
+        cuda, static = self._cuda, [each.to(self.device, torch.float16, copy=True) for each in inputs]
+        with CAPTURING:
+            stream = cuda.Stream()
+            stream.wait_stream(cuda.current_stream())
+            with cuda.stream(stream):
+                for _ in range(WARM_UP):
+                    self._levels(static[:count], static[count:])
+            cuda.current_stream().wait_stream(stream)
+            graph = cuda.CUDAGraph()
+            # other threads prepare views meanwhile
+            with cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                picture = self._levels(static[:count], static[count:])
         return _Captured(graph, static, picture)

@@ -16,7 +16,9 @@ from nerv360.runtime.base import Picture, Runner
 
 __all__ = ["STRIP_BYTES", "check_pixels", "check_size", "draw_in_strips", "strips"]
 
-STRIP_BYTES = 64 << 20  # of the largest features of a strip, in float32: docs/performance.md
+STRIP_BYTES = 64 << 20  # of the largest features of a strip on a CPU, in float32: docs/performance.md
+GPU_STRIP_BYTES = 4 << 30  # views of some megapixels are drawn whole
+LEAST_MARGINS = 4  # of a strip's rows: so a row is drawn twice at most
 MAX_ROW_BYTES = 512 << 20  # of those of a row of cells: a strip has one at least
 MAX_PIXELS = 1 << 26  # of a view
 
@@ -47,7 +49,8 @@ def draw_in_strips(runner: Runner, model: Network, sampled: Sequence[Tensor], mo
     cells = min(each.shape[-2] for each in sampled)
     width = stride * min(each.shape[-1] for each in sampled)
     margin = -(-model.reach // stride)
-    most = max(2 * margin + 1, int(STRIP_BYTES / _bytes_per_row(width, model.config)))
+    room = STRIP_BYTES if sampled[0].device.type == "cpu" else GPU_STRIP_BYTES
+    most = max(1, LEAST_MARGINS * margin, int(room / _bytes_per_row(width, model.config)))
     if most >= cells:
         return runner.draw(sampled, modulations)
     count = -(-(cells - 2 * margin) // (most - 2 * margin))

@@ -68,7 +68,7 @@ def save(path: Place, progress: Progress, now: Tensors, good: Tensors, identity:
     metadata = {name: repr(value) for name, value in asdict(progress).items()} | {"identity": identity}
     try:
         with replacing(path) as partial:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata)
+            save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
     except SafetensorError as error:
         raise OutputError(f"{path}: the checkpoint cannot be written: {error}") from None
 
