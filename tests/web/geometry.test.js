@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {
-  anglesOf, cellAt, deviceAngles, focal, homography, multiply, nativeView, otherFov, positions, rotation, transposed,
+  rotationAngles, cellAt, deviceAngles, focal, homography, multiply, nativeView, fovAcross, positions, rotation, transpose,
 } from "../../src/nerv360/web/player/geometry.js";
 import { near, vectors } from "./vectors.js";
 
@@ -25,7 +25,7 @@ test("a view is decoded at the size that the decoder chooses", () => {
 });
 
 test("angles are found again from a rotation", () => {
-  for (const { view } of views) near(rotation(anglesOf(rotation(view))), rotation(view), 1e-12);
+  for (const { view } of views) near(rotation(rotationAngles(rotation(view))), rotation(view), 1e-12);
 });
 
 test("beyond its edges the grid goes on as the sphere does", () => {
@@ -60,10 +60,10 @@ test("a device held up like a window looks where its back looks", () => {
 });
 
 test("a field of view goes over to the other side", () => {
-  const view = { ...views[0].view, width: 200, height: 100, hfovDeg: 90, vfovDeg: otherFov(90, 0.5) };
+  const view = { ...views[0].view, width: 200, height: 100, hfovDeg: 90, vfovDeg: fovAcross(90, 0.5) };
   const { fx, fy } = focal(view);
   near([fx, fy], [100, 100], 1e-9);
-  near(multiply(rotation(view), transposed(rotation(view))), [1, 0, 0, 0, 1, 0, 0, 0, 1], 1e-12);
+  near(multiply(rotation(view), transpose(rotation(view))), [1, 0, 0, 0, 1, 0, 0, 0, 1], 1e-12);
 });
 
 const times = (m, v) => [0, 3, 6].map((i) => m[i] * v[0] + m[i + 1] * v[1] + m[i + 2] * v[2]);

@@ -48,7 +48,7 @@ export class PictureCanvas {
   /** @type {Program} */ #source;
   /** @type {WebGLTexture} */ #pictureTexture;
   /** @type {WebGLTexture} */ #sourceTexture;
-  /** @type {Viewport | null} */ #shown = null;
+  /** @type {Viewport | null} */ #pictureView = null;
 
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
@@ -62,7 +62,7 @@ export class PictureCanvas {
   }
 
   /** @param {ImageBitmap | Pixels} picture @param {Viewport} view */
-  take(picture, view) {
+  upload(picture, view) {
     const gl = this.#gl;
     gl.bindTexture(gl.TEXTURE_2D, this.#pictureTexture);
     if (picture instanceof ImageBitmap) {
@@ -73,11 +73,11 @@ export class PictureCanvas {
       gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, picture.width, picture.height, 0, gl.RGB, gl.UNSIGNED_BYTE, picture.pixels);
       gl.pixelStorei(gl.UNPACK_ROW_LENGTH, 0);
     }
-    this.#shown = view;
+    this.#pictureView = view;
   }
 
   /** @param {HTMLVideoElement} panorama */
-  takeSource(panorama) {
+  uploadSource(panorama) {
     const gl = this.#gl;
     gl.bindTexture(gl.TEXTURE_2D, this.#sourceTexture);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, gl.RGB, gl.UNSIGNED_BYTE, panorama);
@@ -85,10 +85,10 @@ export class PictureCanvas {
 
   /** @param {Viewport} view @param {number | null} split share of the width, right of which the source is drawn */
   draw(view, split = null) {
-    if (!this.#shown) return;
+    if (!this.#pictureView) return;
     const gl = this.#gl;
     gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
-    this.#drawPicture(this.#shown, view);
+    this.#drawPicture(this.#pictureView, view);
     if (split === null) return;
     const left = Math.round(split * gl.drawingBufferWidth);
     gl.enable(gl.SCISSOR_TEST);
@@ -100,7 +100,7 @@ export class PictureCanvas {
   /** PSNR of the picture against the source in its view, over red, green and blue. */
   psnrDb() {
     const gl = this.#gl;
-    const view = /** @type {Viewport} */ (this.#shown);
+    const view = /** @type {Viewport} */ (this.#pictureView);
     const target = gl.createFramebuffer();
     const texture = this.#texture(gl.CLAMP_TO_EDGE);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, view.width, view.height, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);

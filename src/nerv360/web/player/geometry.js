@@ -18,7 +18,7 @@ export function multiply(a, b) {
 }
 
 /** @param {Matrix} m @returns {Matrix} */
-export const transposed = (m) => [m[0], m[3], m[6], m[1], m[4], m[7], m[2], m[5], m[8]];
+export const transpose = (m) => [m[0], m[3], m[6], m[1], m[4], m[7], m[2], m[5], m[8]];
 
 /** Camera-to-world rotation: roll first, then pitch, then yaw. @param {Angles} angles @returns {Matrix} */
 export function rotation({ yawDeg, pitchDeg, rollDeg }) {
@@ -30,10 +30,10 @@ export function rotation({ yawDeg, pitchDeg, rollDeg }) {
 }
 
 /** Inverse of `rotation`. @param {Matrix} m @returns {Angles} */
-export function anglesOf(m) {
+export function rotationAngles(m) {
   const yaw = Math.atan2(m[2], m[8]);
   const pitch = Math.atan2(m[5], Math.hypot(m[2], m[8]));
-  const rest = multiply(transposed(rotation({ yawDeg: yaw / DEGREE, pitchDeg: pitch / DEGREE, rollDeg: 0 })), m);
+  const rest = multiply(transpose(rotation({ yawDeg: yaw / DEGREE, pitchDeg: pitch / DEGREE, rollDeg: 0 })), m);
   return { yawDeg: yaw / DEGREE, pitchDeg: pitch / DEGREE, rollDeg: Math.atan2(rest[1], rest[0]) / DEGREE };
 }
 
@@ -46,7 +46,7 @@ export function focal(view) {
 }
 
 /** The field of view across another side of a picture with square pixels. */
-export const otherFov = (/** @type {number} */ fovDeg, /** @type {number} */ ratio) =>
+export const fovAcross = (/** @type {number} */ fovDeg, /** @type {number} */ ratio) =>
   (2 * Math.atan(Math.tan((fovDeg * DEGREE) / 2) * ratio)) / DEGREE;
 
 /**
@@ -111,13 +111,17 @@ export function nativeView(view, trained) {
     const nearest = Math.min(Math.max(length, shortest), longest);
     return Math.abs(nearest / length - 1) <= 0.15 ? 1 : nearest / length;
   };
-  return resized(view, scale(fx), scale(fy));
+  return resizeView(view, scale(fx), scale(fy));
 }
 
-/** The same field of view on another number of pixels. @param {Viewport} view @returns {Viewport} */
-export function resized(view, /** @type {number} */ across, /** @type {number} */ down) {
+/**
+ * The same field of view on another number of pixels.
+ * @param {Viewport} view @param {number} scaleX @param {number} scaleY of the sides
+ * @returns {Viewport}
+ */
+export function resizeView(view, scaleX, scaleY = scaleX) {
   const side = (/** @type {number} */ pixels) => Math.max(1, Math.round(pixels));
-  return { ...view, width: side(view.width * across), height: side(view.height * down) };
+  return { ...view, width: side(view.width * scaleX), height: side(view.height * scaleY) };
 }
 
 /**
@@ -129,7 +133,7 @@ export function homography(to, from) {
   const half = (/** @type {number} */ fov) => Math.tan((fov * DEGREE) / 2);
   const outOf = [half(from.hfovDeg), 0, 0, 0, half(from.vfovDeg), 0, 0, 0, 1];
   const into = [1 / half(to.hfovDeg), 0, 0, 0, 1 / half(to.vfovDeg), 0, 0, 0, 1];
-  return multiply(into, multiply(transposed(rotation(to)), multiply(rotation(from), outOf)));
+  return multiply(into, multiply(transpose(rotation(to)), multiply(rotation(from), outOf)));
 }
 
 /**
@@ -149,7 +153,7 @@ export function deviceAngles(
   ];
   const screen = multiply(m, [cs, -ss, 0, ss, cs, 0, 0, 0, 1]); // columns: right, up and out of the screen
   // to our axes (x east, y up, z north); the camera looks into the screen
-  return anglesOf([
+  return rotationAngles([
     screen[0], screen[1], -screen[2],
     screen[6], screen[7], -screen[8],
     screen[3], screen[4], -screen[5],

@@ -3,7 +3,7 @@
  * `draw` itself, the convolutions, is network.onnx.
  */
 
-import { multiply, positions, resized, rotation } from "./geometry.js";
+import { multiply, positions, resizeView, rotation } from "./geometry.js";
 import { convolve, enlarged, footprint, sample } from "./sampling.js";
 
 /**
@@ -107,7 +107,7 @@ export class GridPreview {
    * @returns {import("./canvas.js").Pixels}
    */
   draw(grids, view, camera) {
-    const { width, height, ...looks } = resized(view, 1 / this.cell, 1 / this.cell);
+    const { width, height, ...looks } = resizeView(view, 1 / this.cell);
     const here = grids.map((grid) => ({ ...grid, stride: grid.stride / this.cell }));
     const { sampled } = this.inputs.gather(here, { width, height, ...looks }, camera);
     const drawn = here.filter(({ motion }) => !motion);

@@ -2,7 +2,7 @@
 
 import { SILENT_MS } from "./download.js";
 import { BrokenFile, ServerGone } from "./errors.js";
-import { H264, decoderConfig } from "./h264.js";
+import { H264, decoderConfig } from "./h264-decoder.js";
 
 const HEADER = 9; // bytes before a picture
 const JPEG = 0; // kinds of pictures
@@ -54,7 +54,7 @@ export class ServerBackend {
   }
 
   /**
-   * @param {import("./player.js").Wanted} wanted
+   * @param {import("./player.js").ViewRequest} request
    * @returns {Promise<import("./player.js").Decoded>}
    */
   async decode({ frame, view, moving }) {

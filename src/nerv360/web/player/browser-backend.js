@@ -60,7 +60,7 @@ export class BrowserBackend {
   }
 
   /**
-   * @param {import("./player.js").Wanted} wanted
+   * @param {import("./player.js").ViewRequest} request
    * @returns {Promise<import("./player.js").Decoded>}
    */
   async decode({ frame, view }) {

@@ -2,7 +2,7 @@
 
 import { downloadJson } from "./download.js";
 
-export class Source {
+export class SourceVideo {
   #video = document.createElement("video");
   /** @type {number[]} */ #times = []; // seconds in which the frames are shown, in their middle
   #wanted = -1;
