@@ -117,13 +117,13 @@ def entropy_vectors() -> dict[str, Any]:
     streams = []
     for sizes in ([], [0], [1], [5, 1], [1000], [300, 0, 2000], [40, 40, 40]):
         for spread in (0.3, 3, 40, 900):  # of the last, many lie beyond the outermost symbols
-            writer, pieces = Writer(), []
+            writer, batches = Writer(), []
             for size in sizes:
                 integers = random.laplace(0, spread, size).round().astype(np.int32)
                 classes = random.integers(0, random.choice([1, 20, SCALES * FRACTIONS]), size)
                 writer.write(integers, classes)
-                pieces.append({"integers": integers.tolist(), "classes": classes.tolist()})
-            streams.append({"data": writer.finish().hex(), "pieces": pieces})
+                batches.append({"integers": integers.tolist(), "models": classes.tolist()})
+            streams.append({"data": writer.finish().hex(), "batches": batches})
     tables = [counts(number).tolist() for number in range(SCALES * FRACTIONS)]
     values: list[Any] = [0, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**40, -1, -32, -33, -128, -129, -(2**20)]
     values += [-(2**40), 1.25, 78.1, True, False, "", "nerv360-grid", "x" * 40, [], [1, [2.5, ["a"]]], list(range(200))]
@@ -145,7 +145,7 @@ def contexts_vectors() -> dict[str, Any]:
         symbols = random.laplace(0, spread, shape).round().astype(np.int32)
         latents.append(
             {
-                "contexts": write_contexts(contexts).hex(),
+                "contextModel": write_contexts(contexts).hex(),
                 "channels": channels,
                 "data": write_latent(symbols, contexts, before).hex(),
                 "firstChannel": before,
@@ -205,7 +205,7 @@ def file_vectors(name: str, path: Path) -> dict[str, Any]:
         "name": f"{name}.nerv360",
         "weights": {key: flat(tensor)[:FIRST] for key, tensor in weights.items()},
         "allWeights": checksum(weights.values()),
-        "parts": parts,
+        "keyGroups": parts,
         "frame": frame,
         "view": viewport(view),
         "latents": [flat(latent)[:FIRST] for latent in latents],

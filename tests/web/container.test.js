@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
-import { readPart, readTables, readWeights, tensorShapes } from "../../src/nerv360/web/player/chunks.js";
-import { Container, chunkOf, crc32, frameOfKey, keysAt } from "../../src/nerv360/web/player/container.js";
+import { readKeyGroup, readTables, readWeights } from "../../src/nerv360/web/player/chunks.js";
+import { Container } from "../../src/nerv360/web/player/container.js";
+import { crc32 } from "../../src/nerv360/web/player/crc32.js";
 import { rotation } from "../../src/nerv360/web/player/geometry.js";
-import { GridInputs, GridPreview, PaperInputs } from "../../src/nerv360/web/player/network.js";
+import { GridInputs, GridPreview } from "../../src/nerv360/web/player/grid-network.js";
+import { chunkOfKey, interpolationWeights, keyFrameIndex } from "../../src/nerv360/web/player/layout.js";
+import { PaperInputs } from "../../src/nerv360/web/player/paper-network.js";
+import { tensorShapes } from "../../src/nerv360/web/player/tensor-shapes.js";
 import { near, path, serve, vectors } from "./vectors.js";
 
 const files = vectors("files"); // of every network that browsers decode
@@ -21,7 +25,7 @@ async function load(name) {
 }
 
 for (const file of files) {
-  const { name, weights: expectedWeights, allWeights, parts, frame, view, latents, angles, sampled, modulations, shapes: expectedShapes } = file;
+  const { name, weights: expectedWeights, allWeights, keyGroups, frame, view, latents, angles, sampled, modulations, shapes: expectedShapes } = file;
   test(`${name}: weights, latents and what draw takes are those of the decoder`, async () => {
     const { container, segment } = await load(name);
     await container.fetch(segment, segment.chunks.map((_, index) => index));
@@ -32,15 +36,15 @@ for (const file of files) {
     assert.equal(checksum(all), allWeights);
     const tables = await readTables(container.chunk(segment, 1), segment);
     assert.deepEqual(tables.angles && Object.values(tables.angles[frame]), angles);
-    const values = segment.parts.map((part, index) => readPart(container.chunk(segment, 2 + index), segment, part, tables));
-    assert.deepEqual(values.map(checksum), parts);
-    const grids = segment.latents.map(({ stride, motion, channels, rows, columns, period }, latent) => {
+    const values = segment.keyGroups.map((group, index) => readKeyGroup(container.chunk(segment, 2 + index), segment, group, tables));
+    assert.deepEqual(values.map(checksum), keyGroups);
+    const grids = segment.latents.map(({ stride, motion, channels, rows, columns, keyInterval }, latent) => {
       const size = channels * rows * columns;
-      const keys = keysAt(period, frame, segment.frames).map(([key, weight]) => {
-        const part = chunkOf(segment, latent, key) - 2;
-        const start = (key - segment.parts[part].firstKey) * size;
-        const data = values[part].subarray(start, start + size);
-        return { data, weight, frames: period ? frame - frameOfKey(period, key, segment.frames) : 0 };
+      const keys = interpolationWeights(keyInterval, frame, segment.frames).map(([key, weight]) => {
+        const group = chunkOfKey(segment, latent, key) - 2;
+        const start = (key - segment.keyGroups[group].firstKey) * size;
+        const data = values[group].subarray(start, start + size);
+        return { data, weight, distance: keyInterval ? frame - keyFrameIndex(keyInterval, key, segment.frames) : 0 };
       });
       const all = keys.flatMap(({ data }) => [...data]);
       near(all.slice(0, latents[latent].length), latents[latent], 1e-6);
@@ -58,7 +62,7 @@ for (const file of files) {
 
     if (!file.preview) return;
     const preview = new GridPreview(segment.network, weights);
-    const coarse = grids.filter(({ stride }) => stride >= preview.cell);
+    const coarse = grids.filter(({ stride }) => stride >= preview.lastStride);
     const { pixels, rowLength, width, height } = preview.draw(coarse, file.previewView, camera);
     assert.deepEqual([width, height], [file.previewView.width / 2, file.previewView.height / 2]);
     assert.equal(pixels.length % rowLength, 0);

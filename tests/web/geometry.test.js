@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {
-  rotationAngles, cellAt, deviceAngles, focal, homography, multiply, nativeView, fovAcross, positions, rotation, transpose,
+  deviceAngles, focal, fovAcross, gridPositions, homography, multiply, nativeView, rotation, rotationAngles, transpose, wrapCell,
 } from "../../src/nerv360/web/player/geometry.js";
 import { near, vectors } from "./vectors.js";
 
@@ -10,7 +10,7 @@ const { views } = vectors("geometry");
 test("rotations and positions are those of nerv360.geometry, over poles and seam too", () => {
   for (const { view, rotation: expected, cell, whole, rows, columns, x, y } of views) {
     near(rotation(view), expected, 1e-12);
-    const found = positions(view, rotation(view), cell, whole, rows, columns);
+    const found = gridPositions(view, rotation(view), cell, whole, rows, columns);
     assert.equal(found.rows * found.columns, x.length);
     near(found.x, x, 1e-9 * columns);
     near(found.y, y, 1e-9 * rows);
@@ -30,11 +30,11 @@ test("angles are found again from a rotation", () => {
 
 test("beyond its edges the grid goes on as the sphere does", () => {
   const [rows, columns] = [4, 8];
-  assert.equal(cellAt(1, -1, rows, columns), 1 * 8 + 7);
-  assert.equal(cellAt(2, 8, rows, columns), 2 * 8);
-  assert.equal(cellAt(-1, 1, rows, columns), 0 * 8 + 5);
-  assert.equal(cellAt(4, 6, rows, columns), 3 * 8 + 2);
-  assert.equal(cellAt(-8, 3, rows, columns), 3); // all round
+  assert.equal(wrapCell(1, -1, rows, columns), 1 * 8 + 7);
+  assert.equal(wrapCell(2, 8, rows, columns), 2 * 8);
+  assert.equal(wrapCell(-1, 1, rows, columns), 0 * 8 + 5);
+  assert.equal(wrapCell(4, 6, rows, columns), 3 * 8 + 2);
+  assert.equal(wrapCell(-8, 3, rows, columns), 3); // all round
 });
 
 test("a homography leads from a pixel of one view to that of another with the same ray", () => {

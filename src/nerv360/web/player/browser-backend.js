@@ -19,9 +19,9 @@ export async function webGPU() {
 export class BrowserBackend {
   bytes = 0;
   description = "";
-  lost = false; // for ever: it takes another
-  /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */ #waiting = new Map();
-  #next = 0;
+  lost = false; // for good: another backend has to be opened
+  /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */ #pending = new Map();
+  #nextId = 0;
   #worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
 
   /**
@@ -33,7 +33,7 @@ export class BrowserBackend {
     if (typeof WebAssembly !== "object") throw new Unsupported("This browser has no WebAssembly, which decodes the picture.");
     const backend = new BrowserBackend(report);
     try {
-      const { description } = await backend.#do({ task: "open", manifest, base: base.href, provider, threads });
+      const { description } = await backend.#send({ task: "open", manifest, base: base.href, provider, threads });
       backend.description = description;
       return backend;
     } catch (error) {
@@ -47,15 +47,15 @@ export class BrowserBackend {
     this.#worker.onmessage = ({ data: { id, answer, error, lost, progress } }) => {
       if (progress !== undefined) return report(progress);
       this.lost ||= Boolean(lost);
-      const asked = this.#waiting.get(id);
-      this.#waiting.delete(id);
-      if (error) asked?.reject(new KINDS[/** @type {keyof typeof KINDS} */ (error.kind)](error.message));
-      else asked?.resolve(answer);
+      const pending = this.#pending.get(id);
+      this.#pending.delete(id);
+      if (error) pending?.reject(new KINDS[/** @type {keyof typeof KINDS} */ (error.kind)](error.message));
+      else pending?.resolve(answer);
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
       this.lost = true;
-      this.#refuse(event.message ? new Unsupported(event.message) : new ServerGone()); // without one: it did not come
+      this.#rejectAll(event.message ? new Unsupported(event.message) : new ServerGone()); // without one: it did not come
     };
   }
 
@@ -64,28 +64,28 @@ export class BrowserBackend {
    * @returns {Promise<import("./player.js").Decoded>}
    */
   async decode({ frame, view }) {
-    const { pixels, rowLength, width, height, milliseconds, bytes, preview } = await this.#do({ task: "decode", frame, view });
+    const { pixels, rowLength, width, height, milliseconds, bytes, preview } = await this.#send({ task: "decode", frame, view });
     this.bytes = bytes;
-    const network = preview ? this.#do({ task: "ready", frame }) : null;
+    const network = preview ? this.#send({ task: "ready", frame }) : null;
     return { picture: { pixels, rowLength, width, height }, milliseconds, rough: preview, network };
   }
 
   close() {
     this.#worker.onmessage = null;
     this.#worker.terminate();
-    this.#refuse(new ServerGone()); // who waits would wait for ever
+    this.#rejectAll(new ServerGone()); // who waits would wait for ever
   }
 
   /** @param {Error} error for all that is being waited for */
-  #refuse(error) {
-    for (const { reject } of this.#waiting.values()) reject(error);
-    this.#waiting.clear();
+  #rejectAll(error) {
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
   }
 
   /** @param {object} message @returns {Promise<any>} */
-  #do(message) {
-    const id = this.#next++;
+  #send(message) {
+    const id = this.#nextId++;
     this.#worker.postMessage({ id, ...message });
-    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }));
   }
 }

@@ -1,4 +1,4 @@
-/** Draws the last decoded picture as the present view sees it, so that a drag answers before the next picture is there. */
+/** Draws the last decoded picture, reprojected to the present view: a drag shows before the next picture is decoded. */
 
 import { homography, multiply, rotation } from "./geometry.js";
 import { Unsupported } from "./errors.js";
@@ -15,7 +15,7 @@ void main() {
   gl_Position = vec4(clip, 0.0, 1.0);
 }`;
 
-const FRAGMENT = `#version 300 es
+const PICTURE_FRAGMENT = `#version 300 es
 precision highp float;
 in vec2 clip;
 out vec4 colour;
@@ -29,7 +29,7 @@ void main() {
   colour = vec4(inside ? edge : ray.z > 0.0 ? 0.4 * edge : vec3(0.05), 1.0);
 }`;
 
-const SOURCE = `#version 300 es
+const SOURCE_FRAGMENT = `#version 300 es
 precision highp float;
 in vec2 clip;
 out vec4 colour;
@@ -55,13 +55,13 @@ export class PictureCanvas {
     const gl = canvas.getContext("webgl2", { antialias: false, alpha: false });
     if (!gl) throw new Unsupported("This browser has no WebGL 2, which draws the picture.");
     this.#gl = gl;
-    this.#picture = this.#program(FRAGMENT, "toPicture");
-    this.#source = this.#program(SOURCE, "toRay");
+    this.#picture = this.#program(PICTURE_FRAGMENT, "toPicture");
+    this.#source = this.#program(SOURCE_FRAGMENT, "toRay");
     this.#pictureTexture = this.#texture(gl.CLAMP_TO_EDGE);
     this.#sourceTexture = this.#texture(gl.REPEAT);
   }
 
-  /** @param {ImageBitmap | Pixels} picture @param {Viewport} view */
+  /** Take a decoded picture. @param {ImageBitmap | Pixels} picture @param {Viewport} view that it shows */
   upload(picture, view) {
     const gl = this.#gl;
     gl.bindTexture(gl.TEXTURE_2D, this.#pictureTexture);
@@ -123,22 +123,22 @@ export class PictureCanvas {
 
   /** @param {Viewport} shown @param {Viewport} view */
   #drawPicture(shown, view) {
-    this.#run(this.#picture, this.#pictureTexture, homography(shown, view));
+    this.#drawTriangle(this.#picture, this.#pictureTexture, homography(shown, view));
   }
 
   /** @param {Viewport} view */
   #drawSource(view) {
     const half = (/** @type {number} */ fov) => Math.tan((fov * Math.PI) / 360);
     const outOf = [half(view.hfovDeg), 0, 0, 0, half(view.vfovDeg), 0, 0, 0, 1];
-    this.#run(this.#source, this.#sourceTexture, multiply(rotation(view), outOf));
+    this.#drawTriangle(this.#source, this.#sourceTexture, multiply(rotation(view), outOf));
   }
 
   /** @param {Program} program @param {WebGLTexture} texture @param {number[]} matrix */
-  #run({ program, matrix: place }, texture, matrix) {
+  #drawTriangle({ program, matrix: uniform }, texture, matrix) {
     const gl = this.#gl;
     gl.useProgram(program);
     gl.bindTexture(gl.TEXTURE_2D, texture);
-    gl.uniformMatrix3fv(place, true, matrix);
+    gl.uniformMatrix3fv(uniform, true, matrix);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 

@@ -1,18 +1,18 @@
-/** Mouse, touch, wheel, keyboard and device orientation -> the view and time of a Player. */
+/** Mouse, touch, wheel, keyboard and device orientation control the view and the time of a Player. */
 
 import { deviceAngles, focal } from "./geometry.js";
 
 const DEGREE = Math.PI / 180;
-const FRICTION_MS = 260; // in which a let-go drag loses 63 % of its speed
-const KEY_DEG = 6;
+const INERTIA_MS = 260; // in which the inertia of a drag loses 63 % of its velocity
+const KEY_STEP_DEG = 6;
 
 export class Controls {
   /** @type {Map<number, {x: number, y: number}>} */ #pointers = new Map();
-  #speed = { x: 0, y: 0 }; // pixels per millisecond
-  #moved = 0;
-  #glide = 0;
-  #pinch = 0;
-  /** @type {((event: DeviceOrientationEvent) => void) | null} */ #orientation = null;
+  #velocity = { x: 0, y: 0 }; // pixels per millisecond
+  #movedAt = 0;
+  #inertiaFrame = 0;
+  #pinchDistance = 0;
+  /** @type {((event: DeviceOrientationEvent) => void) | null} */ #orientationListener = null;
 
   /**
    * @param {import("./player.js").Player} player @param {HTMLElement} surface gets pointers and, while it or nothing else
@@ -32,30 +32,30 @@ export class Controls {
   }
 
   get followsDevice() {
-    return this.#orientation !== null;
+    return this.#orientationListener !== null;
   }
 
   /** Let the device's orientation turn the view, or no longer. Rejects where the user or the browser refuses. */
   async followDevice(/** @type {boolean} */ follow) {
-    if (this.#orientation) window.removeEventListener("deviceorientation", this.#orientation);
-    this.#orientation = null;
+    if (this.#orientationListener) window.removeEventListener("deviceorientation", this.#orientationListener);
+    this.#orientationListener = null;
     if (!follow) return;
-    this.#stop();
+    this.#stopInertia();
     const permission = /** @type {any} */ (DeviceOrientationEvent).requestPermission;
     if (permission && (await permission.call(DeviceOrientationEvent)) !== "granted") throw new Error("not allowed");
     let start = NaN; // the yaw that the device had: looking on begins where the view is
     const { yawDeg: before } = this.player.view;
-    this.#orientation = ({ alpha, beta, gamma }) => {
+    this.#orientationListener = ({ alpha, beta, gamma }) => {
       if (alpha === null || beta === null || gamma === null) return;
       const angles = deviceAngles(alpha, beta, gamma, screen.orientation?.angle ?? 0);
       if (Number.isNaN(start)) start = angles.yawDeg;
       this.player.setView({ ...angles, yawDeg: angles.yawDeg - start + before });
     };
-    window.addEventListener("deviceorientation", this.#orientation);
+    window.addEventListener("deviceorientation", this.#orientationListener);
   }
 
-  /** Turn by pixels of the surface, as if the picture were dragged. */
-  #turn(/** @type {number} */ dx, /** @type {number} */ dy) {
+  /** Rotate the view by pixels of the surface, as a drag does. */
+  #rotate(/** @type {number} */ dx, /** @type {number} */ dy) {
     const { player, surface } = this;
     const view = player.view;
     const viewport = { ...player.viewport, width: surface.clientWidth, height: surface.clientHeight };
@@ -72,12 +72,12 @@ export class Controls {
   /** @param {PointerEvent} event */
   #down(event) {
     if (event.button !== 0) return;
-    this.#stop();
+    this.#stopInertia();
     this.surface.setPointerCapture(event.pointerId);
     this.#pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    this.#speed = { x: 0, y: 0 };
-    this.#moved = event.timeStamp;
-    this.#pinch = this.#spread();
+    this.#velocity = { x: 0, y: 0 };
+    this.#movedAt = event.timeStamp;
+    this.#pinchDistance = this.#pointerDistance();
   }
 
   /** @param {PointerEvent} event */
@@ -87,52 +87,52 @@ export class Controls {
     const [dx, dy] = [event.clientX - before.x, event.clientY - before.y];
     this.#pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     if (this.#pointers.size === 1) {
-      const span = Math.max(1, event.timeStamp - this.#moved);
-      const fresh = Math.min(1, span / 40);
-      this.#speed.x += fresh * (dx / span - this.#speed.x);
-      this.#speed.y += fresh * (dy / span - this.#speed.y);
-      this.#moved = event.timeStamp;
-      this.#turn(dx, dy);
+      const elapsed = Math.max(1, event.timeStamp - this.#movedAt);
+      const gain = Math.min(1, elapsed / 40);
+      this.#velocity.x += gain * (dx / elapsed - this.#velocity.x);
+      this.#velocity.y += gain * (dy / elapsed - this.#velocity.y);
+      this.#movedAt = event.timeStamp;
+      this.#rotate(dx, dy);
     } else if (this.#pointers.size === 2) {
-      const spread = this.#spread();
-      if (this.#pinch && spread) this.zoom(this.#pinch / spread);
-      this.#pinch = spread;
+      const distance = this.#pointerDistance();
+      if (this.#pinchDistance && distance) this.zoom(this.#pinchDistance / distance);
+      this.#pinchDistance = distance;
     }
   }
 
   /** @param {PointerEvent} event */
   #up(event) {
     if (!this.#pointers.delete(event.pointerId)) return;
-    this.#pinch = this.#spread();
-    const still = event.timeStamp - this.#moved > 80 || matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (this.#pointers.size === 0 && !still && event.type === "pointerup") this.#glideOn();
+    this.#pinchDistance = this.#pointerDistance();
+    const still = event.timeStamp - this.#movedAt > 80 || matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (this.#pointers.size === 0 && !still && event.type === "pointerup") this.#startInertia();
   }
 
-  #glideOn() {
+  #startInertia() {
     let last = performance.now();
     const step = (/** @type {number} */ now) => {
-      const span = Math.max(0, Math.min(50, now - last));
+      const elapsed = Math.max(0, Math.min(50, now - last));
       last = now;
-      this.#turn(this.#speed.x * span, this.#speed.y * span);
-      const slower = Math.exp(-span / FRICTION_MS);
-      this.#speed = { x: this.#speed.x * slower, y: this.#speed.y * slower };
-      if (Math.hypot(this.#speed.x, this.#speed.y) > 0.01) this.#glide = requestAnimationFrame(step);
+      this.#rotate(this.#velocity.x * elapsed, this.#velocity.y * elapsed);
+      const decay = Math.exp(-elapsed / INERTIA_MS);
+      this.#velocity = { x: this.#velocity.x * decay, y: this.#velocity.y * decay };
+      if (Math.hypot(this.#velocity.x, this.#velocity.y) > 0.01) this.#inertiaFrame = requestAnimationFrame(step);
     };
-    this.#glide = requestAnimationFrame(step);
+    this.#inertiaFrame = requestAnimationFrame(step);
   }
 
-  #spread() {
+  #pointerDistance() {
     const [a, b] = [...this.#pointers.values()];
     return b ? Math.hypot(a.x - b.x, a.y - b.y) : 0;
   }
 
-  /** End the swing of a drag. */
-  #stop() {
-    cancelAnimationFrame(this.#glide);
+  #stopInertia() {
+    cancelAnimationFrame(this.#inertiaFrame);
   }
 
+  /** Go back to the view at the start. */
   lookAhead() {
-    this.#stop();
+    this.#stopInertia();
     this.player.resetView();
   }
 
@@ -157,10 +157,10 @@ export class Controls {
     const { player } = this;
     const view = player.view;
     const turn = (/** @type {Partial<import("./player.js").View>} */ change) => {
-      this.#stop();
+      this.#stopInertia();
       player.setView(change);
     };
-    const step = (KEY_DEG * view.fovDeg) / 78;
+    const step = (KEY_STEP_DEG * view.fovDeg) / 78;
     /** @type {Record<string, () => void>} */
     const actions = {
       ArrowLeft: () => turn({ yawDeg: view.yawDeg - step }),

@@ -1,53 +1,53 @@
-/** Bytes behind an address, from a server that may be gone, or say nothing any more. */
+/** Downloads from a server that may be gone, or fall silent. */
 
 import { BrokenFile, ServerGone } from "./errors.js";
 
-export const SILENT_MS = 10_000; // until no more is waited for
+export const SILENT_MS = 10_000; // without a byte, after which a server counts as gone
 
 /**
- * All that a server answers. Throws ServerGone where it does not, or has no file at present, and BrokenFile where it refuses.
- * @param {string | URL} address @param {string} what it is, for people @param {HeadersInit} headers
- * @param {(received: number, total: number | null) => void} report after each piece, in bytes; total: where the server tells it
+ * Download a file or a range of it. Throws ServerGone where it does not, or has no file at present, and BrokenFile where it refuses.
+ * @param {string | URL} address @param {string} label it is, for people @param {HeadersInit} headers
+ * @param {(received: number, total: number | null) => void} report after each part, in bytes; total: where the server tells it
  * @returns {Promise<{response: Response, data: Uint8Array<ArrayBuffer>}>}
  */
-export async function download(address, what, headers = {}, report = () => {}) {
+export async function download(address, label, headers = {}, report = () => {}) {
   const stop = new AbortController();
-  let silence = 0;
-  const heard = () => {
-    clearTimeout(silence);
-    silence = Number(setTimeout(() => stop.abort(), SILENT_MS));
+  let timer = 0;
+  const restartTimer = () => {
+    clearTimeout(timer);
+    timer = Number(setTimeout(() => stop.abort(), SILENT_MS));
   };
-  heard();
+  restartTimer();
   try {
     const response = await fetch(address, { headers, signal: stop.signal });
     if (response.status === 409) throw new ServerGone("The video was replaced.");
     if (response.status >= 500) throw new ServerGone();
-    if (!response.ok) throw new BrokenFile(`${what} cannot be read: the server answers ${response.status}.`);
+    if (!response.ok) throw new BrokenFile(`${label} cannot be read: the server answers ${response.status}.`);
     const encoded = response.headers.has("Content-Encoding"); // then its length is not that of the data
     const total = encoded ? null : Number(response.headers.get("Content-Length")) || null;
-    const pieces = [];
+    const parts = [];
     let received = 0;
     const reader = response.body?.getReader();
-    for (let piece = await reader?.read(); piece?.value; piece = await reader?.read()) {
-      pieces.push(piece.value);
-      received += piece.value.length;
+    for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
+      parts.push(part.value);
+      received += part.value.length;
       report(received, total);
-      heard();
+      restartTimer();
     }
-    return { response, data: new Uint8Array(await new Blob(pieces).arrayBuffer()) };
+    return { response, data: new Uint8Array(await new Blob(parts).arrayBuffer()) };
   } catch (error) {
     throw error instanceof BrokenFile || error instanceof ServerGone ? error : new ServerGone();
   } finally {
-    clearTimeout(silence);
+    clearTimeout(timer);
   }
 }
 
-/** The same, as JSON. @param {string | URL} address @param {string} what @returns {Promise<any>} */
-export async function downloadJson(address, what) {
-  const { data } = await download(address, what);
+/** Download JSON. @param {string | URL} address @param {string} label @returns {Promise<any>} */
+export async function downloadJson(address, label) {
+  const { data } = await download(address, label);
   try {
     return JSON.parse(new TextDecoder().decode(data));
   } catch {
-    throw new BrokenFile(`${what} is not what it should be.`);
+    throw new BrokenFile(`${label} is not what it should be.`);
   }
 }

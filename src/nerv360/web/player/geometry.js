@@ -45,18 +45,18 @@ export function focal(view) {
   };
 }
 
-/** The field of view across another side of a picture with square pixels. */
+/** The field of view across a side that is `ratio` times as long, with square pixels. */
 export const fovAcross = (/** @type {number} */ fovDeg, /** @type {number} */ ratio) =>
   (2 * Math.atan(Math.tan((fovDeg * DEGREE) / 2) * ratio)) / DEGREE;
 
 /**
- * Where the centres of blocks of cell x cell pixels of a view lie on a grid, in cells. Blocks are laid from the top left
- * corner and reach to a whole number of `whole` pixels.
+ * Positions on a grid, in cells, of the centres of blocks of cell x cell pixels of a view. Blocks begin at the top left corner
+ * and cover a multiple of `whole` pixels.
  * @param {Viewport} view @param {Matrix} camera camera-to-world, of the view in its world
  * @param {number} cell @param {number} whole a multiple of the cell
  * @param {number} gridRows @param {number} gridColumns
  */
-export function positions(view, camera, cell, whole, gridRows, gridColumns) {
+export function gridPositions(view, camera, cell, whole, gridRows, gridColumns) {
   const { fx, fy } = focal(view);
   const rows = (Math.ceil(view.height / whole) * whole) / cell;
   const columns = (Math.ceil(view.width / whole) * whole) / cell;
@@ -81,10 +81,10 @@ export function positions(view, camera, cell, whole, gridRows, gridColumns) {
 }
 
 /**
- * The cell of a grid that stands for one beyond its edges: columns wrap, and over a pole the grid goes on half a turn away.
+ * The index of a cell, which may lie beyond the edges: columns wrap, and across a pole the grid continues half a turn away.
  * @param {number} row @param {number} column @param {number} rows @param {number} columns an even number
  */
-export function cellAt(row, column, rows, columns) {
+export function wrapCell(row, column, rows, columns) {
   let r = row % (2 * rows);
   if (r < 0) r += 2 * rows;
   let q = column;
@@ -97,8 +97,8 @@ export function cellAt(row, column, rows, columns) {
 }
 
 /**
- * The pixels that show a view best: its own, or fewer where the network knows no more, or more where it was never trained
- * to draw so few (the nearest focal length that it was trained for; differences of up to 15 % are left alone).
+ * A view at the resolution that the network draws best: at the nearest focal length that it was trained for. Differences of
+ * up to 15 % are left alone.
  * @param {Viewport} view @param {{width: number, hfovDeg: [number, number] | number[]}} trained
  * @returns {Viewport}
  */
@@ -125,8 +125,8 @@ export function resizeView(view, scaleX, scaleY = scaleX) {
 }
 
 /**
- * Maps clip coordinates of a view (x, y in -1..1, 1) to those of another, times their depth: a homography.
- * @param {Viewport} to the picture that there is @param {Viewport} from the view that is to be shown
+ * The homography from clip coordinates of a view (x, y in -1..1, 1) to those of another, times their depth.
+ * @param {Viewport} to of the decoded picture @param {Viewport} from the view to be shown
  * @returns {Matrix}
  */
 export function homography(to, from) {

@@ -16,11 +16,11 @@ export async function decoderConfig() {
   return null;
 }
 
-export class H264 {
+export class H264Decoder {
   /** @type {VideoDecoder | null} */ #decoder = null;
   /** @type {{resolve: (frame: VideoFrame) => void, reject: (error: Error) => void}} */
-  #waiting = { resolve: (frame) => frame.close(), reject: () => {} };
-  #sent = 0;
+  #pending = { resolve: (frame) => frame.close(), reject: () => {} };
+  #timestamp = 0;
 
   /** @param {VideoDecoderConfig} config */
   constructor(config) {
@@ -33,11 +33,11 @@ export class H264 {
    * @returns {Promise<ImageBitmap>}
    */
   async decode(data, key) {
-    if (key) this.#begin(data);
+    if (key) this.#configure(data);
     const frame = await new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
+      this.#pending = { resolve, reject };
       window.setTimeout(() => reject(new Error("the decoder of H.264 holds pictures back")), STALL_MS);
-      this.#decoder?.decode(new EncodedVideoChunk({ type: key ? "key" : "delta", timestamp: this.#sent++, data }));
+      this.#decoder?.decode(new EncodedVideoChunk({ type: key ? "key" : "delta", timestamp: this.#timestamp++, data }));
     });
     const picture = await createImageBitmap(frame);
     frame.close();
@@ -50,11 +50,11 @@ export class H264 {
   }
 
   /** @param {Uint8Array} data which begins with the sequence's parameters: 00 00 00 01 67, profile, constraints, level */
-  #begin(data) {
+  #configure(data) {
     this.close();
     this.#decoder = new VideoDecoder({
-      output: (frame) => this.#waiting.resolve(frame),
-      error: (error) => this.#waiting.reject(error),
+      output: (frame) => this.#pending.resolve(frame),
+      error: (error) => this.#pending.reject(error),
     });
     const profile = Array.from(data.subarray(5, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
     this.#decoder.configure({ ...this.config, codec: `avc1.${profile}` });

@@ -1,10 +1,10 @@
-/** Laplace distributions with wide tails, as tables of integers (docs/bitstream.md, "Classes"). Tested against nerv360.bitstream.laplace. */
+/** Laplace distributions with tail tails, as tables of integers (docs/bitstream.md, "Classes"). Tested against nerv360.bitstream.laplace. */
 
 export const SCALES = 40;
 export const FRACTIONS = 8; // the mean lies (f - 4) / 8 beside the middle symbol
-export const REACH = 255; // symbols -REACH..REACH; the outermost stand for all beyond
-const TOTAL = 2 ** 24;
-const WIDE = 8; // one in 32 follows the distribution of the scale that is so many greater
+export const MAX_SYMBOL = 255; // symbols -MAX_SYMBOL..MAX_SYMBOL; the outermost are escapes
+const FREQUENCY_SUM = 2 ** 24;
+const TAIL_SCALE = 8; // steps of scale: one symbol in 32 is of the distribution that is so much wider
 
 /** round(2^32 exp(-1 / (8 b))) of every scale: numbers, for exponentials differ between machines. */
 const DECAYS = [
@@ -15,36 +15,36 @@ const DECAYS = [
   4247775344, 4255248918, 4261543595, 4266843974, 4271306145, 4275061981, 4278222805, 4280882540,
 ];
 
-/** The number of a class; by default the mean is 0. */
-export const classOf = (/** @type {number} */ scale, fraction = FRACTIONS / 2) => FRACTIONS * scale + fraction;
+/** The index of a model; by default its mean is 0. */
+export const modelIndex = (/** @type {number} */ scale, fraction = FRACTIONS / 2) => FRACTIONS * scale + fraction;
 
-/** How often each symbol -REACH..REACH of a class occurs, out of 2^24; every count is at least 1. @param {number} number */
-export function counts(number) {
-  const fraction = number % FRACTIONS;
-  const scale = (number - fraction) / FRACTIONS;
-  const narrow = sides(scale, fraction);
-  const wide = sides(scale && Math.min(scale + WIDE, SCALES - 1), fraction); // the least is for what is certain
-  const table = narrow.map((count, symbol) => 1 + ((31 * count + wide[symbol]) >>> 5));
-  table[REACH] = 0;
-  table[REACH] = TOTAL - table.reduce((sum, count) => sum + count, 0);
+/** Frequencies of the symbols -MAX_SYMBOL..MAX_SYMBOL, out of 2^24; each is at least 1. @param {number} model its index */
+export function frequencies(model) {
+  const fraction = model % FRACTIONS;
+  const scale = (model - fraction) / FRACTIONS;
+  const body = laplaceFrequencies(scale, fraction);
+  const tail = laplaceFrequencies(scale && Math.min(scale + TAIL_SCALE, SCALES - 1), fraction); // the least scale is for what is certain
+  const table = body.map((count, symbol) => 1 + ((31 * count + tail[symbol]) >>> 5));
+  table[MAX_SYMBOL] = 0;
+  table[MAX_SYMBOL] = FREQUENCY_SUM - table.reduce((sum, count) => sum + count, 0);
   return table;
 }
 
-/** A Laplace distribution, but for its middle. @param {number} scale @param {number} fraction */
-function sides(scale, fraction) {
+/** Frequencies of a Laplace distribution, all but that of its middle symbol. @param {number} scale @param {number} fraction */
+function laplaceFrequencies(scale, fraction) {
   const decay = DECAYS[scale] / 2 ** 32; // over an eighth
   let ratio = decay * decay;
   ratio *= ratio;
   ratio *= ratio; // over a whole step
-  const table = new Int32Array(2 * REACH + 1);
+  const table = new Int32Array(2 * MAX_SYMBOL + 1);
   for (const [side, eighths] of [[1, FRACTIONS - fraction], [-1, fraction]]) {
-    let tail = 0.5 * (TOTAL - (2 * REACH + 1));
-    for (let i = 0; i < eighths; i++) tail *= decay;
-    for (let distance = 1; distance < REACH; distance++) {
-      table[REACH + side * distance] = Math.floor(tail * (1 - ratio));
-      tail *= ratio;
+    let rest = 0.5 * (FREQUENCY_SUM - (2 * MAX_SYMBOL + 1));
+    for (let i = 0; i < eighths; i++) rest *= decay;
+    for (let distance = 1; distance < MAX_SYMBOL; distance++) {
+      table[MAX_SYMBOL + side * distance] = Math.floor(rest * (1 - ratio));
+      rest *= ratio;
     }
-    table[REACH + side * REACH] = Math.floor(tail);
+    table[MAX_SYMBOL + side * MAX_SYMBOL] = Math.floor(rest);
   }
   return table;
 }

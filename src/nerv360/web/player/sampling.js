@@ -1,12 +1,12 @@
 /** Bilinear samples of grids on the panorama, across the seam and over the poles. */
 
-import { cellAt } from "./geometry.js";
+import { wrapCell } from "./geometry.js";
 
 /** @typedef {{data: Float32Array, channels: number, rows: number, columns: number}} Grid [channel][row][column] */
 /** @typedef {{cells: Int32Array, weights: Float32Array, rows: number, columns: number}} Footprint four neighbours a sample */
 
 /**
- * Which cells a view's samples are made of, and with what weights. The same for all grids of one size.
+ * The footprint of a view on a grid: the cells of each bilinear sample, and their weights.
  * @param {{x: Float64Array, y: Float64Array, rows: number, columns: number}} positions in cells
  * @param {number} rows @param {number} columns of the grid
  * @returns {Footprint}
@@ -27,10 +27,10 @@ export function footprint(positions, rows, columns) {
       cells[at + 2] = first + columns;
       cells[at + 3] = first + columns + 1;
     } else {
-      cells[at] = cellAt(row, column, rows, columns);
-      cells[at + 1] = cellAt(row, column + 1, rows, columns);
-      cells[at + 2] = cellAt(row + 1, column, rows, columns);
-      cells[at + 3] = cellAt(row + 1, column + 1, rows, columns);
+      cells[at] = wrapCell(row, column, rows, columns);
+      cells[at + 1] = wrapCell(row, column + 1, rows, columns);
+      cells[at + 2] = wrapCell(row + 1, column, rows, columns);
+      cells[at + 3] = wrapCell(row + 1, column + 1, rows, columns);
     }
     weights[at] = (1 - a) * (1 - b);
     weights[at + 1] = a * (1 - b);
@@ -40,7 +40,7 @@ export function footprint(positions, rows, columns) {
   return { cells, weights, rows: positions.rows, columns: positions.columns };
 }
 
-/** @param {Grid} grid @param {Footprint} footprint @returns {Float32Array} [channel][row][column] of the view */
+/** Sample a grid bilinearly. @param {Grid} grid @param {Footprint} footprint @returns {Float32Array} [channel][row][column] of the view */
 export function sample(grid, { cells, weights, rows, columns }) {
   const count = rows * columns;
   const size = grid.rows * grid.columns;
@@ -56,15 +56,15 @@ export function sample(grid, { cells, weights, rows, columns }) {
   return samples;
 }
 
-/** A picture of so many times the sides, bilinearly; cells at its edge are repeated. @param {Grid} grid @param {number} times @returns {Grid} */
-export function enlarged(grid, times) {
-  const places = (/** @type {number} */ cells) =>
-    Array.from({ length: cells * times }, (_, i) => {
-      const place = Math.min(Math.max((i + 0.5) / times - 0.5, 0), cells - 1);
-      const near = Math.floor(place);
-      return { near, far: Math.min(near + 1, cells - 1), share: place - near };
+/** Upsample a grid bilinearly; cells at its edge are repeated. @param {Grid} grid @param {number} factor @returns {Grid} */
+export function upsample(grid, factor) {
+  const taps = (/** @type {number} */ cells) =>
+    Array.from({ length: cells * factor }, (_, i) => {
+      const position = Math.min(Math.max((i + 0.5) / factor - 0.5, 0), cells - 1);
+      const near = Math.floor(position);
+      return { near, far: Math.min(near + 1, cells - 1), share: position - near };
     });
-  const [down, across] = [places(grid.rows), places(grid.columns)];
+  const [down, across] = [taps(grid.rows), taps(grid.columns)];
   const data = new Float32Array(grid.channels * down.length * across.length);
   const line = new Float32Array(grid.columns);
   let to = 0;
@@ -78,7 +78,7 @@ export function enlarged(grid, times) {
 }
 
 /**
- * A 3x3 convolution on the panorama, whose neighbours go on across the seam and over the poles.
+ * A 3x3 convolution on the panorama: neighbours lie across the seam and the poles too.
  * @param {Grid} grid @param {Float32Array} weight [output][input][3][3] @param {Float32Array} bias
  * @returns {Grid}
  */
@@ -90,7 +90,7 @@ export function convolve(grid, weight, bias) {
   for (let row = -1, at = 0; row <= rows; row++)
     for (let column = -1; column <= columns; column++, at++)
       for (let channel = 0; channel < channels; channel++)
-        padded[channel * (rows + 2) * width + at] = grid.data[channel * size + cellAt(row, column, rows, columns)];
+        padded[channel * (rows + 2) * width + at] = grid.data[channel * size + wrapCell(row, column, rows, columns)];
   const data = new Float32Array(bias.length * size);
   for (let output = 0; output < bias.length; output++) {
     const sums = data.subarray(output * size, (output + 1) * size).fill(bias[output]);

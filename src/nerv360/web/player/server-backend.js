@@ -2,18 +2,18 @@
 
 import { SILENT_MS } from "./download.js";
 import { BrokenFile, ServerGone } from "./errors.js";
-import { H264, decoderConfig } from "./h264-decoder.js";
+import { H264Decoder, decoderConfig } from "./h264-decoder.js";
 
-const HEADER = 9; // bytes before a picture
+const HEADER_BYTES = 9; // bytes before a picture
 const JPEG = 0; // kinds of pictures
-const KEY = 1; // of H.264
+const H264_KEY = 1; // begins a stream
 
 export class ServerBackend {
   bytes = 0;
-  /** @type {Map<number, {resolve: (answer: ArrayBuffer) => void, reject: (error: Error) => void}>} */ #waiting = new Map();
-  #next = 0;
-  #silence = 0;
-  #farewell = "";
+  /** @type {Map<number, {resolve: (answer: ArrayBuffer) => void, reject: (error: Error) => void}>} */ #pending = new Map();
+  #nextId = 0;
+  #silenceTimer = 0;
+  #closeReason = "";
   #socket;
   #h264;
 
@@ -27,24 +27,24 @@ export class ServerBackend {
     const config = (format === "auto" ? !near : format === "h264") ? await decoderConfig() : null;
     const socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
-    const silence = window.setTimeout(() => socket.close(), SILENT_MS);
+    const silenceTimer = window.setTimeout(() => socket.close(), SILENT_MS);
     await new Promise((resolve, reject) => {
       socket.onopen = resolve;
       socket.onclose = () => reject(new ServerGone());
     });
-    window.clearTimeout(silence);
-    return new ServerBackend(socket, config && new H264(config));
+    window.clearTimeout(silenceTimer);
+    return new ServerBackend(socket, config && new H264Decoder(config));
   }
 
-  /** @param {WebSocket} socket @param {H264 | null} h264 that is asked for while something moves */
+  /** @param {WebSocket} socket @param {H264Decoder | null} h264 asked for while something moves */
   constructor(socket, h264) {
     this.#socket = socket;
     this.#h264 = h264;
-    socket.onmessage = ({ data }) => this.#answered(data);
-    socket.onclose = ({ reason }) => this.#gone(reason);
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = ({ reason }) => this.#disconnected(reason);
   }
 
-  /** For ever: it takes another. */
+  /** Whether the connection is lost for good: another backend has to be opened. */
   get lost() {
     return this.#socket.readyState !== WebSocket.OPEN;
   }
@@ -61,12 +61,12 @@ export class ServerBackend {
     const stream = moving && this.#h264 !== null;
     const side = (/** @type {number} */ pixels) => (stream ? Math.max(2, pixels - (pixels % 2)) : pixels);
     const { yawDeg, pitchDeg, rollDeg, hfovDeg, vfovDeg, width, height } = view;
-    const answer = await this.#ask({
+    const answer = await this.#request({
       frame, yawDeg, pitchDeg, rollDeg, hfovDeg, vfovDeg, width: side(width), height: side(height),
       format: stream ? "h264" : "jpeg", draft: moving,
     });
     const header = new DataView(answer);
-    const data = new Uint8Array(answer, HEADER);
+    const data = new Uint8Array(answer, HEADER_BYTES);
     try {
       const picture = await this.#picture(header.getUint8(8), data);
       return { picture, milliseconds: header.getFloat32(4, true), rough: stream, network: null };
@@ -80,57 +80,57 @@ export class ServerBackend {
 
   close() {
     this.#h264?.close();
-    this.#gone();
+    this.#disconnected();
   }
 
   /** @param {number} kind @param {Uint8Array<ArrayBuffer>} data @returns {Promise<ImageBitmap>} */
   #picture(kind, data) {
-    if (this.#h264 && kind !== JPEG) return this.#h264.decode(data, kind === KEY);
+    if (this.#h264 && kind !== JPEG) return this.#h264.decode(data, kind === H264_KEY);
     this.#h264?.close(); // the server ends the stream with it
     return createImageBitmap(new Blob([data], { type: "image/jpeg" }));
   }
 
   /** @param {object} request @returns {Promise<ArrayBuffer>} the answer */
-  #ask(request) {
-    if (this.lost) return Promise.reject(new ServerGone(this.#farewell));
-    const id = this.#next++;
+  #request(request) {
+    if (this.lost) return Promise.reject(new ServerGone(this.#closeReason));
+    const id = this.#nextId++;
     this.#socket.send(JSON.stringify({ id, ...request }));
-    const answer = new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
-    this.#heard();
+    const answer = new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+    this.#watchSilence();
     return answer;
   }
 
   /** While a view is waited for, a server that is there says that it works on it. */
-  #heard() {
-    window.clearTimeout(this.#silence);
-    if (this.#waiting.size) this.#silence = window.setTimeout(() => this.#gone(), SILENT_MS);
+  #watchSilence() {
+    window.clearTimeout(this.#silenceTimer);
+    if (this.#pending.size) this.#silenceTimer = window.setTimeout(() => this.#disconnected(), SILENT_MS);
   }
 
   /** @param {ArrayBuffer | string} data */
-  #answered(data) {
+  #receive(data) {
     if (typeof data === "string") {
       const { id, error, broken } = JSON.parse(data);
-      if (error) this.#take(id)?.reject(broken ? new BrokenFile(error) : new Error(error));
+      if (error) this.#settle(id)?.reject(broken ? new BrokenFile(error) : new Error(error));
     } else {
       this.bytes += data.byteLength;
-      this.#take(new DataView(data).getUint32(0, true))?.resolve(data);
+      this.#settle(new DataView(data).getUint32(0, true))?.resolve(data);
     }
-    this.#heard();
+    this.#watchSilence();
   }
 
   /** @param {number} id */
-  #take(id) {
-    const asked = this.#waiting.get(id);
-    this.#waiting.delete(id);
-    return asked;
+  #settle(id) {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    return pending;
   }
 
-  /** @param {string} farewell what the server said, if it did */
-  #gone(farewell = "") {
-    window.clearTimeout(this.#silence);
-    this.#farewell ||= farewell;
-    for (const { reject } of this.#waiting.values()) reject(new ServerGone(this.#farewell));
-    this.#waiting.clear();
+  /** @param {string} reason what the server said, if it did */
+  #disconnected(reason = "") {
+    window.clearTimeout(this.#silenceTimer);
+    this.#closeReason ||= reason;
+    for (const { reject } of this.#pending.values()) reject(new ServerGone(this.#closeReason));
+    this.#pending.clear();
     this.#socket.close();
   }
 }

@@ -1,12 +1,12 @@
-/** The original video, at the frame that the player shows: the conventional road, to compare with. */
+/** The source video in a <video> element, at the frame that the player shows. */
 
 import { downloadJson } from "./download.js";
 
 export class SourceVideo {
   #video = document.createElement("video");
-  /** @type {number[]} */ #times = []; // seconds in which the frames are shown, in their middle
-  #wanted = -1;
-  #asked = -1;
+  /** @type {number[]} */ #frameTimes = []; // seconds in which the frames are shown, in their middle
+  #wantedFrame = -1;
+  #seekedFrame = -1;
   #seeking = false;
   #closed = false;
   frame = -1; // that the video shows
@@ -18,14 +18,14 @@ export class SourceVideo {
    */
   constructor(address, times, changed) {
     this.changed = changed;
-    this.#video.addEventListener("loadeddata", () => this.#follow());
-    this.#video.addEventListener("seeked", () => this.#arrived());
-    this.#video.addEventListener("error", () => this.#fail());
-    downloadJson(times, "The source").then((known) => {
+    this.#video.addEventListener("loadeddata", () => this.#seek());
+    this.#video.addEventListener("seeked", () => this.#seeked());
+    this.#video.addEventListener("error", () => this.#failedToLoad());
+    downloadJson(times, "The source").then((frameTimes) => {
       if (this.#closed) return;
-      this.#times = known;
+      this.#frameTimes = frameTimes;
       Object.assign(this.#video, { src: address, muted: true, playsInline: true, preload: "auto" });
-    }, () => this.#fail());
+    }, () => this.#failedToLoad());
   }
 
   /** The element that shows `frame`, once there is one. */
@@ -35,8 +35,8 @@ export class SourceVideo {
 
   /** @param {number} frame of our video */
   show(frame) {
-    this.#wanted = frame;
-    this.#follow();
+    this.#wantedFrame = frame;
+    this.#seek();
   }
 
   close() {
@@ -45,21 +45,21 @@ export class SourceVideo {
     this.#video.load();
   }
 
-  #follow() {
-    if (this.#seeking || this.#wanted === this.frame || this.#video.readyState < HTMLMediaElement.HAVE_METADATA) return;
+  #seek() {
+    if (this.#seeking || this.#wantedFrame === this.frame || this.#video.readyState < HTMLMediaElement.HAVE_METADATA) return;
     this.#seeking = true;
-    this.#asked = this.#wanted;
-    this.#video.currentTime = this.#times[this.#wanted];
+    this.#seekedFrame = this.#wantedFrame;
+    this.#video.currentTime = this.#frameTimes[this.#wantedFrame];
   }
 
-  #arrived() {
+  #seeked() {
     this.#seeking = false;
-    this.frame = this.#asked;
+    this.frame = this.#seekedFrame;
     this.changed();
-    this.#follow();
+    this.#seek();
   }
 
-  #fail() {
+  #failedToLoad() {
     if (this.#closed) return;
     this.failed = true;
     this.changed();

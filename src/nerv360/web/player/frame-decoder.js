@@ -1,0 +1,184 @@
+/**
+ * Decodes views of frames: chunks -> latents -> samples along the view's rays -> `draw` (an ONNX graph) -> pixels.
+ *
+ * Until a network of nerv360-grid is loaded, a view is answered with a preview, which needs none.
+ */
+
+import { readKeyGroup, readTables, readWeights } from "./chunks.js";
+import { download } from "./download.js";
+import { rotation } from "./geometry.js";
+import { GridInputs, GridPreview } from "./grid-network.js";
+import { chunkOfKey, interpolationWeights, keyFrameIndex } from "./layout.js";
+import { LRUCache } from "./lru-cache.js";
+import { PaperInputs } from "./paper-network.js";
+import { tensorShapes } from "./tensor-shapes.js";
+
+/**
+ * @typedef {import("./chunks.js").LatentTables} LatentTables
+ * @typedef {import("./container.js").Latent} Latent
+ * @typedef {import("./container.js").Segment} Segment
+ * @typedef {import("./geometry.js").Viewport} Viewport
+ * @typedef {import("./tensors.js").FrameLatent} FrameLatent
+ * @typedef {{session: Promise<any>, inputs: GridInputs | PaperInputs, preview: GridPreview | null, tables: LatentTables}} LoadedSegment
+ *   session: of ONNX Runtime; preview: until the session is there
+ * @typedef {import("./canvas.js").Pixels & {milliseconds: number, preview: boolean}} DecodedView
+ */
+
+const CACHED_NETWORKS = 2;
+const CACHED_KEY_GROUPS = 2; // of each latent
+const CACHED_KEY_BYTES = 1 << 26; // more key groups are cached while all take no more
+
+export class FrameDecoder {
+  received = 0; // bytes of graphs
+  /** @type {LRUCache<Promise<LoadedSegment>>} */ #segments = new LRUCache(CACHED_NETWORKS);
+  /** @type {LRUCache<Float32Array>} */ #keyGroups = new LRUCache(0, CACHED_KEY_BYTES, (values) => values.byteLength);
+  /** @type {{frame: number, features: FrameLatent[]} | null} */ #features = null;
+  #previewedRequest = ""; // asked for again, it waits for the network
+
+  /**
+   * @param {import("./container.js").Container} container @param {string[]} graphs addresses, by segment
+   * @param {Promise<any>} runtime ONNX Runtime Web @param {import("./runtime.js").Provider} provider
+   * @param {() => void} runtimeFailed called where a session cannot be made
+   */
+  constructor(container, graphs, runtime, provider, runtimeFailed) {
+    this.container = container;
+    this.graphs = graphs;
+    this.runtime = runtime;
+    this.provider = provider;
+    this.runtimeFailed = runtimeFailed;
+  }
+
+  /** @param {number} frame @param {Viewport} view @returns {Promise<DecodedView>} */
+  async decode(frame, view) {
+    const segment = await this.container.segmentOf(frame);
+    await this.container.fetch(segment, this.container.chunksFor(segment, frame));
+    const loaded = await this.#load(segment);
+    const request = JSON.stringify([frame, view]);
+    if (!loaded.preview || request === this.#previewedRequest) return this.#draw(segment, loaded, frame, view);
+    this.#previewedRequest = request;
+    return this.#drawPreview(segment, loaded, loaded.preview, frame, view);
+  }
+
+  /** Wait for the network of a frame. @param {number} frame */
+  async ready(frame) {
+    const { session } = await this.#load(await this.container.segmentOf(frame));
+    await session;
+  }
+
+  /** Fetch and load what playing on needs: the next key groups, and the network of the next segment. @param {number} frame */
+  async readAhead(frame) {
+    const ahead = frame + (await this.container.segmentOf(frame)).groupSize;
+    if (ahead >= this.container.frames) return;
+    const segment = await this.container.segmentOf(ahead);
+    const frames = [segment.firstFrame, ahead].filter((next) => next > frame);
+    const chunks = frames.flatMap((next) => this.container.chunksFor(segment, next));
+    await this.container.fetch(segment, [...new Set(chunks)]);
+    await this.#load(segment);
+  }
+
+  /** @param {Segment} segment @param {LoadedSegment} loaded @param {number} frame @param {Viewport} view @returns {Promise<DecodedView>} */
+  async #draw(segment, { session, inputs, tables }, frame, view) {
+    const network = await session;
+    const { Tensor } = await this.runtime;
+    const began = performance.now();
+    const index = frame - segment.firstFrame;
+    const time = (index + 0.5) / segment.frames;
+    if (this.#features?.frame !== frame)
+      this.#features = { frame, features: inputs.features(this.#latents(segment, segment.latents, index, tables), time) };
+    const camera = cameraOf(tables, index); // only nerv360-grid has one that turns: the other inputs take none
+    const { sampled, modulations } = inputs.gather(this.#features.features, view, /** @type {null} */ (camera), time);
+    /** @type {Record<string, any>} */
+    const feeds = {};
+    sampled.forEach(({ data, dims }, i) => (feeds[`sampled${i}`] = new Tensor("float32", data, dims)));
+    modulations.forEach(({ data, dims }, i) => (feeds[`modulation${i}`] = new Tensor("float32", data, dims)));
+    const { picture } = await network.run(feeds);
+    const pixels = /** @type {Uint8Array} */ (picture.data).slice();
+    const { width, height } = view;
+    return { pixels, rowLength: picture.dims[2], width, height, milliseconds: performance.now() - began, preview: false };
+  }
+
+  /**
+   * @param {Segment} segment @param {LoadedSegment} loaded @param {GridPreview} preview @param {number} frame
+   * @param {Viewport} view @returns {DecodedView}
+   */
+  #drawPreview(segment, { tables }, preview, frame, view) {
+    const began = performance.now();
+    const index = frame - segment.firstFrame;
+    const coarse = segment.latents.filter(({ stride }) => stride >= preview.lastStride);
+    const picture = preview.draw(this.#latents(segment, coarse, index, tables), view, cameraOf(tables, index));
+    return { ...picture, milliseconds: performance.now() - began, preview: true };
+  }
+
+  /** @param {Segment} segment @returns {Promise<LoadedSegment>} */
+  #load(segment) {
+    return this.#segments.get(segment.index, () => {
+      const loading = this.#read(segment);
+      loading.catch(() => this.#segments.delete(segment.index)); // it may be had the next time
+      return loading;
+    });
+  }
+
+  /** @param {Segment} segment @returns {Promise<LoadedSegment>} */
+  async #read(segment) {
+    const { network, latents } = segment;
+    this.#keyGroups.maxEntries = Math.max(this.#keyGroups.maxEntries, CACHED_KEY_GROUPS * latents.length);
+    const { weights, all } = readWeights(this.container.chunk(segment, 0), tensorShapes({ ...network, latents }));
+    const tables = await readTables(this.container.chunk(segment, 1), segment);
+    const session = this.#createSession(segment, all);
+    const grid = network.model === "nerv360-grid";
+    const inputs = grid ? new GridInputs(network) : new PaperInputs(network, weights);
+    /** @type {LoadedSegment} */
+    const loaded = { session, inputs, preview: grid ? new GridPreview(network, weights) : null, tables };
+    session.then(() => (loaded.preview = null), () => this.#segments.delete(segment.index));
+    return loaded;
+  }
+
+  /** @param {Segment} segment @param {Float32Array} weights all of them */
+  async #createSession(segment, weights) {
+    const { data: graph } = await download(this.graphs[segment.index], "The network");
+    this.received += graph.length;
+    const { InferenceSession } = await this.runtime;
+    try {
+      return await InferenceSession.create(graph, {
+        executionProviders: [this.provider],
+        externalData: [{ path: "weights", data: new Uint8Array(weights.buffer, weights.byteOffset, weights.byteLength) }],
+      });
+    } catch (error) {
+      this.runtimeFailed(); // the first session compiles the runtime
+      throw error;
+    }
+  }
+
+  /**
+   * Latents around a frame of the segment.
+   * @param {Segment} segment @param {Latent[]} latents of it @param {number} frame @param {LatentTables} tables
+   * @returns {FrameLatent[]}
+   */
+  #latents(segment, latents, frame, tables) {
+    return latents.map((latent) => {
+      const { stride, motion, channels, rows, columns, keyInterval } = latent;
+      const keys = interpolationWeights(keyInterval, frame, segment.frames).map(([key, weight]) => ({
+        data: this.#key(segment, segment.latents.indexOf(latent), key, tables),
+        weight,
+        distance: keyInterval ? frame - keyFrameIndex(keyInterval, key, segment.frames) : 0,
+      }));
+      return { stride, motion, channels, rows, columns, keys };
+    });
+  }
+
+  /** The values of one key. @param {Segment} segment @param {number} latent @param {number} key @param {LatentTables} tables */
+  #key(segment, latent, key, tables) {
+    const { channels, rows, columns } = segment.latents[latent];
+    const chunk = chunkOfKey(segment, latent, key);
+    const group = segment.keyGroups[chunk - 2];
+    const values = this.#keyGroups.get(`${segment.index} ${chunk}`, () =>
+      readKeyGroup(this.container.chunk(segment, chunk), segment, group, tables),
+    );
+    const size = channels * rows * columns;
+    const start = (key - group.firstKey) * size;
+    return values.subarray(start, start + size);
+  }
+}
+
+/** The rotation of the camera at a frame, where it turns. @param {LatentTables} tables @param {number} frame of the segment */
+const cameraOf = ({ angles }, frame) => angles && rotation(angles[frame]);
