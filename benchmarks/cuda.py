@@ -19,11 +19,11 @@ from table import append
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from nerv360.backends.pytorch import TorchRunner
 from nerv360.bitstream.layout import Moment
 from nerv360.config import preset_for
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import build, channels_last, configure
-from nerv360.runtime.pytorch import TorchRunner
 
 WARM_UP, REPEATS, MATRIX, COPY = 10, 50, 8192, 1 << 30
 

@@ -14,8 +14,8 @@ import typer
 from table import append
 
 from nerv360.bitstream.layout import Moment
+from nerv360.cli.options import parse_size
 from nerv360.config import PRESETS
-from nerv360.console import parse_size
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.models.base import build, configure

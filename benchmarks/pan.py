@@ -13,11 +13,11 @@ import torch
 import typer
 from PIL import Image
 
-from nerv360.console import parse_size
+from nerv360.cli.options import parse_size
 from nerv360.geometry.rays import rotation
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.sphere import lonlat_to_ray, pixel_to_lonlat
-from nerv360.video.clip import Colour
+from nerv360.types import BT709
 from nerv360.video.writer import write_frames
 
 
@@ -33,7 +33,7 @@ def main(picture: Path, output: Path, size: Annotated[str, typer.Option()], fram
         sampled = sample_sphere(panorama.permute(2, 0, 1)[None], rays @ turn.transpose(-1, -2))
         return sampled[0].permute(1, 2, 0).round().to(torch.uint8).contiguous().numpy()
 
-    write_frames(output, (turned(index) for index in range(frames)), Fraction(25), Colour(1, 1, 1, False))
+    write_frames(output, (turned(index) for index in range(frames)), Fraction(25), BT709)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ import typer
 from safetensors.torch import load_file
 
 from nerv360 import api
+from nerv360.cli.options import parse_size
 from nerv360.codec.encoder import fitted_latents, write_model
 from nerv360.config import PRESETS
-from nerv360.console import parse_size
 from nerv360.models.base import build, configure
 from nerv360.training.fit import Fitting
 from nerv360.video.clip import Clip

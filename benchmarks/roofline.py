@@ -19,9 +19,9 @@ import typer
 from table import append
 
 import nerv360
-from nerv360.console import parse_size
-from nerv360.evaluation.playback import machine_peak
-from nerv360.runtime.openvino import OpenVINORunner
+from nerv360.backends.openvino import OpenVINORunner
+from nerv360.cli.options import parse_size
+from nerv360.experiments.playback import machine_peak
 
 REPEATS = 9
 

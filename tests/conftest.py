@@ -14,7 +14,7 @@ from helpers.commands import Commands
 
 from nerv360.config import PRESETS, EncodingConfig
 from nerv360.training import contexts
-from nerv360.video.clip import Colour
+from nerv360.types import BT709, Colour
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
@@ -59,7 +59,7 @@ def make_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         path = tmp_path_factory.mktemp("video") / "clip.mp4"
         pictures = (render_frame(i, width=2 * height, height=height, frames=64)[:, :width] for i in range(frames))
         pictures = (np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), mode="edge") for p in pictures)
-        write_frames(path, pictures, Fraction(30000, 1001), colour or Colour(1, 1, 1, False))
+        write_frames(path, pictures, Fraction(30000, 1001), colour or BT709)
         return path
 
     return make

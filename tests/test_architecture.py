@@ -7,20 +7,19 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "nerv360"
 LEVELS = [
-    {"errors"},
+    {"errors", "types"},
     {"storage"},
-    {"geometry", "bitstream", "config", "video"},
-    {"layers", "extract"},
+    {"geometry", "bitstream", "config"},
+    {"video", "layers", "extract"},
     {"models"},
     {"training"},
     {"export"},
-    {"runtime"},
+    {"backends"},
     {"codec"},
     {"evaluation", "cluster"},
+    {"experiments"},
     {"api"},
     {"serving"},
-    {"console"},
-    {"cli_reproduce", "cli_bench", "cli_compare", "cli_player", "cli_long"},
     {"cli"},
     {"demo"},
 ]

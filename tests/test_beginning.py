@@ -5,17 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from test_orientation import HEIGHT, WIDTH, seen
+from test_camera_motion import HEIGHT, WIDTH, seen
 
 from nerv360.bitstream.layout import Latent, Moment
 from nerv360.config import ModelConfig
 from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
-from nerv360.geometry.orientation import ANGLE_STEP_DEG, Angles, orientation, turned
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import build
 from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.training.beginning import begin
+from nerv360.video.camera_motion import ANGLE_STEP_DEG, Angles, camera_to_world, to_world_view
 from nerv360.video.synthetic import render_frame
 
 GRIDS = (Latent(6, 3, 2), Latent(2, 3, 4), Latent(2, 4, 0), Latent(1, 3, 0))
@@ -30,7 +30,7 @@ def quality(frames: Sequence[NDArray[np.uint8]], index: int, angles: Angles | No
     assert isinstance(model, NeRV360Grid)
     begin(model, frames, angles)
     assert not model.head.weight.any()
-    world = VIEW if angles is None else turned(VIEW, orientation(angles[index]))
+    world = VIEW if angles is None else to_world_view(VIEW, camera_to_world(angles[index]))
     (latents,), _ = model.analyse(torch.zeros(()), index, [world], None)
     decoded = model.decode(latents, Moment(index, len(frames)), world)[0].permute(1, 2, 0)
     return psnr((255 * decoded.detach()).round().numpy(), extract_viewport(frames[index], VIEW))

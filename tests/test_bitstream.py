@@ -23,7 +23,7 @@ from nerv360.bitstream import entropy
 from nerv360.bitstream.container import Container, write_container
 from nerv360.bitstream.contexts import PARAMETER_CLASS, Contexts, read_latent, write_latent
 from nerv360.bitstream.entropy import LARGEST, MOST_BEYOND, Reader, Writer
-from nerv360.bitstream.header import Chunk, Colour, FileHeader, Grid, SegmentEntry, SegmentHeader, pack, unpack
+from nerv360.bitstream.header import Chunk, FileHeader, Grid, SegmentEntry, SegmentHeader, pack, unpack
 from nerv360.bitstream.laplace import FRACTIONS, REACH, SCALES, best_scale, class_of, counts
 from nerv360.bitstream.layout import Latent
 from nerv360.bitstream.places import PLACES
@@ -33,6 +33,7 @@ from nerv360.codec.quantize import Scaling, dequantize_latent, quantize
 from nerv360.config import EncodingConfig, ModelConfig
 from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.models.base import build, decoder_tensors
+from nerv360.types import BT709, Colour
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "bitstream.md"
 WIDTH, HEIGHT, FRAMES, GROUP = 50, 26, 5, 2
@@ -56,7 +57,7 @@ GRID_CONFIG = ModelConfig(
     grids=(Latent(6, 2, 2), Latent(1, 1, 0), Latent(2, 3, 3), Latent(6, 1, 1)),
 )
 VIEW = nerv360.Viewport(yaw_deg=170, pitch_deg=70, width=21, height=10)
-FILE_HEADER = FileHeader(WIDTH, HEIGHT, FRAMES, 30000, 1001, Colour(1, 1, 1, False), [SegmentEntry(FRAMES, 1, 1, 0)])
+FILE_HEADER = FileHeader(WIDTH, HEIGHT, FRAMES, 30000, 1001, BT709, [SegmentEntry(FRAMES, 1, 1, 0)])
 
 FARTHEST = REACH + MOST_BEYOND
 classes = st.integers(0, FRACTIONS * SCALES - 1)

@@ -14,8 +14,9 @@ from helpers.commands import Commands
 from helpers.processes import running, wait_for
 from PIL import Image
 
-from nerv360 import console
 from nerv360.bitstream.container import VERSION, Container
+from nerv360.cli.console import progress
+from nerv360.cli.options import parse_frames
 from nerv360.errors import ArgumentError
 
 QUICK = ["--epochs", "1"]
@@ -23,7 +24,7 @@ SLOW_TO_IMPORT = {"torch", "openvino", "onnxruntime", "onnx", "ray", "cv2"}
 
 
 def nerv360(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "nerv360.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "nerv360", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=120)
 
 
@@ -197,7 +198,7 @@ def test_a_full_disk_leaves_nothing(folder: Path, video: Path) -> None:
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 
-    command = [sys.executable, "-m", "nerv360.cli", "sample", "big.rgb", "--size", "128x64", "--frames", "3"]
+    command = [sys.executable, "-m", "nerv360", "sample", "big.rgb", "--size", "128x64", "--frames", "3"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, preexec_fn=small_files)
     assert result.returncode == 2
     assert "big.rgb: cannot be written" in result.stderr
@@ -205,7 +206,7 @@ def test_a_full_disk_leaves_nothing(folder: Path, video: Path) -> None:
 
 
 def test_an_interruption_says_that_it_can_go_on(folder: Path, video: Path) -> None:
-    command = [sys.executable, "-m", "nerv360.cli", "encode", str(video), "-o", "stopped.nerv360", "--epochs", "99999"]
+    command = [sys.executable, "-m", "nerv360", "encode", str(video), "-o", "stopped.nerv360", "--epochs", "99999"]
     with running(command, cwd=folder, stderr=subprocess.PIPE) as encoding:
         wait_for(lambda: list(folder.glob("*stopped*checkpoint*")), 60)
         encoding.send_signal(signal.SIGINT)
@@ -216,20 +217,20 @@ def test_an_interruption_says_that_it_can_go_on(folder: Path, video: Path) -> No
 
 
 def test_an_error_leaves_no_bar_behind(capsys: pytest.CaptureFixture[str]) -> None:
-    with console.progress("cutting", 2):
+    with progress("cutting", 2):
         pass
     assert "cutting" in capsys.readouterr().err
-    with pytest.raises(ArgumentError), console.progress("cutting", 2):
+    with pytest.raises(ArgumentError), progress("cutting", 2):
         raise ArgumentError("size=0: must be positive")
     assert capsys.readouterr().err.strip() == ""
 
 
 def test_frames_of_the_file_are_a_range() -> None:
-    assert console.parse_frames(None, 5) == range(5)
-    assert console.parse_frames("1:", 5) == range(1, 5)
+    assert parse_frames(None, 5) == range(5)
+    assert parse_frames("1:", 5) == range(1, 5)
     for text in ("3:2", "0:6", "x", "2"):
         with pytest.raises(ArgumentError):
-            console.parse_frames(text, 5)
+            parse_frames(text, 5)
 
 
 def test_info_reads_what_the_container_says(encoded: Path) -> None:

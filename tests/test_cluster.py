@@ -14,10 +14,10 @@ import psutil
 import pytest
 from helpers.processes import running, wait_for
 
-from nerv360.cluster import on_ray
-from nerv360.cluster.encode import encode_films
-from nerv360.cluster.on_ray import run_on_ray
+from nerv360.cluster import ray_executor
 from nerv360.cluster.plan import Request, plan
+from nerv360.cluster.ray_executor import run_on_ray
+from nerv360.cluster.scheduler import encode_plans
 from nerv360.config import PRESETS
 from nerv360.errors import ClusterError
 
@@ -76,7 +76,7 @@ def undisturbed(film: Path) -> bytes:
 
 
 def nerv360(*arguments: object) -> "AbstractContextManager[subprocess.Popen[str]]":
-    command = [sys.executable, "-m", "nerv360.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "nerv360", *map(str, arguments)]
     return running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -158,10 +158,10 @@ def test_a_library_of_videos(cluster: Any, store: Any, film: Path, tmp_path: Pat
 
 
 def test_a_worker_of_another_version(cluster: Any, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_ray, "__version__", "9.9.9")  # the driver's; the workers have their own
+    monkeypatch.setattr(ray_executor, "__version__", "9.9.9")  # the driver's; the workers have their own
     config = PRESETS["tiny"]
     planned = plan(Request(film, tmp_path / "a.nerv360"), config, 10)
-    (result,) = encode_films([planned], lambda jobs, tell: run_on_ray(jobs, tell, address=cluster.address))
+    (result,) = encode_plans([planned], lambda jobs, tell: run_on_ray(jobs, tell, address=cluster.address))
     assert "nerv360 9.9.9" in result.reason
     assert "install the same versions" in result.reason
     assert not (tmp_path / "a.nerv360").exists()
@@ -170,7 +170,7 @@ def test_a_worker_of_another_version(cluster: Any, film: Path, tmp_path: Path, m
 def test_no_gpu_is_waited_for(cluster: Any, film: Path, tmp_path: Path) -> None:
     planned = plan(Request(film, tmp_path / "a.nerv360"), PRESETS["tiny"], 10, "cuda")
     with pytest.raises(ClusterError, match="the cluster has no GPU"):
-        encode_films([planned], lambda jobs, tell: run_on_ray(jobs, tell, address=cluster.address))
+        encode_plans([planned], lambda jobs, tell: run_on_ray(jobs, tell, address=cluster.address))
 
 
 def test_bad_addresses(film: Path, tmp_path: Path) -> None:

@@ -22,14 +22,15 @@ from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import build, configure
 from nerv360.training.fit import Fitting
-from nerv360.video.clip import Clip, Colour
+from nerv360.types import BT709
+from nerv360.video.clip import Clip
 
 
 def test_what_the_file_says_of_the_video(encoded: Path) -> None:
     with nerv360.open(encoded) as decoder:
         assert (decoder.width, decoder.height, decoder.frames) == (160, 80, 6)
         assert decoder.frame_rate == 30000 / 1001 or decoder.frame_rate.denominator == 1001
-        assert decoder.colour == Colour(1, 1, 1, False)
+        assert decoder.colour == BT709
 
 
 @pytest.mark.parametrize(("width", "height"), [(48, 48), (47, 49), (1, 1), (300, 20)])

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nerv360 import cli_compare
 from nerv360.api import eval_file
-from nerv360.cli_compare import compare
+from nerv360.cli import compare as cli_compare
+from nerv360.cli.compare import compare
 from nerv360.config import PRESETS
 from nerv360.errors import ArgumentError, BitstreamError, MissingExtra, Nerv360Error
 from nerv360.evaluation import compare as comparing
 from nerv360.evaluation.anchors import ANCHORS, AnchorPlayer, encode_anchor
 from nerv360.evaluation.compare import anchor_row
-from nerv360.evaluation.curves import bd_rate
 from nerv360.evaluation.evaluate import dynamic_viewports
-from nerv360.evaluation.reproduce import Row, read_rows
+from nerv360.evaluation.rd_curves import bd_rate
+from nerv360.evaluation.results_store import Row, read_rows
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.video.clip import EXACT, Clip

@@ -14,7 +14,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("ben
 def test_readme_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"^```(sh|python)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert {kind for kind, _ in blocks} == {"sh", "python"}
-    nerv360 = f"{sys.executable} -m nerv360.cli "
+    nerv360 = f"{sys.executable} -m nerv360 "
     for kind, text in blocks:
         text = re.sub(r"^nerv360 ", nerv360, text, flags=re.MULTILINE)
         command = ["bash", "-euo", "pipefail", "-c", text] if kind == "sh" else [sys.executable, "-c", text]

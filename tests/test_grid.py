@@ -448,7 +448,7 @@ def test_angles_are_found_once(video: Path, tmp_path: Path, monkeypatch: pytest.
     def stop(*_: object) -> None:
         raise Stop
 
-    monkeypatch.setattr("nerv360.codec.encoder.orientations", find)
+    monkeypatch.setattr("nerv360.codec.encoder.estimate_rotations", find)
     with pytest.raises(Stop):
         nerv360.encode(video, tmp_path / "a", CONFIG, report=stop)
     nerv360.encode(video, tmp_path / "a", CONFIG)

@@ -15,6 +15,7 @@ from helpers.limits import at_most_bytes, at_most_lines
 from test_bitstream import CONFIG, FILE_HEADER, VIEW, segment_header, small_chunks, small_file
 
 import nerv360
+from nerv360.backends.tiling import check_size
 from nerv360.bitstream.container import MAGIC, PREAMBLE, VERSION, Container
 from nerv360.bitstream.contexts import Contexts
 from nerv360.bitstream.entropy import MOST_BEYOND, read_varint, write_varint
@@ -27,7 +28,6 @@ from nerv360.codec.quantize import Scaling
 from nerv360.config import PRESETS, ModelConfig
 from nerv360.errors import ArgumentError, BitstreamError, VersionError
 from nerv360.models.base import build, configure, decoder_tensors
-from nerv360.runtime.strips import check_size
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489")
 

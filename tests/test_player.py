@@ -42,7 +42,7 @@ from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.serving import networks
 from nerv360.serving.networks import browser_graph
 from nerv360.serving.site import export_site
-from nerv360.video.clip import Colour
+from nerv360.types import BT709
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
@@ -57,7 +57,7 @@ def browser_files(encoded: Path, video: Path, quick: EncodingConfig, once: Calla
     """A file of every network that browsers decode."""
     still = render_frame(0, width=160, height=80, frames=64)
     pictures = (np.roll(still, 3 * index, axis=1) for index in range(6))
-    turning = once("turning.mp4", lambda path: write_frames(path, pictures, Fraction(25), Colour(1, 1, 1, False)))
+    turning = once("turning.mp4", lambda path: write_frames(path, pictures, Fraction(25), BT709))
     grid = replace(PRESETS["fast"], epochs=2, group_size=4)
     conditions = ("pitch", "roll", "fov", "yaw")
     late = replace(quick, epochs=1, decoder_size=125_299, expand_first=False, conditions=conditions)

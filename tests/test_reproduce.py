@@ -14,10 +14,13 @@ from helpers.commands import Commands
 from helpers.processes import running, wait_for
 from PIL import Image
 
-from nerv360 import cli_reproduce
+from nerv360.cli import reproduce as cli_reproduce
 from nerv360.config import PRESETS, SCALES, EncodingConfig
-from nerv360.evaluation import benchmark, report, reproduce
-from nerv360.evaluation.reproduce import Run, table1_runs, table2_runs
+from nerv360.errors import OutOfMemory, OutputError
+from nerv360.evaluation.results_store import Row, append_row, device_name, read_rows
+from nerv360.evaluation.tables import markdown
+from nerv360.experiments import benchmark, reproduce, tables
+from nerv360.experiments.reproduce import Run, table1_runs, table2_runs
 from nerv360.models.base import build, configure
 from nerv360.models.budget import decoder_size
 from nerv360.video.clip import Clip
@@ -35,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., P
 
 
 def nerv360(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "nerv360.cli", "reproduce", *arguments]
+    command = [sys.executable, "-m", "nerv360", "reproduce", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, timeout=300)
 
 
@@ -48,7 +51,7 @@ def test_table_1_is_made_once(folder: Path) -> None:
     first = nerv360(folder, "table1", "film.mp4", *SMALL, "--repeats", "1")
     assert first.returncode == 0, first.stderr
     out = folder / "reproduction"
-    rows, costs = reproduce.read_rows(out / "runs.tsv"), reproduce.read_rows(out / "costs.tsv")
+    rows, costs = read_rows(out / "runs.tsv"), read_rows(out / "costs.tsv")
     assert [row["variant"] for row in rows] == ["HNeRV", "HNeRV-Boost", "NeRV360", "NeRV360, 8 views per step"]
     assert [cost["phase"] for cost in costs].count("decoding") == 3  # several views are a matter of training
     assert [cost["phase"] for cost in costs].count("training") == 4
@@ -97,13 +100,13 @@ def test_a_run_is_known_by_its_clip_and_settings(video: Path) -> None:
 
 def test_table_2_has_the_papers_seven_rows(video: Path) -> None:
     runs = table2_runs(SCALES["paper-17.6m"].settings, [Clip.open(video)], [0])
-    assert [run.variant for run in runs] == list(report.PUBLISHED_2)
+    assert [run.variant for run in runs] == list(tables.PUBLISHED_2)
     for run in runs:
         shape = configure(run.config, 6144, 3072)
         with torch.device("meta"):
             assert decoder_size(build(shape)) == pytest.approx(17_600_000, rel=0.02)
         embedding = f"{shape.embedding_channels}x{shape.grid_height}x{shape.grid_width}"
-        assert embedding == report.PUBLISHED_2[run.variant][0]
+        assert embedding == tables.PUBLISHED_2[run.variant][0]
     assert [run.config.expand_first for run in runs].count(False) == 1
     assert [run.config.conditions for run in runs].count(()) == 1
 
@@ -117,7 +120,7 @@ def test_table_2_and_free_view_run(folder: Path) -> None:
     assert not list((folder / "other").glob("*.md"))  # a part of a table is shown, and does not replace the whole
     result = nerv360(folder, "freeview", *arguments)
     assert result.returncode == 0, result.stderr
-    rows = reproduce.read_rows(folder / "other" / "freeview.tsv")
+    rows = read_rows(folder / "other" / "freeview.tsv")
     assert len(rows) == 2 * len(reproduce.FREE_VIEWS)
     name = NAME.replace("table1", "freeview")
     assert len(only_file(folder / "other", f"{name}.md").read_text().splitlines()) == 2 + 2 + 2 * 4
@@ -160,23 +163,23 @@ def cells(markdown: str, first: str) -> list[str]:
 
 def test_tables_say_what_was_measured() -> None:
     rows = [run_row("NeRV360", 20.0), run_row("NeRV360", 21.0, seed=1)]
-    text = report.markdown(report.table1(rows, [cost_row("192x96", 0.25)]))
+    text = markdown(tables.table1(rows, [cost_row("192x96", 0.25)]))
     ours = cells(text, "NeRV360 ")
     assert ours[3] == "20.50 ± 0.71"
     assert ours[5:11] == ["-", "4", "-", "-", "1", "-"]
-    text = report.markdown(report.table1(rows, [], ["HNeRV"]))
+    text = markdown(tables.table1(rows, [], ["HNeRV"]))
     assert cells(text, "HNeRV ")[1] == "left out: does not fit the memory"
     rows = [run_row("NeRV360", 20.0), run_row("w/o STAT inputs (yaw, pitch)", 19.0)]
-    text = report.markdown(report.table2(rows))
+    text = markdown(tables.table2(rows))
     assert cells(text, "w/o STAT")[4:] == ["-1.00", "1x128x256", "26.51", "26.85", "-0.16"]
 
 
 def test_what_does_not_fit_is_extrapolated_and_marked() -> None:
     costs = [cost_row("100x50", 1.0), cost_row("200x100", 4.0), cost_row("400x200", None)]
-    text = report.markdown(report.costs_table(costs))
+    text = markdown(tables.costs_table(costs))
     assert cells(text, "200x100")[5] == "0.25"
     assert cells(text, "400x200")[5] == "~0.0625"
-    text = report.markdown(report.costs_table(costs[1:]))
+    text = markdown(tables.costs_table(costs[1:]))
     assert cells(text, "400x200")[5] == "-"
 
 
@@ -193,7 +196,7 @@ def test_equal_time_takes_epochs_by_speed(video: Path) -> None:
     assert [reproduce.trainable(run, costs) for run in runs] == [True, False, True, True]
     assert [run.config.epochs for run in reproduce.equal_time(runs, costs)] == [6, 12, 2]
     costs[2]["frames_per_s"] = ""
-    with pytest.raises(reproduce.OutOfMemory, match="no time to compare"):
+    with pytest.raises(OutOfMemory, match="no time to compare"):
         reproduce.equal_time(runs, costs)
 
 
@@ -204,7 +207,7 @@ def test_costs_of_another_processor_or_pytorch_do_not_count(tmp_path: Path, monk
         measured.append(arguments)
         return benchmark.Cost(2.0, 2.0, 2.0, 1, 2**20)
 
-    def cost() -> reproduce.Row:
+    def cost() -> Row:
         config = PRESETS["tiny"]
         return reproduce.cost_of(config, (192, 96), "decoding", tmp_path, torch.device("cpu"), repeats=1)
 
@@ -213,7 +216,7 @@ def test_costs_of_another_processor_or_pytorch_do_not_count(tmp_path: Path, monk
     assert len(measured) == 1
     table = tmp_path / "costs.tsv"
     kept = table.read_text()
-    for of_this_machine in (reproduce.device_name(torch.device("cpu")), f"\t{torch.__version__}\t"):
+    for of_this_machine in (device_name(torch.device("cpu")), f"\t{torch.__version__}\t"):
         assert of_this_machine in kept
         table.write_text(kept.replace(of_this_machine, "\tother\t" if "\t" in of_this_machine else "other"))
         cost()
@@ -230,7 +233,7 @@ def test_training_is_measured_on_views_of_its_mean_cost() -> None:
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="asks Linux for its processes")
 def test_a_measurement_ends_with_the_command_that_asked(folder: Path) -> None:
-    command = [sys.executable, "-m", "nerv360.cli", "reproduce", "speed", "768x384", "--decoder-size", "140000"]
+    command = [sys.executable, "-m", "nerv360", "reproduce", "speed", "768x384", "--decoder-size", "140000"]
     arguments = ["--repeats", "1000", "--phases", "training", "-o", "killed"]
     with running([*command, *arguments], cwd=folder, stderr=subprocess.DEVNULL) as asking:
         parent = psutil.Process(asking.pid)
@@ -293,18 +296,18 @@ def test_a_video_of_another_shape_is_not_stretched_unasked(
 
 
 def test_a_table_of_other_columns_is_left_alone(tmp_path: Path) -> None:
-    reproduce.append_row(tmp_path / "t.tsv", {"a": "1", "b": "x\ty"})
-    reproduce.append_row(tmp_path / "t.tsv", {"a": "2", "b": ""})
-    assert reproduce.read_rows(tmp_path / "t.tsv") == [{"a": "1", "b": "x\ty"}, {"a": "2", "b": ""}]
+    append_row(tmp_path / "t.tsv", {"a": "1", "b": "x\ty"})
+    append_row(tmp_path / "t.tsv", {"a": "2", "b": ""})
+    assert read_rows(tmp_path / "t.tsv") == [{"a": "1", "b": "x\ty"}, {"a": "2", "b": ""}]
     with open(tmp_path / "t.tsv", "a") as file:
         file.write("3")  # and then a kill
-    reproduce.append_row(tmp_path / "t.tsv", {"a": "4", "b": "4"})
-    assert [row["a"] for row in reproduce.read_rows(tmp_path / "t.tsv")] == ["1", "2", "4"]
-    with pytest.raises(reproduce.OutputError, match="other columns"):
-        reproduce.append_row(tmp_path / "t.tsv", {"b": "1", "c": "2"})
+    append_row(tmp_path / "t.tsv", {"a": "4", "b": "4"})
+    assert [row["a"] for row in read_rows(tmp_path / "t.tsv")] == ["1", "2", "4"]
+    with pytest.raises(OutputError, match="other columns"):
+        append_row(tmp_path / "t.tsv", {"b": "1", "c": "2"})
     with open(tmp_path / "t.tsv", "ab") as file:
         file.write(b"\xff\t5\n")
-    assert [row["b"] for row in reproduce.read_rows(tmp_path / "t.tsv")] == ["x\ty", "", "4", "5"]
+    assert [row["b"] for row in read_rows(tmp_path / "t.tsv")] == ["x\ty", "", "4", "5"]
 
 
 def test_tables_of_other_films_or_seeds_have_other_names(video: Path, make_video: Callable[..., Path]) -> None:
@@ -327,12 +330,12 @@ def test_what_does_not_fit_leaves_the_finished_rows(
     reproduce.fit_run(runs[2], tmp_path, cpu, lambda *_: None)
     reproduce.measure_run(runs[2], tmp_path, cpu, lambda *_: None)
     monkeypatch.setattr("nerv360.models.memory.BYTES_PER_PIXEL", {("hnerv", "training"): (10**12, 0)})
-    with pytest.raises(reproduce.OutOfMemory):
+    with pytest.raises(OutOfMemory):
         reproduce.fit_run(runs[0], tmp_path, cpu, lambda *_: None)
-    assert [row["variant"] for row in reproduce.read_rows(tmp_path / "runs.tsv")] == ["NeRV360"]
+    assert [row["variant"] for row in read_rows(tmp_path / "runs.tsv")] == ["NeRV360"]
     rows = cli_reproduce._carry_out([runs[0], runs[2]], tmp_path, "cpu")
     assert [row["variant"] for row in rows] == ["NeRV360"]
-    with pytest.raises(reproduce.OutOfMemory, match="no network of these fits"):
+    with pytest.raises(OutOfMemory, match="no network of these fits"):
         cli_reproduce._carry_out(runs[:1], tmp_path, "cpu")
     assert reproduce.finished(runs[0], tmp_path) is None
     renamed = reproduce.finished(replace(runs[2], variant="fixed view"), tmp_path)

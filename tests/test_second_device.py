@@ -9,20 +9,20 @@ import pytest
 import torch
 from helpers.second_device import DEVICE, DeviceMismatch, Graph, second_device
 
+from nerv360.backends import tiling
+from nerv360.backends.pytorch import TorchRunner
+from nerv360.backends.tiling import draw_in_strips
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import checkpoint_path, encode_clip
 from nerv360.config import MODELS, PRESETS, EncodingConfig, preset_for, presets_of
 from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import build, channels_last, configure
-from nerv360.runtime import strips as tiling
-from nerv360.runtime.base import Picture
-from nerv360.runtime.pytorch import TorchRunner
-from nerv360.runtime.strips import draw_in_strips
 from nerv360.training import fit
 from nerv360.training.checkpoint import Progress
 from nerv360.training.fit import Example, Fitting, train_step
 from nerv360.training.optim import create_optimiser
+from nerv360.types import Picture
 from nerv360.video.clip import Clip
 
 WIDTH, HEIGHT, FRAMES = 144, 72, 4

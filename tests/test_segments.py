@@ -11,10 +11,10 @@ import pytest
 
 import nerv360
 from nerv360.bitstream.container import Container
-from nerv360.cluster import work
-from nerv360.cluster.encode import encode_films
-from nerv360.cluster.plan import Film, Request, plan
-from nerv360.cluster.work import Status, run_here
+from nerv360.cluster import worker
+from nerv360.cluster.plan import EncodePlan, Request, plan
+from nerv360.cluster.scheduler import encode_plans
+from nerv360.cluster.worker import Status, run_in_process
 from nerv360.codec.joining import join
 from nerv360.config import PRESETS, EncodingConfig
 from nerv360.errors import BitstreamError, OutputError, TrainingError, VideoError
@@ -43,16 +43,16 @@ def two_shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def film(two_shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Film:
+def film(two_shots: Path, tmp_path_factory: pytest.TempPathFactory) -> EncodePlan:
     """Planned, and encoded in parts under a manifest, which stay."""
     planned = plan(Request(two_shots, tmp_path_factory.mktemp("film") / "film.json"), SHORT, 1.0)
-    (result,) = encode_films([planned], run_here)
+    (result,) = encode_plans([planned], run_in_process)
     assert not result.reason
     return planned
 
 
 @pytest.fixture(scope="module")
-def joined(film: Film, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def joined(film: EncodePlan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("joined") / "film.nerv360"
     join([job.part for job in film.jobs], output)
     return output
@@ -124,7 +124,7 @@ def test_shots_are_found_and_cut_into_even_segments(two_shots: Path) -> None:
     assert segments_of(9, Survey((), frozenset(range(4, 9))), 3) == [range(3), range(3, 9)]
 
 
-def test_joining_copies_every_byte_of_the_segments(film: Film, joined: Path) -> None:
+def test_joining_copies_every_byte_of_the_segments(film: EncodePlan, joined: Path) -> None:
     with Container(joined) as container:
         assert [segment.frames for segment in container.segments] == [10, 7, 7]
         assert sum(container.budget().values()) == joined.stat().st_size
@@ -137,7 +137,7 @@ def test_joining_copies_every_byte_of_the_segments(film: Film, joined: Path) -> 
         rest = rest[: -len(body)]
 
 
-def test_many_segments_are_one_video(film: Film, joined: Path) -> None:
+def test_many_segments_are_one_video(film: EncodePlan, joined: Path) -> None:
     expected = []
     for job in film.jobs:
         with nerv360.open(job.part) as decoder:
@@ -196,7 +196,7 @@ def test_damage_to_one_segment_is_found_when_it_is_opened(joined: Path, tmp_path
         ('"head": "', '"head": "AAAA', "not a .nerv360 file"),
     ],
 )
-def test_forged_manifests(film: Film, tmp_path: Path, old: str, new: str, why: str) -> None:
+def test_forged_manifests(film: EncodePlan, tmp_path: Path, old: str, new: str, why: str) -> None:
     assert isinstance(film.output, Path)
     shutil.copytree(film.output.parent, tmp_path, dirs_exist_ok=True)
     manifest = tmp_path / film.output.name
@@ -205,18 +205,18 @@ def test_forged_manifests(film: Film, tmp_path: Path, old: str, new: str, why: s
         container.verify()
 
 
-def test_parts_of_different_videos_are_not_joined(film: Film, encoded: Path, tmp_path: Path) -> None:
+def test_parts_of_different_videos_are_not_joined(film: EncodePlan, encoded: Path, tmp_path: Path) -> None:
     with pytest.raises(BitstreamError, match="another video"):
         join([film.jobs[0].part, encoded], tmp_path / "a.nerv360")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_segment_that_fails_keeps_the_others(
-    two_shots: Path, film: Film, joined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_shots: Path, film: EncodePlan, joined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned = plan(Request(two_shots, tmp_path / "film.nerv360"), SHORT, 1.0)
     other = plan(Request(two_shots, tmp_path / "other.nerv360", frames=5), SHORT, 1.0)
-    encode_clip = work.encode_clip
+    encode_clip = worker.encode_clip
 
     def fails(clip: Clip, *rest: object) -> object:
         if clip.start == 10:
@@ -224,8 +224,8 @@ def test_a_segment_that_fails_keeps_the_others(
         return encode_clip(clip, *rest)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(work, "encode_clip", fails)
-        results = encode_films([planned, other], run_here)
+        patched.setattr(worker, "encode_clip", fails)
+        results = encode_plans([planned, other], run_in_process)
     assert [result.reason for result in results] == ["1 of 3 segments failed; the first: the loss collapsed", ""]
     assert not (tmp_path / "film.nerv360").exists()
     assert (tmp_path / "other.nerv360").exists()
@@ -234,7 +234,7 @@ def test_a_segment_that_fails_keeps_the_others(
     damaged_part = planned.jobs[0].part
     assert isinstance(damaged_part, Path)
     damaged_part.write_bytes(damaged_part.read_bytes()[:-1])
-    (result,) = encode_films([again], run_here, lambda _, status: words.append(status))
+    (result,) = encode_plans([again], run_in_process, lambda _, status: words.append(status))
     assert sum(status.state == "done" and not status.seconds for status in words) == 1  # it was there
     assert (tmp_path / "film.nerv360").read_bytes() == joined.read_bytes()
     assert not (tmp_path / "film.nerv360.parts").exists()
@@ -245,7 +245,7 @@ def test_places_behind_urls(two_shots: Path, joined: Path) -> None:
     store = fsspec.filesystem("memory")
     store.pipe("/in/film.mp4", two_shots.read_bytes())
     request = Request("memory://in/film.mp4", "memory://out/film.nerv360")
-    (result,) = encode_films([plan(request, SHORT, 1.0)], run_here)
+    (result,) = encode_plans([plan(request, SHORT, 1.0)], run_in_process)
     assert not result.reason
     assert store.cat("/out/film.nerv360") == joined.read_bytes()
     assert store.find("/out") == ["/out/film.nerv360"]

@@ -40,7 +40,8 @@ from nerv360.evaluation.metrics import psnr
 from nerv360.serving import server as serving
 from nerv360.serving.frames import FrameRequest
 from nerv360.serving.pictures import Kind, Pictures
-from nerv360.video.clip import Clip, Colour
+from nerv360.types import UNSPECIFIED_COLOUR
+from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 
 UPGRADE = "\r\n".join(
@@ -202,7 +203,7 @@ def test_the_page_and_the_file(encoded: Path) -> None:
     served(encoded, talk)
 
 
-PATHS = ["/../cli.py", "/..%2fcli.py", "/player/../../cli.py", "/player/%2e%2e/%2e%2e/cli.py", "//etc/passwd"]
+PATHS = ["/../api.py", "/..%2fapi.py", "/player/../../api.py", "/player/%2e%2e/%2e%2e/api.py", "//etc/passwd"]
 PATHS += ["/%2fetc%2fpasswd", "/player/", "/video.nerv360/../../errors.py", "/page.js%00.html", "/clip.nerv360"]
 
 
@@ -430,7 +431,7 @@ def test_damage_is_told_to_the_viewer(encoded: Path, tmp_path: Path) -> None:
 
 
 def play(*arguments: object) -> "AbstractContextManager[subprocess.Popen[str]]":
-    command = [sys.executable, "-m", "nerv360.cli", "play", "--no-browser", *map(str, arguments)]
+    command = [sys.executable, "-m", "nerv360", "play", "--no-browser", *map(str, arguments)]
     environment = os.environ | {"COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
     return running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
 
@@ -482,7 +483,7 @@ def test_with_a_certificate_play_speaks_https(encoded: Path, tmp_path: Path) -> 
 
 def test_play_says_what_is_wrong_in_one_line(encoded: Path, video: Path, tmp_path: Path) -> None:
     slow = tmp_path / "slow.mp4"
-    write_frames(slow, Clip.open(video), Fraction(25), Colour())
+    write_frames(slow, Clip.open(video), Fraction(25), UNSPECIFIED_COLOUR)
     (tmp_path / "bad.nerv360").write_bytes(encoded.read_bytes()[:-9])
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

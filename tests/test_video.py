@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from nerv360.errors import ArgumentError, OutputError, VideoError
-from nerv360.video.clip import Clip, Colour
+from nerv360.types import UNSPECIFIED_COLOUR, Colour
+from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 
 Make = Callable[..., Path]
@@ -97,7 +98,7 @@ def test_frames_beyond_the_end(make_video: Make) -> None:
 
 def test_kinds_of_output(tmp_path: Path) -> None:
     frames = list(np.random.default_rng(0).integers(0, 256, (3, 17, 33, 3), dtype=np.uint8))
-    rate, colour = Fraction(25), Colour()
+    rate, colour = Fraction(25), UNSPECIFIED_COLOUR
     write_frames(tmp_path / "raw.rgb", frames, rate, colour)
     assert (tmp_path / "raw.rgb").read_bytes() == b"".join(frame.tobytes() for frame in frames)
     write_frames(tmp_path / "pictures", frames, rate, colour)
@@ -123,5 +124,5 @@ def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
 
     for name in ("a.mp4", "b.rgb", "c"):
         with pytest.raises(OutputError, match="No space left"):
-            write_frames(tmp_path / name, failing(), Fraction(25), Colour())  # type: ignore[arg-type]
+            write_frames(tmp_path / name, failing(), Fraction(25), UNSPECIFIED_COLOUR)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []

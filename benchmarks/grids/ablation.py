@@ -22,11 +22,12 @@ sys.path.append(str(Path(__file__).parents[1]))
 from table import append, commit
 
 import nerv360
+from nerv360.cli.console import encoding_progress
+from nerv360.cli.options import parse_size
 from nerv360.codec import encoder
 from nerv360.codec.encoder import encode_clip
 from nerv360.config import PRESETS, EncodingConfig
-from nerv360.console import encoding_progress, parse_size
-from nerv360.evaluation.playback import drawing_gmac
+from nerv360.experiments.playback import drawing_gmac
 from nerv360.geometry.viewport import Viewport
 from nerv360.models import nerv360_grid
 from nerv360.models.nerv360_grid import GridStage
@@ -101,7 +102,7 @@ VARIANTS = {
     "no keys at 1/4 and 1/2": Variant(_without(2, 4)),
     "no picture beside the network": Variant(code=(nerv360_grid, "GridStage", StageWithoutPicture)),
     "from zeros, not from the clip": Variant(code=(encoder, "begin", lambda *_: None)),
-    "the camera's rotation left in": Variant(code=(encoder, "orientations", lambda *_: None)),
+    "the camera's rotation left in": Variant(code=(encoder, "estimate_rotations", lambda *_: None)),
     "views by chance": Variant(code=(fit, "sample_view", _view_by_chance)),
     "convolutions of 1x1": Variant(code=(EncodingConfig, "kernels", lambda config: (1,) * len(config.decoder_strides))),
     "two convolutions a stage": Variant(code=(nerv360_grid, "GridStage", DeepStage)),

@@ -26,10 +26,11 @@ from torch.nn.functional import embedding_bag
 sys.path.append(str(Path(__file__).parents[1]))
 from table import append, cpu
 
+from nerv360.cli.console import progress
+from nerv360.cli.options import parse_size
 from nerv360.config import PRESETS
-from nerv360.console import parse_size, progress
-from nerv360.evaluation.curves import bd_rate
 from nerv360.evaluation.metrics import psnr
+from nerv360.evaluation.rd_curves import bd_rate
 from nerv360.extract import extract_viewport
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere

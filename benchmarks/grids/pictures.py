@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 import nerv360
-from nerv360.console import progress
+from nerv360.cli.console import progress
 from nerv360.evaluation.anchors import ANCHORS, AnchorPlayer, encode_anchor
 from nerv360.evaluation.evaluate import titled
 from nerv360.evaluation.metrics import psnr

@@ -22,8 +22,8 @@ from table import append, commit, cpu
 
 from nerv360 import api
 from nerv360.evaluation.metrics import psnr
-from nerv360.runtime.base import Picture
 from nerv360.serving.pictures import Format, Pictures
+from nerv360.types import Picture
 
 PICTURES = 60
 

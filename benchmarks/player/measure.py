@@ -33,7 +33,7 @@ def main(
     threads: Annotated[int, typer.Option(help="Of WebAssembly; 0 takes all.")] = 0,
 ) -> None:
     width, height = (int(side) for side in size.split("x"))
-    command = [sys.executable, "-m", "nerv360.cli", "play", str(file), "--no-browser", "--port", "0"]
+    command = [sys.executable, "-m", "nerv360", "play", str(file), "--no-browser", "--port", "0"]
     environment = os.environ | {"COLUMNS": "200"}
     with Container(file) as container:
         model = container.segments[0].header.model

@@ -20,7 +20,7 @@ GAP = 16
 
 
 def main(file: Path) -> None:
-    command = [sys.executable, "-m", "nerv360.cli", "play", str(file), "--no-browser", "--port", "0"]
+    command = [sys.executable, "-m", "nerv360", "play", str(file), "--no-browser", "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})
     try:
         assert server.stdout is not None

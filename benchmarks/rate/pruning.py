@@ -19,10 +19,10 @@ from table import append, commit
 import nerv360
 from nerv360.bitstream.container import Container, write_container
 from nerv360.bitstream.laplace import best_scale
+from nerv360.cli.console import progress
 from nerv360.codec.chunks import read_weights, write_weights
 from nerv360.codec.network import load_network
 from nerv360.codec.quantize import QuantizedTensor, dequantize, quantize
-from nerv360.console import progress
 from nerv360.models.base import decoder_tensors
 
 SHARES, DEPTHS = (0.1, 0.2, 0.3, 0.5), (7, 6, 5)

@@ -22,11 +22,12 @@ import typer
 sys.path.append(str(Path(__file__).parents[1]))
 from table import append
 
-from nerv360.cluster.on_ray import run_on_ray
-from nerv360.cluster.plan import Job
-from nerv360.cluster.work import Status, run_here
+from nerv360.cluster.plan import SegmentJob
+from nerv360.cluster.ray_executor import run_on_ray
+from nerv360.cluster.worker import Status, run_in_process
 from nerv360.config import PRESETS
-from nerv360.video.clip import Clip, Colour
+from nerv360.types import BT709
+from nerv360.video.clip import Clip
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
@@ -38,7 +39,7 @@ def main(segments: int = 4, workers: int = 2, epochs: int = 30) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pictures = (render_frame(i, width=312, height=156, frames=64) for i in range(FRAMES * segments))
-        write_frames(folder / "film.mp4", pictures, Fraction(25), Colour(1, 1, 1, False))
+        write_frames(folder / "film.mp4", pictures, Fraction(25), BT709)
         film = Clip.open(folder / "film.mp4")
 
         def seconds(run: Callable[..., None], kind: str) -> float:
@@ -50,11 +51,11 @@ def main(segments: int = 4, workers: int = 2, epochs: int = 30) -> None:
 
             config = replace(PRESETS["fast"], epochs=epochs)
             parts = [folder / f"{kind}-{number}.nerv360" for number in range(segments)]
-            jobs = [Job(film.cut(FRAMES * i, FRAMES), part, config, "cpu") for i, part in enumerate(parts)]
+            jobs = [SegmentJob(film.cut(FRAMES * i, FRAMES), part, config, "cpu") for i, part in enumerate(parts)]
             run(jobs, tell)
             return heard[-1] - heard[0]
 
-        alone = seconds(run_here, "alone")
+        alone = seconds(run_in_process, "alone")
         together = seconds(lambda jobs, tell: run_on_ray(jobs, tell, workers=workers), "together")
         for number in range(segments):
             pair = [(folder / f"{kind}-{number}.nerv360").read_bytes() for kind in ("alone", "together")]

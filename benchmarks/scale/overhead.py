@@ -20,11 +20,12 @@ import typer
 sys.path.append(str(Path(__file__).parents[1]))
 from table import append
 
-from nerv360.cluster.on_ray import run_on_ray
-from nerv360.cluster.plan import Job
-from nerv360.cluster.work import Status
+from nerv360.cluster.plan import SegmentJob
+from nerv360.cluster.ray_executor import run_on_ray
+from nerv360.cluster.worker import Status
 from nerv360.config import PRESETS
-from nerv360.video.clip import Clip, Colour
+from nerv360.types import UNSPECIFIED_COLOUR
+from nerv360.video.clip import Clip
 
 TABLE = Path(__file__).with_suffix(".tsv")
 
@@ -33,8 +34,10 @@ def main(segments: int = 10_000, workers: int = 2) -> None:
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "part.nerv360"
         part.touch()
-        clip = Clip(part, 0, 300, 6144, 3072, Fraction(30), Colour(), tuple(range(300)))
-        jobs = [Job(replace(clip, start=300 * number), part, PRESETS["fast"], None) for number in range(segments)]
+        clip = Clip(part, 0, 300, 6144, 3072, Fraction(30), UNSPECIFIED_COLOUR, tuple(range(300)))
+        jobs = [
+            SegmentJob(replace(clip, start=300 * number), part, PRESETS["fast"], None) for number in range(segments)
+        ]
         times: list[float] = []
 
         def tell(number: int, status: Status) -> None:

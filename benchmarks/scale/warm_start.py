@@ -20,9 +20,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 from table import append
 
 import nerv360
+from nerv360.cli.options import parse_size
 from nerv360.codec.encoder import fitted_latents, write_model
 from nerv360.config import PRESETS
-from nerv360.console import parse_size
 from nerv360.models.base import build, configure, decoder_tensors
 from nerv360.training.checkpoint import Progress
 from nerv360.training.fit import fit

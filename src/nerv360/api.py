@@ -14,7 +14,7 @@ from nerv360.errors import ArgumentError
 from nerv360.evaluation.evaluate import Evaluation, compare_picture, dynamic_viewports, evaluate
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.device import choose_device
-from nerv360.storage import Place, place
+from nerv360.storage import Location, parse_location
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 
@@ -22,8 +22,8 @@ __all__ = ["choose_device", "decode", "encode", "eval_file", "open"]
 
 
 def encode(
-    video: Place | Clip,
-    output: Place,
+    video: Location | Clip,
+    output: Location,
     config: EncodingConfig = PRESETS["medium"],
     *,
     device: str | None = None,
@@ -39,13 +39,13 @@ def encode(
     Raises VideoError, ArgumentError, TrainingError, OutputError.
     """
     clip = video if isinstance(video, Clip) else Clip.open(video)
-    target = place(output)
+    target = parse_location(output)
     if clip.path == target or (isinstance(target, Path) and target.exists() and target.samefile(clip.path)):
         raise ArgumentError(f"{output}: is the video itself; name another output")
     return encode_clip(clip, target, config, choose_device(device), report, looked_at)
 
 
-def open(path: Place, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> Decoder:
+def open(path: Location, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> Decoder:
     """Open a .nerv360 file: `decoder.viewport(frame, Viewport(...))`, `decoder.panorama(frame)`.
 
     The backend is openvino, onnxruntime or torch: by default the first of them that is installed. On cuda it is torch.
@@ -59,7 +59,7 @@ def open(path: Place, *, backend: str | None = None, device: str = "cpu", precis
 
 
 def decode(
-    path: Place,
+    path: Location,
     output: Path | str,
     views: Sequence[Viewport] | Viewport | None,
     *,
@@ -94,8 +94,8 @@ def decode(
 
 
 def eval_file(
-    path: Place,
-    source: Place | Clip,
+    path: Location,
+    source: Location | Clip,
     *,
     start: int = 0,
     views: Mapping[str, Sequence[Viewport]] | None = None,

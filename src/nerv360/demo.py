@@ -6,10 +6,11 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+from nerv360.cli.console import console, encoding_progress, evaluation_table, progress, run
 from nerv360.config import PRESETS
-from nerv360.console import console, encoding_progress, evaluation_table, progress, run
 from nerv360.geometry.viewport import linear_trajectory
-from nerv360.video.clip import Clip, Colour
+from nerv360.types import BT709
+from nerv360.video.clip import Clip
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
@@ -22,7 +23,7 @@ def demo(folder: Path, video: Path | None) -> None:
     if video is None:
         video = folder / "clip.mp4"
         frames = (render_frame(index, width=WIDTH, height=HEIGHT, frames=LOOP) for index in range(FRAMES))
-        write_frames(video, frames, Fraction(25), Colour(1, 1, 1, False))
+        write_frames(video, frames, Fraction(25), BT709)
     whole = Clip.open(video)
     clip = replace(whole, frames=min(FRAMES, whole.frames), width=WIDTH, height=HEIGHT)
     from nerv360 import api

@@ -1,6 +1,7 @@
 """Files on this machine or behind a URL (s3://, gs://, memory://, whatever fsspec knows), by the same few verbs.
 
-A place is a Path on this machine, or the URL of a remote file as a string. Every failure is an OSError.
+A location is a Path on this machine, or the URL of a remote file as a string. Every failure is an OSError, but for
+`atomic_write`, whose failures are for the user.
 """
 
 import io
@@ -10,29 +11,33 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
+from nerv360.errors import OutputError
+
 __all__ = [
-    "Place",
-    "beside",
+    "Location",
+    "atomic_write",
+    "child",
     "exists",
     "fetch",
-    "inside",
     "make_folder",
     "name_of",
     "open_file",
-    "place",
+    "parse_location",
     "publish",
     "remove",
     "remove_folder",
+    "sibling",
     "size",
 ]
 
-Place = Path | str
+Location = Path | str
 BLOCK_BYTES = 1 << 20  # read at once; the last 32 are kept
 
 
-def place(name: Place) -> Place:
+def parse_location(name: Location) -> Location:
     """A path or URL as the user wrote it; file:// is a path."""
     text = str(name)
     if "://" not in text:
@@ -40,22 +45,22 @@ def place(name: Place) -> Place:
     return Path(text.removeprefix("file://")) if text.startswith("file://") else text
 
 
-def beside(where: Place, name: str) -> Place:
-    """The place of this name in the same folder."""
+def sibling(where: Location, name: str) -> Location:
+    """The location of this name in the same folder."""
     return where.parent / name if isinstance(where, Path) else f"{where.rpartition('/')[0]}/{name}"
 
 
-def inside(folder: Place, name: str) -> Place:
-    """The place of this name in the folder."""
+def child(folder: Location, name: str) -> Location:
+    """The location of this name in the folder."""
     return folder / name if isinstance(folder, Path) else f"{folder}/{name}"
 
 
-def name_of(where: Place) -> str:
+def name_of(where: Location) -> str:
     """The last part of its name."""
     return where.name if isinstance(where, Path) else where.rpartition("/")[2]
 
 
-def open_file(where: Place) -> BinaryIO:
+def open_file(where: Location) -> BinaryIO:
     """A file to read from, at any position: of a remote one, only what is read is fetched."""
     if isinstance(where, Path):
         return open(where, "rb")
@@ -64,7 +69,7 @@ def open_file(where: Place) -> BinaryIO:
         return _Remote(system.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache"), where)  # type: ignore[return-value]
 
 
-def size(where: Place) -> int:
+def size(where: Location) -> int:
     """Its bytes."""
     if isinstance(where, Path):
         return where.stat().st_size
@@ -73,7 +78,7 @@ def size(where: Place) -> int:
         return int(system.size(path))
 
 
-def exists(where: Place) -> bool:
+def exists(where: Location) -> bool:
     if isinstance(where, Path):
         return where.is_file()
     with _failures(where):
@@ -82,13 +87,13 @@ def exists(where: Place) -> bool:
         return bool(system.isfile(path))
 
 
-def make_folder(folder: Place) -> None:
+def make_folder(folder: Location) -> None:
     """Remote stores have folders by the names of their files: there is nothing to make."""
     if isinstance(folder, Path):
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def remove_folder(folder: Place) -> None:
+def remove_folder(folder: Location) -> None:
     """Remove a folder and all in it, where there is one."""
     if isinstance(folder, Path):
         shutil.rmtree(folder, ignore_errors=True)
@@ -100,15 +105,15 @@ def remove_folder(folder: Place) -> None:
             system.rm(path, recursive=True)
 
 
-def fetch(where: Place, local: Path) -> None:
+def fetch(where: Location, local: Path) -> None:
     """Copy a whole file to this machine."""
     with open_file(where) as source, open(local, "wb") as target:
         while block := source.read(BLOCK_BYTES):
             target.write(block)
 
 
-def publish(local: Path, where: Place) -> None:
-    """Move a whole file to its place: others see all of it, or none."""
+def publish(local: Path, where: Location) -> None:
+    """Move a whole file to its location: others see all of it, or none."""
     if isinstance(where, Path):
         os.replace(local, where)
         return
@@ -125,7 +130,38 @@ def publish(local: Path, where: Place) -> None:
     local.unlink()
 
 
-def remove(where: Place) -> None:
+@contextmanager
+def atomic_write(path: Location) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; renamed at the end, removed after any failure.
+
+    Where `path` is a URL, it is on this machine, and uploaded at the end.
+    """
+    if not isinstance(path, Path):
+        with TemporaryDirectory() as folder:
+            try:
+                yield Path(folder) / name_of(path)
+                publish(Path(folder) / name_of(path), path)
+            except OSError as error:
+                raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+        return
+    if path.is_dir() and any(path.iterdir()):
+        raise OutputError(f"{path}: cannot be written: the folder is not empty")
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield partial
+        if partial.is_dir() and path.is_dir():
+            path.rmdir()
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def remove(where: Location) -> None:
     """Remove a file where there is one."""
     if isinstance(where, Path):
         where.unlink(missing_ok=True)

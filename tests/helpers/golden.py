@@ -22,10 +22,11 @@ from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import encode_clip
 from nerv360.codec.network import load_network
 from nerv360.config import EncodingConfig
-from nerv360.geometry.orientation import turned_panorama
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import decoder_tensors
-from nerv360.video.clip import Clip, Colour
+from nerv360.types import BT709
+from nerv360.video.camera_motion import to_world_panorama
+from nerv360.video.clip import Clip
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
@@ -100,7 +101,7 @@ def make(folder: Path) -> None:
         frames = [render_frame(index, width=WIDTH, height=HEIGHT, frames=64) for index in range(FRAMES)]
         if config.grids:
             frames = [_panned(frame, index) for index, frame in enumerate(frames)]
-        write_frames(video, iter(frames), Fraction(30), Colour(1, 1, 1, False))
+        write_frames(video, iter(frames), Fraction(30), BT709)
         path = folder / f"{name}.nerv360"
         encode_clip(Clip.open(video), path, config, torch.device("cpu"), lambda *_: None, lambda *_: None)
         np.savez_compressed(folder / f"{name}.npz", **integers(path), **pictures(path))
@@ -110,7 +111,7 @@ def make(folder: Path) -> None:
 def _panned(frame: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
     angles = np.array([PAN_STEPS * index, 0, 0], np.int32)
     picture = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
-    turned = turned_panorama(picture, HEIGHT, WIDTH, angles)[0].permute(1, 2, 0)
+    turned = to_world_panorama(picture, HEIGHT, WIDTH, angles)[0].permute(1, 2, 0)
     return turned.round().to(torch.uint8).numpy()
 
 

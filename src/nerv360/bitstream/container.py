@@ -24,7 +24,7 @@ from nerv360.bitstream.header import Chunk, FileHeader, SegmentEntry, SegmentHea
 from nerv360.bitstream.layout import Latent, Part, count_parts, keys_per_chunk, parts
 from nerv360.bitstream.pieces import open_bytes
 from nerv360.errors import BitstreamError, VersionError
-from nerv360.storage import Place, place
+from nerv360.storage import Location, parse_location
 
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
 
@@ -73,7 +73,11 @@ class Segments:
     """The segments of a file. A header is read when it is asked for, so that a file of many is opened at once."""
 
     def __init__(
-        self, entries: Sequence[SegmentEntry], end: int, read: Callable[[SegmentEntry, int, int], Segment], path: Place
+        self,
+        entries: Sequence[SegmentEntry],
+        end: int,
+        read: Callable[[SegmentEntry, int, int], Segment],
+        path: Location,
     ) -> None:
         self._entries, self._read, self._path = entries, read, path
         self._frames = list(accumulate((entry.frames for entry in entries), initial=0))
@@ -111,8 +115,8 @@ class Container:
     impossible claims, and VersionError for a newer one.
     """
 
-    def __init__(self, path: Place) -> None:
-        self.path = place(path)
+    def __init__(self, path: Location) -> None:
+        self.path = parse_location(path)
         self._reading = threading.Lock()
         try:
             self._file, self.size = open_bytes(self.path)

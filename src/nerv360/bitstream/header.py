@@ -13,8 +13,9 @@ from msgspec import Meta, Struct
 from nerv360.bitstream.layout import Latent, wrong_grids
 from nerv360.errors import BitstreamError
 from nerv360.geometry.viewport import Viewport
+from nerv360.types import Colour
 
-__all__ = ["Chunk", "Colour", "FileHeader", "Grid", "SegmentEntry", "SegmentHeader", "pack", "unpack"]
+__all__ = ["Chunk", "FileHeader", "Grid", "SegmentEntry", "SegmentHeader", "pack", "unpack"]
 
 
 def _integer(low: int, high: int, meaning: str) -> Meta:
@@ -30,15 +31,6 @@ _Width = Annotated[int, Meta(ge=1, le=4096)]
 _Kernel = Annotated[int, Meta(ge=1, le=7)]
 _Block = Annotated[str, Meta(pattern=r"^(full|half|none)\Z")]
 _Condition = Annotated[str, Meta(pattern=r"^(yaw|pitch|roll|fov)\Z")]
-
-
-class Colour(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """The source's colours, as code points of ITU-T H.273 (2: unspecified). Decoded pixels are R'G'B', full range."""
-
-    primaries: Annotated[int, _integer(0, 255, "ColourPrimaries")]
-    transfer: Annotated[int, _integer(0, 255, "TransferCharacteristics")]
-    matrix: Annotated[int, _integer(0, 255, "MatrixCoefficients, of the source's YCbCr")]
-    full_range: Annotated[bool, Meta(description="VideoFullRangeFlag, of the source")]
 
 
 class SegmentEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from nerv360.errors import BitstreamError
-from nerv360.storage import Place, beside, name_of, open_file, size
+from nerv360.storage import Location, name_of, open_file, sibling, size
 
 __all__ = ["MANIFEST_ENDING", "Manifest", "Piece", "open_bytes", "write_manifest"]
 
@@ -38,7 +38,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     segments: list[Piece]
 
 
-def open_bytes(where: Place) -> tuple[BinaryIO, int]:
+def open_bytes(where: Location) -> tuple[BinaryIO, int]:
     """A .nerv360 file, whole or in parts, as one run of bytes, and their number.
 
     Raises OSError where it cannot be opened, BitstreamError where it is no manifest in spite of its name.
@@ -62,7 +62,7 @@ def write_manifest(manifest: Manifest) -> bytes:
 class _Pieces(io.RawIOBase):
     """The bytes of a manifest's file. A few parts are kept open."""
 
-    def __init__(self, where: Place, manifest: Manifest) -> None:
+    def __init__(self, where: Location, manifest: Manifest) -> None:
         self._where, self._manifest = where, manifest
         self._starts = list(accumulate((piece.bytes for piece in manifest.segments), initial=len(manifest.head)))
         self.size = self._starts[-1]
@@ -99,7 +99,7 @@ class _Pieces(io.RawIOBase):
         if piece.file not in self._open:
             if len(self._open) == PIECES_OPEN:
                 self._open.pop(next(iter(self._open))).close()
-            self._open[piece.file] = open_file(beside(self._where, piece.file))
+            self._open[piece.file] = open_file(sibling(self._where, piece.file))
         file = self._open[piece.file]
         file.seek(piece.offset + skip)
         return file.read(length)

@@ -8,20 +8,19 @@ import msgspec
 
 from nerv360.config import EncodingConfig
 from nerv360.errors import OutputError
-from nerv360.storage import Place, beside, inside, make_folder, name_of, open_file
+from nerv360.storage import Location, atomic_write, child, make_folder, name_of, open_file, sibling
 from nerv360.video.clip import Clip
 from nerv360.video.shots import segments_of, survey
-from nerv360.video.writer import replacing
 
-__all__ = ["Film", "Job", "Request", "parts_folder", "plan"]
+__all__ = ["EncodePlan", "Request", "SegmentJob", "parts_folder", "plan"]
 
 
 @dataclass(frozen=True)
 class Request:
     """A video to be encoded, and where its file is to lie."""
 
-    video: Place
-    output: Place
+    video: Location
+    output: Location
     start: int = 0
     frames: int | None = None
     size: tuple[int, int] | None = None
@@ -29,11 +28,11 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Job:
+class SegmentJob:
     """A segment to be encoded: all that a worker has to know."""
 
     clip: Clip
-    part: Place  # the file of this one segment
+    part: Location  # the file of this one segment
     config: EncodingConfig
     device: str | None
 
@@ -43,12 +42,12 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Film:
+class EncodePlan:
     """A planned video."""
 
     clip: Clip
-    output: Place
-    jobs: list[Job]
+    output: Location
+    jobs: list[SegmentJob]
 
 
 class _Plan(msgspec.Struct, frozen=True):
@@ -59,9 +58,9 @@ class _Plan(msgspec.Struct, frozen=True):
     missing: list[int]
 
 
-def parts_folder(output: Place) -> Place:
+def parts_folder(output: Location) -> Location:
     """Where the parts of an unfinished file lie, and those of a manifest."""
-    return beside(output, name_of(output) + ".parts")
+    return sibling(output, name_of(output) + ".parts")
 
 
 def plan(
@@ -70,7 +69,7 @@ def plan(
     longest_s: float,  # of a segment
     device: str | None = None,
     looked_at: Callable[[int, int], None] = lambda done, total: None,
-) -> Film:
+) -> EncodePlan:
     """Look through a video and cut it. What was planned before is taken up again, if nothing has changed.
 
     Raises VideoError, ArgumentError, MissingExtra, OutputError.
@@ -79,7 +78,7 @@ def plan(
     longest = max(1, round(longest_s * clip.frame_rate))
     identity = f"{clip.fingerprint()} {longest}"
     folder = parts_folder(request.output)
-    planned = _kept(inside(folder, "plan.json"), identity)
+    planned = _kept(child(folder, "plan.json"), identity)
     if planned is None:
         found = survey(clip, lambda done: looked_at(done, clip.frames))
         segments = [(each.start, len(each)) for each in segments_of(clip.frames, found, longest)]
@@ -90,12 +89,12 @@ def plan(
     for number, (first, frames) in enumerate(planned.segments):
         segment = clip.cut(first, frames)
         digest = hashlib.sha256(f"{identity} {first} {frames} {planned.missing} {config}".encode()).hexdigest()[:12]
-        part = inside(folder, f"{number:05d}-{digest}.nerv360")
-        jobs.append(Job(segment, part, config, device))
-    return Film(clip, request.output, jobs)
+        part = child(folder, f"{number:05d}-{digest}.nerv360")
+        jobs.append(SegmentJob(segment, part, config, device))
+    return EncodePlan(clip, request.output, jobs)
 
 
-def _kept(where: Place, identity: str) -> _Plan | None:
+def _kept(where: Location, identity: str) -> _Plan | None:
     try:
         with open_file(where) as file:
             found = msgspec.json.decode(file.read(), type=_Plan)
@@ -104,11 +103,11 @@ def _kept(where: Place, identity: str) -> _Plan | None:
     return found if found.identity == identity else None
 
 
-def _keep(planned: _Plan, folder: Place) -> None:
+def _keep(planned: _Plan, folder: Location) -> None:
     """Write the plan: where that cannot be done, nothing later could be written either."""
     try:
         make_folder(folder)
     except OSError as error:
         raise OutputError(f"{folder}: the folder cannot be made: {error.strerror}") from None
-    with replacing(inside(folder, "plan.json")) as partial:
+    with atomic_write(child(folder, "plan.json")) as partial:
         partial.write_bytes(msgspec.json.encode(planned))

@@ -12,10 +12,14 @@ from types import TracebackType
 
 import numpy as np
 import torch
-from msgspec.structs import astuple
 from torch import Tensor
 from torch.nn import functional
 
+from nerv360.backends.cache import LRUCache
+from nerv360.backends.fallback import FallbackRunner
+from nerv360.backends.pytorch import TorchRunner
+from nerv360.backends.registry import check_precision, choose_backend
+from nerv360.backends.tiling import check_pixels, check_size, draw_in_strips
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.header import SegmentHeader
 from nerv360.codec.reader import SegmentReader
@@ -24,13 +28,8 @@ from nerv360.errors import ArgumentError, Nerv360Error
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.panoramic import PanoramaDecoder
-from nerv360.runtime.base import Picture, check_precision, choose_backend
-from nerv360.runtime.kept import Kept
-from nerv360.runtime.meanwhile import Meanwhile
-from nerv360.runtime.pytorch import TorchRunner
-from nerv360.runtime.strips import check_pixels, check_size, draw_in_strips
-from nerv360.storage import Place
-from nerv360.video.clip import Colour
+from nerv360.storage import Location
+from nerv360.types import Colour, Picture
 
 __all__ = ["Decoder", "open_file"]
 
@@ -53,7 +52,9 @@ class Prepared:
     view: Viewport  # what is wanted
 
 
-def open_file(path: Place, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> "Decoder":
+def open_file(
+    path: Location, *, backend: str | None = None, device: str = "cpu", precision: str = "float"
+) -> "Decoder":
     """Open a .nerv360 file for decoding. The backend is, by default, the fastest that is installed.
 
     Raises BitstreamError for a file that is damaged, foreign, or of a newer version; ArgumentError, MissingExtra for
@@ -77,8 +78,8 @@ class Decoder:
     def __init__(self, container: Container, backend: str, device: torch.device, precision: str = "float") -> None:
         self.container = container
         self.backend, self.device, self.precision = backend, device, precision
-        self._readers: Kept[int, Future[SegmentReader]] = Kept(SEGMENTS_KEPT)
-        self._panoramas: Kept[int, Picture] = Kept(1)
+        self._readers: LRUCache[int, Future[SegmentReader]] = LRUCache(SEGMENTS_KEPT)
+        self._panoramas: LRUCache[int, Picture] = LRUCache(1)
         self._reading = threading.Lock()
         self._ahead = ThreadPoolExecutor(1, "nerv360-ahead")
         self._opening = ThreadPoolExecutor(2, "nerv360-opening")
@@ -120,7 +121,7 @@ class Decoder:
     @property
     def colour(self) -> Colour:
         """The source's colour description."""
-        return Colour(*astuple(self.container.header.colour))
+        return self.container.header.colour
 
     def native_view(self, frame_index: int = 0) -> Viewport:
         """The viewport that the frame's network was trained on, looking ahead."""
@@ -198,7 +199,7 @@ class Decoder:
     def _draw_meanwhile(self, reader: SegmentReader) -> None:
         """A segment that nobody foresaw is drawn by PyTorch until its network is compiled."""
         if self.backend != "torch":
-            reader.runner = Meanwhile(reader.runner, TorchRunner(reader.model, self.device), self._opening)
+            reader.runner = FallbackRunner(reader.runner, TorchRunner(reader.model, self.device), self._opening)
 
     @torch.inference_mode()
     def _warm_up(self, reader: SegmentReader, frame_index: int, view: Viewport) -> None:

@@ -18,19 +18,18 @@ from nerv360.codec.network import MAX_LATENT_VALUES, latent_values, load_network
 from nerv360.codec.quantize import QuantizedTensor, Scaling, quantize, quantize_embedding, quantize_grid, step_code
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError, BitstreamError
-from nerv360.geometry.orientation import Angles, orientations
 from nerv360.layers.contexts import ContextModel
 from nerv360.models.base import Network, build, configure, decoder_tensors, latents_of
 from nerv360.models.memory import enough_memory
 from nerv360.models.nerv360_grid import NeRV360Grid
-from nerv360.storage import Place, beside, name_of, remove
+from nerv360.storage import Location, atomic_write, name_of, remove, sibling
 from nerv360.training.beginning import begin
 from nerv360.training.checkpoint import Progress
 from nerv360.training.contexts import fit_contexts
 from nerv360.training.fit import Fitting, fit
 from nerv360.training.steering import Steering
+from nerv360.video.camera_motion import Angles, estimate_rotations
 from nerv360.video.clip import Clip
-from nerv360.video.writer import replacing
 
 __all__ = ["Encoded", "checkpoint_path", "encode_clip", "estimate_bytes", "size_limit", "write_model"]
 
@@ -44,7 +43,7 @@ Latents = NDArray[np.float32]  # [keys, channels, rows, columns]
 class Encoded:
     """What an encoding came to."""
 
-    path: Place
+    path: Location
     size: int  # bytes on disk
     frames: int
     bitrate: float  # bits per second
@@ -57,7 +56,7 @@ class Encoded:
 
 def encode_clip(
     clip: Clip,
-    output: Place,
+    output: Location,
     config: EncodingConfig,
     device: torch.device,
     report: Report,
@@ -111,7 +110,7 @@ def _look(model: Network, clip: Clip, looked_at: Callable[[int, int], None]) -> 
         return None
     looks = 2 + any(grid.motion for grid in model.config.grids)  # for its camera, its colours, its motion
     frames = _Told(clip, looks * clip.frames, looked_at)
-    angles = orientations(frames)
+    angles = estimate_rotations(frames)
     begin(model, frames, angles)
     return angles
 
@@ -129,9 +128,9 @@ class _Told:
             self.looked_at(self.done, self.total)
 
 
-def checkpoint_path(output: Place) -> Place:
+def checkpoint_path(output: Location) -> Location:
     """Where an unfinished encoding of `output` is kept."""
-    return beside(output, name_of(output) + ".checkpoint")
+    return sibling(output, name_of(output) + ".checkpoint")
 
 
 @torch.inference_mode()
@@ -162,7 +161,7 @@ def write_model(
     latents: Sequence[Latents],
     clip: Clip,
     config: EncodingConfig,
-    output: Place,
+    output: Location,
     angles: Angles | None = None,
 ) -> int:
     """Quantise, code and write one segment; read it again and compare every integer. Returns the file's size.
@@ -178,7 +177,7 @@ def write_model(
     limit = size_limit(config, clip)
     if limit is not None and len(data) > limit:
         coded, data = _thinned(made, limit) or (coded, data)
-    with replacing(output) as partial:
+    with atomic_write(output) as partial:
         partial.write_bytes(data)
         _read_again(partial, coded, angles)
     return len(data)
@@ -274,14 +273,13 @@ def _quantized_weights(fitting: Fitting, config: EncodingConfig) -> dict[str, Qu
 
 
 def _file_header(clip: Clip) -> header.FileHeader:
-    colour = clip.colour
     return header.FileHeader(
         width=clip.width,
         height=clip.height,
         frames=clip.frames,
         rate_numerator=clip.frame_rate.numerator,
         rate_denominator=clip.frame_rate.denominator,
-        colour=header.Colour(colour.primaries, colour.transfer, colour.matrix, colour.full_range),
+        colour=clip.colour,
         segments=[header.SegmentEntry(clip.frames, 1, 1, 0)],
     )
 

@@ -9,13 +9,12 @@ from nerv360.bitstream.container import Container, write_head
 from nerv360.bitstream.header import FileHeader
 from nerv360.bitstream.pieces import MANIFEST_ENDING, Manifest, Piece, write_manifest
 from nerv360.errors import BitstreamError
-from nerv360.storage import Place, name_of
-from nerv360.video.writer import replacing
+from nerv360.storage import Location, atomic_write, name_of
 
 __all__ = ["join"]
 
 
-def join(parts: Sequence[Place], output: Place) -> int:
+def join(parts: Sequence[Location], output: Location) -> int:
     """Write the segments of these files, which show one video, one behind the other; returns the file's bytes.
 
     An output that ends in .json becomes a manifest of the parts, which must lie in a folder beside it and stay there.
@@ -30,7 +29,7 @@ def join(parts: Sequence[Place], output: Place) -> int:
     head = write_head(_joined(headers, parts))
     bodies = [sum(entry.length for entry in header.segments) for header in headers]
     offsets = [size - body for size, body in zip(sizes, bodies, strict=True)]
-    with replacing(output) as partial, open(partial, "wb") as file:
+    with atomic_write(output) as partial, open(partial, "wb") as file:
         if name_of(output).endswith(MANIFEST_ENDING):
             places = zip(parts, offsets, bodies, strict=True)
             pieces = [Piece(f"{_folder(part)}/{name_of(part)}", offset, size) for part, offset, size in places]
@@ -43,7 +42,7 @@ def join(parts: Sequence[Place], output: Place) -> int:
     return len(head) + sum(bodies)
 
 
-def _joined(headers: Sequence[FileHeader], parts: Sequence[Place]) -> FileHeader:
+def _joined(headers: Sequence[FileHeader], parts: Sequence[Location]) -> FileHeader:
     first = headers[0]
     for header, part in zip(headers, parts, strict=True):
         if replace(header, frames=1, segments=first.segments) != replace(first, frames=1):
@@ -52,5 +51,5 @@ def _joined(headers: Sequence[FileHeader], parts: Sequence[Place]) -> FileHeader
     return replace(first, frames=sum(header.frames for header in headers), segments=entries)
 
 
-def _folder(part: Place) -> str:
+def _folder(part: Location) -> str:
     return name_of(part.parent) if isinstance(part, Path) else part.split("/")[-2]

@@ -13,8 +13,8 @@ from nerv360.codec.chunks import read_angles, read_tables, read_weights
 from nerv360.codec.quantize import Scaling, dequantize
 from nerv360.config import MODELS, ModelConfig
 from nerv360.errors import BitstreamError
-from nerv360.geometry.orientation import Angles
 from nerv360.models.base import Network, build, channels_last, decoder_tensors
+from nerv360.video.camera_motion import Angles
 
 __all__ = ["MAX_LATENT_VALUES", "SegmentNetwork", "latent_values", "load_network"]
 

@@ -7,6 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nerv360.backends.cache import LRUCache
+from nerv360.backends.registry import create_runner
+from nerv360.backends.runner import Examples, Runner
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.contexts import read_latent
 from nerv360.bitstream.layout import Moment, keys_at
@@ -14,13 +17,11 @@ from nerv360.codec.network import load_network
 from nerv360.codec.quantize import dequantize_latent
 from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.geometry.footprint import Footprint
-from nerv360.geometry.orientation import orientation, turned
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.models.memory import check_memory
 from nerv360.models.panoramic import PanoramaDecoder
-from nerv360.runtime.base import Examples, Runner, create_runner
-from nerv360.runtime.kept import Kept
+from nerv360.video.camera_motion import camera_to_world, to_world_view
 
 __all__ = ["SegmentReader"]
 
@@ -48,8 +49,10 @@ class SegmentReader:
         self.model, self.angles = network.model, network.angles
         self.scalings, self.contexts = network.scalings, network.contexts
         check_memory(self.model.config, "decoding", device)
-        self._parts: Kept[int, Tensor] = Kept(PARTS_KEPT * len(segment.latents), PARTS_ROOM, lambda part: part.nbytes)
-        self._footprints: Kept[Viewport, list[Footprint]] = Kept(VIEWS_KEPT)
+        self._parts: LRUCache[int, Tensor] = LRUCache(
+            PARTS_KEPT * len(segment.latents), PARTS_ROOM, lambda part: part.nbytes
+        )
+        self._footprints: LRUCache[Viewport, list[Footprint]] = LRUCache(VIEWS_KEPT)
         self._features: tuple[int, list[Window], list[Tensor]] = (-1, [], [])
         examples = self._examples() if precision == "int8" else None
         self.runner: Runner = create_runner(backend, self.model, device, examples)
@@ -78,7 +81,7 @@ class SegmentReader:
 
     def world(self, frame: int, view: Viewport) -> Viewport:
         """A view of the camera, as a view on the sphere that the network knows."""
-        return view if self.angles is None else turned(view, orientation(self.angles[frame]))
+        return view if self.angles is None else to_world_view(view, camera_to_world(self.angles[frame]))
 
     def latents(self, frame: int, view: Viewport) -> list[Tensor]:
         """What `network.decode` takes for a view, in the world, of a frame of the segment."""

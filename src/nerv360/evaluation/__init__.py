@@ -1,1 +1,1 @@
-"""What a file is worth: quality, rate, speed."""
+"""What a file is worth: its quality and its rate, beside classical codecs."""

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 
 from nerv360.errors import ArgumentError
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
+from nerv360.storage import atomic_write
+from nerv360.types import Picture
 from nerv360.video.clip import Clip
-from nerv360.video.writer import encode_video, replacing
+from nerv360.video.writer import encode_video
 
 __all__ = ["ANCHORS", "Anchor", "AnchorPlayer", "encode_anchor", "is_available"]
 
-Picture = NDArray[np.uint8]
 KEY_INTERVAL_S = 2
 os.environ.setdefault("SVT_LOG", "1")  # errors alone; else it fills the terminal
 
@@ -92,7 +91,7 @@ def encode_anchor(anchor: Anchor, crf: int, clip: Clip, path: Path, report: Call
             yield picture
             report()
 
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         started = time.perf_counter()
         encode_video(partial, pictures(), clip.frame_rate, clip.colour, anchor.encoder, anchor.options(crf, clip))
         return time.perf_counter() - started - reading

@@ -12,12 +12,12 @@ from pathlib import Path
 import av
 import torch
 
+from nerv360.backends.registry import describe_backend
 from nerv360.codec.decoder import open_file
 from nerv360.evaluation.anchors import Anchor, AnchorPlayer, encode_anchor
 from nerv360.evaluation.evaluate import Player, dynamic_viewports, measure
-from nerv360.evaluation.reproduce import Row, append_row, provenance, quality_columns, read_rows
+from nerv360.evaluation.results_store import Row, append_row, provenance, quality_columns, read_rows
 from nerv360.geometry.viewport import Viewport
-from nerv360.runtime.base import describe_backend
 from nerv360.storage import name_of
 from nerv360.video.clip import Clip
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from nerv360.bitstream.container import Segment
@@ -17,6 +16,7 @@ from nerv360.evaluation.metrics import luma, ms_ssim_of, psnr, ws_psnr
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
 from nerv360.training.losses import MS_SSIM_LEAST_SIDE, ms_ssim_window
+from nerv360.types import Picture
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 PANORAMAS = 5
-Picture = NDArray[np.uint8]
 
 
 class Player(Protocol):

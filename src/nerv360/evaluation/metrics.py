@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from pytorch_msssim import ms_ssim
 
 from nerv360.training.losses import MS_SSIM_LEAST_SIDE, ms_ssim_window
+from nerv360.types import Picture
 
 __all__ = ["luma", "ms_ssim_of", "psnr", "ws_psnr"]
 
-Picture = NDArray[np.uint8]
 PEAK = 255.0
 PERFECT_DB = 100.0
-BT709 = np.array([0.2126, 0.7152, 0.0722])
+BT709_LUMA = np.array([0.2126, 0.7152, 0.0722])
 
 
 def psnr(decoded: NDArray[Any], source: NDArray[Any]) -> float:
@@ -25,7 +25,7 @@ def psnr(decoded: NDArray[Any], source: NDArray[Any]) -> float:
 
 def luma(picture: Picture) -> NDArray[np.float64]:
     """BT.709 luma [h, w] of R'G'B', rounded to 8 bits."""
-    return np.rint(picture @ BT709)
+    return np.rint(picture @ BT709_LUMA)
 
 
 def ws_psnr(decoded: Picture, source: Picture) -> float:

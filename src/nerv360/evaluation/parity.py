@@ -11,8 +11,7 @@ from nerv360.bitstream.container import Container
 from nerv360.codec.reader import SegmentReader
 from nerv360.errors import MissingExtra
 from nerv360.models.panoramic import PanoramaDecoder
-from nerv360.storage import Place
-from nerv360.video.writer import replacing
+from nerv360.storage import Location, atomic_write
 
 __all__ = ["Parity", "export_onnx"]
 
@@ -31,7 +30,7 @@ class Parity:
 
 
 @torch.inference_mode()
-def export_onnx(path: Place, output: Path, segment_index: int = 0) -> Parity:
+def export_onnx(path: Location, output: Path, segment_index: int = 0) -> Parity:
     """Write the network of a file as ONNX, and draw a few of its frames with it and with PyTorch.
 
     Of a file of several segments, `segment_index` says whose. Raises BitstreamError, MissingExtra, OutputError.
@@ -61,7 +60,7 @@ def export_onnx(path: Place, output: Path, segment_index: int = 0) -> Parity:
             drawn = session.run(None, dict(zip(names, arrays, strict=True)))[0][0]
             expected = reader.runner.draw(sampled, modulations)
             differences.append(np.abs(drawn.astype(np.int16) - expected))
-    with replacing(output) as partial:
+    with atomic_write(output) as partial:
         partial.write_bytes(data)
     height, width = differences[0].shape[:2]
     apart = np.stack(differences)

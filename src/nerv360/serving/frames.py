@@ -12,7 +12,7 @@ from nerv360.bitstream.container import Container
 from nerv360.errors import ArgumentError
 from nerv360.geometry.viewport import Viewport
 from nerv360.serving.pictures import Format, Pictures
-from nerv360.storage import Place
+from nerv360.storage import Location
 
 if TYPE_CHECKING:
     from nerv360.codec.decoder import Decoder
@@ -52,7 +52,7 @@ class FrameRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class Frames:
     """Views of a file. They are made one after the other, whoever asks."""
 
-    def __init__(self, path: Place) -> None:
+    def __init__(self, path: Location) -> None:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoder")
         self._decoder: Decoder | None = None

@@ -9,7 +9,7 @@ import av
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from PIL import Image
 
-from nerv360.runtime.base import Picture
+from nerv360.types import Picture
 
 __all__ = ["Format", "Kind", "Pictures"]
 

@@ -27,7 +27,7 @@ from nerv360.errors import ArgumentError, BitstreamError, Nerv360Error
 from nerv360.serving.frames import FrameRequest, Frames
 from nerv360.serving.pictures import Pictures
 from nerv360.serving.site import VIDEO, manifest, network_names, page_files
-from nerv360.storage import Place, place
+from nerv360.storage import Location, parse_location
 from nerv360.video.clip import Clip
 
 __all__ = ["create_app", "serve", "tls"]
@@ -54,7 +54,7 @@ Handler = Callable[[Request], Awaitable[StreamResponse]]
 class Served:
     """A file, its frames, and what is told about it: of the one that was there when it was last taken up."""
 
-    def __init__(self, path: Place, source: Path | None, start: int) -> None:
+    def __init__(self, path: Location, source: Path | None, start: int) -> None:
         self._path, self._source, self._start = path, source, start
         self.whole = isinstance(path, Path) and not path.name.endswith(MANIFEST_ENDING)
         self.take_up()
@@ -79,7 +79,7 @@ class Served:
 SERVED = web.AppKey("served", Served)
 
 
-def create_app(path: Place, *, source: Path | None = None, start: int = 0, loopback: bool = True) -> web.Application:
+def create_app(path: Location, *, source: Path | None = None, start: int = 0, loopback: bool = True) -> web.Application:
     """The application that serves a file, and its source video, of which frame `start` is the file's first.
 
     With `loopback`, it answers only to names of this machine. Browsers decode by themselves where the file lies here,
@@ -87,7 +87,7 @@ def create_app(path: Place, *, source: Path | None = None, start: int = 0, loopb
 
     Raises BitstreamError where the file cannot be read, ArgumentError or VideoError for a source of another video.
     """
-    path = place(path)
+    path = parse_location(path)
     app = web.Application(middlewares=[_own_names] if loopback else [])
     served = app[SERVED] = Served(path, source, start)
     app.on_startup.append(_warm_up)
@@ -145,7 +145,7 @@ def create_app(path: Place, *, source: Path | None = None, start: int = 0, loopb
     return app
 
 
-def _stamp(path: Place) -> tuple[int, ...] | None:
+def _stamp(path: Location) -> tuple[int, ...] | None:
     """What changes with a file on this machine; None where there is none."""
     with suppress(OSError):
         if isinstance(path, Path):
@@ -186,7 +186,7 @@ def tls(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
 
 
 async def serve(
-    path: Place,
+    path: Location,
     host: str,
     port: int,
     started: Callable[[str], None],

@@ -14,8 +14,7 @@ from zlib import crc32
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.header import pack
 from nerv360.errors import ArgumentError, MissingExtra, OutputError
-from nerv360.storage import Place, name_of
-from nerv360.video.writer import replacing
+from nerv360.storage import Location, atomic_write, name_of
 
 __all__ = ["VIDEO", "export_site", "manifest", "network_names", "page_files"]
 
@@ -67,7 +66,7 @@ def manifest(
     }
 
 
-def export_site(path: Place, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> int:
+def export_site(path: Location, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> int:
     """Write a static site that plays a file in the browser; returns its bytes. The folder must be new or empty.
 
     Raises BitstreamError, ArgumentError where browsers cannot decode the network, MissingExtra, OutputError.
@@ -84,7 +83,7 @@ def export_site(path: Place, folder: Path, report: Callable[[int, int], None] = 
             raise MissingExtra("export needs onnx: pip install 'nerv360[play]'")
         from nerv360.serving.networks import browser_graph
 
-        with replacing(folder) as unfinished:
+        with atomic_write(folder) as unfinished:
             for name, file in page_files().items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, unfinished / name)

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nerv360.bitstream.layout import GRID_STEP, Latent, Moment, frame_of_key, keys_at
-from nerv360.geometry.orientation import Angles, turned_panorama
 from nerv360.layers.grids import LatentGrids
 from nerv360.models.nerv360_grid import MOTION_UNIT, NeRV360Grid
-from nerv360.training.motion import motion_at_keys
+from nerv360.video.camera_motion import Angles, to_world_panorama
+from nerv360.video.optical_flow import flow_at_keys
 
 __all__ = ["begin"]
 
@@ -58,7 +58,7 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
     for index, latent in enumerate(grids.latents):
         if latent.motion:
             values = grids.values(index)
-            per_frame = motion_at_keys(frames, grids.frames, angles, latent.period, values.shape[2], values.shape[3])
+            per_frame = flow_at_keys(frames, grids.frames, angles, latent.period, values.shape[2], values.shape[3])
             values[:, :2].copy_(per_frame / (MOTION_UNIT * latent.stride * GRID_STEP))
     for parameter in model.head.parameters():
         nn.init.zeros_(parameter)
@@ -81,5 +81,5 @@ def _seen(grids: LatentGrids, frames: Iterable[NDArray[np.uint8]], angles: Angle
             colours = torch.einsum("ij, bjhw -> bihw", from_rgb, levels.clamp(-LARGEST, LARGEST).atanh())
         for picture, weight in wanted:
             turn = None if angles is None else angles[number]
-            picture += weight * turned_panorama(colours, picture.shape[1], picture.shape[2], turn)[0]
+            picture += weight * to_world_panorama(colours, picture.shape[1], picture.shape[2], turn)[0]
     return seen

@@ -10,8 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nerv360.errors import OutputError
-from nerv360.storage import Place, fetch, name_of
-from nerv360.video.writer import replacing
+from nerv360.storage import Location, atomic_write, fetch, name_of
 
 __all__ = ["Progress", "capture", "load", "restore", "save"]
 
@@ -58,7 +57,7 @@ def restore(tensors: Tensors, model: nn.Module, optimiser: torch.optim.Optimizer
     optimiser.load_state_dict(state)
 
 
-def save(path: Place, progress: Progress, now: Tensors, good: Tensors, identity: str) -> None:
+def save(path: Location, progress: Progress, now: Tensors, good: Tensors, identity: str) -> None:
     """Write to a temporary name, then rename: a kill leaves the old checkpoint or the new one.
 
     Raises OutputError where it cannot be written.
@@ -67,13 +66,13 @@ def save(path: Place, progress: Progress, now: Tensors, good: Tensors, identity:
     tensors |= {f"good.{name}": tensor for name, tensor in good.items()}
     metadata = {name: repr(value) for name, value in asdict(progress).items()} | {"identity": identity}
     try:
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
     except SafetensorError as error:
         raise OutputError(f"{path}: the checkpoint cannot be written: {error}") from None
 
 
-def load(path: Place, identity: str) -> tuple[Progress, Tensors, Tensors] | None:
+def load(path: Location, identity: str) -> tuple[Progress, Tensors, Tensors] | None:
     """What `save` wrote, or None where there is none, it is damaged, or it belongs to another encoding."""
     if not isinstance(path, Path):
         with TemporaryDirectory() as folder:

@@ -13,18 +13,18 @@ from torch.func import functional_call
 from nerv360.bitstream.layout import Moment
 from nerv360.config import EncodingConfig
 from nerv360.errors import TrainingError
-from nerv360.geometry.orientation import Angles, orientation, turned
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.viewport import Viewport
 from nerv360.layers.quantisation import WeightQuantiser
 from nerv360.models.base import Network, channels_last, decoder_tensors
 from nerv360.models.panoramic import PanoramaDecoder
-from nerv360.storage import Place
+from nerv360.storage import Location
 from nerv360.training import checkpoint
 from nerv360.training.checkpoint import Progress, Tensors
 from nerv360.training.losses import distortion, squared_error
 from nerv360.training.optim import create_optimiser, learning_rate
+from nerv360.video.camera_motion import Angles, camera_to_world, to_world_view
 from nerv360.video.clip import Clip
 from nerv360.video.shuffle import shuffled
 
@@ -83,7 +83,7 @@ def fit(
     fitting: Fitting,
     clip: Clip,
     config: EncodingConfig,
-    checkpoint_path: Place,
+    checkpoint_path: Location,
     report: Callable[[Progress, int], None],
     look: Callable[[], Angles | None] = lambda: None,
     steer: Callable[[Progress, int], None] = lambda progress, steps: None,
@@ -129,7 +129,9 @@ def fit(
             panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
             first = progress.step // clip.frames * config.views
             views = [sample_view(config, clip.width, index, first + k) for k in range(config.views)]
-            worlds = views if angles is None else [turned(view, orientation(angles[index])) for view in views]
+            worlds = (
+                views if angles is None else [to_world_view(view, camera_to_world(angles[index])) for view in views]
+            )
             example = Example(panorama, index, clip.frames, views, worlds)
             step = progress.step - progress.returned
             rate = progress.rate_scale * learning_rate(step, steps, config)

@@ -10,30 +10,18 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.reformatter import Colorspace, Interpolation
-from numpy.typing import NDArray
 
 from nerv360.errors import ArgumentError, VideoError
-from nerv360.storage import Place, open_file, place, size
+from nerv360.storage import Location, open_file, parse_location, size
+from nerv360.types import Colour, Picture
 
-__all__ = ["Clip", "Colour", "matrix_of"]
+__all__ = ["Clip", "matrix_of"]
 
 MAX_WIDTH, MIN_WIDTH = 16384, 48
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 LOCAL_ONLY = {"protocol_whitelist": "file", "max_reload": "0"}  # nothing over the network; playlists are not waited for
 FINGERPRINT_BYTES = 1 << 20
 SEEK_BACK_SECONDS = (0, 10)  # before a frame that is sought; where that lands behind it, all is read from the beginning
-
-Picture = NDArray[np.uint8]  # [height, width, 3]
-
-
-@dataclass(frozen=True)
-class Colour:
-    """What the source says of its colours, as code points of ITU-T H.273; 2 is unspecified."""
-
-    primaries: int = 2
-    transfer: int = 2
-    matrix: int = 2
-    full_range: bool = False
 
 
 def matrix_of(colour: Colour) -> Colorspace:
@@ -50,7 +38,7 @@ class Clip:
     Iterating decodes these frames and yields uint8 arrays [height, width, 3]; nothing is kept.
     """
 
-    path: Place
+    path: Location
     start: int
     frames: int
     width: int
@@ -64,7 +52,7 @@ class Clip:
     @classmethod
     def open(
         cls,
-        path: Place,
+        path: Location,
         *,
         start: int = 0,
         frames: int | None = None,
@@ -75,7 +63,7 @@ class Clip:
 
         Raises VideoError where the file is no video, has no such frames, or is not 2:1 (unless `force`).
         """
-        path = place(path)
+        path = parse_location(path)
         if start < 0 or (frames is not None and frames < 1):
             raise ArgumentError(f"start={start}, frames={frames}: must be at least 0 and 1")
         with _opened(path) as (container, stream):
@@ -195,7 +183,7 @@ class Clip:
         return scaled.to_ndarray().astype(np.uint8, copy=False)
 
 
-def _check_size(path: Place, width: int, height: int, force: bool) -> None:
+def _check_size(path: Location, width: int, height: int, force: bool) -> None:
     if not (MIN_WIDTH <= width <= MAX_WIDTH and 24 <= height <= MAX_WIDTH):
         raise VideoError(f"{path}: {width}x{height}: the panorama must be {MIN_WIDTH}x24 to {MAX_WIDTH}x{MAX_WIDTH}")
     if not force and abs(width / height - 2) > 0.02:
@@ -206,7 +194,7 @@ def _check_size(path: Place, width: int, height: int, force: bool) -> None:
 
 
 @contextmanager
-def _opened(path: Place) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+def _opened(path: Location) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """A video file and its first video stream; every failure of the library becomes a VideoError."""
     if isinstance(path, Path) and not path.exists():
         raise VideoError(f"{path}: no such file")
@@ -236,7 +224,7 @@ def _pictures(container: av.container.InputContainer, stream: av.VideoStream) ->
             yield from packet.decode()
 
 
-def _pictures_from(path: Place, time: int) -> Iterator[av.VideoFrame]:
+def _pictures_from(path: Location, time: int) -> Iterator[av.VideoFrame]:
     """Pictures from some time at or before this one, the nearest that can be sought; else from the beginning."""
     for seconds in SEEK_BACK_SECONDS:
         with _opened(path) as (container, stream):

@@ -1,12 +1,9 @@
 """Write RGB frames as a video, as PNG pictures, or raw; whole files appear under their name, or none."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import av
 import numpy as np
@@ -14,11 +11,12 @@ from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerv360.errors import ArgumentError, OutputError
-from nerv360.storage import Place, name_of, publish
-from nerv360.video.clip import EXACT, Colour, matrix_of
+from nerv360.errors import ArgumentError
+from nerv360.storage import atomic_write
+from nerv360.types import Colour
+from nerv360.video.clip import EXACT, matrix_of
 
-__all__ = ["check_ending", "encode_video", "replacing", "write_frames"]
+__all__ = ["check_ending", "encode_video", "write_frames"]
 
 Frames = Iterable[NDArray[np.uint8]]
 CONTAINERS = {".mp4", ".mkv", ".mov"}
@@ -38,7 +36,7 @@ def write_frames(path: Path, frames: Frames, frame_rate: Fraction, colour: Colou
         "": lambda to: _write_pictures(to, frames),
     }
     check_ending(path)
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         writers[path.suffix.lower()](partial)
 
 
@@ -52,10 +50,10 @@ def encode_video(
 ) -> None:
     """Frames [h, w, 3] -> a video in the container of its ending: 8 bits, chroma halved where both sides are even.
 
-    Raises what PyAV raises.
+    Raises OSError.
     """
     matrix = matrix_of(colour)
-    with av.open(str(path), "w") as container:
+    with _as_os_errors(), av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=frame_rate.limit_denominator(1 << 16), options=dict(options))
         assert isinstance(stream, av.VideoStream)
         for number, frame in enumerate(frames):
@@ -80,42 +78,18 @@ def encode_video(
         container.mux(stream.encode(None))
 
 
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise OSError(error.errno, error.strerror) from None
+
+
 def check_ending(path: Path) -> None:
     """Raises ArgumentError for an output whose kind is not known."""
     if path.suffix.lower() not in CONTAINERS | RAW | {".png", ""}:
         raise ArgumentError(f"{path}: must end in .mp4, .mkv, .mov, .png or .rgb, or be a folder for PNG frames")
-
-
-@contextmanager
-def replacing(path: Place) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed at the end, removed after any failure.
-
-    Where `path` is a URL, it is on this machine, and uploaded at the end.
-    """
-    if not isinstance(path, Path):
-        with TemporaryDirectory() as folder:
-            try:
-                yield Path(folder) / name_of(path)
-                publish(Path(folder) / name_of(path), path)
-            except OSError as error:
-                raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
-        return
-    if path.is_dir() and any(path.iterdir()):
-        raise OutputError(f"{path}: cannot be written: the folder is not empty")
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        yield partial
-        if partial.is_dir() and path.is_dir():
-            path.rmdir()
-        os.replace(partial, path)
-    except (OSError, av.FFmpegError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OutputError(f"{path}: cannot be written: {reason}") from None
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
 
 
 def _write_raw(path: Path, frames: Frames) -> None:

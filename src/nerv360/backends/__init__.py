@@ -1,0 +1,1 @@
+"""Fast drawing: one file per backend behind one interface (runner.py)."""

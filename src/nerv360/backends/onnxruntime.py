@@ -1,0 +1,32 @@
+"""ONNX Runtime on the CPU: portable; one session for every size."""
+
+from collections.abc import Sequence
+
+import onnxruntime
+import torch
+from torch import Tensor
+
+from nerv360.export.onnx import draw_graph
+from nerv360.models.base import Network
+from nerv360.types import Picture
+
+__all__ = ["ONNXRuntimeRunner"]
+
+
+class ONNXRuntimeRunner:
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._session: onnxruntime.InferenceSession | None = None
+
+    def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Picture:
+        if self._session is None:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()
+            options.enable_cpu_mem_arena = False  # it would keep the memory of the largest picture ever drawn
+            graph = draw_graph(self.network, sampled, modulations)
+            self._session = onnxruntime.InferenceSession(
+                graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        names = [each.name for each in self._session.get_inputs()]
+        arrays = [each.contiguous().numpy() for each in (*sampled, *modulations)]
+        return self._session.run(None, dict(zip(names, arrays, strict=True)))[0][0]

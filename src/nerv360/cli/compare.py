@@ -1,0 +1,163 @@
+"""`nerv360 compare`: our files beside classical codecs. A finished run is not run again."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nerv360.bitstream.container import Container
+from nerv360.cli.console import console, encoding_progress, progress
+from nerv360.cli.options import make_folder, parse_size
+from nerv360.config import DEFAULT_MODEL, DEFAULT_PRESET, PRESETS, EncodingConfig, presets_of
+from nerv360.errors import ArgumentError, MissingExtra
+from nerv360.geometry.viewport import Viewport
+from nerv360.video.clip import Clip
+
+if TYPE_CHECKING:
+    from nerv360.evaluation.anchors import Anchor
+    from nerv360.evaluation.results_store import Row
+
+__all__ = ["compare"]
+
+
+def compare(
+    video: Annotated[Path, typer.Argument(help="An equirectangular video, 2:1.", show_default=False)],
+    file: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A .nerv360 file of it; may be given several times.")
+    ] = None,
+    rate_weights: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Encode it here with these, as with encode --rate-weight.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help=f"Of those encodings: {', '.join(presets_of(DEFAULT_MODEL))}.")
+    ] = DEFAULT_PRESET[DEFAULT_MODEL],
+    anchors: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Among x264, x265, svt-av1, vp9; by default all that PyAV has here."),
+    ] = None,
+    start: Annotated[int, typer.Option(metavar="K", help="First frame, from 0.")] = 0,
+    frames: Annotated[int | None, typer.Option(metavar="N", help="Number of frames; by default all.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Scale the panorama to this size.")] = None,
+    viewport: Annotated[
+        str | None, typer.Option(metavar="WxH", help="By default 5/16 of the panorama's width, the training viewport.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of files, rows, tables and curves.")
+    ] = Path("compare"),
+) -> None:
+    """Compare .nerv360 files with x264, x265, SVT-AV1 and VP9 at several rates: quality, bytes, speed, BD-rate.
+
+    Quality is that of views, and of the panorama; bytes are those of files on disk. Interrupt it as you like: the same
+    command goes on where it was.
+    """
+    for package in ("bjontegaard", "matplotlib"):
+        if find_spec(package) is None:
+            raise MissingExtra(f"nerv360 compare needs {package}: pip install 'nerv360[compare]'")
+    targets = _parse_targets(rate_weights, preset)
+    clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None)
+    width, height = parse_size(viewport) if viewport else PRESETS[preset].training_view(clip.width)
+    look = Viewport(width=width, height=height)
+    for path in file or []:
+        _check_file(path, clip)
+    from nerv360.evaluation.rd_curves import bd_table, runs_table, write_curves
+    from nerv360.evaluation.tables import markdown, write_table
+    from nerv360.training.losses import MS_SSIM_LEAST_SIDE
+
+    if min(width, height) < MS_SSIM_LEAST_SIDE:
+        raise ArgumentError(f"--viewport {width}x{height}: MS-SSIM needs sides of at least {MS_SSIM_LEAST_SIDE} pixels")
+    chosen, left_out = _choose_anchors(anchors)
+    if not (chosen or targets or file):
+        raise ArgumentError("compare: nothing to compare; give --file, --rate-weights or --anchors")
+    make_folder(output)
+    encoded = [_encode(f"{preset}, rate weight {config.rate_weight:g}", config, clip, output) for config in targets]
+    curves = _measure(chosen, [*((path, path.name, None) for path in file or []), *encoded], clip, look, output)
+    tables = {"table": runs_table(curves, left_out), "bd-rate": bd_table(curves)}
+    for name, table in tables.items():
+        print(markdown(table))
+        write_table(table, output / name)
+    write_curves(curves, [anchor.name for anchor in chosen], list(tables.values()), output / "curves")
+    console.print(f"{output / 'curves.html'}, curves.png, table.md, bd-rate.md, runs.tsv")
+
+
+def _parse_targets(rate_weights: str | None, preset: str) -> list[EncodingConfig]:
+    if preset not in presets_of(DEFAULT_MODEL):
+        raise ArgumentError(f"--preset {preset}: must be one of {', '.join(presets_of(DEFAULT_MODEL))}")
+    try:
+        weights = [float(weight) for weight in rate_weights.split(",")] if rate_weights else []
+    except ValueError:
+        raise ArgumentError(f"--rate-weights {rate_weights}: must be numbers, as 1,2,4") from None
+    return [replace(PRESETS[preset], rate_weight=weight) for weight in weights]
+
+
+def _check_file(path: Path, clip: Clip) -> None:
+    """Raises ArgumentError for a file that is not of such a clip."""
+    with Container(path) as container:
+        container.verify()
+        header = container.header
+    if (header.width, header.height, header.frames) != (clip.width, clip.height, clip.frames):
+        raise ArgumentError(
+            f"{path}: is {header.width}x{header.height}, {header.frames} frames, the clip {clip.width}x{clip.height}, "
+            f"{clip.frames}; give --size {header.width}x{header.height} --frames {header.frames}, and its --start"
+        )
+
+
+def _choose_anchors(names: str | None) -> "tuple[list[Anchor], dict[str, str]]":
+    """Those asked for, or all there are; and why the others are left out."""
+    from nerv360.evaluation.anchors import ANCHORS, is_available
+
+    wanted = list(dict.fromkeys(names.split(","))) if names else list(ANCHORS)
+    for name in wanted:
+        if name not in ANCHORS:
+            raise ArgumentError(f"--anchors {name}: must be among {', '.join(ANCHORS)}")
+    missing = {name: f"PyAV has no {ANCHORS[name].encoder} here" for name in wanted if not is_available(ANCHORS[name])}
+    for name, reason in missing.items():
+        if names:
+            raise ArgumentError(f"--anchors {name}: {reason}; leave it out, or install PyAV from its own wheels")
+        console.print(f"left out: {name}: {reason}", markup=False)
+    return [ANCHORS[name] for name in wanted if name not in missing], missing
+
+
+def _encode(settings: str, config: EncodingConfig, clip: Clip, folder: Path) -> tuple[Path, str, float]:
+    """Our file for one target, what it is called, and the seconds of its fitting."""
+    from nerv360.api import choose_device
+    from nerv360.experiments.reproduce import Run, file_of, fit_run
+
+    console.print(f"{config.model}: {settings}")
+    run = Run(config.model, config, clip)
+    with encoding_progress(clip, config) as (report, _):
+        seconds = fit_run(run, folder, choose_device(None), report)
+    return file_of(run, folder), settings, seconds
+
+
+def _measure(
+    anchors: "Sequence[Anchor]",
+    files: Sequence[tuple[Path, str, float | None]],  # with what they are called and the seconds of their encoding
+    clip: Clip,
+    look: Viewport,
+    folder: Path,
+) -> "dict[str, list[Row]]":
+    """The rows of every codec, from the least bytes to the most."""
+    from nerv360.evaluation.compare import anchor_row, file_row
+
+    curves: dict[str, list[Row]] = defaultdict(list)
+    points = [(anchor, crf) for anchor in anchors for crf in anchor.crfs]
+    with progress("comparing", clip.frames * (2 * len(points) + len(files))) as (bar, task):
+
+        def advance(frames: int) -> None:
+            bar.advance(task, frames)
+
+        def keep(row: "Row") -> None:
+            if row not in curves[row["codec"]]:  # a file may be given twice
+                curves[row["codec"]].append(row)
+            figures = f"{int(row['bytes']):,} bytes, {float(row['mean_psnr_db']):.2f} dB"
+            bar.console.print(f"{row['codec']}: {row['settings']}: {figures}", markup=False, soft_wrap=True)
+
+        for anchor, crf in points:
+            keep(anchor_row(anchor, crf, clip, look, folder, advance))
+        for path, settings, seconds in files:
+            keep(file_row(path, settings, seconds, clip, look, folder, advance))
+    return {codec: sorted(rows, key=lambda row: int(row["bytes"])) for codec, rows in curves.items()}

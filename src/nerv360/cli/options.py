@@ -1,0 +1,73 @@
+"""Options that several commands have, and the parsing of them. No PyTorch in here."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nerv360.errors import ArgumentError, OutputError
+
+Source = Annotated[
+    str, typer.Argument(help="A .nerv360 file, a manifest of its parts (.json), or the URL of one.", show_default=False)
+]
+Force = Annotated[bool, typer.Option("--force", help="Go on with a video that is not 2:1.")]
+Precision = Annotated[str, typer.Option(help="float, or int8: faster for the paper's network.")]
+
+
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
+    if not match:
+        raise ArgumentError(f"{option} {text}: must be WIDTHxHEIGHT, as 1920x1080")
+    return int(match[1]), int(match[2])
+
+
+def parse_amount(text: str, option: str, unit: str) -> float:
+    """A number with k, M or G, and perhaps the unit."""
+    match = re.fullmatch(rf"(\d{{1,12}}(?:\.\d{{1,6}})?)\s*([kKMG]?){unit}?", text.strip())
+    if not match or not float(match[1]):
+        raise ArgumentError(f"{option} {text}: must be a number, as 500k or 2M")
+    return float(match[1]) * {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[match[2]]
+
+
+def parse_pair(text: str, option: str, separator: str) -> tuple[float, float]:
+    try:
+        first, second = (float(part) for part in text.split(separator))
+    except ValueError:
+        raise ArgumentError(f"{option} {text}: must be two numbers, as 10{separator}20") from None
+    return first, second
+
+
+def parse_range(text: str, option: str) -> tuple[float, float]:
+    return parse_pair(text, option, ":")
+
+
+def parse_frames(text: str | None, frames: int) -> range:
+    """A:B, A: or :B -> range(A, B) within the video."""
+    match = re.fullmatch(r"(\d{0,9}):(\d{0,9})", text or ":")
+    if not match:
+        raise ArgumentError(f"--frames {text}: must be A:B, as 0:10")
+    chosen = range(int(match[1] or 0), int(match[2]) if match[2] else frames)
+    if not 0 <= chosen.start < chosen.stop <= frames:
+        raise ArgumentError(f"--frames {text}: the video has frames 0:{frames}")
+    return chosen
+
+
+def make_folder(path: Path) -> None:
+    """Raises OutputError where there can be no such folder."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: the folder cannot be made: {error.strerror}") from None
+
+
+def check_folder(output: Path) -> None:
+    """Raises OutputError where the output cannot be written, before any work is done for it."""
+    folder = output.parent
+    if not folder.is_dir():
+        raise OutputError(f"{output}: cannot be written: no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{output}: cannot be written: no right to write in {folder}")
+    if output.suffix and output.is_dir():
+        raise OutputError(f"{output}: cannot be written: it is a folder")

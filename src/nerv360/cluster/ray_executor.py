@@ -1,0 +1,130 @@
+"""Jobs as Ray tasks: on the processes of this machine, or on a cluster.
+
+    driver ── one task per job, longest first ──> workers ── part, checkpoint ──> storage
+      ^                                              │
+      └────────── board: the last word of each <─────┘
+
+Ray gives a task to another worker when its process or its machine dies; the task goes on from its checkpoint. When the
+driver dies, Ray ends its tasks; called again, the driver skips what is done, and the rest goes on from checkpoints.
+"""
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from nerv360 import __version__
+from nerv360.cluster.address import check_ray
+from nerv360.cluster.plan import SegmentJob
+from nerv360.cluster.worker import Status, Tell, encode_job, longest_first
+from nerv360.errors import ClusterError, Nerv360Error, OutputError, VideoError
+
+__all__ = ["run_on_ray"]
+
+RETRIES = 10  # of a job whose process or machine died, or which could not reach its storage
+POLL_SECONDS = 1.0
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+RAY_SETTINGS = {  # of the processes of this machine; all are found in Ray's documentation
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+class StatusActor:
+    """The last word of every job, until the driver takes them."""
+
+    def __init__(self) -> None:
+        self._words: dict[int, Status] = {}
+
+    def put(self, number: int, status: Status) -> None:
+        self._words[number] = status
+
+    def take(self) -> dict[int, Status]:
+        words, self._words = self._words, {}
+        return words
+
+
+def run_on_ray(
+    jobs: Sequence[SegmentJob], tell: Tell, *, workers: int | None = None, address: str | None = None
+) -> None:
+    """Do the jobs on a Ray cluster, or in as many processes of this machine as there are to be workers.
+
+    A job that fails is told of; the others are done. Raises ClusterError, MissingExtra.
+    """
+    with _connected(address, workers) as ray:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        board = ray.remote(StatusActor).options(num_cpus=0, scheduling_strategy=here).remote()
+        gpus = _gpus({job.device for job in jobs}, ray.cluster_resources().get("GPU", 0))
+        work = ray.remote(_work).options(
+            num_cpus=1, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=[OutputError, VideoError]
+        )
+        running = {work.remote(board, number, jobs[number], _versions()): number for number in longest_first(jobs)}
+        while running:
+            finished, _ = ray.wait(list(running), num_returns=len(running), timeout=POLL_SECONDS)
+            unfinished = set(running.values())
+            for number, status in ray.get(board.take.remote()).items():
+                if number in unfinished:  # a word may be late
+                    tell(number, status)
+            for task in finished:
+                number = running.pop(task)
+                try:
+                    tell(number, ray.get(task))
+                except Nerv360Error as error:
+                    tell(number, Status("failed", reason=_reason(error)))
+                except ray.exceptions.RayError as error:
+                    tell(number, Status("failed", reason=f"its worker failed: {_reason(error)}"))
+
+
+def _gpus(devices: set[str | None], there: float) -> int:
+    """Of a worker: one where the cluster has any, unless the processor is asked for. Without it, Ray would wait."""
+    if "cuda" in devices and not there:
+        raise ClusterError("--device cuda: the cluster has no GPU; leave it out, or add a machine with one")
+    return 1 if there and devices != {"cpu"} else 0
+
+
+def _work(board: Any, number: int, job: SegmentJob, versions: str) -> Status:
+    """A task."""
+    if versions != _versions():
+        raise ClusterError(
+            f"worker {platform.node()} has {_versions()}, the driver {versions}; install the same versions on both"
+        )
+    return encode_job(job, lambda status: board.put.remote(number, status))
+
+
+def _versions() -> str:
+    """All that bytes depend on, beside the kind of machine."""
+    return f"nerv360 {__version__}, torch {torch.__version__}"
+
+
+@contextmanager
+def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
+    check_ray(address)
+    os.environ.update({name: value for name, value in RAY_SETTINGS.items() if name not in os.environ})
+    import ray
+
+    try:
+        if address is None:
+            ray.init(address="local", num_cpus=workers, include_dashboard=False, **QUIET)
+        else:
+            ray.init(address=address, **QUIET)
+    except (OSError, RuntimeError, ValueError) as error:
+        where = "a local cluster cannot be started" if address is None else f"--ray {address}: cannot be used"
+        raise ClusterError(f"{where}: {_reason(error)}") from None
+    try:
+        yield ray
+    except ray.exceptions.RayError as error:
+        raise ClusterError(f"the cluster is lost ({_reason(error)}); what is done is kept: start it again") from None
+    finally:
+        ray.shutdown()
+
+
+def _reason(error: Exception) -> str:
+    """The last line of a message: Ray's have a traceback before it."""
+    cause = getattr(error, "cause", None) or error
+    return (str(cause).strip() or type(cause).__name__).splitlines()[-1]

@@ -1,0 +1,1 @@
+"""Experiments: the paper's tables and figures, and the speed of networks and files."""

@@ -1,1 +1,0 @@
-"""Fast drawing: one file per backend behind one interface (base.py)."""

@@ -1,0 +1,28 @@
+"""Types that every package shares."""
+
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+__all__ = ["BT709", "UNSPECIFIED_COLOUR", "Colour", "Picture"]
+
+Picture = NDArray[np.uint8]  # [height, width, 3], full-range R'G'B'
+
+
+def _code_point(description: str) -> Meta:
+    return Meta(ge=0, le=255, description=description)
+
+
+class Colour(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The source's colours, as code points of ITU-T H.273 (2: unspecified). Decoded pixels are R'G'B', full range."""
+
+    primaries: Annotated[int, _code_point("ColourPrimaries")]
+    transfer: Annotated[int, _code_point("TransferCharacteristics")]
+    matrix: Annotated[int, _code_point("MatrixCoefficients, of the source's YCbCr")]
+    full_range: Annotated[bool, Meta(description="VideoFullRangeFlag, of the source")]
+
+
+UNSPECIFIED_COLOUR = Colour(2, 2, 2, False)
+BT709 = Colour(1, 1, 1, False)
