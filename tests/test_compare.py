@@ -1,6 +1,6 @@
 """`nerv360 compare`: what classical codecs write, what is measured of it, what is kept, and what the curves say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,16 +14,18 @@ from nerv360.api import eval_file
 from nerv360.cli import compare as cli_compare
 from nerv360.cli.compare import compare
 from nerv360.config import PRESETS
-from nerv360.errors import ArgumentError, BitstreamError, MissingExtra, Nerv360Error
+from nerv360.errors import ArgumentError, BitstreamError, MissingExtra, Nerv360Error, OutputError
 from nerv360.evaluation import compare as comparing
-from nerv360.evaluation.anchors import ANCHORS, AnchorPlayer, encode_anchor
-from nerv360.evaluation.compare import anchor_row
+from nerv360.evaluation.anchors import ANCHORS, AnchorDecoder, count_key_frames, encode_anchor
+from nerv360.evaluation.compare import COLUMNS, Comparison, regular_key_frames, shared_key_frames
 from nerv360.evaluation.evaluate import dynamic_viewports
-from nerv360.evaluation.rd_curves import bd_rate
-from nerv360.evaluation.results_store import Row, read_rows
+from nerv360.evaluation.rd_curves import LOOKS, bd_rate
+from nerv360.evaluation.results_store import read_rows
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
+from nerv360.types import BT709
 from nerv360.video.clip import EXACT, Clip
+from nerv360.video.writer import write_frames
 
 LOOK = Viewport(width=72, height=48)
 
@@ -42,28 +44,69 @@ def few_rates(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(ANCHORS, name, replace(anchor, crfs=anchor.crfs[::5]))
 
 
-@pytest.mark.parametrize("name", ANCHORS)
-def test_keys_come_every_two_seconds(name: str, make_video: Callable[..., Path], tmp_path: Path) -> None:
-    slow = replace(Clip.open(make_video(frames=11)), frame_rate=Fraction(2))
-    path = tmp_path / f"coded{ANCHORS[name].ending}"
-    assert encode_anchor(ANCHORS[name], 40, slow, path, ignore) > 0
+def key_frames_of(path: Path) -> list[int]:
+    """In the order of showing."""
     with av.open(path) as container:
         shown = sorted((packet.pts, packet.is_keyframe) for packet in container.demux(video=0) if packet.size)
-    keys = [index for index, (_, key) in enumerate(shown) if key]
-    assert len(shown) == 11
-    assert keys[0] == 0
-    assert max(np.diff([*keys, 11])) <= 4
+    return [index for index, (_, key) in enumerate(shown) if key]
 
 
-def test_every_anchor_has_five_rates_and_says_its_settings(clip: Clip) -> None:
+@pytest.fixture(scope="module")
+def two_scenes(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """Seven frames of noise, then seven of another."""
+    path = tmp_path_factory.mktemp("scenes") / "two.mp4"
+    noise = np.random.default_rng(0).integers(0, 256, (2, 10, 20, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+    write_frames(path, noise.repeat(7, axis=0), Fraction(2), BT709)
+    return Clip.open(path)
+
+
+@pytest.mark.parametrize("name", ANCHORS)
+@pytest.mark.parametrize("key_frames", [[0], [0, 4, 9], range(0, 14, 4)], ids=str)
+def test_key_frames_are_where_they_are_asked_for(
+    name: str, key_frames: Sequence[int], two_scenes: Clip, tmp_path: Path
+) -> None:
+    path = tmp_path / f"coded{ANCHORS[name].ending}"
+    assert encode_anchor(ANCHORS[name], 40, two_scenes, key_frames, path, ignore) > 0
+    assert key_frames_of(path) == list(key_frames)
+    assert count_key_frames(path) == len(key_frames)
+
+
+def test_every_anchor_has_five_rates_and_says_its_settings() -> None:
     for anchor in ANCHORS.values():
         assert len(anchor.crfs) >= 5
         assert sorted(anchor.crfs) == list(anchor.crfs)
-        assert {"crf=30", "g=60", "threads=1"} <= set(anchor.settings(30, clip).split())
+        assert {"crf=30", "g=64", "threads=1", "keys=0,16"} <= set(anchor.settings(30, 64, [0, 16]).split())
+    assert ANCHORS["x264"].settings(30, 64, [0]).endswith(" keys=0:64:64")
+    assert ANCHORS["x264"].settings(30, 64, range(0, 64, 25)).endswith(" keys=0:64:25")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("x264", {"preset": "medium", "tune": "psnr", "sc_threshold": "0", "forced-idr": "1"}),
+        ("x265", {"preset": "medium", "tune": "psnr", "forced-idr": "1", "x265-params": "scenecut=0:open-gop=0"}),
+        ("svt-av1", {"preset": "6", "svtav1-params": "tune=1:scd=0:irefresh-type=2"}),
+        ("vp9", {"deadline": "good", "cpu-used": "1", "keyint_min": "64"}),
+        ("x264-veryslow", {"preset": "veryslow", "tune": "psnr", "sc_threshold": "0", "forced-idr": "1"}),
+        ("x265-veryslow", {"preset": "veryslow", "tune": "psnr", "x265-params": "scenecut=0:open-gop=0"}),
+        ("svt-av1-preset2", {"preset": "2", "svtav1-params": "tune=1:scd=0:irefresh-type=2"}),
+        ("vp9-cpu0", {"deadline": "good", "cpu-used": "0", "keyint_min": "64"}),
+    ],
+)
+def test_options_of_each_anchor(name: str, options: dict[str, str]) -> None:
+    told = ANCHORS[name].options(30, 64)
+    assert (told["crf"], told["g"], told["threads"]) == ("30", "64", "1")
+    for option, value in options.items():
+        assert set(value.split(":")) <= set(told[option].split(":")), option
+
+
+def test_every_anchor_has_a_look() -> None:
+    assert list(LOOKS) == list(ANCHORS)
+    assert len(set(LOOKS.values())) == len(LOOKS)
 
 
 def test_an_anchor_is_measured_from_its_file(clip: Clip, tmp_path: Path) -> None:
-    rows = [anchor_row(ANCHORS["x264"], crf, clip, LOOK, tmp_path, ignore) for crf in (20, 32, 44)]
+    rows = [Comparison(clip, LOOK, [0], tmp_path).anchor_row(ANCHORS["x264"], crf, ignore) for crf in (20, 32, 44)]
     assert [float(row["mean_psnr_db"]) for row in rows] == sorted(
         (float(r["mean_psnr_db"]) for r in rows), reverse=True
     )
@@ -90,12 +133,12 @@ def independent_psnr_db(path: Path, clip: Clip) -> float:
     return float(np.mean(figures))
 
 
-def test_the_player_goes_back(clip: Clip, tmp_path: Path) -> None:
+def test_the_decoder_goes_back(clip: Clip, tmp_path: Path) -> None:
     path = tmp_path / "coded.mkv"
-    encode_anchor(ANCHORS["x264"], 30, clip, path, ignore)
-    player, frames = AnchorPlayer(path), list(Clip.open(path))
+    encode_anchor(ANCHORS["x264"], 30, clip, [0], path, ignore)
+    decoder, frames = AnchorDecoder(path), list(Clip.open(path))
     for index in (3, 5, 5, 0, 2):
-        assert np.array_equal(player.panorama(index), frames[index])
+        assert np.array_equal(decoder.panorama(index), frames[index])
 
 
 def test_a_finished_run_is_not_run_again(
@@ -129,6 +172,7 @@ def test_our_files_are_measured_as_eval_does(
     compare(video, [fitted_grids], "8", "fast", "x264", output=tmp_path)
     rows = read_rows(tmp_path / "runs.tsv")
     assert [row["codec"] for row in rows] == ["x264", "x264", *["nerv360-grid"] * 2]
+    assert {row["key_frames"] for row in rows} == {"1"}
     by_name = {row["settings"]: row for row in rows}
     expected = eval_file(fitted_grids, video)
     assert by_name[fitted_grids.name]["mean_psnr_db"] == f"{expected.mean.psnr_db:.3f}"
@@ -151,10 +195,18 @@ def test_one_frame(make_video: Callable[..., Path], tmp_path: Path, few_rates: N
     assert {row["codec"] for row in read_rows(tmp_path / "runs.tsv")} == set(ANCHORS)
 
 
+def test_a_key_interval_in_seconds(video: Path, tmp_path: Path, few_rates: None) -> None:
+    compare(video, anchors="x264", key_interval=0.1, output=tmp_path)
+    for row in read_rows(tmp_path / "runs.tsv"):
+        assert row["key_frames"] == "2"
+        assert row["settings"].endswith(" keys=0:6:3")
+        assert key_frames_of(tmp_path / row["file"]) == [0, 3]
+
+
 def test_a_codec_that_pyav_lacks(
     video: Path, tmp_path: Path, few_rates: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("svt-av1", "vp9", "x265"):
+    for name in set(ANCHORS) - {"x264"}:
         monkeypatch.setitem(ANCHORS, name, replace(ANCHORS[name], encoder="libnothing"))
     with pytest.raises(ArgumentError, match=r"^--anchors vp9: PyAV has no libnothing here; leave it out"):
         compare(video, anchors="x264,vp9", output=tmp_path)
@@ -176,7 +228,7 @@ def test_a_missing_package_is_named(video: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"anchors": "h261"}, "--anchors h261: must be among x264, x265, svt-av1, vp9"),
+        ({"anchors": "h261"}, "--anchors h261: must be among x264, x264-veryslow, x265, x265-veryslow, svt-av1, "),
         ({"rate_weights": "1,x"}, "--rate-weights 1,x: must be numbers"),
         ({"preset": "tiny"}, "--preset tiny: must be one of fast"),
         ({"viewport": "32x20"}, "--viewport 32x20: MS-SSIM needs sides of at least 33"),
@@ -210,6 +262,28 @@ def test_bd_rate() -> None:
 
 
 def test_rows_are_text(clip: Clip, tmp_path: Path) -> None:
-    row: Row = anchor_row(ANCHORS["vp9"], 63, clip, LOOK, tmp_path, ignore)
+    comparison = Comparison(clip, LOOK, [0], tmp_path)
+    row = comparison.anchor_row(ANCHORS["vp9"], 63, ignore)
     assert read_rows(tmp_path / "runs.tsv") == [dict(row)]
-    assert anchor_row(ANCHORS["vp9"], 63, clip, replace(LOOK, width=96), tmp_path, ignore)["run"] != row["run"]
+    assert tuple(row) == COLUMNS
+    assert row["key_frames"] == "1"
+    wider = replace(comparison, look=replace(LOOK, width=96)).anchor_row(ANCHORS["vp9"], 63, ignore)
+    more_keys = replace(comparison, key_frames=[0, 3]).anchor_row(ANCHORS["vp9"], 63, ignore)
+    assert len({row["run"], wider["run"], more_keys["run"]}) == 3
+    assert more_keys["key_frames"] == "2"
+
+
+def test_a_table_of_other_columns_is_refused_at_once(video: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs.tsv").write_text("run\tcodec\n")
+    with pytest.raises(OutputError, match="has other columns, of another version; take another folder"):
+        compare(video, anchors="x264", output=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.tsv"]
+
+
+def test_key_frames_begin_the_segments_of_our_files(clip: Clip) -> None:
+    assert shared_key_frames([]) == (0,)
+    assert shared_key_frames([[0, 3], [0, 3]]) == [0, 3]
+    with pytest.raises(ArgumentError, match=r"compare them one by one, or give .* --key-interval SECONDS"):
+        shared_key_frames([[0, 3], [0]])
+    assert list(regular_key_frames(replace(clip, frames=100), 1.5)) == [0, 45, 90]
+    assert list(regular_key_frames(clip, 0.001)) == [0, 1, 2, 3, 4, 5]

@@ -13,7 +13,7 @@ import typer
 
 import nerv360
 from nerv360.cli.console import progress
-from nerv360.evaluation.anchors import ANCHORS, AnchorPlayer, encode_anchor
+from nerv360.evaluation.anchors import ANCHORS, AnchorDecoder, encode_anchor
 from nerv360.evaluation.evaluate import titled
 from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
@@ -44,7 +44,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         anchor = Path(folder) / "x265.mkv"
         _encode_within(clip, file[0].stat().st_size, anchor)
-        pictures.append(("x265", anchor.stat().st_size, AnchorPlayer(anchor).viewport(frame, view)))
+        pictures.append(("x265", anchor.stat().st_size, AnchorDecoder(anchor).viewport(frame, view)))
     told = [f"{name}: {size:,} bytes, {psnr(drawn, source):.1f} dB" for name, size, drawn in pictures]
     tiles = [titled(source, "source"), *(titled(p[2], title) for p, title in zip(pictures, told, strict=True))]
     tiles += [np.full_like(tiles[0], 255)] * (len(tiles) % 2)
@@ -60,7 +60,7 @@ def _encode_within(clip: Clip, size: int, path: Path) -> None:
     with progress("x265", encodings * clip.frames) as (bar, task):
 
         def encode(crf: int) -> None:
-            encode_anchor(ANCHORS["x265"], crf, clip, trial, lambda: bar.advance(task))
+            encode_anchor(ANCHORS["x265"], crf, clip, [0], trial, lambda: bar.advance(task))
 
         while low < high:
             middle = (low + high) // 2

@@ -1,7 +1,7 @@
 """`nerv360 compare`: our files beside classical codecs. A finished run is not run again."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,32 +19,51 @@ from nerv360.video.clip import Clip
 
 if TYPE_CHECKING:
     from nerv360.evaluation.anchors import Anchor
+    from nerv360.evaluation.compare import Comparison
     from nerv360.evaluation.results_store import Row
 
 __all__ = ["compare"]
 
 
+Files = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="A .nerv360 file of it; may be given several times.")
+]
+RateWeights = Annotated[
+    str | None, typer.Option(metavar="A,B,...", help="Encode it here with these, as with encode --rate-weight.")
+]
+PresetName = Annotated[str, typer.Option(help=f"Of those encodings: {', '.join(presets_of(DEFAULT_MODEL))}.")]
+AnchorNames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,...",
+        help="Among x264, x265, svt-av1, vp9, and slower x264-veryslow, x265-veryslow, svt-av1-preset2, vp9-cpu0; "
+        "by default all that PyAV has here.",
+    ),
+]
+KeyInterval = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Of the classical codecs' key frames; by default they have one where a segment of FILE begins.",
+        min=0.001,
+    ),
+]
+ViewSize = Annotated[
+    str | None, typer.Option(metavar="WxH", help="By default 5/16 of the panorama's width, the training viewport.")
+]
+
+
 def compare(
     video: Annotated[Path, typer.Argument(help="An equirectangular video, 2:1.", show_default=False)],
-    file: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="A .nerv360 file of it; may be given several times.")
-    ] = None,
-    rate_weights: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Encode it here with these, as with encode --rate-weight.")
-    ] = None,
-    preset: Annotated[
-        str, typer.Option(help=f"Of those encodings: {', '.join(presets_of(DEFAULT_MODEL))}.")
-    ] = DEFAULT_PRESET[DEFAULT_MODEL],
-    anchors: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,...", help="Among x264, x265, svt-av1, vp9; by default all that PyAV has here."),
-    ] = None,
+    file: Files = None,
+    rate_weights: RateWeights = None,
+    preset: PresetName = DEFAULT_PRESET[DEFAULT_MODEL],
+    anchors: AnchorNames = None,
+    key_interval: KeyInterval = None,
     start: Annotated[int, typer.Option(metavar="K", help="First frame, from 0.")] = 0,
     frames: Annotated[int | None, typer.Option(metavar="N", help="Number of frames; by default all.")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Scale the panorama to this size.")] = None,
-    viewport: Annotated[
-        str | None, typer.Option(metavar="WxH", help="By default 5/16 of the panorama's width, the training viewport.")
-    ] = None,
+    viewport: ViewSize = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of files, rows, tables and curves.")
     ] = Path("compare"),
@@ -60,27 +79,38 @@ def compare(
     targets = _parse_targets(rate_weights, preset)
     clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None)
     width, height = parse_size(viewport) if viewport else PRESETS[preset].training_view(clip.width)
-    look = Viewport(width=width, height=height)
-    for path in file or []:
-        _check_file(path, clip)
-    from nerv360.evaluation.rd_curves import bd_table, runs_table, write_curves
-    from nerv360.evaluation.tables import markdown, write_table
+    segment_starts = [_check_file(path, clip) for path in file or []]
+    from nerv360.evaluation.compare import Comparison, regular_key_frames, shared_key_frames
     from nerv360.training.losses import MS_SSIM_LEAST_SIDE
 
     if min(width, height) < MS_SSIM_LEAST_SIDE:
         raise ArgumentError(f"--viewport {width}x{height}: MS-SSIM needs sides of at least {MS_SSIM_LEAST_SIDE} pixels")
+    if key_interval is None:
+        key_frames = shared_key_frames([*segment_starts, *[[0]] * len(targets)])
+    else:
+        key_frames = regular_key_frames(clip, key_interval)
     chosen, left_out = _choose_anchors(anchors)
     if not (chosen or targets or file):
         raise ArgumentError("compare: nothing to compare; give --file, --rate-weights or --anchors")
     make_folder(output)
+    comparison = Comparison(clip, Viewport(width=width, height=height), key_frames, output)
+    comparison.check_table()
     encoded = [_encode(f"{preset}, rate weight {config.rate_weight:g}", config, clip, output) for config in targets]
-    curves = _measure(chosen, [*((path, path.name, None) for path in file or []), *encoded], clip, look, output)
+    curves = _measure(comparison, chosen, [*((path, path.name, None) for path in file or []), *encoded])
+    _show(curves, left_out, output)
+
+
+def _show(curves: "Mapping[str, Sequence[Row]]", left_out: Mapping[str, str], folder: Path) -> None:
+    """Tables on the terminal and as files, and the curves."""
+    from nerv360.evaluation.rd_curves import bd_table, runs_table, write_curves
+    from nerv360.evaluation.tables import markdown, write_table
+
     tables = {"table": runs_table(curves, left_out), "bd-rate": bd_table(curves)}
     for name, table in tables.items():
         print(markdown(table))
-        write_table(table, output / name)
-    write_curves(curves, [anchor.name for anchor in chosen], list(tables.values()), output / "curves")
-    console.print(f"{output / 'curves.html'}, curves.png, table.md, bd-rate.md, runs.tsv")
+        write_table(table, folder / name)
+    write_curves(curves, list(tables.values()), folder / "curves")
+    console.print(f"{folder / 'curves.html'}, curves.png, table.md, bd-rate.md, runs.tsv")
 
 
 def _parse_targets(rate_weights: str | None, preset: str) -> list[EncodingConfig]:
@@ -93,16 +123,18 @@ def _parse_targets(rate_weights: str | None, preset: str) -> list[EncodingConfig
     return [replace(PRESETS[preset], rate_weight=weight) for weight in weights]
 
 
-def _check_file(path: Path, clip: Clip) -> None:
-    """Raises ArgumentError for a file that is not of such a clip."""
+def _check_file(path: Path, clip: Clip) -> list[int]:
+    """The first frames of a file's segments. Raises ArgumentError for a file that is not of such a clip."""
     with Container(path) as container:
         container.verify()
         header = container.header
+        starts = [segment.first_frame for segment in container.segments]
     if (header.width, header.height, header.frames) != (clip.width, clip.height, clip.frames):
         raise ArgumentError(
             f"{path}: is {header.width}x{header.height}, {header.frames} frames, the clip {clip.width}x{clip.height}, "
             f"{clip.frames}; give --size {header.width}x{header.height} --frames {header.frames}, and its --start"
         )
+    return starts
 
 
 def _choose_anchors(names: str | None) -> "tuple[list[Anchor], dict[str, str]]":
@@ -134,18 +166,14 @@ def _encode(settings: str, config: EncodingConfig, clip: Clip, folder: Path) -> 
 
 
 def _measure(
+    comparison: "Comparison",
     anchors: "Sequence[Anchor]",
     files: Sequence[tuple[Path, str, float | None]],  # with what they are called and the seconds of their encoding
-    clip: Clip,
-    look: Viewport,
-    folder: Path,
 ) -> "dict[str, list[Row]]":
     """The rows of every codec, from the least bytes to the most."""
-    from nerv360.evaluation.compare import anchor_row, file_row
-
     curves: dict[str, list[Row]] = defaultdict(list)
     points = [(anchor, crf) for anchor in anchors for crf in anchor.crfs]
-    with progress("comparing", clip.frames * (2 * len(points) + len(files))) as (bar, task):
+    with progress("comparing", comparison.clip.frames * (2 * len(points) + len(files))) as (bar, task):
 
         def advance(frames: int) -> None:
             bar.advance(task, frames)
@@ -157,7 +185,7 @@ def _measure(
             bar.console.print(f"{row['codec']}: {row['settings']}: {figures}", markup=False, soft_wrap=True)
 
         for anchor, crf in points:
-            keep(anchor_row(anchor, crf, clip, look, folder, advance))
+            keep(comparison.anchor_row(anchor, crf, advance))
         for path, settings, seconds in files:
-            keep(file_row(path, settings, seconds, clip, look, folder, advance))
+            keep(comparison.file_row(path, settings, seconds, advance))
     return {codec: sorted(rows, key=lambda row: int(row["bytes"])) for codec, rows in curves.items()}

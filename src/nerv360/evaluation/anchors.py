@@ -1,8 +1,8 @@
-"""Classical codecs through PyAV: their exact settings, their files, and views of these by the conventional road."""
+"""Classical codecs through PyAV: their exact settings, their files, and views of these by decoding, then cropping."""
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,15 @@ from nerv360.types import Picture
 from nerv360.video.clip import Clip
 from nerv360.video.writer import encode_video
 
-__all__ = ["ANCHORS", "Anchor", "AnchorPlayer", "encode_anchor", "is_available"]
+__all__ = ["ANCHORS", "Anchor", "AnchorDecoder", "encode_anchor", "is_available"]
 
-KEY_INTERVAL_S = 2
 os.environ.setdefault("SVT_LOG", "1")  # errors alone; else it fills the terminal
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """A classical codec, on one thread, told to make the most of PSNR where it would rather please the eye."""
+    """A classical codec on one thread in one pass, tuned for PSNR rather than for the eye, key frames where they are
+    asked for and nowhere else."""
 
     name: str
     encoder: str  # as PyAV calls it
@@ -32,36 +32,66 @@ class Anchor:
     fixed: Mapping[str, str]
     crfs: tuple[int, ...]  # from the best quality to the least
 
-    def options(self, crf: int, clip: Clip) -> dict[str, str]:
-        """All that the encoder is told, for one rate."""
-        key_interval = max(1, round(KEY_INTERVAL_S * clip.frame_rate))
-        return {"crf": str(crf), "g": str(key_interval), "threads": "1", **self.fixed}
+    def options(self, crf: int, frames: int) -> dict[str, str]:
+        """All that the encoder is told for one rate of a clip of so many frames."""
+        length = str(frames)
+        shared = {"crf": str(crf), "g": length, "threads": "1"}
+        return shared | {name: length if value == AS_LONG_AS_THE_CLIP else value for name, value in self.fixed.items()}
 
-    def settings(self, crf: int, clip: Clip) -> str:
-        """The same, to be read, with the encoder's name."""
-        return " ".join(
-            [self.encoder, "yuv420p", *(f"{name}={value}" for name, value in self.options(crf, clip).items())]
-        )
+    def settings(self, crf: int, frames: int, key_frames: Sequence[int]) -> str:
+        """The same, to be read, with the encoder's name and the key frames."""
+        options = [f"{name}={value}" for name, value in self.options(crf, frames).items()]
+        return " ".join([self.encoder, "yuv420p", *options, f"keys={_listed(key_frames, frames)}"])
 
 
-X265 = "log-level=none:info=0:pools=none:frame-threads=1"  # info: 2 kB of text about itself
+AS_LONG_AS_THE_CLIP = "frames"  # an option's value: the number of frames
+MATROSKA, WEBM = ".mkv", ".webm"
+X264_CRFS, X265_CRFS = (24, 28, 32, 36, 40, 44, 48), (22, 26, 30, 34, 38, 42, 46)
+SVT_AV1_CRFS, VP9_CRFS = (31, 39, 47, 53, 58, 63), (31, 37, 43, 49, 56, 63)
+X265 = "log-level=none:info=0:pools=none:frame-threads=1:scenecut=0:open-gop=0"  # info: 2 kB of text about itself
+SVT_AV1 = "lp=1:tune=1:scd=0:irefresh-type=2"  # PSNR; no detection of scenes; closed GOPs
+
+
+def _x264(name: str, preset: str) -> Anchor:
+    fixed = {"preset": preset, "tune": "psnr", "sc_threshold": "0", "forced-idr": "1"}
+    return Anchor(name, "libx264", MATROSKA, fixed, X264_CRFS)
+
+
+def _x265(name: str, preset: str) -> Anchor:
+    fixed = {"preset": preset, "tune": "psnr", "forced-idr": "1", "x265-params": X265}
+    return Anchor(name, "libx265", MATROSKA, fixed, X265_CRFS)
+
+
+def _svt_av1(name: str, preset: str) -> Anchor:
+    return Anchor(name, "libsvtav1", WEBM, {"preset": preset, "svtav1-params": SVT_AV1}, SVT_AV1_CRFS)
+
+
+def _vp9(name: str, cpu_used: str) -> Anchor:
+    fixed = {"keyint_min": AS_LONG_AS_THE_CLIP, "deadline": "good", "cpu-used": cpu_used, "b": "0"}
+    return Anchor(name, "libvpx-vp9", WEBM, fixed, VP9_CRFS)
+
+
 ANCHORS = {
     anchor.name: anchor
     for anchor in (
-        Anchor("x264", "libx264", ".mkv", {"preset": "medium", "tune": "psnr"}, (24, 28, 32, 36, 40, 44, 48)),
-        Anchor(
-            "x265",
-            "libx265",
-            ".mkv",
-            {"preset": "medium", "tune": "psnr", "x265-params": X265},
-            (22, 26, 30, 34, 38, 42, 46),
-        ),
-        Anchor(
-            "svt-av1", "libsvtav1", ".webm", {"preset": "6", "svtav1-params": "lp=1:tune=1"}, (31, 39, 47, 53, 58, 63)
-        ),
-        Anchor("vp9", "libvpx-vp9", ".webm", {"deadline": "good", "cpu-used": "1", "b": "0"}, (31, 37, 43, 49, 56, 63)),
+        _x264("x264", "medium"),
+        _x264("x264-veryslow", "veryslow"),
+        _x265("x265", "medium"),
+        _x265("x265-veryslow", "veryslow"),
+        _svt_av1("svt-av1", "6"),
+        _svt_av1("svt-av1-preset2", "2"),
+        _vp9("vp9", "1"),
+        _vp9("vp9-cpu0", "0"),
     )
 }
+
+
+def _listed(key_frames: Sequence[int], frames: int) -> str:
+    """0,64,100; or, where they are evenly spaced, first:end:step."""
+    step = key_frames[1] if len(key_frames) > 1 else frames
+    if list(key_frames) == list(range(0, frames, step)):
+        return f"0:{frames}:{step}"
+    return ",".join(map(str, key_frames))
 
 
 def is_available(anchor: Anchor) -> bool:
@@ -73,8 +103,12 @@ def is_available(anchor: Anchor) -> bool:
     return True
 
 
-def encode_anchor(anchor: Anchor, crf: int, clip: Clip, path: Path, report: Callable[[], None]) -> float:
-    """Write the clip as a file of that codec, yuv420p; returns the seconds, without those of reading the clip.
+def encode_anchor(
+    anchor: Anchor, crf: int, clip: Clip, key_frames: Sequence[int], path: Path, report: Callable[[], None]
+) -> float:
+    """Write the clip as a file of that codec, yuv420p, with these key frames, the first of them 0.
+
+    Returns the seconds, without those of reading the clip.
 
     `report` is called for every frame. Raises ArgumentError for a clip whose sides are not even, OutputError.
     """
@@ -93,12 +127,19 @@ def encode_anchor(anchor: Anchor, crf: int, clip: Clip, path: Path, report: Call
 
     with atomic_write(path) as partial:
         started = time.perf_counter()
-        encode_video(partial, pictures(), clip.frame_rate, clip.colour, anchor.encoder, anchor.options(crf, clip))
+        options = anchor.options(crf, clip.frames)
+        encode_video(partial, pictures(), clip.frame_rate, clip.colour, anchor.encoder, options, key_frames)
         return time.perf_counter() - started - reading
 
 
-class AnchorPlayer:
-    """The conventional road: the whole panorama is decoded, the view cut out of it. Going back begins anew."""
+def count_key_frames(path: Path) -> int:
+    """Key frames of a video file."""
+    with av.open(path) as container:
+        return sum(packet.is_keyframe for packet in container.demux(video=0) if packet.size)
+
+
+class AnchorDecoder:
+    """Decode-then-crop: the whole panorama is decoded, the view cut out of it. Going back begins anew."""
 
     def __init__(self, path: Path) -> None:
         self._clip = Clip.open(path)

@@ -7,6 +7,7 @@ What has its row is not done again.
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -14,100 +15,145 @@ import torch
 
 from nerv360.backends.registry import describe_backend
 from nerv360.codec.decoder import open_file
-from nerv360.evaluation.anchors import Anchor, AnchorPlayer, encode_anchor
-from nerv360.evaluation.evaluate import Player, dynamic_viewports, measure
-from nerv360.evaluation.results_store import Row, append_row, provenance, quality_columns, read_rows
+from nerv360.errors import ArgumentError
+from nerv360.evaluation.anchors import Anchor, AnchorDecoder, count_key_frames, encode_anchor
+from nerv360.evaluation.evaluate import ViewSource, dynamic_viewports, measure
+from nerv360.evaluation.results_store import (
+    PROVENANCE,
+    QUALITY,
+    Row,
+    append_row,
+    check_columns,
+    provenance,
+    quality_columns,
+    read_rows,
+    read_text,
+)
 from nerv360.geometry.viewport import Viewport
 from nerv360.storage import name_of
 from nerv360.video.clip import Clip
 
-__all__ = ["anchor_row", "file_row"]
+__all__ = ["COLUMNS", "Comparison", "regular_key_frames", "shared_key_frames"]
 
 Advance = Callable[[int], None]  # is told of frames that are done
+COLUMNS = (
+    *("run", "codec", "settings", "key_frames", "encode_s", "decoder", "file", "video", "start", "frames", "panorama"),
+    *("viewport", "bytes", "kbit_s", *QUALITY, "ms_ssim_window", "ws_psnr_db", "decode_fps", *PROVENANCE),
+)
 
 
-def anchor_row(anchor: Anchor, crf: int, clip: Clip, look: Viewport, folder: Path, advance: Advance) -> Row:
-    """Encode the clip with a classical codec and measure its file: every frame is done twice.
+def regular_key_frames(clip: Clip, interval_s: float) -> range:
+    """A key frame every so many seconds."""
+    return range(0, clip.frames, max(1, round(interval_s * clip.frame_rate)))
 
-    Raises ArgumentError, OutputError.
+
+def shared_key_frames(segment_starts: Sequence[Sequence[int]]) -> Sequence[int]:
+    """Where the segments of all our files begin; the first frame where there is no file.
+
+    Raises ArgumentError where the files are not cut alike.
     """
-    settings = anchor.settings(crf, clip)
-    run = _run(clip, look, settings)
-    row = _finished(run, folder)
-    if row is not None:
-        advance(2 * clip.frames)
-        return row
-    path = folder / f"{Path(name_of(clip.path)).stem}-{anchor.name}-{crf}-{run}{anchor.ending}"
-    seconds = encode_anchor(anchor, crf, clip, path, lambda: advance(1))
-    known = {
-        "run": run,
-        "codec": anchor.name,
-        "settings": settings,
-        "encode_s": f"{seconds:.2f}",
-        "decoder": f"PyAV {av.__version__}",
-    }
-    return _measured(AnchorPlayer(path), path, known, clip, look, folder, advance)
+    if not segment_starts:
+        return (0,)
+    if any(starts != segment_starts[0] for starts in segment_starts):
+        raise ArgumentError(
+            "compare: the files begin their segments at different frames; compare them one by one, or give the key "
+            "interval of the classical codecs: --key-interval SECONDS"
+        )
+    return segment_starts[0]
 
 
-def file_row(
-    path: Path, settings: str, seconds: float | None, clip: Clip, look: Viewport, folder: Path, advance: Advance
-) -> Row:
-    """Measure a .nerv360 file of the clip; `settings` and `seconds` are those of its encoding, as far as known.
+@dataclass(frozen=True)
+class Comparison:
+    """What all rows of a comparison have in common."""
 
-    Raises BitstreamError, and ArgumentError where the file is not of that many frames or of that size.
-    """
-    with open(path, "rb") as file:
-        run = _run(clip, look, hashlib.file_digest(file, "sha256").hexdigest())
-    row = _finished(run, folder)
-    if row is not None:
-        advance(clip.frames)
-        return row
-    with open_file(path) as decoder:
+    clip: Clip
+    look: Viewport  # size and field of view of the views that are measured
+    key_frames: Sequence[int]  # of the classical codecs
+    folder: Path  # of runs.tsv and of the files
+
+    def check_table(self) -> None:
+        """Raises OutputError where runs.tsv could not be gone on with: before hours of work, not after them."""
+        check_columns(self._table, read_text(self._table), COLUMNS)
+
+    def anchor_row(self, anchor: Anchor, crf: int, advance: Advance) -> Row:
+        """Encode the clip with a classical codec and measure its file: every frame is done twice.
+
+        Raises ArgumentError, OutputError.
+        """
+        settings = anchor.settings(crf, self.clip.frames, self.key_frames)
+        run = self._run(settings)
+        if (row := self._finished(run)) is not None:
+            advance(2 * self.clip.frames)
+            return row
+        path = self.folder / f"{Path(name_of(self.clip.path)).stem}-{anchor.name}-{crf}-{run}{anchor.ending}"
+        seconds = encode_anchor(anchor, crf, self.clip, self.key_frames, path, lambda: advance(1))
         known = {
             "run": run,
-            "codec": decoder.container.segments[0].header.model,
+            "codec": anchor.name,
             "settings": settings,
-            "encode_s": "" if seconds is None else f"{seconds:.2f}",
-            "decoder": describe_backend(decoder.backend),
+            "key_frames": str(count_key_frames(path)),
+            "encode_s": f"{seconds:.2f}",
+            "decoder": f"PyAV {av.__version__}",
         }
-        return _measured(decoder, path, known, clip, look, folder, advance)
+        return self._measured(AnchorDecoder(path), path, known, advance)
+
+    def file_row(self, path: Path, settings: str, seconds: float | None, advance: Advance) -> Row:
+        """Measure a .nerv360 file of the clip; `settings` and `seconds` are those of its encoding, as far as known.
+
+        Raises BitstreamError, and ArgumentError where the file is not of that many frames or of that size.
+        """
+        with open(path, "rb") as file:
+            run = self._run(hashlib.file_digest(file, "sha256").hexdigest())
+        if (row := self._finished(run)) is not None:
+            advance(self.clip.frames)
+            return row
+        with open_file(path) as decoder:
+            known = {
+                "run": run,
+                "codec": decoder.container.segments[0].header.model,
+                "settings": settings,
+                "key_frames": str(len(decoder.container.segments)),
+                "encode_s": "" if seconds is None else f"{seconds:.2f}",
+                "decoder": describe_backend(decoder.backend),
+            }
+            return self._measured(decoder, path, known, advance)
+
+    @property
+    def _table(self) -> Path:
+        return self.folder / "runs.tsv"
+
+    def _run(self, content: str) -> str:
+        return hashlib.sha256(f"{self.clip.fingerprint()} {self.look} {content}".encode()).hexdigest()[:12]
+
+    def _finished(self, run: str) -> Row | None:
+        return next((row for row in read_rows(self._table) if row.get("run") == run), None)
+
+    def _measured(self, source: ViewSource, path: Path, known: Row, advance: Advance) -> Row:
+        clip, size = self.clip, path.stat().st_size
+        views = dynamic_viewports(self.look, clip.frames)
+        result = measure(source, size, clip, views, lambda done, total: advance(1))
+        row = {
+            **known,
+            "file": path.name,
+            "video": name_of(clip.path),
+            "start": str(clip.start),
+            "frames": str(clip.frames),
+            "panorama": f"{clip.width}x{clip.height}",
+            "viewport": result.viewport,
+            "bytes": str(size),
+            "kbit_s": f"{result.bitrate / 1000:.3f}",
+            **quality_columns(result),
+            "decode_fps": f"{_playing_fps(source, next(iter(views.values()))):.1f}",
+            **provenance(torch.device("cpu")),
+        }
+        append_row(self._table, row)
+        return row
 
 
-def _run(clip: Clip, look: Viewport, content: str) -> str:
-    return hashlib.sha256(f"{clip.fingerprint()} {look} {content}".encode()).hexdigest()[:12]
-
-
-def _finished(run: str, folder: Path) -> Row | None:
-    return next((row for row in read_rows(folder / "runs.tsv") if row.get("run") == run), None)
-
-
-def _measured(
-    player: Player, path: Path, known: Row, clip: Clip, look: Viewport, folder: Path, advance: Advance
-) -> Row:
-    views, size = dynamic_viewports(look, clip.frames), path.stat().st_size
-    result = measure(player, size, clip, views, lambda done, total: advance(1))
-    row = {
-        **known,
-        "file": path.name,
-        "video": name_of(clip.path),
-        "start": str(clip.start),
-        "frames": str(clip.frames),
-        "panorama": f"{clip.width}x{clip.height}",
-        "viewport": result.viewport,
-        "bytes": str(size),
-        "kbit_s": f"{result.bitrate / 1000:.3f}",
-        **quality_columns(result),
-        "decode_fps": f"{_playing_fps(player, next(iter(views.values()))):.1f}",
-        **provenance(torch.device("cpu")),
-    }
-    append_row(folder / "runs.tsv", row)
-    return row
-
-
-def _playing_fps(player: Player, views: Sequence[Viewport]) -> float:
+def _playing_fps(source: ViewSource, views: Sequence[Viewport]) -> float:
     """Views per second for one viewer, who watches from the beginning; the last view, drawn before, warms up."""
-    player.viewport(len(views) - 1, views[-1])
+    source.viewport(len(views) - 1, views[-1])
     started = time.perf_counter()
     for index, view in enumerate(views):
-        player.viewport(index, view)
+        source.viewport(index, view)
     return len(views) / (time.perf_counter() - started)

@@ -22,9 +22,9 @@ from nerv360.video.writer import write_frames
 
 __all__ = [
     "Evaluation",
-    "Player",
     "Quality",
     "SegmentQuality",
+    "ViewSource",
     "compare_picture",
     "dynamic_viewports",
     "evaluate",
@@ -35,8 +35,8 @@ __all__ = [
 PANORAMAS = 5
 
 
-class Player(Protocol):
-    """What is measured: a Decoder, or the conventional road (anchors.py)."""
+class ViewSource(Protocol):
+    """What is measured: a Decoder, or decode-then-crop (anchors.py)."""
 
     @property
     def width(self) -> int: ...
@@ -110,7 +110,7 @@ def evaluate(
 
 
 def measure(
-    player: Player,
+    decoder: ViewSource,
     size: int,  # bytes of its file
     source: Clip,
     trajectories: Mapping[str, Sequence[Viewport]],
@@ -118,21 +118,21 @@ def measure(
     segments: Sequence[Segment] = (),
 ) -> Evaluation:
     """As `evaluate`, of anything that gives views and panoramas: one measure for our files and for others."""
-    _check_source(player, source)
+    _check_source(decoder, source)
     scores: dict[str, list[Quality]] = {name: [] for name in trajectories}
     sampled = set(np.linspace(0, source.frames - 1, min(PANORAMAS, source.frames)).round().astype(int).tolist())
     panorama_db: list[float] = []
     seconds = 0.0
     for views in trajectories.values():
-        player.viewport(0, views[0])  # warm-up
+        decoder.viewport(0, views[0])  # warm-up
     for index, panorama in enumerate(source):
         for name, views in trajectories.items():
             started = time.perf_counter()
-            decoded = player.viewport(index, views[index])
+            decoded = decoder.viewport(index, views[index])
             seconds += time.perf_counter() - started
             scores[name].append(_quality(decoded, extract_viewport(panorama, views[index])))
         if index in sampled:
-            panorama_db.append(ws_psnr(player.panorama(index), panorama))
+            panorama_db.append(ws_psnr(decoder.panorama(index), panorama))
         report(index + 1, source.frames)
     look = next(iter(trajectories.values()))[0]
     means = {name: _mean(values) for name, values in scores.items()}
@@ -174,8 +174,8 @@ def titled(picture: Picture, title: str, width: int = 480) -> Picture:
     return np.array(sheet)
 
 
-def _check_source(player: Player, source: Clip) -> None:
-    theirs, ours = (source.width, source.height, source.frames), (player.width, player.height, player.frames)
+def _check_source(decoder: ViewSource, source: Clip) -> None:
+    theirs, ours = (source.width, source.height, source.frames), (decoder.width, decoder.height, decoder.frames)
     if theirs != ours:
         shown = [f"{width}x{height}, {frames} frames" for width, height, frames in (theirs, ours)]
         raise ArgumentError(

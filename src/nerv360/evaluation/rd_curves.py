@@ -25,8 +25,18 @@ Curves = Mapping[str, Sequence[Row]]  # by codec
 Points = Sequence[tuple[float, float]]  # rate, quality
 PSNR, MS_SSIM, WS_PSNR = "mean_psnr_db", "mean_ms_ssim", "ws_psnr_db"
 METRICS = {PSNR: "Viewport PSNR, dB", MS_SSIM: "Viewport MS-SSIM, dB", WS_PSNR: "Panorama WS-PSNR, dB"}
-LOOKS = (("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))  # Okabe and Ito's colours
-OURS = (("#000000", "*"), ("#D55E00", "P"), ("#56B4E9", "X"), ("#882255", "v"))
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"  # Okabe and Ito's colours
+LOOKS = {  # colour, marker, line: a codec and its slower setting are of one colour
+    "x264": (BLUE, "o", "-"),
+    "x264-veryslow": (BLUE, "o", "--"),
+    "x265": (ORANGE, "s", "-"),
+    "x265-veryslow": (ORANGE, "s", "--"),
+    "svt-av1": (GREEN, "^", "-"),
+    "svt-av1-preset2": (GREEN, "^", "--"),
+    "vp9": (PINK, "D", "-"),
+    "vp9-cpu0": (PINK, "D", "--"),
+}
+OURS = (("#000000", "*", "-"), ("#D55E00", "P", "-"), ("#56B4E9", "X", "-"), ("#882255", "v", "-"))
 
 
 def runs_table(curves: Curves, left_out: Mapping[str, str]) -> Table:
@@ -35,13 +45,14 @@ def runs_table(curves: Curves, left_out: Mapping[str, str]) -> Table:
     title = f"{some['video']} from frame {some['start']}, {some['frames']} frames at {some['panorama']}"
     table = Table(title=f"{title}; viewport {some['viewport']}; {some['device']}", box=box.MARKDOWN)
     quality = ("PSNR VP0", "PSNR VP1", "MS-SSIM VP0", "MS-SSIM VP1", "WS-PSNR")
-    for name in ("Codec", "Settings", "Bytes", "kbit/s", *quality, "Encoding, s", "Decoding, FPS"):
+    for name in ("Codec", "Settings", "Key frames", "Bytes", "kbit/s", *quality, "Encoding, s", "Decoding, FPS"):
         table.add_column(name, no_wrap=True)
     for codec, rows in curves.items():
         for row in rows:
             table.add_row(
                 codec,
                 row["settings"],
+                row["key_frames"],
                 f"{int(row['bytes']):,}",
                 f"{float(row['kbit_s']):.1f}",
                 *(f"{float(row[f'vp{k}_psnr_db']):.2f}" for k in (0, 1)),
@@ -51,7 +62,7 @@ def runs_table(curves: Curves, left_out: Mapping[str, str]) -> Table:
                 row["decode_fps"],
             )
     for codec, reason in left_out.items():
-        table.add_row(codec, f"left out: {reason}", *["-"] * 9)
+        table.add_row(codec, f"left out: {reason}", *["-"] * 10)
     return table
 
 
@@ -86,9 +97,9 @@ def bd_rate(against: Points, test: Points) -> str:
     return f"{percent:+.1f} % ({low:.2f} to {high:.2f})"
 
 
-def write_curves(curves: Curves, anchors: Sequence[str], tables: Sequence[Table], path: Path) -> None:
+def write_curves(curves: Curves, tables: Sequence[Table], path: Path) -> None:
     """PATH.png, and PATH.html with the same picture and the tables. Raises OutputError."""
-    figure = _drawn(curves, anchors, str(tables[0].title))
+    figure = _drawn(curves, str(tables[0].title))
     with atomic_write(path.with_suffix(".png")) as partial:
         figure.savefig(partial, dpi=150)
     svg = io.StringIO()
@@ -110,18 +121,18 @@ def _quality(row: Row, metric: str) -> float:
     return -10 * math.log10(max(1 - value, 1e-10)) if metric == MS_SSIM else value
 
 
-def _drawn(curves: Curves, anchors: Sequence[str], title: str) -> Figure:
+def _drawn(curves: Curves, title: str) -> Figure:
     figure = Figure(figsize=(16, 5.5), layout="constrained")
     figure.suptitle(title, fontsize="medium")
-    others = [codec for codec in curves if codec not in anchors]
-    looks = dict(zip(anchors, LOOKS, strict=False)) | dict(zip(others, OURS, strict=False))
+    ours = [codec for codec in curves if codec not in LOOKS]
+    looks = LOOKS | dict(zip(ours, OURS, strict=False))
     for axes, (metric, name) in zip(figure.subplots(1, len(METRICS)), METRICS.items(), strict=True):
         ends = {}
         for codec, rows in curves.items():
             points = sorted((float(row["kbit_s"]), _quality(row, metric)) for row in rows)
             rates, qualities = zip(*points, strict=True)
-            colour, marker = looks[codec]
-            axes.plot(rates, qualities, color=colour, marker=marker, markersize=9 if codec in others else 5)
+            colour, marker, line = looks[codec]
+            axes.plot(rates, qualities, line, color=colour, marker=marker, markersize=9 if codec in ours else 5)
             ends[codec] = points[-1]
         _label(axes, ends, {codec: looks[codec][0] for codec in ends})
         axes.set_xscale("log")

@@ -120,7 +120,7 @@ def _measure(path: Location, backend: str, view: Viewport, repeats: int, threads
     with tempfile.TemporaryDirectory() as folder:
         if source is not None:
             path = Path(folder) / "coded.mp4"
-            encode_anchor(ANCHORS["x265"], CRF, source, path, lambda: None)
+            encode_anchor(ANCHORS["x265"], CRF, source, [0], path, lambda: None)
         torch.nn.Conv2d(3, 3, 3)(torch.rand(1, 3, 8, 8))
         forget_peak(torch.device("cpu"))
         before = peak_memory(torch.device("cpu"))
@@ -207,7 +207,7 @@ class _Plain:
 class _Conventional:
     """The panorama by a classical codec, the view cut out of it; back to the beginning where a frame lies behind.
 
-    As fast as it goes, where AnchorPlayer (anchors.py) is exact: its conversion to RGB takes twice as long.
+    As fast as it goes, where AnchorDecoder (anchors.py) is exact: its conversion to RGB takes twice as long.
     """
 
     def __init__(self, path: Location, threads: int) -> None:

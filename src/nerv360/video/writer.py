@@ -1,12 +1,13 @@
 """Write RGB frames as a video, as PNG pictures, or raw; whole files appear under their name, or none."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 from PIL import Image
@@ -47,8 +48,11 @@ def encode_video(
     colour: Colour,
     encoder: str,  # as PyAV calls it
     options: Mapping[str, str],
+    key_frames: Collection[int] = (),
 ) -> None:
     """Frames [h, w, 3] -> a video in the container of its ending: 8 bits, chroma halved where both sides are even.
+
+    The encoder is told to make `key_frames` such; whether others are is up to the options.
 
     Raises OSError.
     """
@@ -74,6 +78,8 @@ def encode_video(
                 interpolation=EXACT,
             )
             picture.pts = None
+            if number in key_frames:
+                picture.pict_type = PictureType.I
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
 
