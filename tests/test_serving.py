@@ -1,6 +1,7 @@
 """The player's server, over real sockets: what it gives, what it refuses, and what it bears."""
 
 import asyncio
+import gc
 import io
 import json
 import os
@@ -19,7 +20,6 @@ from typing import Any
 
 import av
 import numpy as np
-import psutil
 import pytest
 import trustme
 from aiohttp import ClientSession, ClientWebSocketResponse, TCPConnector, WSCloseCode, WSMsgType, WSServerHandshakeError
@@ -30,6 +30,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from helpers.commands import Commands
+from helpers.limits import traced_bytes
 from helpers.processes import running
 from PIL import Image
 
@@ -50,6 +52,7 @@ UPGRADE = "\r\n".join(
 VIEW = {"frame": 2, "yawDeg": 30.0, "pitchDeg": -10.0, "rollDeg": 0.0, "hfovDeg": 78.1, "vfovDeg": 60.0}
 SIZE = {"width": 64, "height": 48}
 HEADER = struct.Struct("<IfB")
+HANG_SECONDS = 300
 
 
 @asynccontextmanager
@@ -61,7 +64,7 @@ async def client_of(path: Path) -> AsyncIterator[TestClient[Any, Any]]:
 def served(path: Path, talk: Callable[[TestClient[Any, Any]], Awaitable[None]]) -> None:
     async def main() -> None:
         async with client_of(path) as client:
-            await asyncio.wait_for(talk(client), 60)
+            await asyncio.wait_for(talk(client), HANG_SECONDS)
 
     asyncio.run(main())
 
@@ -78,6 +81,11 @@ async def answered(viewer: ClientWebSocketResponse) -> Any:
             return message.data
         if "working" not in (told := message.json()):
             return told
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    while not happened():
+        await asyncio.sleep(0.02)
 
 
 async def bare_viewer(client: TestClient[Any, Any]) -> asyncio.StreamWriter:
@@ -154,7 +162,9 @@ def test_a_drag_is_a_stream_of_h264(encoded: Path) -> None:
     served(encoded, talk)
 
 
-def test_viewers_have_streams_of_their_own_and_leave_none(encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def pictures_made(monkeypatch: pytest.MonkeyPatch) -> "list[weakref.ref[Pictures]]":
+    """The pictures of every viewer so far: dead where nobody holds them."""
     made: list[weakref.ref[Pictures]] = []
 
     class Watched(Pictures):
@@ -163,7 +173,12 @@ def test_viewers_have_streams_of_their_own_and_leave_none(encoded: Path, monkeyp
             made.append(weakref.ref(self))
 
     monkeypatch.setattr(serving, "Pictures", Watched)
+    return made
 
+
+def test_viewers_have_streams_of_their_own_and_leave_none(
+    encoded: Path, pictures_made: "list[weakref.ref[Pictures]]"
+) -> None:
     async def watch(client: TestClient[Any, Any], number: int) -> None:
         watcher = Watcher()
         async with client.ws_connect("/frames") as viewer:
@@ -174,12 +189,8 @@ def test_viewers_have_streams_of_their_own_and_leave_none(encoded: Path, monkeyp
 
     async def talk(client: TestClient[Any, Any]) -> None:
         await asyncio.gather(*(watch(client, number) for number in range(20)))
-        assert len(made) == 20
-        for _ in range(50):
-            if not any(each() for each in made):
-                break
-            await asyncio.sleep(0.1)
-        assert not any(each() for each in made)
+        assert len(pictures_made) == 20
+        await until(lambda: not any(each() for each in pictures_made))
 
     served(encoded, talk)
 
@@ -245,22 +256,41 @@ def test_malformed_messages_are_answered_and_borne(encoded: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["jpeg", "h264"])
-def test_the_newest_view_wins(encoded: Path, form: str) -> None:
+def test_the_newest_view_wins(encoded: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 199 that arrive while the first one is decoded, the last is answered."""
+    begun, all_sent = asyncio.Event(), asyncio.Event()
+
     async def talk(client: TestClient[Any, Any]) -> None:
+        frames = client.server.app[serving.SERVED].frames
+        answer = frames.answer
+
+        async def held(request: FrameRequest, pictures: Pictures) -> bytes:
+            begun.set()
+            await all_sent.wait()
+            return await answer(request, pictures)
+
+        monkeypatch.setattr(frames, "answer", held)
         async with client.ws_connect("/frames") as viewer:
-            for number in range(200):
+            await viewer.send_str(ask(0, format=form))
+            await begun.wait()
+            for number in range(1, 200):
                 await viewer.send_str(ask(number, yawDeg=float(number), format=form))
-            answers = [HEADER.unpack_from(await answered(viewer))[0]]
-            while answers[-1] != 199:
-                answers.append(HEADER.unpack_from(await answered(viewer))[0])
-        assert answers == sorted(answers)
-        assert len(answers) < 100
+            await viewer.send_str("no request")
+            assert "error" in await answered(viewer)  # all before it have been read
+            all_sent.set()
+            answers = [HEADER.unpack_from(await answered(viewer))[0] for _ in range(2)]
+            assert answers == [0, 199]
+            await viewer.send_str("no request")
+            assert "error" in await answered(viewer)  # and no picture
 
     served(encoded, talk)
 
 
-def test_fifty_viewers_and_those_who_vanish(encoded: Path) -> None:
-    """All are answered; the memory of 150 viewers, 100 of them gone without a word, is that of a few."""
+def test_fifty_viewers_and_those_who_vanish(
+    encoded: Path, pictures_made: "list[weakref.ref[Pictures]]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are answered; of 170 viewers, 100 of them gone without a word, nothing is held."""
+    monkeypatch.setattr(serving, "HEARTBEAT_S", None)  # else aiohttp holds who vanished until the next one
 
     async def watch(client: TestClient[Any, Any], number: int) -> None:
         async with client.ws_connect("/frames") as viewer:
@@ -277,30 +307,46 @@ def test_fifty_viewers_and_those_who_vanish(encoded: Path) -> None:
 
     async def talk(client: TestClient[Any, Any]) -> None:
         await asyncio.gather(*(watch(client, number) for number in range(50)))
-        before = psutil.Process().memory_info().rss
-        for _ in range(2):
-            await asyncio.gather(*(vanish(client) for _ in range(50)))
-            await asyncio.gather(*(watch(client, number) for number in range(10)))
         viewers = client.server.app[serving.VIEWERS]
-        for _ in range(100):
-            if not viewers:
-                break
-            await asyncio.sleep(0.1)
-        assert not viewers
-        assert psutil.Process().memory_info().rss - before < 30 << 20  # 3 MB measured
+        await until(lambda: not viewers)
+        tasks = len(asyncio.all_tasks())
+        with traced_bytes() as traced:
+            for _ in range(2):
+                await asyncio.gather(*(vanish(client) for _ in range(50)))
+                await asyncio.gather(*(watch(client, number) for number in range(10)))
+            await until(lambda: not viewers and len(asyncio.all_tasks()) <= tasks)
+            await until(lambda: not any(each() for each in pictures_made))
+            gc.collect()
+            assert traced()[0] < 1 << 20  # 0.26 MB measured
 
     served(encoded, talk)
 
 
-def test_a_viewer_who_does_not_read_holds_one_picture(encoded: Path) -> None:
+def test_a_viewer_who_does_not_read_holds_one_picture(encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 200 pictures of 1 MB, those are made that fit the buffers between them, and no more."""
+    unread: list[int] = []
+
     async def talk(client: TestClient[Any, Any]) -> None:
+        frames = client.server.app[serving.SERVED].frames
+        answer = frames.answer
+
+        async def large(request: FrameRequest, pictures: Pictures) -> bytes:
+            if request.id == 1:
+                return await answer(request, pictures)
+            unread.append(request.id)
+            return bytes(1 << 20)
+
+        monkeypatch.setattr(frames, "answer", large)
         writer = await bare_viewer(client)
-        before = psutil.Process().memory_info().rss
-        for number in range(2000):
-            writer.write(bare_message(ask(number, width=320, height=240)))
-            if number % 100 == 0:
-                await asyncio.sleep(0.02)
-        assert psutil.Process().memory_info().rss - before < 40 << 20  # 16 MB measured
+        async with client.ws_connect("/frames") as other:
+            with traced_bytes() as traced:
+                for number in range(2, 202):
+                    writer.write(bare_message(ask(number)))
+                    await other.send_str(ask(1))  # once it is answered, the server has seen to the other one too
+                    picture_of(await answered(other))
+                assert traced()[1] < 8 << 20  # 2.1 MB measured
+        assert 2 in unread
+        assert len(unread) < 100  # 4 measured
         writer.transport.abort()
 
     served(encoded, talk)
@@ -333,13 +379,17 @@ def test_too_many_viewers_are_told(encoded: Path) -> None:
 
 def test_who_waits_hears_that_the_server_works(encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "WORKING_S", 0.05)
+    heard = asyncio.Event()
+
+    def tellers() -> list[Any]:
+        return [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "_tell"]
 
     async def talk(client: TestClient[Any, Any]) -> None:
         frames = client.server.app[serving.SERVED].frames
         answer = frames.answer
 
         async def late(request: FrameRequest, pictures: Pictures) -> bytes:
-            await asyncio.sleep(0.3)
+            await heard.wait()
             return await answer(request, pictures)
 
         monkeypatch.setattr(frames, "answer", late)
@@ -347,9 +397,10 @@ def test_who_waits_hears_that_the_server_works(encoded: Path, monkeypatch: pytes
             await viewer.send_str(ask(4))
             for _ in range(3):
                 assert json.loads(await viewer.receive_str()) == {"id": 4, "working": True}
+            assert len(tellers()) == 1
+            heard.set()
             assert picture_of(await answered(viewer))[0] == 4
-            with pytest.raises(asyncio.TimeoutError):  # no more of it
-                await viewer.receive(timeout=0.3)
+            await until(lambda: not tellers())  # no more of it
 
     served(encoded, talk)
 
@@ -449,8 +500,8 @@ def test_play_serves_until_it_is_interrupted(encoded: Path) -> None:
                 process.send_signal(signal.SIGINT)
                 assert (await viewer.receive()).type in (WSMsgType.CLOSE, WSMsgType.CLOSED)
 
-        asyncio.run(asyncio.wait_for(look(), 30))
-        assert process.wait(timeout=30) == 0
+        asyncio.run(asyncio.wait_for(look(), HANG_SECONDS))
+        assert process.wait() == 0
         assert process.stderr.read() == ""
 
 
@@ -476,12 +527,12 @@ def test_with_a_certificate_play_speaks_https(encoded: Path, tmp_path: Path) -> 
             assert process.stdout is not None
             address = process.stdout.readline().split(" at ")[1].split(";")[0]
             assert address.startswith("https://127.0.0.1:")
-            asyncio.run(asyncio.wait_for(look(address), 30))
+            asyncio.run(asyncio.wait_for(look(address), HANG_SECONDS))
             process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=30) == 0
+            assert process.wait() == 0
 
 
-def test_play_says_what_is_wrong_in_one_line(encoded: Path, video: Path, tmp_path: Path) -> None:
+def test_play_says_what_is_wrong_in_one_line(commands: Commands, encoded: Path, video: Path, tmp_path: Path) -> None:
     slow = tmp_path / "slow.mp4"
     write_frames(slow, Clip.open(video), Fraction(25), UNSPECIFIED_COLOUR)
     (tmp_path / "bad.nerv360").write_bytes(encoded.read_bytes()[:-9])
@@ -498,11 +549,10 @@ def test_play_says_what_is_wrong_in_one_line(encoded: Path, video: Path, tmp_pat
             ((encoded, "--source", video, "--start", 3), "asks for more"),
             ((encoded, "--source", slow), "slow.mp4: has 25 frames/s"),
         ):
-            with play(*arguments) as process:
-                _, errors = process.communicate(timeout=60)
-            assert process.returncode == 2
-            assert errors.count("\n") == 1
-            assert message in errors
+            result = commands("play", "--no-browser", *arguments)
+            assert result.returncode == 2
+            assert result.stderr.count("\n") == 1
+            assert message in result.stderr
 
 
 def test_a_certificate_that_cannot_be_used_is_told(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from helpers.limits import limit_bytes
 
 TESTS = Path(__file__).parents[1]
-HANG_SECONDS = 120
+HANG_SECONDS = 300
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import resource
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,16 @@ def data_bytes() -> int:
     """Bytes of private, writable memory that this process has asked for, used or not (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:"))
+
+
+@contextmanager
+def traced_bytes() -> Iterator[Callable[[], tuple[int, int]]]:
+    """Within the block, what Python's objects and NumPy's arrays of it take: now, and at most so far."""
+    tracemalloc.start()
+    try:
+        yield tracemalloc.get_traced_memory
+    finally:
+        tracemalloc.stop()
 
 
 @contextmanager
