@@ -7,7 +7,7 @@ import { Player } from "./player/player.js";
 const find = (id) => /** @type {T} */ (document.getElementById(id));
 
 const IDLE_MS = 2600;
-const ADDRESS_MS = 400;
+const ADDRESS_MS = 1000; // between two addresses while it plays
 const BACKENDS = { server: "Server", webgpu: "Here, WebGPU", wasm: "Here, WebAssembly" };
 const SCREENS = {
   broken: ["This video cannot be shown", "Its file is damaged, or not one that this player knows."],
@@ -25,7 +25,8 @@ const player = new Player(canvas, {
   format: /** @type {any} */ (options.get("format") ?? "auto"),
   ...place(),
 });
-const controls = new Controls(player, canvas, fullscreen);
+const framed = window.self !== window.top;
+const controls = new Controls(player, canvas, { keyboard: document, wheel: framed ? "focused" : "always", fullscreen, help });
 /** @type {any} */ (window).player = player; // for the console
 
 // Where the address says to look: #yaw=30&pitch=5&roll=0&fov=78&t=1.5
@@ -47,14 +48,16 @@ function address() {
   return `#${new URLSearchParams(parts)}`;
 }
 
-let addressTimer = 0;
+let keptAt = 0; // milliseconds
 function keepAddress() {
-  if (addressTimer || player.playing) return;
-  addressTimer = window.setTimeout(() => {
-    addressTimer = 0;
-    if (!player.playing && player.manifest) history.replaceState(null, "", address());
-  }, ADDRESS_MS);
+  if (!player.manifest) return;
+  keptAt = performance.now();
+  history.replaceState(null, "", address());
 }
+player.addEventListener("rest", keepAddress);
+player.addEventListener("time", () => {
+  if (player.playing && performance.now() - keptAt > ADDRESS_MS) keepAddress();
+});
 
 window.addEventListener("hashchange", () => {
   const { view, time } = place();
@@ -153,29 +156,32 @@ function showTime() {
   total.textContent = ` / ${clock(player.duration)}`;
   find("time").replaceChildren(clock(player.time), total);
 }
-player.addEventListener("time", () => {
-  showTime();
-  keepAddress();
-});
+player.addEventListener("time", showTime);
 
-let said = 0;
 player.addEventListener("view", () => {
   const { yawDeg, pitchDeg, fovDeg } = player.view;
   find("needle").setAttribute("transform", `rotate(${yawDeg})`);
   const half = (Math.min(150, player.viewport.hfovDeg) / 2) * (Math.PI / 180);
   const [x, y] = [38 * Math.sin(half), -38 * Math.cos(half)];
   find("wedge").setAttribute("d", `M0 0L${-x} ${y}A38 38 0 0 1 ${x} ${y}Z`);
-  keepAddress();
-  window.clearTimeout(said);
-  said = window.setTimeout(() => {
-    const [side, height] = [yawDeg < 0 ? "left" : "right", pitchDeg < 0 ? "down" : "up"];
-    say(`Looking ${Math.abs(yawDeg).toFixed(0)}° ${side}, ${Math.abs(pitchDeg).toFixed(0)}° ${height}, ${fovDeg.toFixed(0)}° wide`);
-  }, 700);
+});
+
+let saidView = "";
+player.addEventListener("rest", () => {
+  const { yawDeg, pitchDeg, fovDeg } = player.view;
+  const [side, height] = [yawDeg < 0 ? "left" : "right", pitchDeg < 0 ? "down" : "up"];
+  const text = `Looking ${Math.abs(yawDeg).toFixed(0)}° ${side}, ${Math.abs(pitchDeg).toFixed(0)}° ${height}, ${fovDeg.toFixed(0)}° wide`;
+  if (text !== saidView) say(text);
+  saidView = text;
 });
 
 function say(/** @type {string} */ text) {
   find("said").textContent = text;
 }
+
+for (const name of ["waiting", "playing", "pause"])
+  player.addEventListener(name, () => document.body.classList.toggle("waiting", player.waiting));
+player.addEventListener("waiting", () => say("Waiting for the picture"));
 
 for (const name of ["play", "pause"])
   player.addEventListener(name, () => {
@@ -208,9 +214,16 @@ player.addEventListener("comparison", () => {
 
 // What the user does
 
+find("fullscreen").hidden = !document.fullscreenEnabled; // an iframe needs allow="fullscreen"; iPhones have none
 function fullscreen() {
   if (document.fullscreenElement) document.exitFullscreen();
   else document.documentElement.requestFullscreen?.().catch(() => say("Full screen is not allowed here"));
+}
+
+function help() {
+  const dialog = /** @type {HTMLDialogElement} */ (find("help"));
+  if (dialog.open) dialog.close();
+  else dialog.showModal();
 }
 
 const on = (/** @type {string} */ id, /** @type {string} */ event, /** @type {(target: any) => void} */ act) =>
@@ -226,6 +239,8 @@ find("fullscreen").addEventListener("click", ({ detail }) => {
   if (detail) canvas.focus(); // clicked, not pressed: the space bar is to play
 });
 on("again", "click", () => player.retry());
+on("shortcuts", "click", help);
+for (const id of ["seek", "split"]) on(id, "pointerup", () => canvas.focus()); // dragged: the arrow keys are to turn
 on("speed", "change", (target) => player.setSpeed(Number(target.value)));
 on("loop", "change", (target) => player.setLoop(target.checked));
 on("backend", "change", (target) => player.setBackend(target.value));

@@ -22,7 +22,7 @@ export class BrowserBackend {
   lost = false; // for good: another backend has to be opened
   /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */ #pending = new Map();
   #nextId = 0;
-  #worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+  #worker = startWorker();
 
   /**
    * @param {import("./player.js").Manifest} manifest @param {URL} base that its names are relative to
@@ -88,4 +88,12 @@ export class BrowserBackend {
     this.#worker.postMessage({ id, ...message });
     return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }));
   }
+}
+
+/** Browsers refuse a worker of another origin, such as a CDN, but not one that imports it. */
+function startWorker() {
+  const address = new URL("worker.js", import.meta.url);
+  if (address.origin === location.origin) return new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+  const script = new Blob([`import ${JSON.stringify(address.href)};`], { type: "text/javascript" });
+  return new Worker(URL.createObjectURL(script), { type: "module" });
 }

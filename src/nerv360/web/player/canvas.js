@@ -42,7 +42,22 @@ void main() {
   colour = vec4(texture(panorama, vec2(0.5 + angle.x / (2.0 * PI), 0.5 - angle.y / PI)).rgb, 1.0);
 }`;
 
+/** @type {WeakMap<HTMLCanvasElement, () => void>} */
+const released = new WeakMap(); // canvases whose context was given back, and what restores it
+
 export class PictureCanvas {
+  /**
+   * Draw on a canvas; null where its context was given back, and is restored with an event "webglcontextrestored".
+   * @param {HTMLCanvasElement} canvas
+   */
+  static open(canvas) {
+    const restore = released.get(canvas);
+    if (!restore) return new PictureCanvas(canvas);
+    released.delete(canvas);
+    restore();
+    return null;
+  }
+
   /** @type {WebGL2RenderingContext} */ #gl;
   /** @type {Program} */ #picture;
   /** @type {Program} */ #source;
@@ -59,6 +74,19 @@ export class PictureCanvas {
     this.#source = this.#program(SOURCE_FRAGMENT, "toRay");
     this.#pictureTexture = this.#texture(gl.CLAMP_TO_EDGE);
     this.#sourceTexture = this.#texture(gl.REPEAT);
+  }
+
+  /** Give the graphics processor's memory and the context back: a browser has few of them. */
+  close() {
+    const extension = this.#gl.getExtension("WEBGL_lose_context");
+    const canvas = /** @type {HTMLCanvasElement} */ (this.#gl.canvas);
+    if (!extension) return;
+    const lost = new Promise((resolve) => canvas.addEventListener("webglcontextlost", (event) => {
+      event.preventDefault(); // so that it can be restored
+      resolve(event);
+    }, { once: true }));
+    released.set(canvas, () => lost.then(() => window.setTimeout(() => extension.restoreContext())));
+    extension.loseContext();
   }
 
   /** Take a decoded picture. @param {ImageBitmap | Pixels} picture @param {Viewport} view that it shows */

@@ -1,10 +1,19 @@
 /** Mouse, touch, wheel, keyboard and device orientation control the view and the time of a Player. */
 
-import { deviceAngles, focal } from "./geometry.js";
+import { DeviceOrientation } from "./device-orientation.js";
+import { focal } from "./geometry.js";
+import { shortcut, usesKey } from "./keyboard.js";
+
+/**
+ * @typedef {object} ControlsOptions
+ * @property {EventTarget} [keyboard] whose keys are listened to; by default those of the surface, while it has the focus
+ * @property {"always" | "focused"} [wheel] when the wheel zooms rather than scrolls the page; by default "focused"
+ * @property {() => void} [fullscreen] of the key f
+ * @property {() => void} [help] of the key ?
+ */
 
 const DEGREE = Math.PI / 180;
 const INERTIA_MS = 260; // in which the inertia of a drag loses 63 % of its velocity
-const KEY_STEP_DEG = 6;
 
 export class Controls {
   /** @type {Map<number, {x: number, y: number}>} */ #pointers = new Map();
@@ -12,46 +21,68 @@ export class Controls {
   #movedAt = 0;
   #inertiaFrame = 0;
   #pinchDistance = 0;
-  /** @type {((event: DeviceOrientationEvent) => void) | null} */ #orientationListener = null;
+  #orientation;
+  #listening = new AbortController();
+  #touchAction;
 
   /**
-   * @param {import("./player.js").Player} player @param {HTMLElement} surface gets pointers and, while it or nothing else
-   *   has the focus, keys
-   * @param {() => void} fullscreen
+   * @param {import("./player.js").Player} player @param {HTMLElement} surface that is dragged
+   * @param {ControlsOptions} options
    */
-  constructor(player, surface, fullscreen) {
+  constructor(player, surface, options = {}) {
     this.player = player;
     this.surface = surface;
-    this.fullscreen = fullscreen;
-    surface.addEventListener("pointerdown", (event) => this.#down(event));
-    surface.addEventListener("pointermove", (event) => this.#move(event));
+    this.options = options;
+    this.#orientation = new DeviceOrientation(player);
+    this.#touchAction = surface.style.touchAction;
+    surface.style.touchAction = "none"; // else a finger scrolls the page too
+    if (!surface.hasAttribute("tabindex")) surface.tabIndex = 0; // keys need the focus
+    const { signal } = this.#listening;
+    surface.addEventListener("pointerdown", (event) => this.#down(event), { signal });
+    surface.addEventListener("pointermove", (event) => this.#move(event), { signal });
     for (const name of /** @type {const} */ (["pointerup", "pointercancel"]))
-      surface.addEventListener(name, (event) => this.#up(event));
-    surface.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    document.addEventListener("keydown", (event) => this.#key(event));
+      surface.addEventListener(name, (event) => this.#up(event), { signal });
+    surface.addEventListener("wheel", (event) => this.#wheel(event), { passive: false, signal });
+    const keyboard = options.keyboard ?? surface;
+    keyboard.addEventListener("keydown", (event) => this.#key(/** @type {KeyboardEvent} */ (event)), { signal });
+  }
+
+  /** Listen to nothing any more. */
+  close() {
+    this.#listening.abort();
+    this.#orientation.stop();
+    this.#stopInertia();
+    this.surface.style.touchAction = this.#touchAction;
   }
 
   get followsDevice() {
-    return this.#orientationListener !== null;
+    return this.#orientation.active;
   }
 
   /** Let the device's orientation turn the view, or no longer. Rejects where the user or the browser refuses. */
   async followDevice(/** @type {boolean} */ follow) {
-    if (this.#orientationListener) window.removeEventListener("deviceorientation", this.#orientationListener);
-    this.#orientationListener = null;
-    if (!follow) return;
     this.#stopInertia();
-    const permission = /** @type {any} */ (DeviceOrientationEvent).requestPermission;
-    if (permission && (await permission.call(DeviceOrientationEvent)) !== "granted") throw new Error("not allowed");
-    let start = NaN; // the yaw that the device had: looking on begins where the view is
-    const { yawDeg: before } = this.player.view;
-    this.#orientationListener = ({ alpha, beta, gamma }) => {
-      if (alpha === null || beta === null || gamma === null) return;
-      const angles = deviceAngles(alpha, beta, gamma, screen.orientation?.angle ?? 0);
-      if (Number.isNaN(start)) start = angles.yawDeg;
-      this.player.setView({ ...angles, yawDeg: angles.yawDeg - start + before });
-    };
-    window.addEventListener("deviceorientation", this.#orientationListener);
+    if (follow) await this.#orientation.start();
+    else this.#orientation.stop();
+  }
+
+  /** Change the view; a drag's inertia ends. @param {Partial<import("./player.js").View>} change */
+  turn(change) {
+    this.#stopInertia();
+    this.player.setView(change);
+    this.#orientation.recentre();
+  }
+
+  /** Go back to the view at the start. */
+  lookAhead() {
+    this.#stopInertia();
+    this.player.resetView();
+    this.#orientation.recentre();
+  }
+
+  /** @param {number} factor of the field of view */
+  zoom(factor) {
+    this.player.setView({ fovDeg: this.player.view.fovDeg * factor });
   }
 
   /** Rotate the view by pixels of the surface, as a drag does. */
@@ -63,10 +94,10 @@ export class Controls {
     const [s, c] = [Math.sin(view.rollDeg * DEGREE), Math.cos(view.rollDeg * DEGREE)];
     const [right, down] = [c * dx - s * dy, s * dx + c * dy];
     const shrink = Math.max(0.2, Math.cos(view.pitchDeg * DEGREE)); // near a pole the same pixels are more yaw
-    player.setView({
-      yawDeg: view.yawDeg - right / fx / DEGREE / shrink,
-      pitchDeg: view.pitchDeg + down / fy / DEGREE,
-    });
+    const yawDeg = -right / fx / DEGREE / shrink;
+    this.#orientation.turn(yawDeg);
+    const pitchDeg = this.followsDevice ? view.pitchDeg : view.pitchDeg + down / fy / DEGREE; // pitch is the device's
+    player.setView({ yawDeg: view.yawDeg + yawDeg, pitchDeg });
   }
 
   /** @param {PointerEvent} event */
@@ -121,28 +152,20 @@ export class Controls {
     this.#inertiaFrame = requestAnimationFrame(step);
   }
 
+  #stopInertia() {
+    cancelAnimationFrame(this.#inertiaFrame);
+  }
+
   #pointerDistance() {
     const [a, b] = [...this.#pointers.values()];
     return b ? Math.hypot(a.x - b.x, a.y - b.y) : 0;
   }
 
-  #stopInertia() {
-    cancelAnimationFrame(this.#inertiaFrame);
-  }
-
-  /** Go back to the view at the start. */
-  lookAhead() {
-    this.#stopInertia();
-    this.player.resetView();
-  }
-
-  /** @param {number} factor of the field of view */
-  zoom(factor) {
-    this.player.setView({ fovDeg: this.player.view.fovDeg * factor });
-  }
-
   /** @param {WheelEvent} event */
   #wheel(event) {
+    const root = /** @type {Document | ShadowRoot} */ (this.surface.getRootNode());
+    const mine = this.options.wheel === "always" || event.ctrlKey || root.activeElement === this.surface;
+    if (!mine) return; // it scrolls the page
     event.preventDefault();
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
     this.zoom(Math.exp((event.deltaY * lines) / (event.ctrlKey ? 100 : 900)));
@@ -150,33 +173,8 @@ export class Controls {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    const focused = document.activeElement;
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const buttons = focused instanceof HTMLButtonElement && ![" ", "Enter"].includes(event.key);
-    if (focused && focused !== this.surface && focused !== document.body && !buttons) return; // it answers its own keys
-    const { player } = this;
-    const view = player.view;
-    const turn = (/** @type {Partial<import("./player.js").View>} */ change) => {
-      this.#stopInertia();
-      player.setView(change);
-    };
-    const step = (KEY_STEP_DEG * view.fovDeg) / 78;
-    /** @type {Record<string, () => void>} */
-    const actions = {
-      ArrowLeft: () => turn({ yawDeg: view.yawDeg - step }),
-      ArrowRight: () => turn({ yawDeg: view.yawDeg + step }),
-      ArrowUp: () => turn({ pitchDeg: view.pitchDeg + step }),
-      ArrowDown: () => turn({ pitchDeg: view.pitchDeg - step }),
-      "+": () => this.zoom(1 / 1.1),
-      "=": () => this.zoom(1 / 1.1),
-      "-": () => this.zoom(1.1),
-      " ": () => (player.playing ? player.pause() : player.play()),
-      ",": () => player.step(-1),
-      ".": () => player.step(1),
-      Home: () => this.lookAhead(),
-      f: () => this.fullscreen(),
-    };
-    const action = actions[event.key] ?? actions[event.key.toLowerCase()]; // Caps Lock
+    if (event.ctrlKey || event.metaKey || event.altKey || usesKey(event.composedPath()[0], event.key)) return;
+    const action = shortcut(event.key, this);
     if (!action) return;
     event.preventDefault();
     action();

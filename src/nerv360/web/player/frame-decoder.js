@@ -25,12 +25,14 @@ import { tensorShapes } from "./tensor-shapes.js";
  */
 
 const CACHED_NETWORKS = 2;
+const CACHED_GRAPHS = 256; // some 20 kB each: a loop over many segments fetches them once
 const CACHED_KEY_GROUPS = 2; // of each latent
 const CACHED_KEY_BYTES = 1 << 26; // more key groups are cached while all take no more
 
 export class FrameDecoder {
   received = 0; // bytes of graphs
   /** @type {LRUCache<Promise<LoadedSegment>>} */ #segments = new LRUCache(CACHED_NETWORKS);
+  /** @type {LRUCache<Promise<Uint8Array<ArrayBuffer>>>} */ #graphs = new LRUCache(CACHED_GRAPHS);
   /** @type {LRUCache<Float32Array>} */ #keyGroups = new LRUCache(0, CACHED_KEY_BYTES, (values) => values.byteLength);
   /** @type {{frame: number, features: FrameLatent[]} | null} */ #features = null;
   #previewedRequest = ""; // asked for again, it waits for the network
@@ -135,8 +137,7 @@ export class FrameDecoder {
 
   /** @param {Segment} segment @param {Float32Array} weights all of them */
   async #createSession(segment, weights) {
-    const { data: graph } = await download(this.graphs[segment.index], "The network");
-    this.received += graph.length;
+    const graph = await this.#graph(segment.index);
     const { InferenceSession } = await this.runtime;
     try {
       return await InferenceSession.create(graph, {
@@ -147,6 +148,15 @@ export class FrameDecoder {
       this.runtimeFailed(); // the first session compiles the runtime
       throw error;
     }
+  }
+
+  /** The ONNX graph of a segment, without weights. @param {number} index */
+  #graph(index) {
+    return this.#graphs.get(index, () => {
+      const loading = download(this.graphs[index], "The network").then(({ data }) => data);
+      loading.then((data) => (this.received += data.length), () => this.#graphs.delete(index));
+      return loading;
+    });
   }
 
   /**

@@ -38,12 +38,14 @@ const FOV_DEG = { min: 25, max: 120 };
 
 /**
  * Events: "manifest"; "state"; "view"; "time"; "play"; "pause"; "picture" (with statistics in `player.statistics`);
- * "settings" (speed, loop, backend or resolution changed); "comparison" (with `player.psnrDb`); "progress" (of loading the
- * decoder, in `player.progress`).
+ * "waiting" (while playing, time stands until a picture comes); "playing" (it goes on); "rest" (the view and the time have
+ * not moved for a while); "settings" (speed, loop, backend or resolution changed); "comparison" (with `player.psnrDb`);
+ * "progress" (of loading the decoder, in `player.progress`).
  */
 export class Player extends EventTarget {
   /** @type {Statistics} */ statistics = { fps: 0, milliseconds: 0, width: 0, height: 0, bytes: 0 };
   /** @type {number | "auto"} */ resolution = "auto";
+  waiting = false; // for a picture: it plays, but time stands
 
   /** @type {HTMLCanvasElement} */ #canvas;
   /** @type {PictureCanvas | null} */ #output = null; // while there is WebGL
@@ -52,6 +54,7 @@ export class Player extends EventTarget {
   #comparison = new Comparison(() => this.#compare());
   #home = { yawDeg: 0, pitchDeg: 0, rollDeg: 0, fovDeg: 78.1 };
   #view = { ...this.#home };
+  /** @type {Partial<View>} */ #initialView; // as far as it is not that at home
   #movedAt = -Infinity; // milliseconds
   #drawnFrame = 0;
   /** @type {number[]} */ #pictureTimes = []; // milliseconds, of the last second
@@ -68,15 +71,21 @@ export class Player extends EventTarget {
   constructor(canvas, options) {
     super();
     this.#canvas = canvas;
+    const given = Object.entries(options.view ?? {}).filter(([, angle]) => Number.isFinite(angle));
+    this.#initialView = Object.fromEntries(given);
     this.#clock.loop = options.loop ?? true;
+    this.#clock.seek(options.time ?? 0);
     this.resolution = options.resolution ?? "auto";
     this.#session = new Session(options, {
-      prepare: () => (this.#output ??= new PictureCanvas(canvas)),
-      opened: (manifest, first) => this.#opened(manifest, first ? options : {}, first),
+      prepare: () => (this.#output ??= PictureCanvas.open(canvas)),
+      opened: (manifest, first) => this.#opened(manifest, first),
       wanted: () => this.#wanted(),
       show: (decoded, request) => this.#show(decoded, request),
       shown: (decoded, request) => this.#shown(decoded, request),
-      emit: (event) => this.#emit(event),
+      emit: (event) => {
+        this.#emit(event);
+        if (event === "state") this.#updateWaiting();
+      },
       refresh: () => this.#refresh(),
     });
     const { signal } = this.#listening;
@@ -194,6 +203,7 @@ export class Player extends EventTarget {
   setView(change) {
     const view = { ...this.#view, ...change };
     if (!Object.values(view).every(Number.isFinite)) return;
+    if (!this.manifest) Object.assign(this.#initialView, change);
     const wrap = (/** @type {number} */ angle) => ((((angle + 180) % 360) + 360) % 360) - 180;
     this.#view = {
       yawDeg: wrap(view.yawDeg),
@@ -211,15 +221,17 @@ export class Player extends EventTarget {
   }
 
   play() {
-    if (this.playing || !this.manifest) return;
+    if (this.playing) return;
     this.#clock.play();
     this.#emit("play");
+    this.#updateWaiting();
     this.#refresh();
   }
 
   pause() {
     if (!this.playing) return;
     this.#clock.playing = false;
+    this.waiting = false;
     this.#emit("pause");
     this.#refresh();
   }
@@ -285,6 +297,7 @@ export class Player extends EventTarget {
     );
   }
 
+  /** End, and free all memory. Another player may take the canvas. */
   close() {
     this.#closed = true;
     this.#listening.abort();
@@ -293,20 +306,22 @@ export class Player extends EventTarget {
     cancelAnimationFrame(this.#frameRequest);
     this.#session.close();
     this.#comparison.close();
+    this.#output?.close();
+    this.#output = null;
   }
 
-  /** @param {Manifest} manifest @param {Partial<Options>} options @param {boolean} first */
-  #opened(manifest, { view, time }, first) {
+  /** @param {Manifest} manifest @param {boolean} first */
+  #opened(manifest, first) {
     this.#comparison.close();
     this.#emit("comparison");
     this.#home.fovDeg = clamp(manifest.trained.hfovDeg[0], 60, FOV_DEG.max);
-    if (first) this.#view = { ...this.#home };
+    if (first) this.#view = { ...this.#home, ...this.#initialView };
     this.#clock.setVideo(manifest);
     this.#emit("manifest");
     this.#observer.observe(this.#canvas);
     this.#fit();
-    this.setView(view ?? {});
-    this.seek(time ?? this.time);
+    this.setView({});
+    this.seek(this.time);
   }
 
   /** Once the graphics processor is there again. */
@@ -366,8 +381,8 @@ export class Player extends EventTarget {
 
   /** @param {number} now milliseconds */
   #tick(now) {
-    const running = this.playing && this.state === "ready";
-    if (this.#clock.tick(now, !running || this.#session.stalled(now))) {
+    this.#updateWaiting();
+    if (this.#clock.tick(now, !this.playing || this.waiting)) {
       this.#emit("time");
       if (this.#clock.atEnd) this.pause();
     }
@@ -379,9 +394,17 @@ export class Player extends EventTarget {
     this.#restTimer = window.setTimeout(() => this.#rest(), REST_MS + 20);
   }
 
+  #updateWaiting() {
+    const waiting = this.playing && (this.state !== "ready" || this.#session.stalled(performance.now()));
+    if (waiting === this.waiting) return;
+    this.waiting = waiting;
+    this.#emit(waiting ? "waiting" : "playing");
+  }
+
   /** The view may have come to rest: ask for it sharp, and compare it. */
   #rest() {
     this.#session.request();
+    if (!this.#moving) this.#emit("rest");
     if (this.settled && this.psnrDb === null) this.#compare(); // the last picture came while the view moved
   }
 

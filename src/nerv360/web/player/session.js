@@ -25,7 +25,7 @@ import { ServerBackend } from "./server-backend.js";
  */
 
 const RETRY_MS = 1500;
-const STALL_MS = 2000; // without the next picture, playing waits for it
+const PATIENCE = { factor: 4, minMs: 400, maxMs: 2000 }; // of the usual time for a picture: then playing waits for it
 
 export class Session {
   /** @type {Manifest | null} */ manifest = null;
@@ -42,6 +42,7 @@ export class Session {
   #openings = 0; // of videos and backends: only the last one counts
   #busy = false;
   #requestedAt = 0; // milliseconds
+  #usualMs = 0; // from a request to its picture
   #drawnKey = ""; // of the request whose picture is shown
   /** @type {Promise<unknown> | null} */ #network = null; // that replaces a preview, while it loads
   #retryTimer = 0;
@@ -80,7 +81,9 @@ export class Session {
 
   /** Whether a picture takes so long that playing waits for it. @param {number} now milliseconds */
   stalled(now) {
-    return this.#busy && now - this.#requestedAt > STALL_MS;
+    const { factor, minMs, maxMs } = PATIENCE;
+    const patience = Math.min(maxMs, Math.max(minMs, factor * this.#usualMs));
+    return this.#busy && now - this.#requestedAt > patience;
   }
 
   async start() {
@@ -216,6 +219,7 @@ export class Session {
   /** @param {Decoded} decoded @param {ViewRequest} request */
   #accept(decoded, request) {
     this.#drawnKey = keyOf(request);
+    this.#usualMs = 0.7 * this.#usualMs + 0.3 * (performance.now() - this.#requestedAt);
     this.rough = decoded.rough;
     this.#awaitNetwork(decoded.network);
     if (!decoded.network) this.resolution.measure(decoded.milliseconds, request.view); // a preview tells nothing

@@ -13,7 +13,8 @@ let lost = false; // ONNX Runtime is not loaded twice: it takes another worker
 
 /** @param {{manifest: import("./player.js").Manifest, base: string, threads: number, provider: import("./runtime.js").Provider}} message */
 async function open({ manifest, base, threads, provider }) {
-  const available = self.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1;
+  const ownOrigin = new URL(import.meta.url).origin === self.location.origin; // threads are workers of the runtime's origin
+  const available = self.crossOriginIsolated && ownOrigin ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1;
   const count = threads > 0 ? Math.min(threads, available) : available;
   const runtime = loadRuntime(provider, count, (progress) => self.postMessage({ progress }));
   runtime.catch(() => (lost = true)); // whoever needs it is told why

@@ -1,0 +1,82 @@
+"""Debian's Chromium, without a window, and what is played in it (make test-browser)."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.browser import WAIT_MS, Page, Server, serving_app
+
+from nerv360.api import encode
+from nerv360.codec.joining import join
+from nerv360.config import PRESETS
+from nerv360.serving import server as serving
+
+ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+ARGUMENTS += ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+
+
+@pytest.fixture(scope="session")
+def film(make_video: Callable[..., Path]) -> Path:
+    return make_video(width=192, height=96, frames=40)
+
+
+@pytest.fixture(scope="session")
+def clip(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of more groups than are read ahead."""
+    path = tmp_path_factory.mktemp("clip") / "clip.nerv360"
+    encode(film, path, replace(PRESETS["fast"], epochs=3, group_size=4))
+    return path
+
+
+@pytest.fixture(scope="session")
+def launch() -> Iterator[Callable[..., Any]]:
+    """Start Chromium with further arguments."""
+    program = shutil.which("chromium")
+    assert program, "no chromium: apt-get install chromium"
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        yield lambda *more: driver.chromium.launch(executable_path=program, args=[*ARGUMENTS, *more])
+
+
+@pytest.fixture(scope="session")
+def chromium(launch: Callable[..., Any]) -> Iterator[Any]:
+    browser = launch()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def new_page(chromium: Any) -> Iterator[Callable[..., Page]]:
+    """Pages of a size; an error that the page does not catch fails the test."""
+    contexts, errors = [], []
+
+    def make(width: int = 480, height: int = 320, **options: object) -> Page:
+        contexts.append(chromium.new_context(viewport={"width": width, "height": height}, **options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on("pageerror", lambda error: errors.append(error))
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+@pytest.fixture(scope="session")
+def play_server(clip: Path) -> Iterator[Server]:
+    with serving_app(lambda: serving.create_app(clip)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def two_segments(clip: Path, film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    encode(film, folder / "other.nerv360", replace(PRESETS["fast"], epochs=3, group_size=4, seed=1))
+    join([clip, folder / "other.nerv360"], folder / "two.nerv360")
+    return folder / "two.nerv360"

@@ -1,0 +1,193 @@
+"""What fails has a screen, and is tried again."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.browser import LEAST_DB, WAITING, Page, Server, quality_db, serving_app, settled, static_app, wait_until
+
+from nerv360.serving import server as serving
+from nerv360.serving.site import export_site
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize(
+    ("file", "fail", "title"),
+    [
+        ("**/*.onnx", {}, WAITING),
+        ("**/*.onnx", {"status": 404}, "This video cannot be shown"),
+        ("**/*.wasm.gz", {}, WAITING),
+        ("**/*.wasm.gz", {"status": 404}, "This video cannot be shown"),
+        ("**/*.wasm.gz", {"body": b"\x1f\x8b damaged"}, "This video cannot be shown"),
+        ("**/ort.wasm.min.js", {}, WAITING),
+        ("**/ort-wasm-simd-threaded.js", {}, WAITING),
+        ("**/ort-wasm-simd-threaded.js", {"status": 404}, "This video cannot be shown"),
+    ],
+)
+def test_a_network_that_does_not_come_has_a_screen_after_the_preview(
+    play_server: Server, clip: Path, new_page: Callable[..., Page], file: str, fail: dict[str, Any], title: str
+) -> None:
+    page = new_page()
+    failures = []
+
+    def refuse(route: Any) -> None:
+        failures.append(route.request.url)
+        if fail:
+            route.fulfill(**fail)
+        else:
+            route.abort()
+
+    page.route(file, refuse)
+    page.goto(f"{play_server.address}?backend=wasm")
+    page.get_by_role("heading", name=title).wait_for()
+    page.wait_for_function("player.state === 'error'")
+    assert page.evaluate("performance.getEntriesByType('mark').map(({ name }) => name)") == ["first-picture"]
+    page.evaluate("window.states = []; player.addEventListener('state', () => states.push(player.state))")
+    before = len(failures)
+    if title == WAITING:
+        wait_until(page, lambda: len(failures) >= before + 2)  # it was tried again, in vain
+    states = page.evaluate("states")  # what it tries again shows when it succeeds
+    assert "ready" not in states
+    if file == "**/*.onnx" or title != WAITING:  # else it takes another worker
+        assert states == []
+    page.unroute(file)
+    if title != WAITING:  # from which it recovers by itself
+        page.get_by_role("button", name="Try again").click()
+    assert quality_db(page, clip) > LEAST_DB
+
+
+def test_a_decoder_that_does_not_come_is_waited_for(
+    play_server: Server, clip: Path, new_page: Callable[..., Page]
+) -> None:
+    page = new_page()
+    page.route("**/worker.js", lambda route: route.abort())
+    page.goto(f"{play_server.address}?backend=wasm")
+    page.get_by_role("heading", name=WAITING).wait_for()
+    page.unroute("**/worker.js")
+    assert quality_db(page, clip) > LEAST_DB
+
+
+def test_a_page_without_its_scripts_has_a_screen(play_server: Server, new_page: Callable[..., Page]) -> None:
+    page = new_page()
+    page.route("**/controls.js", lambda route: route.abort())
+    page.goto(play_server.address)
+    page.get_by_role("heading", name="The player cannot be loaded").wait_for()
+    page.unroute("**/controls.js")
+    page.get_by_role("button", name="Try again").click()
+    settled(page)
+
+
+def test_a_server_that_is_gone_and_comes_back(clip: Path, new_page: Callable[..., Page]) -> None:
+    with serving_app(lambda: serving.create_app(clip)) as server:
+        page = new_page()
+        page.goto(f"{server.address}?backend=server")
+        settled(page)
+        page.evaluate("player.play()")
+        page.wait_for_function("player.frame > 2")
+        server.stop()
+        page.wait_for_selector("body.gone #screen", state="visible")
+        assert page.get_by_role("heading", name=WAITING).is_visible()
+        server.start()
+        page.wait_for_function("player.state === 'ready'")
+        page.wait_for_selector("#screen", state="hidden")
+        page.evaluate("player.pause()")
+        assert quality_db(page, clip) > LEAST_DB
+
+
+def test_a_server_that_hangs_is_waited_for(
+    play_server: Server, clip: Path, new_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = new_page()
+    hanging = False
+
+    def talk(socket: Any) -> None:
+        server = socket.connect_to_server()
+        socket.on_message(lambda message: None if hanging else server.send(message))
+
+    page.route_web_socket("**/frames", talk)
+    page.goto(f"{play_server.address}?backend=server")
+    settled(page)
+    page.evaluate("player.play()")
+    page.wait_for_function("player.frame > 2")
+    page.evaluate("window.events = []")
+    page.evaluate("for (const name of ['waiting', 'playing']) player.addEventListener(name, () => events.push(name))")
+    hanging = True
+    page.wait_for_function("player.waiting")
+    page.wait_for_function("getComputedStyle(document.getElementById('buffering')).visibility === 'visible'")
+    stopped = page.evaluate("player.time")
+    page.get_by_role("heading", name=WAITING).wait_for()
+    assert page.evaluate("player.time") == stopped  # no picture, no time
+    hanging = False
+    page.wait_for_function("player.state === 'ready' && !player.waiting")
+    assert page.evaluate("events").count("playing") >= 1
+    assert page.evaluate("events[0]") == "waiting"
+    page.evaluate("player.pause()")
+    assert quality_db(page, clip) > LEAST_DB
+
+    silent = page.evaluate("import('./player/download.js').then(({ SILENT_MS }) => SILENT_MS)")
+    assert silent > 2000 * serving.WORKING_S  # it hears of a server that works before it is given up
+    monkeypatch.setattr(serving, "MAX_VIEWERS", 0)
+    page.reload()
+    page.get_by_text("0 viewers are watching. Playing goes on").wait_for()
+    monkeypatch.undo()
+    assert quality_db(page, clip) > LEAST_DB
+
+
+@pytest.mark.parametrize("backend", ["wasm", "server"])
+def test_another_file_in_its_place_is_taken_up(
+    clip: Path, encoded: Path, new_page: Callable[..., Page], tmp_path: Path, backend: str
+) -> None:
+    path = tmp_path / "film.nerv360"
+    shutil.copyfile(clip, path)
+    with serving_app(lambda: serving.create_app(path)) as server:
+        page = new_page()
+        page.goto(f"{server.address}?backend={backend}#yaw=50&t=1")
+        settled(page)
+        shutil.copyfile(encoded, tmp_path / "new")
+        (tmp_path / "new").replace(path)
+        if backend == "server":  # which has the old one open
+            server.stop()
+            server.start()
+            page.evaluate("player.seek(0.2)")
+        else:  # which has all of it: another decoder has not
+            page.evaluate("player.setBackend('webgpu')")
+        page.wait_for_function("player.manifest.frames === 6")
+        assert quality_db(page, path) > LEAST_DB
+        assert page.evaluate("[player.view.yawDeg, player.frame]") == [50, 5]  # the last that there is
+        assert page.evaluate("Number(document.getElementById('seek').max) === player.duration")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda data: data[:200], "damaged"),
+        (lambda data: b"\x89PNG" + data[4:], "not a .nerv360 file"),
+        (lambda data: data[:3000] + bytes(40) + data[3040:], "damaged"),
+        (lambda data: data[:8] + b"\x01" + data[9:], "older"),
+        (lambda data: data[:8] + b"\xff" + data[9:], "newer"),
+    ],
+)
+def test_a_broken_file_has_a_screen(
+    clip: Path, new_page: Callable[..., Page], tmp_path: Path, damage: Callable[[bytes], bytes], told: str
+) -> None:
+    export_site(clip, tmp_path / "site")
+    (tmp_path / "site" / "video.nerv360").write_bytes(damage(clip.read_bytes()))
+    with serving_app(lambda: static_app(tmp_path / "site", [])) as server:
+        page = new_page()
+        page.goto(server.address)
+        page.get_by_role("heading", name="This video cannot be shown").wait_for()
+        assert told in page.locator("#screen-text").inner_text()
+        assert page.get_by_role("button", name="Try again").is_visible()
+
+
+def test_a_browser_without_webgl_has_a_screen(play_server: Server, chromium: Any) -> None:
+    context = chromium.new_context()
+    context.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    page = context.new_page()
+    page.goto(play_server.address)
+    page.get_by_role("heading", name="This browser cannot play it").wait_for()
+    assert "WebGL" in page.locator("#screen-text").inner_text()
+    context.close()

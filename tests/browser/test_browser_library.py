@@ -1,0 +1,195 @@
+"""The player as a library: in pages of others."""
+
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from helpers.browser import LEAST_DB, Page, Server, canvas_db, serving_app, settled
+
+from nerv360.serving import server as serving
+from nerv360.serving.site import export_site
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+HOST = """<!doctype html><meta name="viewport" content="width=device-width">
+<style>canvas {{ width: 320px; height: 200px; }}</style>
+<p>before</p><input id="name"><canvas></canvas><div style="height: 3000px">after</div>
+<script type="module">{script}</script>"""
+PLAYER = """
+  import { Player } from "./player/player.js";
+  import { Controls } from "./player/controls.js";
+  const canvas = document.querySelector("canvas");
+  window.player = new Player(canvas, { src: "player.json", backend: "server" });
+  window.controls = new Controls(player, canvas);
+"""
+
+
+@pytest.fixture(scope="module")
+def host_server(clip: Path) -> Iterator[tuple[Server, list[str]]]:
+    """A server of the player and a video, and the pages of others that it has at /host.html: the last one."""
+    pages: list[str] = []
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=pages[-1], content_type="text/html")
+
+    def application() -> web.Application:
+        app = serving.create_app(clip)
+        app.router.add_get("/host.html", answer)
+        return app
+
+    with serving_app(application) as server:
+        yield server, pages
+
+
+@pytest.fixture
+def host(host_server: tuple[Server, list[str]], new_page: Callable[..., Page]) -> Callable[..., Page]:
+    """Open a page with a script, or a page of any text."""
+    server, pages = host_server
+
+    def opened(script: str = "", text: str = "", **options: object) -> Page:
+        pages.append(text or HOST.format(script=script))
+        page = new_page(**options)
+        page.goto(f"{server.address}host.html")
+        return page
+
+    return opened
+
+
+def example() -> str:
+    """The script in docs/player.md."""
+    text = (ROOT / "docs" / "player.md").read_text()
+    block = re.search(r"\n## The player as a library\n[\s\S]*?\n((?:    [^\n]*\n|\n(?=    ))+)", text)
+    assert block
+    return textwrap.dedent(block[1])
+
+
+def test_the_example_of_the_documentation_plays(host: Callable[..., Page]) -> None:
+    page = host(example() + "window.player = player;")
+    page.wait_for_function("window.player?.frame > 1")
+    assert page.evaluate("[player.playing, player.view.yawDeg, player.view.pitchDeg]") == [True, 90, 10]
+
+
+def test_what_is_called_before_the_video_is_known_counts_then(host: Callable[..., Page], clip: Path) -> None:
+    early = "player.seek(0.5); player.setView({ yawDeg: 170 }); player.setView({ pitchDeg: -20 });"
+    page = host(PLAYER + early)
+    settled(page)
+    assert page.evaluate("[player.frame, player.view.yawDeg, player.view.pitchDeg]") == [14, 170, -20]
+    assert canvas_db(page, clip) > LEAST_DB
+
+
+def test_controls_take_keys_and_wheel_with_the_focus_only_and_can_be_removed(host: Callable[..., Page]) -> None:
+    page = host(PLAYER)
+    settled(page)
+    page.keyboard.press("ArrowRight")
+    page.fill("#name", "a")
+    page.keyboard.press(" ")
+    assert page.input_value("#name") == "a "
+    assert page.evaluate("[player.view.yawDeg, player.playing]") == [0, False]
+    page.locator("canvas").hover()
+    page.mouse.wheel(0, 100)
+    page.wait_for_function("scrollY === 100")
+    page.evaluate("scrollTo(0, 0)")
+
+    page.focus("canvas")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("player.view.yawDeg") > 0
+    before = page.evaluate("player.view.fovDeg")
+    page.mouse.wheel(0, 100)
+    page.wait_for_function(f"player.view.fovDeg > {before}")
+    assert page.evaluate("scrollY") == 0
+
+    page.evaluate("controls.close()")
+    yaw = page.evaluate("player.view.yawDeg")
+    page.keyboard.press("ArrowRight")
+    page.mouse.down()
+    page.mouse.move(10, 10)
+    page.mouse.up()
+    assert page.evaluate("player.view.yawDeg") == yaw
+
+
+def test_a_finger_on_the_canvas_turns_the_view_and_scrolls_nothing(host: Callable[..., Page]) -> None:
+    page = host(PLAYER, width=390, height=700, has_touch=True, is_mobile=True)
+    settled(page)
+    box = page.locator("canvas").bounding_box()
+    session = page.context.new_cdp_session(page)
+
+    def swipe_up() -> None:
+        for step in range(8):
+            point = {"x": box["x"] + 150, "y": box["y"] + 150 - 15 * step}
+            kind = "touchMove" if step else "touchStart"
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    swipe_up()
+    page.wait_for_function("player.view.pitchDeg < -5")
+    assert page.evaluate("scrollY") == 0
+    frames = "new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"
+    page.evaluate(f"controls.close(); {frames}")  # and the compositor knows
+    swipe_up()
+    page.wait_for_function("scrollY > 50")
+
+
+def test_players_that_are_closed_leave_no_webgl_contexts(host: Callable[..., Page], clip: Path) -> None:
+    page = host(PLAYER + "window.Player = Player;")
+    settled(page)
+    page.evaluate(
+        """async () => {
+          for (let count = 0; count < 20; count++) {
+            const canvas = document.body.appendChild(document.createElement("canvas"));
+            const other = new Player(canvas, { src: "player.json", backend: "server" });
+            await new Promise((resolve) => other.addEventListener("picture", resolve, { once: true }));
+            other.close();
+          }
+        }"""
+    )
+    assert page.evaluate("player.settled")
+    assert canvas_db(page, clip) > LEAST_DB  # the first one has its context yet
+
+    again = "new Player(document.querySelector('canvas'), { src: 'player.json', backend: 'server' })"
+    page.evaluate(f"player.close(); window.player = {again}; 0")
+    settled(page)
+    assert canvas_db(page, clip) > LEAST_DB
+
+
+def test_modules_may_come_from_another_origin(clip: Path, host: Callable[..., Page], tmp_path: Path) -> None:
+    export_site(clip, tmp_path / "site")
+
+    def application() -> web.Application:
+        async def allow(_: web.Request, response: web.StreamResponse) -> None:
+            response.headers["Access-Control-Allow-Origin"] = "*"
+            response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+
+        app = web.Application()
+        app.router.add_static("/", tmp_path / "site")
+        app.on_response_prepare.append(allow)
+        return app
+
+    with serving_app(application) as modules:
+        page = host(PLAYER.replace('"./', f'"{modules.address}').replace('"server"', '"wasm"'))
+        settled(page)
+        assert page.evaluate("[player.backend, player.description]") == ["wasm", "WebAssembly, 1 thread"]
+        assert canvas_db(page, clip) > LEAST_DB
+
+
+IFRAME = """<!doctype html><p style="height: 3000px">
+<iframe src="./?backend=server" width="400" height="300" allow="fullscreen 'none'"></iframe></p>"""
+
+
+def test_in_an_iframe_the_wheel_scrolls_the_page_until_the_picture_is_clicked(host: Callable[..., Page]) -> None:
+    page = host(text=IFRAME)
+    page.wait_for_function("frames[0]?.player?.settled")
+    frame: Any = page.frames[1]
+    assert not frame.locator("#fullscreen").is_visible()  # it is not allowed
+    page.mouse.move(200, 150)
+    page.mouse.wheel(0, 60)
+    page.wait_for_function("scrollY === 60")
+    page.mouse.click(200, 150)
+    before = frame.evaluate("player.view.fovDeg")
+    page.mouse.wheel(0, 60)
+    page.wait_for_function(f"frames[0].player.view.fovDeg > {before}")
+    assert page.evaluate("scrollY") == 60
