@@ -23,14 +23,19 @@ const player = new Player(canvas, {
   backend: /** @type {any} */ (options.get("backend") ?? "auto"),
   threads: Number.isInteger(threads) ? threads : 0,
   format: /** @type {any} */ (options.get("format") ?? "auto"),
-  ...place(),
+  ...readAddress(),
 });
 const framed = window.self !== window.top;
-const controls = new Controls(player, canvas, { keyboard: document, wheel: framed ? "focused" : "always", fullscreen, help });
+const controls = new Controls(player, canvas, {
+  keyboard: document,
+  wheel: framed ? "focused" : "always",
+  fullscreen: toggleFullscreen,
+  help: toggleHelp,
+});
 /** @type {any} */ (window).player = player; // for the console
 
 // Where the address says to look: #yaw=30&pitch=5&roll=0&fov=78&t=1.5
-function place() {
+function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
   const numbers = Object.fromEntries([...given].map(([name, value]) => [name, Number.parseFloat(value)]));
   const names = { yaw: "yawDeg", pitch: "pitchDeg", roll: "rollDeg", fov: "fovDeg" };
@@ -41,34 +46,36 @@ function place() {
   };
 }
 
-function address() {
+function currentAddress() {
   const { yawDeg, pitchDeg, rollDeg, fovDeg } = player.view;
-  const parts = { yaw: yawDeg.toFixed(1), pitch: pitchDeg.toFixed(1), roll: rollDeg.toFixed(1), fov: fovDeg.toFixed(1), t: String(Math.ceil(player.time * 1000 - 1e-6) / 1000) }; // up: down is the frame before
+  const seconds = Math.ceil(player.time * 1000 - 1e-6) / 1000; // rounded down, it may be that of the frame before
+  const [yaw, pitch, roll, fov] = [yawDeg, pitchDeg, rollDeg, fovDeg].map((angle) => angle.toFixed(1));
+  const parts = { yaw, pitch, roll, fov, t: String(seconds) };
   if (Number(parts.roll) === 0) delete (/** @type {any} */ (parts).roll);
   return `#${new URLSearchParams(parts)}`;
 }
 
-let keptAt = 0; // milliseconds
-function keepAddress() {
+let savedAt = 0; // milliseconds
+function saveAddress() {
   if (!player.manifest) return;
-  keptAt = performance.now();
-  history.replaceState(null, "", address());
+  savedAt = performance.now();
+  history.replaceState(null, "", currentAddress());
 }
-player.addEventListener("rest", keepAddress);
+player.addEventListener("rest", saveAddress);
 player.addEventListener("time", () => {
-  if (player.playing && performance.now() - keptAt > ADDRESS_MS) keepAddress();
+  if (player.playing && performance.now() - savedAt > ADDRESS_MS) saveAddress();
 });
 
 window.addEventListener("hashchange", () => {
-  const { view, time } = place();
+  const { view, time } = readAddress();
   player.setView({ rollDeg: 0, ...view });
   if (time !== undefined) player.seek(time);
 });
 
 // What is going on
 
-const clock = (/** @type {number} */ seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
-const size = (/** @type {number} */ bytes) => (bytes < 1e6 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
+const formatTime = (/** @type {number} */ seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
+const formatBytes = (/** @type {number} */ bytes) => (bytes < 1e6 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
 player.addEventListener("manifest", () => {
   const { title, bytes, frames, frameRate, width, height, model, source } = /** @type {import("./player/player.js").Manifest} */ (player.manifest);
@@ -77,13 +84,13 @@ player.addEventListener("manifest", () => {
   /** @type {HTMLInputElement} */ (find("seek")).max = String(player.duration);
   find("backend").replaceChildren(...player.backends.map((name) => new Option(BACKENDS[name], name)));
   const kilobits = (8 * bytes * frameRate) / frames / 1000;
-  facts({ Panorama: `${width} × ${height}`, Model: model, File: `${size(bytes)}, ${kilobits.toFixed(0)} kbit/s` });
+  showFacts({ Panorama: `${width} × ${height}`, Model: model, File: `${formatBytes(bytes)}, ${kilobits.toFixed(0)} kbit/s` });
   find("compare-row").hidden = !source;
   showTime();
 });
 
 /** @param {Record<string, string>} known */
-function facts(known) {
+function showFacts(known) {
   const list = find("facts");
   for (const [name, value] of Object.entries(known)) {
     const id = `fact-${name.toLowerCase().replace(/ /g, "-")}`;
@@ -130,7 +137,7 @@ player.addEventListener("picture", () => {
   const { fps, milliseconds, width, height, bytes } = player.statistics;
   const rate = player.playing ? `${fps} fps · ` : "";
   find("readout").textContent = `${rate}${milliseconds.toFixed(0)} ms · ${width} × ${height}`;
-  facts({ View: `${width} × ${height}`, Decoding: `${milliseconds.toFixed(0)} ms`, Decoder: player.description, Received: size(bytes) });
+  showFacts({ View: `${width} × ${height}`, Decoding: `${milliseconds.toFixed(0)} ms`, Decoder: player.description, Received: formatBytes(bytes) });
 });
 
 player.addEventListener("progress", () => {
@@ -150,11 +157,11 @@ player.addEventListener("progress", () => {
 function showTime() {
   const seek = /** @type {HTMLInputElement} */ (find("seek"));
   if (!seek.matches(":active")) seek.value = String(player.time);
-  seek.setAttribute("aria-valuetext", `${clock(player.time)} of ${clock(player.duration)}`);
+  seek.setAttribute("aria-valuetext", `${formatTime(player.time)} of ${formatTime(player.duration)}`);
   const total = document.createElement("span");
   total.className = "total";
-  total.textContent = ` / ${clock(player.duration)}`;
-  find("time").replaceChildren(clock(player.time), total);
+  total.textContent = ` / ${formatTime(player.duration)}`;
+  find("time").replaceChildren(formatTime(player.time), total);
 }
 player.addEventListener("time", showTime);
 
@@ -166,22 +173,22 @@ player.addEventListener("view", () => {
   find("wedge").setAttribute("d", `M0 0L${-x} ${y}A38 38 0 0 1 ${x} ${y}Z`);
 });
 
-let saidView = "";
+let announcedView = "";
 player.addEventListener("rest", () => {
   const { yawDeg, pitchDeg, fovDeg } = player.view;
   const [side, height] = [yawDeg < 0 ? "left" : "right", pitchDeg < 0 ? "down" : "up"];
   const text = `Looking ${Math.abs(yawDeg).toFixed(0)}° ${side}, ${Math.abs(pitchDeg).toFixed(0)}° ${height}, ${fovDeg.toFixed(0)}° wide`;
-  if (text !== saidView) say(text);
-  saidView = text;
+  if (text !== announcedView) announce(text);
+  announcedView = text;
 });
 
-function say(/** @type {string} */ text) {
+function announce(/** @type {string} */ text) {
   find("said").textContent = text;
 }
 
 for (const name of ["waiting", "playing", "pause"])
   player.addEventListener(name, () => document.body.classList.toggle("waiting", player.waiting));
-player.addEventListener("waiting", () => say("Waiting for the picture"));
+player.addEventListener("waiting", () => announce("Waiting for the picture"));
 
 for (const name of ["play", "pause"])
   player.addEventListener(name, () => {
@@ -189,9 +196,9 @@ for (const name of ["play", "pause"])
     const button = find("play");
     button.setAttribute("aria-label", player.playing ? "Pause" : "Play");
     button.title = player.playing ? "Pause (space)" : "Play (space)";
-    say(player.playing ? "Playing" : `Paused at ${clock(player.time)}`);
-    awake();
-    keepAddress();
+    announce(player.playing ? "Playing" : `Paused at ${formatTime(player.time)}`);
+    wake();
+    saveAddress();
   });
 
 player.addEventListener("settings", () => {
@@ -215,49 +222,49 @@ player.addEventListener("comparison", () => {
 // What the user does
 
 find("fullscreen").hidden = !document.fullscreenEnabled; // an iframe needs allow="fullscreen"; iPhones have none
-function fullscreen() {
+function toggleFullscreen() {
   if (document.fullscreenElement) document.exitFullscreen();
-  else document.documentElement.requestFullscreen?.().catch(() => say("Full screen is not allowed here"));
+  else document.documentElement.requestFullscreen?.().catch(() => announce("Full screen is not allowed here"));
 }
 
-function help() {
+function toggleHelp() {
   const dialog = /** @type {HTMLDialogElement} */ (find("help"));
   if (dialog.open) dialog.close();
   else dialog.showModal();
 }
 
-const on = (/** @type {string} */ id, /** @type {string} */ event, /** @type {(target: any) => void} */ act) =>
+const listen = (/** @type {string} */ id, /** @type {string} */ event, /** @type {(target: any) => void} */ act) =>
   find(id).addEventListener(event, ({ currentTarget }) => act(currentTarget));
 
-on("play", "click", () => (player.playing ? player.pause() : player.play()));
-on("seek", "input", (target) => player.seek(Number(target.value)));
-on("compass", "click", () => controls.lookAhead());
-on("zoomin", "click", () => controls.zoom(1 / 1.2));
-on("zoomout", "click", () => controls.zoom(1.2));
+listen("play", "click", () => (player.playing ? player.pause() : player.play()));
+listen("seek", "input", (target) => player.seek(Number(target.value)));
+listen("compass", "click", () => controls.lookAhead());
+listen("zoomin", "click", () => controls.zoom(1 / 1.2));
+listen("zoomout", "click", () => controls.zoom(1.2));
 find("fullscreen").addEventListener("click", ({ detail }) => {
-  fullscreen();
+  toggleFullscreen();
   if (detail) canvas.focus(); // clicked, not pressed: the space bar is to play
 });
-on("again", "click", () => player.retry());
-on("shortcuts", "click", help);
-for (const id of ["seek", "split"]) on(id, "pointerup", () => canvas.focus()); // dragged: the arrow keys are to turn
-on("speed", "change", (target) => player.setSpeed(Number(target.value)));
-on("loop", "change", (target) => player.setLoop(target.checked));
-on("backend", "change", (target) => player.setBackend(target.value));
-on("resolution", "change", (target) => player.setResolution(target.value === "auto" ? "auto" : Number(target.value)));
-on("compare", "change", (target) => {
+listen("again", "click", () => player.retry());
+listen("shortcuts", "click", toggleHelp);
+for (const id of ["seek", "split"]) listen(id, "pointerup", () => canvas.focus()); // dragged: the arrow keys are to turn
+listen("speed", "change", (target) => player.setSpeed(Number(target.value)));
+listen("loop", "change", (target) => player.setLoop(target.checked));
+listen("backend", "change", (target) => player.setBackend(target.value));
+listen("resolution", "change", (target) => player.setResolution(target.value === "auto" ? "auto" : Number(target.value)));
+listen("compare", "change", (target) => {
   find("compare-note").textContent = "";
   player.setComparison(target.checked ? Number(/** @type {HTMLInputElement} */ (find("split")).value) : null);
 });
-on("split", "input", (target) => player.setComparison(Number(target.value)));
-on("motion", "change", async (target) => {
+listen("split", "input", (target) => player.setComparison(Number(target.value)));
+listen("motion", "change", async (target) => {
   await controls.followDevice(target.checked).catch(() => {
     target.checked = false;
-    say("This device does not tell its orientation");
+    announce("This device does not tell its orientation");
   });
 });
-on("share", "click", async (target) => {
-  const link = new URL(address(), location.href).href;
+listen("share", "click", async (target) => {
+  const link = new URL(currentAddress(), location.href).href;
   history.replaceState(null, "", link);
   const copied = await navigator.clipboard?.writeText(link).then(() => true, () => false);
   target.textContent = copied ? "Link copied" : "The link is in the address bar";
@@ -268,10 +275,10 @@ function openPanel(/** @type {boolean} */ open) {
   find("panel").hidden = !open;
   find("settings").setAttribute("aria-expanded", String(open));
 }
-on("settings", "click", () => openPanel(find("panel").hidden === true));
+listen("settings", "click", () => openPanel(find("panel").hidden === true));
 canvas.addEventListener("pointerdown", () => openPanel(false));
 document.addEventListener("keydown", ({ key }) => {
-  awake();
+  wake();
   if (key !== "Escape" || find("panel").hidden) return;
   openPanel(false);
   find("settings").focus();
@@ -279,11 +286,11 @@ document.addEventListener("keydown", ({ key }) => {
 find("motion-row").hidden = !("DeviceOrientationEvent" in window && matchMedia("(pointer: coarse)").matches);
 
 let idle = 0;
-function awake() {
+function wake() {
   document.body.classList.remove("idle");
   window.clearTimeout(idle);
   idle = window.setTimeout(() => {
     if (player.playing && find("panel").hidden) document.body.classList.add("idle");
   }, IDLE_MS);
 }
-for (const name of ["pointermove", "pointerdown", "focusin"]) document.addEventListener(name, awake);
+for (const name of ["pointermove", "pointerdown", "focusin"]) document.addEventListener(name, wake);

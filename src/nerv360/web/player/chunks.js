@@ -1,4 +1,4 @@
-/** The chunks of a segment, dequantised: weights, latent tables, camera angles and keys (nerv360.codec.chunks, reading). */
+/** The chunks of a segment, dequantised: weights, latent tables, camera angles and keys. */
 
 import { ByteReader } from "./byte-reader.js";
 import { readContextModel, readLatent } from "./context-model.js";

@@ -1,6 +1,6 @@
 /**
  * The order in which latents are coded (docs/bitstream.md): coding passes over the cells of a grid, from coarse to fine, and
- * the order of the keys of a group. Tested against nerv360.bitstream.coding_order.
+ * the order of the keys of a group. Tested against the Python package.
  */
 
 /**

@@ -1,6 +1,6 @@
 /**
- * The context model in integers: predicts the probability model of each latent from coded neighbours (docs/bitstream.md,
- * "Contexts"). Tested against nerv360.bitstream.contexts. Everything here is exact: doubles that hold integers.
+ * The context model in integers: predicts the probability model of each latent from coded neighbours (docs/bitstream.md).
+ * Everything here is exact: doubles that hold integers. Tested against the Python package.
  */
 
 import { CODING_PASSES, CONTEXT_REACH, keyCodingOrder } from "./coding-order.js";
@@ -23,7 +23,8 @@ const HIDDEN = 8;
 const MAX_ABS_VALUE = 2 ** 15 - 1;
 const MAX_MAGNITUDE_SUM = 255; // larger sums count as this
 const PARAMETER_MODEL = modelIndex(34);
-const LOGARITHMS = Float64Array.from({ length: MAX_MAGNITUDE_SUM + 1 }, (_, sum) => Math.round(16 * Math.log2(1 + sum))); // none is near a half
+/** round(16 log2(1 + sum)); none is near a half. */
+const LOGARITHMS = Float64Array.from({ length: MAX_MAGNITUDE_SUM + 1 }, (_, sum) => Math.round(16 * Math.log2(1 + sum)));
 const MARGIN = CONTEXT_REACH; // of zeros around a grid
 
 /** @param {Uint8Array} data @param {number} channels of all latents @returns {ContextModel} */
@@ -34,7 +35,8 @@ export function readContextModel(data, channels) {
   const parameters = Float64Array.from(decoder.decode(new Uint16Array(count).fill(PARAMETER_MODEL)));
   decoder.finish();
   let end = 0;
-  const [inputWeight, passBias, scaleWeight, scale, mean, temporalMeanWeight] = sizes.map((size) => parameters.subarray(end, (end += size)));
+  const split = sizes.map((size) => parameters.subarray(end, (end += size)));
+  const [inputWeight, passBias, scaleWeight, scale, mean, temporalMeanWeight] = split;
   return { inputWeight, passBias, scaleWeight, scale, mean, temporalMeanWeight };
 }
 
@@ -94,7 +96,8 @@ class PassDecoder {
     const { inputWeight, passBias } = model;
     this.intraBias = passBias.slice(pass * HIDDEN, (pass + 1) * HIDDEN).map((value) => 16 * value);
     this.interBias = this.intraBias.map((value, i) => value + 16 * inputWeight[3 * HIDDEN + i]); // with reference keys
-    this.cells = new Uint32Array(channels * Math.ceil(Math.max(0, rows - row) / spacing) * Math.ceil(Math.max(0, columns - column) / spacing));
+    const count = (/** @type {number} */ cells) => Math.ceil(Math.max(0, cells) / spacing);
+    this.cells = new Uint32Array(channels * count(rows - row) * count(columns - column));
     let end = 0;
     for (let channel = 0; channel < channels; channel++)
       for (let i = row; i < rows; i += spacing)

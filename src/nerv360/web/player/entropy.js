@@ -1,4 +1,4 @@
-/** Entropy decoding of integers (docs/bitstream.md, "Coded integers"): range ANS. Tested against nerv360.bitstream.entropy. */
+/** Entropy decoding of integers by range ANS (docs/bitstream.md). Tested against the Python package. */
 
 import { ByteReader } from "./byte-reader.js";
 import { BrokenFile } from "./errors.js";

@@ -1,6 +1,6 @@
 /**
  * Angles, rays and positions on the panorama (docs/conventions.md). Public angles are degrees; axes are x right, y up,
- * z forward. Matrices are 3x3, row by row. Tested against nerv360.geometry.
+ * z forward. Matrices are 3x3, row by row. Tested against the Python package.
  */
 
 /** @typedef {{yawDeg: number, pitchDeg: number, rollDeg: number}} Angles */

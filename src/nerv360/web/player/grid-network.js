@@ -54,7 +54,10 @@ export class GridInputs {
     };
   }
 
-  /** The samples of a grid: its keys, motion-compensated and weighted. @param {FrameLatent} grid @param {Projection} projection @param {Tensor | null} motion */
+  /**
+   * The samples of a grid: its keys, motion-compensated and weighted.
+   * @param {FrameLatent} grid @param {Projection} projection @param {Tensor | null} motion field, sampled
+   */
   #interpolate(grid, { positions, footprint: unmoved }, motion) {
     const [first, second] = grid.keys.map(({ data, weight, distance }) => {
       const moved = motion && distance ? footprint(this.#displace(positions, motion, distance, grid), grid.rows, grid.columns) : unmoved;

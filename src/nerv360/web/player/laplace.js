@@ -1,4 +1,8 @@
-/** Laplace distributions with tail tails, as tables of integers (docs/bitstream.md, "Classes"). Tested against nerv360.bitstream.laplace. */
+/**
+ * Probability models of integers: Laplace distributions with heavy tails, as tables of integer frequencies
+ * (docs/bitstream.md). A model has a scale, and a fraction: where its mean lies beside the middle symbol. Tested against the
+ * Python package.
+ */
 
 export const SCALES = 40;
 export const FRACTIONS = 8; // the mean lies (f - 4) / 8 beside the middle symbol
@@ -23,7 +27,8 @@ export function frequencies(model) {
   const fraction = model % FRACTIONS;
   const scale = (model - fraction) / FRACTIONS;
   const body = laplaceFrequencies(scale, fraction);
-  const tail = laplaceFrequencies(scale && Math.min(scale + TAIL_SCALE, SCALES - 1), fraction); // the least scale is for what is certain
+  const tailScale = scale && Math.min(scale + TAIL_SCALE, SCALES - 1); // the least scale is for what is certain
+  const tail = laplaceFrequencies(tailScale, fraction);
   const table = body.map((count, symbol) => 1 + ((31 * count + tail[symbol]) >>> 5));
   table[MAX_SYMBOL] = 0;
   table[MAX_SYMBOL] = FREQUENCY_SUM - table.reduce((sum, count) => sum + count, 0);

@@ -1,4 +1,4 @@
-/** Latents in time: their keys, the groups of keys that share a chunk, and the weights of keys (nerv360.bitstream.layout). */
+/** Latents in time: their keys, the groups of keys that share a chunk, and the weights of keys. */
 
 /**
  * @typedef {{stride: number, channels: number, keyInterval: number, motion: boolean, rows: number, columns: number}} Latent
@@ -8,7 +8,8 @@
 
 /** @typedef {import("./container.js").Segment} Segment */
 
-const keyCount = (/** @type {number} */ keyInterval, /** @type {number} */ frames) => (keyInterval === 0 ? 1 : Math.ceil(frames / keyInterval));
+const keyCount = (/** @type {number} */ keyInterval, /** @type {number} */ frames) =>
+  keyInterval === 0 ? 1 : Math.ceil(frames / keyInterval);
 
 /** The frame of a key: the middle of its share of the frames. All keys have equal shares. */
 export const keyFrameIndex = (/** @type {number} */ keyInterval, /** @type {number} */ key, /** @type {number} */ frames) =>
@@ -27,7 +28,8 @@ export function interpolationWeights(keyInterval, frame, frames) {
   return weight ? [[key, 1 - weight], [key + 1, weight]] : [[key, 1]];
 }
 
-const keysPerGroup = (/** @type {number} */ keyInterval, /** @type {number} */ groupSize) => Math.max(1, Math.floor(groupSize / Math.max(1, keyInterval)));
+const keysPerGroup = (/** @type {number} */ keyInterval, /** @type {number} */ groupSize) =>
+  Math.max(1, Math.floor(groupSize / Math.max(1, keyInterval)));
 
 /** In the order of the file: by the first frame that needs a key group, then by latent. @returns {KeyGroup[]} */
 export function keyGroupsOf(/** @type {Latent[]} */ latents, /** @type {number} */ frames, /** @type {number} */ groupSize) {
@@ -37,7 +39,12 @@ export function keyGroupsOf(/** @type {Latent[]} */ latents, /** @type {number} 
     const count = keyCount(keyInterval, frames);
     const step = keysPerGroup(keyInterval, groupSize);
     for (let firstKey = 0; firstKey < count; firstKey += step)
-      groups.push({ firstNeeded: firstKey && keyFrameIndex(keyInterval, firstKey - 1, frames) + 1, latent, firstKey, keys: Math.min(step, count - firstKey) });
+      groups.push({
+        firstNeeded: firstKey && keyFrameIndex(keyInterval, firstKey - 1, frames) + 1,
+        latent,
+        firstKey,
+        keys: Math.min(step, count - firstKey),
+      });
   });
   return groups.sort((a, b) => a.firstNeeded - b.firstNeeded);
 }
