@@ -7,7 +7,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "nerv360"
 LEVELS = [
-    {"errors", "types"},
+    {"errors", "types", "progress"},
     {"storage"},
     {"geometry", "bitstream", "config"},
     {"video", "layers", "extract"},

@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from helpers.progress import on_steps, stop_at
 from torch import Tensor
 from torch.nn import functional
 
@@ -134,16 +135,12 @@ def test_a_view_is_cut_out_of_the_panorama(model: str, width: int, height: int) 
 def interrupted_ends_the_same(video: Path, whole: Path, config: EncodingConfig) -> None:
     again, steps = whole.with_name("again.nerv360"), []
 
-    def interrupt(progress: fitting.Progress, total: int, network: object) -> None:
-        if progress.step == 8:
-            raise KeyboardInterrupt
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "SAVE_SECONDS", 0.0)
         patch.setattr(fitting, "MOST_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt):
-            api.encode(video, again, config, report=interrupt)
-    api.encode(video, again, config, report=lambda progress, total, network: steps.append(progress.step))
+            api.encode(video, again, config, on_progress=stop_at(8, KeyboardInterrupt))
+    api.encode(video, again, config, on_progress=on_steps(lambda step: steps.append(step.done)))
     assert steps[0] == 8  # the state behind step 7 was kept, and the optimiser's with it
     assert whole.read_bytes() == again.read_bytes()
 
@@ -166,7 +163,7 @@ def test_hnerv_as_published(video: Path, quick: EncodingConfig, tmp_path: Path) 
     assert squared_error(a, b).item() == pytest.approx(float(np.square(a.numpy() - b.numpy()).mean()), rel=1e-6)
     config = replace(published, decoder_size=quick.decoder_size, encoder_channels=8, epochs=4)
     losses: list[float] = []
-    api.encode(video, tmp_path / "a.nerv360", config, report=lambda p, s, m: losses.append(p.loss))
+    api.encode(video, tmp_path / "a.nerv360", config, on_progress=on_steps(lambda step: losses.append(step.loss)))
     assert losses[-1] < losses[0] < 0.5  # a squared error, and it falls
     interrupted_ends_the_same(video, tmp_path / "a.nerv360", config)
 

@@ -15,9 +15,10 @@ from helpers.processes import running, wait_for
 from PIL import Image
 
 from nerv360.bitstream.container import VERSION, Container
-from nerv360.cli.console import progress
+from nerv360.cli.console import progress_bar
 from nerv360.cli.options import parse_frames
 from nerv360.errors import ArgumentError
+from nerv360.progress import Update
 
 QUICK = ["--epochs", "1"]
 SLOW_TO_IMPORT = {"torch", "openvino", "onnxruntime", "onnx", "ray", "cv2"}
@@ -52,7 +53,7 @@ def test_the_whole_path(tmp_path: Path) -> None:
     table = run("bench", "a.nerv360", "--repeats", 2, "--source", "clip.mp4", "--size", "70x40", "-o", "bench.json")
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
     assert [row["backend"] for row in rows] == ["openvino", "onnxruntime", "torch", "plain", "libx265"]
-    assert all(0 < row["roaming"]["median_ms"] <= row["roaming"]["p95_ms"] for row in rows)
+    assert all(0 < row["playing_pan"]["median_ms"] <= row["playing_pan"]["p95_ms"] for row in rows)
     assert all(name in table for name in ("openvino 20", "torch 2", "plain", "libx265"))
     result = json.loads(run("eval", "a.nerv360", "--source", "clip.mp4", "--start", 1, "--json", "--picture", "e.png"))
     assert set(result["trajectories"]) == {"VP0", "VP1"}
@@ -217,10 +218,11 @@ def test_an_interruption_says_that_it_can_go_on(folder: Path, video: Path) -> No
 
 
 def test_an_error_leaves_no_bar_behind(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress("cutting", 2):
-        pass
+    with progress_bar() as on_progress:
+        on_progress(Update("cutting", 1, 2))
     assert "cutting" in capsys.readouterr().err
-    with pytest.raises(ArgumentError), progress("cutting", 2):
+    with pytest.raises(ArgumentError), progress_bar() as on_progress:
+        on_progress(Update("cutting", 1, 2))
         raise ArgumentError("size=0: must be positive")
     assert capsys.readouterr().err.strip() == ""
 

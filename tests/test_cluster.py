@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,9 @@ def test_a_worker_of_another_version(cluster: Any, film: Path, tmp_path: Path, m
     monkeypatch.setattr(ray_executor, "__version__", "9.9.9")  # the driver's; the workers have their own
     config = PRESETS["tiny"]
     planned = plan(Request(film, tmp_path / "a.nerv360"), config, 10)
-    (result,) = encode_plans([planned], lambda jobs, tell: run_on_ray(jobs, tell, address=cluster.address))
+    (result,) = encode_plans(
+        [planned], lambda jobs, on_progress: run_on_ray(jobs, on_progress, address=cluster.address)
+    )
     assert "nerv360 9.9.9" in result.reason
     assert "install the same versions" in result.reason
     assert not (tmp_path / "a.nerv360").exists()
@@ -170,7 +173,7 @@ def test_a_worker_of_another_version(cluster: Any, film: Path, tmp_path: Path, m
 def test_no_gpu_is_waited_for(cluster: Any, film: Path, tmp_path: Path) -> None:
     planned = plan(Request(film, tmp_path / "a.nerv360"), PRESETS["tiny"], 10, "cuda")
     with pytest.raises(ClusterError, match="the cluster has no GPU"):
-        encode_plans([planned], lambda jobs, tell: run_on_ray(jobs, tell, address=cluster.address))
+        encode_plans([planned], partial(run_on_ray, address=cluster.address))
 
 
 def test_bad_addresses(film: Path, tmp_path: Path) -> None:

@@ -30,9 +30,6 @@ from nerv360.video.writer import write_frames
 LOOK = Viewport(width=72, height=48)
 
 
-def ignore(*_: object) -> None: ...
-
-
 @pytest.fixture
 def clip(video: Path) -> Clip:
     return Clip.open(video)
@@ -66,7 +63,7 @@ def test_key_frames_are_where_they_are_asked_for(
     name: str, key_frames: Sequence[int], two_scenes: Clip, tmp_path: Path
 ) -> None:
     path = tmp_path / f"coded{ANCHORS[name].ending}"
-    assert encode_anchor(ANCHORS[name], 40, two_scenes, key_frames, path, ignore) > 0
+    assert encode_anchor(ANCHORS[name], 40, two_scenes, key_frames, path) > 0
     assert key_frames_of(path) == list(key_frames)
     assert count_key_frames(path) == len(key_frames)
 
@@ -106,7 +103,7 @@ def test_every_anchor_has_a_look() -> None:
 
 
 def test_an_anchor_is_measured_from_its_file(clip: Clip, tmp_path: Path) -> None:
-    rows = [Comparison(clip, LOOK, [0], tmp_path).anchor_row(ANCHORS["x264"], crf, ignore) for crf in (20, 32, 44)]
+    rows = [Comparison(clip, LOOK, [0], tmp_path).anchor_row(ANCHORS["x264"], crf) for crf in (20, 32, 44)]
     assert [float(row["mean_psnr_db"]) for row in rows] == sorted(
         (float(r["mean_psnr_db"]) for r in rows), reverse=True
     )
@@ -135,7 +132,7 @@ def independent_psnr_db(path: Path, clip: Clip) -> float:
 
 def test_the_decoder_goes_back(clip: Clip, tmp_path: Path) -> None:
     path = tmp_path / "coded.mkv"
-    encode_anchor(ANCHORS["x264"], 30, clip, [0], path, ignore)
+    encode_anchor(ANCHORS["x264"], 30, clip, [0], path)
     decoder, frames = AnchorDecoder(path), list(Clip.open(path))
     for index in (3, 5, 5, 0, 2):
         assert np.array_equal(decoder.panorama(index), frames[index])
@@ -263,12 +260,12 @@ def test_bd_rate() -> None:
 
 def test_rows_are_text(clip: Clip, tmp_path: Path) -> None:
     comparison = Comparison(clip, LOOK, [0], tmp_path)
-    row = comparison.anchor_row(ANCHORS["vp9"], 63, ignore)
+    row = comparison.anchor_row(ANCHORS["vp9"], 63)
     assert read_rows(tmp_path / "runs.tsv") == [dict(row)]
     assert tuple(row) == COLUMNS
     assert row["key_frames"] == "1"
-    wider = replace(comparison, look=replace(LOOK, width=96)).anchor_row(ANCHORS["vp9"], 63, ignore)
-    more_keys = replace(comparison, key_frames=[0, 3]).anchor_row(ANCHORS["vp9"], 63, ignore)
+    wider = replace(comparison, look=replace(LOOK, width=96)).anchor_row(ANCHORS["vp9"], 63)
+    more_keys = replace(comparison, key_frames=[0, 3]).anchor_row(ANCHORS["vp9"], 63)
     assert len({row["run"], wider["run"], more_keys["run"]}) == 3
     assert more_keys["key_frames"] == "2"
 

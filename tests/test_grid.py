@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import stranger
 import torch
+from helpers.progress import Stopped, stop_at
 from test_contexts import fitted_contexts, model_of, smooth_latent
 from torch import Tensor
 from torch.nn import functional
@@ -17,7 +18,7 @@ import nerv360
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.contexts import write_latent
 from nerv360.bitstream.layout import GRID_STEP, Latent, Moment, frame_of_key, key_count, keys_at, keys_per_chunk, parts
-from nerv360.codec.encoder import Encoded, _look, estimate_bytes, fitted_latents, write_model
+from nerv360.codec.encoder import Encoded, _analyse, estimate_bytes, fitted_latents, write_model
 from nerv360.config import PRESETS, EncodingConfig, ModelConfig
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr
@@ -28,6 +29,7 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.models.base import build, configure, decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
+from nerv360.progress import Update
 from nerv360.training.fit import Example, Fitting
 from nerv360.video.clip import Clip
 
@@ -251,12 +253,13 @@ def test_weights_are_paid_for_once_by_all_views_of_all_frames() -> None:
     assert with_weights - without == pytest.approx(bits.item(), rel=1e-3)  # float32: measured 4e-9
 
 
-@pytest.mark.parametrize("looks", [2, 3])
-def test_every_frame_that_is_looked_at_is_told(video: Path, looks: int) -> None:
-    clip, config = Clip.open(video), CONFIG if looks == 2 else PRESETS["fast"]
-    told: list[tuple[int, int]] = []
-    _look(build(configure(config, clip.width, clip.height), clip.frames), clip, lambda *look: told.append(look))
-    assert told == [(done + 1, looks * clip.frames) for done in range(looks * clip.frames)]
+@pytest.mark.parametrize("passes", [2, 3])
+def test_the_analysis_tells_of_every_frame_of_every_pass(video: Path, passes: int) -> None:
+    clip, config = Clip.open(video), CONFIG if passes == 2 else PRESETS["fast"]
+    updates: list[Update] = []
+    _analyse(build(configure(config, clip.width, clip.height), clip.frames), clip, updates.append)
+    total = passes * clip.frames
+    assert updates == [Update("analysing", done + 1, total) for done in range(total)]
 
 
 @pytest.mark.parametrize("rate_weight", [0.0, 2.0])
@@ -357,17 +360,10 @@ def test_short_clips_have_no_still_grids_beside_keys_that_last(
 
 
 def test_an_interrupted_encoding_ends_with_the_same_bytes(video: Path, learnt: Encoded, tmp_path: Path) -> None:
-    class Stop(Exception):
-        pass
-
-    def stop(progress: object, *_: object) -> None:
-        if progress.step == 20:  # type: ignore[attr-defined]
-            raise Stop
-
-    with pytest.raises(Stop), pytest.MonkeyPatch.context() as patch:
+    with pytest.raises(Stopped), pytest.MonkeyPatch.context() as patch:
         patch.setattr("nerv360.training.fit.SAVE_SECONDS", 0.0)
         patch.setattr("nerv360.training.fit.MOST_SECONDS", 0.0)
-        nerv360.encode(video, tmp_path / "cut", CONFIG, report=stop)
+        nerv360.encode(video, tmp_path / "cut", CONFIG, on_progress=stop_at(20))
     nerv360.encode(video, tmp_path / "cut", CONFIG)
     assert learnt.path.read_bytes() == (tmp_path / "cut").read_bytes()
 
@@ -442,15 +438,9 @@ def test_angles_are_found_once(video: Path, tmp_path: Path, monkeypatch: pytest.
         calls.append(1)
         return np.arange(18, dtype=np.int32).reshape(6, 3) * 100
 
-    class Stop(Exception):
-        pass
-
-    def stop(*_: object) -> None:
-        raise Stop
-
     monkeypatch.setattr("nerv360.codec.encoder.estimate_rotations", find)
-    with pytest.raises(Stop):
-        nerv360.encode(video, tmp_path / "a", CONFIG, report=stop)
+    with pytest.raises(Stopped):
+        nerv360.encode(video, tmp_path / "a", CONFIG, on_progress=stop_at(1))
     nerv360.encode(video, tmp_path / "a", CONFIG)
     assert calls == [1]
     _, (segment,) = stranger.read_file((tmp_path / "a").read_bytes())

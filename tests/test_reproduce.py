@@ -327,11 +327,11 @@ def test_what_does_not_fit_leaves_the_finished_rows(
     clip = replace(Clip.open(folder / "film.mp4"), frames=2)
     runs = table1_runs(replace(PRESETS["tiny"], epochs=1), [clip], [0])
     cpu = torch.device("cpu")
-    reproduce.fit_run(runs[2], tmp_path, cpu, lambda *_: None)
-    reproduce.measure_run(runs[2], tmp_path, cpu, lambda *_: None)
+    reproduce.fit_run(runs[2], tmp_path, cpu)
+    reproduce.measure_run(runs[2], tmp_path, cpu)
     monkeypatch.setattr("nerv360.models.memory.BYTES_PER_PIXEL", {("hnerv", "training"): (10**12, 0)})
     with pytest.raises(OutOfMemory):
-        reproduce.fit_run(runs[0], tmp_path, cpu, lambda *_: None)
+        reproduce.fit_run(runs[0], tmp_path, cpu)
     assert [row["variant"] for row in read_rows(tmp_path / "runs.tsv")] == ["NeRV360"]
     rows = cli_reproduce._carry_out([runs[0], runs[2]], tmp_path, "cpu")
     assert [row["variant"] for row in rows] == ["NeRV360"]

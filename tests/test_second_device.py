@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.progress import Stopped, stop_at
 from helpers.second_device import DEVICE, DeviceMismatch, Graph, second_device
 
 from nerv360.backends import tiling
@@ -83,18 +84,10 @@ def test_the_second_device_tells_what_the_host_waits_for() -> None:
         assert there.nonzero().shape == (3, 1) and len(waits) == 4
 
 
-class Interrupted(Exception):
-    """A fit ends before its time."""
-
-
 def encode_on(
-    device: torch.device, video: Path, output: Path, config: EncodingConfig, stop_at: int | None = None
+    device: torch.device, video: Path, output: Path, config: EncodingConfig, last_step: int | None = None
 ) -> None:
-    def report(progress: Progress, steps: int, fitting: Fitting) -> None:
-        if progress.step == stop_at:
-            raise Interrupted
-
-    encode_clip(Clip.open(video, frames=3), output, config, device, report, lambda done, total: None)
+    encode_clip(Clip.open(video, frames=3), output, config, device, stop_at(last_step))
 
 
 def pictures(path: Path, device: str) -> list[Picture]:
@@ -123,8 +116,8 @@ def test_a_clip_is_encoded_resumed_and_decoded(
     known, output = tmp_path / "known.nerv360", tmp_path / "output.nerv360"
     encode_on(torch.device("cpu"), video, known, config)
     with second_device():
-        with pytest.raises(Interrupted):
-            encode_on(DEVICE, video, output, config, stop_at=4)
+        with pytest.raises(Stopped):
+            encode_on(DEVICE, video, output, config, last_step=4)
         assert checkpoint_path(output).exists()
         encode_on(DEVICE, video, output, config)
         there = pictures(output, str(DEVICE))

@@ -8,13 +8,14 @@ import av
 import fsspec
 import numpy as np
 import pytest
+from helpers.progress import Stopped, on_steps, stop_at
 
 import nerv360
 from nerv360.bitstream.container import Container
 from nerv360.cluster import worker
 from nerv360.cluster.plan import EncodePlan, Request, plan
 from nerv360.cluster.scheduler import encode_plans
-from nerv360.cluster.worker import Status, run_in_process
+from nerv360.cluster.worker import JobUpdate, run_in_process
 from nerv360.codec.joining import join
 from nerv360.config import PRESETS, EncodingConfig
 from nerv360.errors import BitstreamError, OutputError, TrainingError, VideoError
@@ -229,13 +230,13 @@ def test_a_segment_that_fails_keeps_the_others(
     assert [result.reason for result in results] == ["1 of 3 segments failed; the first: the loss collapsed", ""]
     assert not (tmp_path / "film.nerv360").exists()
     assert (tmp_path / "other.nerv360").exists()
-    words: list[Status] = []
+    updates: list[JobUpdate] = []
     again = plan(Request(two_shots, tmp_path / "film.nerv360"), SHORT, 1.0)
     damaged_part = planned.jobs[0].part
     assert isinstance(damaged_part, Path)
     damaged_part.write_bytes(damaged_part.read_bytes()[:-1])
-    (result,) = encode_plans([again], run_in_process, lambda _, status: words.append(status))
-    assert sum(status.state == "done" and not status.seconds for status in words) == 1  # it was there
+    (result,) = encode_plans([again], run_in_process, updates.append)
+    assert sum(update.stage == "done" and not update.seconds for update in updates) == 1  # it was there
     assert (tmp_path / "film.nerv360").read_bytes() == joined.read_bytes()
     assert not (tmp_path / "film.nerv360.parts").exists()
     assert result.size == joined.stat().st_size
@@ -261,21 +262,14 @@ def test_places_behind_urls(two_shots: Path, joined: Path) -> None:
 def test_an_interrupted_fit_goes_on_from_a_remote_checkpoint(
     video: Path, quick: EncodingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Stop(Exception):
-        pass
-
-    def stops(progress: object, steps: int, model: object) -> None:
-        if progress.step == 20:  # type: ignore[attr-defined]
-            raise Stop
-
     monkeypatch.setattr("nerv360.training.fit.SAVE_SECONDS", 0.0)
     monkeypatch.setattr("nerv360.training.fit.MOST_SECONDS", 0.0)
     store = fsspec.filesystem("memory")
-    with pytest.raises(Stop):
-        nerv360.encode(video, "memory://kept/a.nerv360", quick, report=stops)
+    with pytest.raises(Stopped):
+        nerv360.encode(video, "memory://kept/a.nerv360", quick, on_progress=stop_at(20))
     assert store.find("/kept") == ["/kept/a.nerv360.checkpoint"]
     steps: list[int] = []
-    nerv360.encode(video, "memory://kept/a.nerv360", quick, report=lambda progress, *_: steps.append(progress.step))
+    nerv360.encode(video, "memory://kept/a.nerv360", quick, on_progress=on_steps(lambda step: steps.append(step.done)))
     assert steps[0] > 15
     nerv360.encode(video, tmp_path / "b.nerv360", quick)
     assert store.cat("/kept/a.nerv360") == (tmp_path / "b.nerv360").read_bytes()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.processes import running, wait_for
+from helpers.progress import on_steps, stop_at
 from pytorch_msssim import ms_ssim
 from safetensors import safe_open
 
@@ -17,6 +18,7 @@ from nerv360.codec.encoder import checkpoint_path
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError, TrainingError
 from nerv360.models.base import build, configure
+from nerv360.progress import FitUpdate
 from nerv360.training import fit as fitting
 from nerv360.training.checkpoint import capture
 from nerv360.training.losses import distortion, ms_ssim_window
@@ -89,16 +91,12 @@ def test_interrupted_encoding_ends_with_the_same_bytes(
     monkeypatch.setattr(fitting, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(fitting, "MOST_SECONDS", 0.0)
 
-    def interrupt(progress: fitting.Progress, steps: int, model: object) -> None:
-        if progress.step == 17:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        encode(video, output, quick, report=interrupt)
+        encode(video, output, quick, on_progress=stop_at(17, KeyboardInterrupt))
     assert not output.exists()
     assert checkpoint_path(output).exists()
     steps: list[int] = []
-    encode(video, output, quick, report=lambda progress, total, model: steps.append(progress.step))
+    encode(video, output, quick, on_progress=on_steps(lambda step: steps.append(step.done)))
     assert steps[0] == 17
     assert output.read_bytes() == encoded.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["again.nerv360"]
@@ -119,13 +117,13 @@ def test_a_killed_encoding_goes_on(video: Path, encoded: Path, quick: EncodingCo
         "from nerv360.training import fit; fit.SAVE_SECONDS = fit.MOST_SECONDS = 0.0\n"
         "from nerv360 import api, config\n"
         "quick = replace(config.PRESETS['tiny'], decoder_size=106_000, encoder_channels=8, epochs=6, group_size=4)\n"
-        f"api.encode({str(video)!r}, {str(output)!r}, quick, report=lambda *_: time.sleep(0.1))\n"
+        f"api.encode({str(video)!r}, {str(output)!r}, quick, on_progress=lambda _: time.sleep(0.1))\n"
     )
     with running([sys.executable, "-c", code]):
         wait_for(lambda: saved_step(checkpoint_path(output)) >= 2, 60)
     assert not output.exists()
     steps: list[int] = []
-    encode(video, output, quick, report=lambda progress, total, model: steps.append(progress.step))
+    encode(video, output, quick, on_progress=on_steps(lambda step: steps.append(step.done)))
     assert steps[0] > 2
     assert output.read_bytes() == encoded.read_bytes()
 
@@ -134,7 +132,7 @@ def test_a_damaged_or_foreign_checkpoint_is_not_used(video: Path, quick: Encodin
     output = tmp_path / "fresh.nerv360"
     checkpoint_path(output).write_bytes(b"\x08\0\0\0\0\0\0\0garbage")
     steps: list[int] = []
-    encode(video, output, replace(quick, epochs=1), report=lambda p, total, model: steps.append(p.step))
+    encode(video, output, replace(quick, epochs=1), on_progress=on_steps(lambda step: steps.append(step.done)))
     assert steps[0] == 1
 
 
@@ -143,8 +141,8 @@ def test_a_gradient_that_is_not_finite_is_skipped(
 ) -> None:
     calls = iter(range(10**6))
     monkeypatch.setattr(fitting, "distortion", lambda *a: distortion(*a) * (math.nan if next(calls) in (3, 4) else 1.0))
-    seen: list[fitting.Progress] = []
-    encode(video, tmp_path / "a.nerv360", replace(quick, epochs=2), report=lambda p, s, m: seen.append(replace(p)))
+    seen: list[FitUpdate] = []
+    encode(video, tmp_path / "a.nerv360", replace(quick, epochs=2), on_progress=on_steps(seen.append))
     assert [p.skipped for p in seen[:7]] == [0, 0, 0, 1, 2, 0, 0]
     assert math.isfinite(seen[-1].loss)
 
@@ -155,9 +153,9 @@ def test_a_collapsed_loss_returns_to_a_good_state_then_gives_up(
     monkeypatch.setattr(fitting, "SNAPSHOT_STEPS", 5)
     calls = iter(range(10**6))
     monkeypatch.setattr(fitting, "distortion", lambda *a: distortion(*a) * (1 if next(calls) < 12 else 100))
-    seen: list[fitting.Progress] = []
+    seen: list[FitUpdate] = []
     with pytest.raises(TrainingError, match="lower learning rate"):
-        encode(video, tmp_path / "a.nerv360", replace(quick, epochs=50), report=lambda p, s, m: seen.append(replace(p)))
+        encode(video, tmp_path / "a.nerv360", replace(quick, epochs=50), on_progress=on_steps(seen.append))
     assert seen[-1].recoveries == fitting.MAX_RECOVERIES
     assert seen[-1].rate_scale == 2.0**-fitting.MAX_RECOVERIES
     assert not (tmp_path / "a.nerv360").exists()

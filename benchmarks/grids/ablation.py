@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from table import append, commit
 
 import nerv360
-from nerv360.cli.console import encoding_progress
+from nerv360.cli.console import progress_bar
 from nerv360.cli.options import parse_size
 from nerv360.codec import encoder
 from nerv360.codec.encoder import encode_clip
@@ -129,9 +129,9 @@ def main(
             if variant.code is not None:
                 stack.enter_context(patch.object(*variant.code))
             file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "clip.nerv360"
-            report, looked_at = stack.enter_context(encoding_progress(clip, config))
+            on_progress = stack.enter_context(progress_bar())
             began = time.process_time()
-            encode_clip(clip, file, config, torch.device("cpu"), report, looked_at)
+            encode_clip(clip, file, config, torch.device("cpu"), on_progress)
             seconds = time.process_time() - began
             result = nerv360.eval_file(file, clip)
             with nerv360.open(file) as decoder:

@@ -26,7 +26,7 @@ from torch.nn.functional import embedding_bag
 sys.path.append(str(Path(__file__).parents[1]))
 from table import append, cpu
 
-from nerv360.cli.console import progress
+from nerv360.cli.console import progress_bar
 from nerv360.cli.options import parse_size
 from nerv360.config import PRESETS
 from nerv360.evaluation.metrics import psnr
@@ -36,6 +36,7 @@ from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
 from nerv360.geometry.window import Window, sample_at
+from nerv360.progress import tracked
 from nerv360.training.fit import sample_view
 from nerv360.video.clip import Clip
 from nerv360.video.synthetic import render_frame
@@ -117,16 +118,15 @@ def quality(source: str, size: str = "624x312", start: int = 0, shares: str = "1
     panorama = _panorama(source, size, start)
     fitted, held_out = Views.of(panorama, FITTED, 0), Views.of(panorama, HELD_OUT, 1)
     number = [int(share) for share in shares.split(",")]
-    with progress("layouts", len(number) * len(LAYOUTS)) as (bar, task):
-        for share in number:
-            for name, make in LAYOUTS.items():
-                layout = make(panorama.shape[0] * panorama.shape[1] // share)
-                matrices = reading(layout, fitted.rays)
-                values = least_squares(matrices, fitted.coloured(), _start(panorama)(layout.rays()), steps)
-                row = {"source": Path(source).name, "size": size, "share": f"1/{share}", "layout": name}
-                row |= {"values": str(layout.cells)} | held_out.quality(apply(reading(layout, held_out.rays), values))
-                append(_table("quality"), row)
-                bar.advance(task)
+    wanted = [(share, name, make) for share in number for name, make in LAYOUTS.items()]
+    with progress_bar() as on_progress:
+        for share, name, make in tracked(wanted, "layouts", len(wanted), on_progress):
+            layout = make(panorama.shape[0] * panorama.shape[1] // share)
+            matrices = reading(layout, fitted.rays)
+            values = least_squares(matrices, fitted.coloured(), _start(panorama)(layout.rays()), steps)
+            row = {"source": Path(source).name, "size": size, "share": f"1/{share}", "layout": name}
+            row |= {"values": str(layout.cells)} | held_out.quality(apply(reading(layout, held_out.rays), values))
+            append(_table("quality"), row)
 
 
 @app.command()
@@ -146,13 +146,13 @@ def rate(
         layouts.split(",") if layouts else list(LAYOUTS),
         [float(step) for step in quantiser.split(",")],
     )
-    with progress("steps", len(chosen) * len(coarseness) * steps) as (bar, task):
+    with progress_bar() as on_progress:
         for name in chosen:
             finest = LAYOUTS[name](values)
             seen, kept = reading(finest, fitted.rays), reading(finest, held_out.rays)
             for step in coarseness:
                 pyramid = Pyramid(LAYOUTS[name], values, start_of)
-                pyramid.fit(seen, fitted.coloured(), step, steps, lambda: bar.advance(task))
+                pyramid.fit(seen, fitted.coloured(), step, steps, on_progress)
                 row = {"source": Path(source).name, "size": size, "layout": name, "quantiser": f"{step:g}"}
                 row |= {"bytes": str(pyramid.bytes())} | held_out.quality(apply(kept, pyramid.decoded()))
                 append(_table("rate"), row)
@@ -181,8 +181,9 @@ def speed(size: str = "1536x768", channels: int = 8, repeats: int = 5) -> None:
     names = [name for name in LAYOUTS if name != "equal-area cylinder"]  # which is read as ERP
     readers = {name: _reader(name, width * height, channels) for name in names}
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    with progress("views", (1 + repeats) * HELD_OUT) as (bar, task):
-        for number in range((1 + repeats) * HELD_OUT):
+    with progress_bar() as on_progress:
+        count = (1 + repeats) * HELD_OUT
+        for number in tracked(range(count), "views", count, on_progress):
             rays = views.rays[number % HELD_OUT]
             for name, (places, samples) in readers.items():  # in turn, so that all have the same machine
                 started = time.thread_time()
@@ -190,7 +191,6 @@ def speed(size: str = "1536x768", channels: int = 8, repeats: int = 5) -> None:
                 middle = time.thread_time()
                 samples(at)
                 seconds[name].append((middle - started, time.thread_time() - middle))
-            bar.advance(task)
     for name in names:
         layout = LAYOUTS[name](width * height)
         cells = [_cells_at_hand(layout, name == "ERP", rays) / layout.cells for rays in views.rays]

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 import nerv360
-from nerv360.cli.console import progress
+from nerv360.cli.console import progress_bar
 from nerv360.evaluation.anchors import ANCHORS, AnchorDecoder, encode_anchor
 from nerv360.evaluation.evaluate import titled
 from nerv360.evaluation.metrics import psnr
@@ -56,11 +56,10 @@ def main(
 def _encode_within(clip: Clip, size: int, path: Path) -> None:
     """Write the best x265 file of at most so many bytes, by bisection of its CRF; the smallest where there is none."""
     low, high, trial = LEAST_CRF, MOST_CRF, path.with_stem("trial")
-    encodings = (MOST_CRF - LEAST_CRF).bit_length() + 1  # at most
-    with progress("x265", encodings * clip.frames) as (bar, task):
+    with progress_bar() as on_progress:
 
         def encode(crf: int) -> None:
-            encode_anchor(ANCHORS["x265"], crf, clip, [0], trial, lambda: bar.advance(task))
+            encode_anchor(ANCHORS["x265"], crf, clip, [0], trial, on_progress)
 
         while low < high:
             middle = (low + high) // 2

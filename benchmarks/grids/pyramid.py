@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nerv360.bitstream.laplace import REACH, TOTAL_BITS, best_scale, class_of, counts
 from nerv360.layers.quantisation import laplace_bits, noisy, straight_through
+from nerv360.progress import OnProgress, tracked
 
 __all__ = ["Pyramid"]
 
@@ -38,7 +39,7 @@ class Pyramid:
             total = grid + apply(matrices, total)
         return total
 
-    def fit(self, seen: Sequence[Matrix], samples: Tensor, step: float, steps: int, tick: Callable[[], None]) -> None:
+    def fit(self, seen: Sequence[Matrix], samples: Tensor, step: float, steps: int, on_progress: OnProgress) -> None:
         """Noise in place of rounding for three quarters of the steps; afterwards grids hold whole numbers."""
         random = torch.Generator().manual_seed(0)
         grids = [(grid / step).requires_grad_() for grid in self.grids]
@@ -47,7 +48,7 @@ class Pyramid:
         groups = [{"params": grids, "lr": 0.2}, {"params": [self.log_step, log_scale], "lr": 0.01}]
         optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
         falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: 1 - done / steps)
-        for number in range(steps):
+        for number in tracked(range(steps), "fitting", steps, on_progress):
             noise = random if number < 0.75 * steps else None
             integers = [noisy(grid, noise) if noise else straight_through(grid) for grid in grids]
             bits = [
@@ -60,7 +61,6 @@ class Pyramid:
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             falling.step()
-            tick()
         self.grids = [grid.detach().round() for grid in grids]
 
     def decoded(self) -> Tensor:

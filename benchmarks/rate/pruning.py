@@ -19,11 +19,12 @@ from table import append, commit
 import nerv360
 from nerv360.bitstream.container import Container, write_container
 from nerv360.bitstream.laplace import best_scale
-from nerv360.cli.console import progress
+from nerv360.cli.console import progress_bar
 from nerv360.codec.chunks import read_weights, write_weights
 from nerv360.codec.network import load_network
 from nerv360.codec.quantize import QuantizedTensor, dequantize, quantize
 from nerv360.models.base import decoder_tensors
+from nerv360.progress import tracked
 
 SHARES, DEPTHS = (0.1, 0.2, 0.3, 0.5), (7, 6, 5)
 Tensors = Mapping[str, QuantizedTensor]
@@ -37,8 +38,8 @@ def main(file: Path, video: Path, start: int = 0) -> None:
         chunks = [container.chunk(segment, index) for index in range(len(segment.header.chunks))]
         heads = container.header, segment.header
     variants = list(_variants(read_weights(chunks[0], shapes)))
-    with tempfile.TemporaryDirectory() as folder, progress(file.name, len(variants)) as (bar, task):
-        for what, tensors in variants:
+    with tempfile.TemporaryDirectory() as folder, progress_bar() as on_progress:
+        for what, tensors in tracked(variants, file.name, len(variants), on_progress):
             path = Path(folder) / "pruned.nerv360"
             path.write_bytes(write_container(heads[0], iter([(heads[1], [write_weights(tensors), *chunks[1:]])])))
             result = nerv360.eval_file(path, video, start=start)
@@ -52,7 +53,6 @@ def main(file: Path, video: Path, start: int = 0) -> None:
                 "commit": commit(),
             }
             append(Path(__file__).with_suffix(".tsv"), row)
-            bar.advance(task)
 
 
 def _variants(tensors: Tensors) -> Iterator[tuple[str, Tensors]]:

@@ -24,7 +24,7 @@ from table import append
 
 from nerv360.cluster.plan import SegmentJob
 from nerv360.cluster.ray_executor import run_on_ray
-from nerv360.cluster.worker import Status, run_in_process
+from nerv360.cluster.worker import JobUpdate, run_in_process
 from nerv360.config import PRESETS
 from nerv360.types import BT709
 from nerv360.video.clip import Clip
@@ -45,18 +45,18 @@ def main(segments: int = 4, workers: int = 2, epochs: int = 30) -> None:
         def seconds(run: Callable[..., None], kind: str) -> float:
             heard: list[float] = []
 
-            def tell(number: int, status: Status) -> None:
-                assert status.state != "failed", status
+            def on_progress(update: JobUpdate) -> None:
+                assert update.stage != "failed", update
                 heard.append(time.monotonic())
 
             config = replace(PRESETS["fast"], epochs=epochs)
             parts = [folder / f"{kind}-{number}.nerv360" for number in range(segments)]
             jobs = [SegmentJob(film.cut(FRAMES * i, FRAMES), part, config, "cpu") for i, part in enumerate(parts)]
-            run(jobs, tell)
+            run(jobs, on_progress)
             return heard[-1] - heard[0]
 
         alone = seconds(run_in_process, "alone")
-        together = seconds(lambda jobs, tell: run_on_ray(jobs, tell, workers=workers), "together")
+        together = seconds(lambda jobs, on_progress: run_on_ray(jobs, on_progress, workers=workers), "together")
         for number in range(segments):
             pair = [(folder / f"{kind}-{number}.nerv360").read_bytes() for kind in ("alone", "together")]
             assert pair[0] == pair[1]

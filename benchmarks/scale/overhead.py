@@ -22,7 +22,7 @@ from table import append
 
 from nerv360.cluster.plan import SegmentJob
 from nerv360.cluster.ray_executor import run_on_ray
-from nerv360.cluster.worker import Status
+from nerv360.cluster.worker import JobUpdate
 from nerv360.config import PRESETS
 from nerv360.types import UNSPECIFIED_COLOUR
 from nerv360.video.clip import Clip
@@ -40,12 +40,12 @@ def main(segments: int = 10_000, workers: int = 2) -> None:
         ]
         times: list[float] = []
 
-        def tell(number: int, status: Status) -> None:
-            if status.state == "done":
+        def on_progress(update: JobUpdate) -> None:
+            if update.stage == "done":
                 times.append(time.monotonic())
 
         began = time.process_time()
-        run_on_ray(jobs, tell, workers=workers)
+        run_on_ray(jobs, on_progress, workers=workers)
     row = {
         "segments": segments,
         "workers": workers,

@@ -1,20 +1,19 @@
 """The library's verbs; the command line calls one of them per command."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nerv360.codec.decoder import Decoder, open_file
-from nerv360.codec.encoder import Encoded, Report, encode_clip
+from nerv360.codec.encoder import Encoded, encode_clip
 from nerv360.config import PRESETS, EncodingConfig
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.evaluate import Evaluation, compare_picture, dynamic_viewports, evaluate
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.device import choose_device
+from nerv360.progress import OnProgress, ignore, tracked
 from nerv360.storage import Location, parse_location
+from nerv360.types import Picture
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 
@@ -27,14 +26,13 @@ def encode(
     config: EncodingConfig = PRESETS["medium"],
     *,
     device: str | None = None,
-    report: Report = lambda progress, steps, model: None,
-    looked_at: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = ignore,
 ) -> Encoded:
     """Fit a network to an equirectangular video and write it as a .nerv360 file.
 
-    A call that was interrupted, called again, goes on where it was. `report` is called after every step with
-    the progress, the number of steps, and the model; before, `looked_at` is, with how many frames have been
-    looked at and how many there are, each counted as often as it is needed. The device is CUDA where there is one.
+    A call that was interrupted, called again, goes on where it was. Stages of the
+    progress are `analysing` the clip, in frames, and `fitting`, in steps (`FitUpdate`). The device is CUDA where
+    there is one.
 
     Raises VideoError, ArgumentError, TrainingError, OutputError.
     """
@@ -42,7 +40,7 @@ def encode(
     target = parse_location(output)
     if clip.path == target or (isinstance(target, Path) and target.exists() and target.samefile(clip.path)):
         raise ArgumentError(f"{output}: is the video itself; name another output")
-    return encode_clip(clip, target, config, choose_device(device), report, looked_at)
+    return encode_clip(clip, target, config, choose_device(device), on_progress)
 
 
 def open(path: Location, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> Decoder:
@@ -66,7 +64,7 @@ def decode(
     frames: range | None = None,
     backend: str | None = None,
     precision: str = "float",
-    report: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = ignore,
 ) -> int:
     """Write decoded frames to a video, PNGs or raw RGB (by the output's ending); returns how many.
 
@@ -80,16 +78,11 @@ def decode(
             raise ArgumentError(f"trajectory: {len(views)} views for {len(chosen)} frames; give one for each")
         look = itertools.repeat(views) if isinstance(views, Viewport) else iter(views or ())
 
-        def pictures() -> Iterator[NDArray[np.uint8]]:
-            if views is None:
-                decoded: Iterator[NDArray[np.uint8]] = map(decoder.panorama, chosen)
-            else:
-                decoded = decoder.play(zip(chosen, look, strict=False))
-            for done, picture in enumerate(decoded, start=1):
-                yield picture
-                report(done, len(chosen))
-
-        write_frames(Path(output), pictures(), decoder.frame_rate, decoder.colour)
+        pictures: Iterator[Picture] = (
+            map(decoder.panorama, chosen) if views is None else decoder.play(zip(chosen, look, strict=False))
+        )
+        shown = tracked(pictures, "decoding", len(chosen), on_progress)
+        write_frames(Path(output), shown, decoder.frame_rate, decoder.colour)
     return len(chosen)
 
 
@@ -102,7 +95,7 @@ def eval_file(
     picture: Path | None = None,
     force: bool = False,
     precision: str = "float",
-    report: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = ignore,
 ) -> Evaluation:
     """Decode a file and measure it against its source, whose first encoded frame is `start`.
 
@@ -119,7 +112,7 @@ def eval_file(
             else Clip.open(source, start=start, frames=decoder.frames, size=size, force=force)
         )
         chosen = views or dynamic_viewports(decoder.native_view(), decoder.frames)
-        result = evaluate(decoder, clip, chosen, report)
+        result = evaluate(decoder, clip, chosen, on_progress)
         if picture is not None:
             middle = decoder.frames // 2
             compare_picture(decoder, clip, middle, next(iter(chosen.values()))[middle], picture)

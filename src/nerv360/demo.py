@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from nerv360.cli.console import console, encoding_progress, evaluation_table, progress, run
+from nerv360.cli.console import console, evaluation_table, progress_bar, run
 from nerv360.config import PRESETS
 from nerv360.geometry.viewport import linear_trajectory
 from nerv360.types import BT709
@@ -31,18 +31,15 @@ def demo(folder: Path, video: Path | None) -> None:
     config = replace(PRESETS["medium"], epochs=-(-STEPS // clip.frames), rate_weight=RATE_WEIGHT)
     output = folder / "clip.nerv360"
     started = time.perf_counter()
-    with encoding_progress(clip, config) as (report, looked_at):
-        encoded = api.encode(clip, output, config, report=report, looked_at=looked_at)
+    with progress_bar() as on_progress:
+        encoded = api.encode(clip, output, config, on_progress=on_progress)
     minutes = (time.perf_counter() - started) / 60
     with api.open(output) as decoder:
         look = replace(decoder.native_view(), width=640, height=360)
     views = linear_trajectory(look, clip.frames, (-60, -10), (60, 20))
-    with progress("decoding", clip.frames) as (bar, task):
-        api.decode(output, folder / "view.mp4", views, report=lambda done, _: bar.update(task, completed=done))
-    with progress("measuring", clip.frames) as (bar, task):
-        result = api.eval_file(
-            output, clip, picture=folder / "compare.png", report=lambda done, _: bar.update(task, completed=done)
-        )
+    with progress_bar() as on_progress:
+        api.decode(output, folder / "view.mp4", views, on_progress=on_progress)
+        result = api.eval_file(output, clip, picture=folder / "compare.png", on_progress=on_progress)
     console.print(evaluation_table(result))
     console.print(f"encoded in {minutes:.1f} min: {encoded.size:,} bytes, {encoded.bitrate / 1000:.1f} kbit/s")
     console.print(f"look at {folder / 'view.mp4'} and {folder / 'compare.png'}")

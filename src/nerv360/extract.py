@@ -1,4 +1,4 @@
-"""Cut a perspective view out of a panorama: the conventional road, and the reference for everything else."""
+"""Cut a perspective view out of a panorama: decode-then-crop needs it, and it is the reference for everything else."""
 
 import numpy as np
 import torch

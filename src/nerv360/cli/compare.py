@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nerv360.bitstream.container import Container
-from nerv360.cli.console import console, encoding_progress, progress
+from nerv360.cli.console import console, progress_bar, remarks
 from nerv360.cli.options import make_folder, parse_size
 from nerv360.config import DEFAULT_MODEL, DEFAULT_PRESET, PRESETS, EncodingConfig, presets_of
 from nerv360.errors import ArgumentError, MissingExtra
 from nerv360.geometry.viewport import Viewport
+from nerv360.progress import part_of
 from nerv360.video.clip import Clip
 
 if TYPE_CHECKING:
@@ -160,8 +161,8 @@ def _encode(settings: str, config: EncodingConfig, clip: Clip, folder: Path) -> 
 
     console.print(f"{config.model}: {settings}")
     run = Run(config.model, config, clip)
-    with encoding_progress(clip, config) as (report, _):
-        seconds = fit_run(run, folder, choose_device(None), report)
+    with progress_bar() as on_progress:
+        seconds = fit_run(run, folder, choose_device(None), on_progress)
     return file_of(run, folder), settings, seconds
 
 
@@ -173,19 +174,20 @@ def _measure(
     """The rows of every codec, from the least bytes to the most."""
     curves: dict[str, list[Row]] = defaultdict(list)
     points = [(anchor, crf) for anchor in anchors for crf in anchor.crfs]
-    with progress("comparing", comparison.clip.frames * (2 * len(points) + len(files))) as (bar, task):
+    frames, done = comparison.clip.frames, 0
+    total = frames * (2 * len(points) + len(files))
 
-        def advance(frames: int) -> None:
-            bar.advance(task, frames)
+    def keep(row: "Row") -> None:
+        if row not in curves[row["codec"]]:  # a file may be given twice
+            curves[row["codec"]].append(row)
+        figures = f"{int(row['bytes']):,} bytes, {float(row['mean_psnr_db']):.2f} dB"
+        remarks.print(f"{row['codec']}: {row['settings']}: {figures}", markup=False, soft_wrap=True)
 
-        def keep(row: "Row") -> None:
-            if row not in curves[row["codec"]]:  # a file may be given twice
-                curves[row["codec"]].append(row)
-            figures = f"{int(row['bytes']):,} bytes, {float(row['mean_psnr_db']):.2f} dB"
-            bar.console.print(f"{row['codec']}: {row['settings']}: {figures}", markup=False, soft_wrap=True)
-
+    with progress_bar() as on_progress:
         for anchor, crf in points:
-            keep(comparison.anchor_row(anchor, crf, advance))
+            keep(comparison.anchor_row(anchor, crf, part_of(on_progress, "comparing", done, total)))
+            done += 2 * frames
         for path, settings, seconds in files:
-            keep(comparison.file_row(path, settings, seconds, advance))
+            keep(comparison.file_row(path, settings, seconds, part_of(on_progress, "comparing", done, total)))
+            done += frames
     return {codec: sorted(rows, key=lambda row: int(row["bytes"])) for codec, rows in curves.items()}

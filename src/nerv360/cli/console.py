@@ -4,21 +4,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from nerv360.config import EncodingConfig
 from nerv360.errors import Nerv360Error
+from nerv360.progress import FitUpdate, OnProgress, Update
 
 if TYPE_CHECKING:
-    from nerv360.codec.encoder import Report
     from nerv360.evaluation.evaluate import Evaluation, Quality
-    from nerv360.video.clip import Clip
 
-console = Console()
+console = Console()  # results
+remarks = Console(stderr=True)  # progress, and what is left out
 ESTIMATE_SECONDS = 20.0
 INTERRUPTED = 130  # the exit code that typer gives after Ctrl-C
 
@@ -64,41 +63,39 @@ def evaluation_table(result: "Evaluation") -> Table:
 
 
 @contextmanager
-def progress(title: str, total: int, quiet: bool = False) -> Iterator[tuple[Progress, Any]]:
-    """A bar with a count and the time left, on standard error; an error leaves none of it behind."""
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+def progress_bar(quiet: bool = False) -> Iterator[OnProgress]:
+    """A bar on standard error for the stage that the work is at; an error leaves none of it behind."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=remarks, disable=quiet) as bar:
         try:
-            yield bar, bar.add_task(title, total=total)
+            yield _StageBar(bar)
         except Nerv360Error:
             bar.live.transient = True
             raise
 
 
-@contextmanager
-def encoding_progress(clip: "Clip", config: EncodingConfig) -> Iterator[tuple["Report", Callable[[int, int], None]]]:
-    """A bar with loss, PSNR, the rate that a file would have now, and the time left."""
-    text = "loss {task.fields[loss]:.2f}  PSNR {task.fields[psnr]:.2f} dB  {task.fields[rate]}"
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(text))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task("fitting", total=clip.frames * config.epochs, loss=0.0, psnr=0.0, rate="")
-        estimated, pause = 0.0, ESTIMATE_SECONDS
+class _StageBar:
+    """Draws updates: one bar, which begins anew with every stage."""
 
-        def report(state: Any, total: int, fitting: Any) -> None:
-            nonlocal estimated, pause
-            if time.monotonic() - estimated > pause:
-                from nerv360.codec.encoder import estimate_bytes
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+        self.stage: str | None = None
+        self.bitrate, self.next_estimate_s = "", time.monotonic() + ESTIMATE_SECONDS
 
-                began = time.monotonic()
-                size = estimate_bytes(fitting, clip, config)
-                estimated = time.monotonic()
-                pause = max(ESTIMATE_SECONDS, 20 * (estimated - began))
-                bitrate = 8 * size * float(clip.frame_rate) / clip.frames
-                bar.update(task, rate=f"about {bitrate / 1000:.0f} kbit/s")
-            bar.update(task, completed=state.step, total=total, loss=state.loss, psnr=state.psnr_db)
+    def __call__(self, update: Update) -> None:
+        if self.stage is None:
+            self.task = self.bar.add_task(update.stage, note="")
+        elif self.stage != update.stage:
+            self.bar.reset(self.task, description=update.stage, note="")
+        self.stage = update.stage
+        note = self._note(update) if isinstance(update, FitUpdate) else ""
+        self.bar.update(self.task, completed=update.done, total=update.total, note=note)
 
-        def looked_at(done: int, total: int) -> None:
-            looking = f"looking at camera, colours and motion, {100 * done // total} %"
-            bar.update(task, description="fitting" if done == total else looking)
-
-        yield report, looked_at
+    def _note(self, update: FitUpdate) -> str:
+        """Loss, PSNR, and the rate, which is estimated in at most a twentieth of the time."""
+        began = time.monotonic()
+        if began > self.next_estimate_s:
+            self.bitrate = f"about {update.estimate_bitrate() / 1000:.0f} kbit/s"
+            took = time.monotonic() - began
+            self.next_estimate_s = time.monotonic() + max(ESTIMATE_SECONDS, 20 * took)
+        return f"loss {update.loss:.2f}  PSNR {update.psnr_db:.2f} dB  {self.bitrate}"

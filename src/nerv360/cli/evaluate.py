@@ -8,7 +8,7 @@ import typer
 
 from nerv360.backends.registry import check_precision, choose_backend
 from nerv360.bitstream.container import Container
-from nerv360.cli.console import console, evaluation_table, progress
+from nerv360.cli.console import console, evaluation_table, progress_bar
 from nerv360.cli.options import (
     Force,
     Precision,
@@ -57,14 +57,14 @@ def evaluate(
     from nerv360.api import eval_file
     from nerv360.evaluation.evaluate import dynamic_viewports
 
-    with progress("measuring", header.frames, quiet=as_json) as (bar, task):
+    with progress_bar(quiet=as_json) as on_progress:
         result = eval_file(
             file,
             clip,
             views=views or dynamic_viewports(look, header.frames),
             picture=picture,
             precision=precision,
-            report=lambda done, total: bar.update(task, completed=done),
+            on_progress=on_progress,
         )
     if as_json:
         print(json.dumps(result.as_dict(), indent=2))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nerv360.bitstream.container import Container
-from nerv360.cli.console import console, progress
+from nerv360.cli.console import console, progress_bar
 from nerv360.cli.options import Source, check_folder
 from nerv360.errors import ArgumentError
 
@@ -41,7 +41,7 @@ def export(
         if output is not None:
             check_folder(output)
     if web is not None:
-        _export_site(file, web, segments)
+        _export_site(file, web)
     if onnx is not None:
         from nerv360.evaluation.parity import export_onnx
 
@@ -55,11 +55,11 @@ def export(
             )
 
 
-def _export_site(file: str, folder: Path, segments: int) -> None:
+def _export_site(file: str, folder: Path) -> None:
     from nerv360.serving.site import export_site
 
-    with progress("networks", segments) as (bar, task):
-        size = export_site(file, folder, lambda done, _: bar.update(task, completed=done))
+    with progress_bar() as on_progress:
+        size = export_site(file, folder, on_progress)
     console.print(
         f"{folder}: {size / 1e6:.1f} MB; any web server can give it out, as: python -m http.server -d {folder}"
     )

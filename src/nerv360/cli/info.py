@@ -1,7 +1,7 @@
 """`nerv360 info`: what a file is, and where its bytes go."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -24,10 +24,23 @@ def info(
     """Say what a file is, and where its bytes go. Reads and checks every byte; decodes nothing."""
     with Container(file) as container:
         container.verify()
-        budget, header = container.budget(), container.header
+        facts = _facts(container)
+    if runtime:
+        facts["runtime"] = {"taken": choose_backend(None, "cpu"), "installed": installed_backends()}
+    if as_json:
+        print(json.dumps(facts, indent=2, default=asdict))
+        return
+    console.print(_table(str(file), container, facts))
+    if len(container.segments) > 1:
+        console.print(_segment_table(container))
+
+
+def _facts(container: Container) -> dict[str, Any]:
+    """All that --json tells."""
+    header, budget = container.header, container.budget()
     seconds = header.frames * header.rate_denominator / header.rate_numerator
     total = sum(budget.values())
-    facts: dict[str, Any] = {
+    return {
         "size": total,
         "width": header.width,
         "height": header.height,
@@ -36,7 +49,7 @@ def info(
         "seconds": seconds,
         "bitrate": 8 * total / seconds,
         "bits_per_pixel": 8 * total / (header.frames * header.width * header.height),
-        "colour": {name: getattr(header.colour, name) for name in header.colour.__struct_fields__},
+        "colour": asdict(header.colour),
         "segments": [
             {"first_frame": segment.first_frame, "frames": segment.frames, "bytes": segment.length}
             | named_fields(segment.header)
@@ -44,33 +57,35 @@ def info(
         ],
         "budget": budget,
     }
-    if runtime:
-        facts["runtime"] = {"taken": choose_backend(None, "cpu"), "installed": installed_backends()}
-    if as_json:
-        print(json.dumps(facts, indent=2, default=asdict))
-        return
-    table = Table(title=str(file), show_header=False, title_justify="left")
-    table.add_row("video", f"{header.width}x{header.height}, {header.frames} frames, {seconds:.2f} s")
+
+
+def _table(title: str, container: Container, facts: dict[str, Any]) -> Table:
+    """The facts, to be read."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_row("video", "{width}x{height}, {frames} frames, {seconds:.2f} s".format_map(facts))
     table.add_row("rate", f"{facts['bitrate'] / 1000:.1f} kbit/s, {facts['bits_per_pixel']:.4f} bits per pixel")
     for segment in _different(container.segments):
-        network = segment.header
-        table.add_row("network", f"{network.model}, widths {tuple(network.channels)}")
-        for latent in segment.latents:
-            when = f"every {latent.period} frames" if latent.period > 1 else "every frame" if latent.period else "still"
-            table.add_row("latent", f"1/{latent.stride} of the panorama, {latent.channels} channels, {when}")
-        low, high = network.hfov_deg
-        fields = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-        table.add_row("trained view", f"{network.view_width}x{network.view_height}, {fields} degrees wide")
-        table.add_row("random access", f"groups of {network.group_size} frames")
-    for name, size in budget.items():
-        table.add_row(name, f"{size:,} bytes ({100 * size / total:.1f} %)")
-    table.add_row("total", f"{total:,} bytes")
-    if runtime:
+        for name, value in _network_rows(segment):
+            table.add_row(name, value)
+    for name, size in facts["budget"].items():
+        table.add_row(name, f"{size:,} bytes ({100 * size / facts['size']:.1f} %)")
+    table.add_row("total", f"{facts['size']:,} bytes")
+    if "runtime" in facts:
         table.add_row("decoded by", describe_backend(facts["runtime"]["taken"]))
         table.add_row("installed", ", ".join(describe_backend(name) for name in facts["runtime"]["installed"]))
-    console.print(table)
-    if len(container.segments) > 1:
-        console.print(_segment_table(container))
+    return table
+
+
+def _network_rows(segment: Segment) -> Iterator[tuple[str, str]]:
+    network = segment.header
+    yield "network", f"{network.model}, widths {tuple(network.channels)}"
+    for latent in segment.latents:
+        when = f"every {latent.period} frames" if latent.period > 1 else "every frame" if latent.period else "still"
+        yield "latent", f"1/{latent.stride} of the panorama, {latent.channels} channels, {when}"
+    low, high = network.hfov_deg
+    fields = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    yield "trained view", f"{network.view_width}x{network.view_height}, {fields} degrees wide"
+    yield "random access", f"groups of {network.group_size} frames"
 
 
 def _different(segments: Iterable[Segment]) -> list[Segment]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nerv360.cli.console import console, encoding_progress, progress
+from nerv360.cli.console import console, progress_bar
 from nerv360.cli.options import make_folder, parse_size
 from nerv360.config import SCALES, EncodingConfig, Scale
 from nerv360.errors import ArgumentError, NoSuchDecoder, OutOfMemory
+from nerv360.progress import tracked
 from nerv360.storage import name_of
 from nerv360.video.clip import Clip
 
@@ -165,12 +166,12 @@ def freeview(
         runs = _choose(free_view_runs(chosen.settings, [clip], [seed]), only)
         done = {row["variant"] for row in _carry_out(runs, output, device)}
         files = {run.variant: file_of(run, output) for run in runs if run.variant in done}
-        rows = []
-        with progress("measuring views", len(files) * len(FREE_VIEWS)) as (bar, task):
-            for run in (run for run in runs if run.variant in done):
-                for row in free_view_rows(run, output, choose_device(device)):
-                    rows.append(row)
-                    bar.advance(task)
+        rows: list[Row] = []
+        measured = (
+            row for run in runs if run.variant in done for row in free_view_rows(run, output, choose_device(device))
+        )
+        with progress_bar() as on_progress:
+            rows += tracked(measured, "measuring views", len(files) * len(FREE_VIEWS), on_progress)
         name = f"freeview-{_setting(chosen, [clip], [seed])}"
         _show(free_view_table(rows), output / name, only)
         if only is None:
@@ -232,10 +233,10 @@ def _measure(
     from nerv360.experiments.reproduce import cost_of
 
     wanted = [(config, size, phase) for size in sizes for config in configs for phase in phases]
-    with progress("measuring speed and memory", len(wanted)) as (bar, task):
+    with progress_bar() as on_progress:
         return [
             cost_of(config, size, phase, folder, choose_device(device), repeats)
-            for config, size, phase in bar.track(wanted, task_id=task)
+            for config, size, phase in tracked(wanted, "measuring speed and memory", len(wanted), on_progress)
         ]
 
 
@@ -324,16 +325,15 @@ def _carry_out(runs: "Sequence[Run]", folder: Path, device: str | None) -> "list
     from nerv360.api import choose_device
     from nerv360.experiments.reproduce import finished, fit_run, measure_run
 
-    rows, place = [], choose_device(device)
+    rows, on_device = [], choose_device(device)
     for number, run in enumerate(runs, start=1):
         console.print(f"{number} of {len(runs)}: {run.variant}, {name_of(run.clip.path)}, seed {run.config.seed}")
         row = finished(run, folder)
         if row is None:
             try:
-                with encoding_progress(run.clip, run.config) as (report, _):
-                    fit_run(run, folder, place, report)
-                with progress("measuring", run.clip.frames) as (bar, task):
-                    row = measure_run(run, folder, place, lambda done, _: bar.update(task, completed=done))
+                with progress_bar() as on_progress:
+                    fit_run(run, folder, on_device, on_progress)
+                    row = measure_run(run, folder, on_device, on_progress)
             except OutOfMemory as error:
                 console.print(f"left out: {error}", markup=False)
                 continue

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from nerv360.cli.console import console, progress
+from nerv360.cli.console import console, progress_bar
 from nerv360.cli.options import check_folder, parse_size
 from nerv360.errors import ArgumentError
+from nerv360.progress import tracked
 from nerv360.types import BT709
 
 __all__ = ["sample"]
@@ -36,8 +37,7 @@ def sample(
         raise ArgumentError(f"--fps {fps}: must be a positive number, as 25, 29.97 or 30000/1001")
     check_ending(output)
     check_folder(output)
-    with progress("rendering", frames) as (bar, task):
-        pictures = (render_frame(index, width=width, height=height, frames=frames) for index in range(frames))
-        counted = bar.track(pictures, total=frames, task_id=task)
-        write_frames(output, counted, Fraction(fps), BT709)
+    pictures = (render_frame(index, width=width, height=height, frames=frames) for index in range(frames))
+    with progress_bar() as on_progress:
+        write_frames(output, tracked(pictures, "rendering", frames, on_progress), Fraction(fps), BT709)
     console.print(f"{output}: {width}x{height}, {frames} frames")

@@ -1,13 +1,13 @@
 """A long video -> the segments to be encoded, each a job that any machine can do."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from nerv360.config import EncodingConfig
 from nerv360.errors import OutputError
+from nerv360.progress import OnProgress, ignore
 from nerv360.storage import Location, atomic_write, child, make_folder, name_of, open_file, sibling
 from nerv360.video.clip import Clip
 from nerv360.video.shots import segments_of, survey
@@ -68,7 +68,7 @@ def plan(
     config: EncodingConfig,
     longest_s: float,  # of a segment
     device: str | None = None,
-    looked_at: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = ignore,
 ) -> EncodePlan:
     """Look through a video and cut it. What was planned before is taken up again, if nothing has changed.
 
@@ -80,7 +80,7 @@ def plan(
     folder = parts_folder(request.output)
     planned = _kept(child(folder, "plan.json"), identity)
     if planned is None:
-        found = survey(clip, lambda done: looked_at(done, clip.frames))
+        found = survey(clip, on_progress)
         segments = [(each.start, len(each)) for each in segments_of(clip.frames, found, longest)]
         planned = _Plan(identity, segments, sorted(found.missing))
         _keep(planned, folder)

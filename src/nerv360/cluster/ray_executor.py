@@ -2,7 +2,7 @@
 
     driver ── one task per job, longest first ──> workers ── part, checkpoint ──> storage
       ^                                              │
-      └────────── board: the last word of each <─────┘
+      └──────── status: the last update of each <────┘
 
 Ray gives a task to another worker when its process or its machine dies; the task goes on from its checkpoint. When the
 driver dies, Ray ends its tasks; called again, the driver skips what is done, and the rest goes on from checkpoints.
@@ -19,7 +19,7 @@ import torch
 from nerv360 import __version__
 from nerv360.cluster.address import check_ray
 from nerv360.cluster.plan import SegmentJob
-from nerv360.cluster.worker import Status, Tell, encode_job, longest_first
+from nerv360.cluster.worker import JobUpdate, OnJobProgress, encode_job, failed, longest_first
 from nerv360.errors import ClusterError, Nerv360Error, OutputError, VideoError
 
 __all__ = ["run_on_ray"]
@@ -35,50 +35,55 @@ RAY_SETTINGS = {  # of the processes of this machine; all are found in Ray's doc
 
 
 class StatusActor:
-    """The last word of every job, until the driver takes them."""
+    """The last update of every job, until the driver takes them."""
 
     def __init__(self) -> None:
-        self._words: dict[int, Status] = {}
+        self._updates: dict[int, JobUpdate] = {}
 
-    def put(self, number: int, status: Status) -> None:
-        self._words[number] = status
+    def put(self, update: JobUpdate) -> None:
+        self._updates[update.job] = update
 
-    def take(self) -> dict[int, Status]:
-        words, self._words = self._words, {}
-        return words
+    def take(self) -> list[JobUpdate]:
+        updates, self._updates = self._updates, {}
+        return list(updates.values())
 
 
 def run_on_ray(
-    jobs: Sequence[SegmentJob], tell: Tell, *, workers: int | None = None, address: str | None = None
+    jobs: Sequence[SegmentJob], on_progress: OnJobProgress, *, workers: int | None = None, address: str | None = None
 ) -> None:
     """Do the jobs on a Ray cluster, or in as many processes of this machine as there are to be workers.
 
-    A job that fails is told of; the others are done. Raises ClusterError, MissingExtra.
+    A job that fails does not stop the others. Raises ClusterError, MissingExtra.
     """
     with _connected(address, workers) as ray:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        board = ray.remote(StatusActor).options(num_cpus=0, scheduling_strategy=here).remote()
+        status = ray.remote(StatusActor).options(num_cpus=0, scheduling_strategy=here).remote()
         gpus = _gpus({job.device for job in jobs}, ray.cluster_resources().get("GPU", 0))
-        work = ray.remote(_work).options(
+        task = ray.remote(_encode_job).options(
             num_cpus=1, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=[OutputError, VideoError]
         )
-        running = {work.remote(board, number, jobs[number], _versions()): number for number in longest_first(jobs)}
+        running = {task.remote(status, number, jobs[number], _versions()): number for number in longest_first(jobs)}
         while running:
             finished, _ = ray.wait(list(running), num_returns=len(running), timeout=POLL_SECONDS)
             unfinished = set(running.values())
-            for number, status in ray.get(board.take.remote()).items():
-                if number in unfinished:  # a word may be late
-                    tell(number, status)
-            for task in finished:
-                number = running.pop(task)
-                try:
-                    tell(number, ray.get(task))
-                except Nerv360Error as error:
-                    tell(number, Status("failed", reason=_reason(error)))
-                except ray.exceptions.RayError as error:
-                    tell(number, Status("failed", reason=f"its worker failed: {_reason(error)}"))
+            for update in ray.get(status.take.remote()):
+                if update.job in unfinished:  # an update may be late
+                    on_progress(update)
+            for each in finished:
+                number = running.pop(each)
+                on_progress(_last_update(ray, each, number, jobs[number]))
+
+
+def _last_update(ray: Any, task: Any, number: int, job: SegmentJob) -> JobUpdate:
+    """Of a task that has ended."""
+    try:
+        return ray.get(task)
+    except Nerv360Error as error:
+        return failed(number, job, _reason(error))
+    except ray.exceptions.RayError as error:
+        return failed(number, job, f"its worker failed: {_reason(error)}")
 
 
 def _gpus(devices: set[str | None], there: float) -> int:
@@ -88,13 +93,13 @@ def _gpus(devices: set[str | None], there: float) -> int:
     return 1 if there and devices != {"cpu"} else 0
 
 
-def _work(board: Any, number: int, job: SegmentJob, versions: str) -> Status:
+def _encode_job(status: Any, number: int, job: SegmentJob, versions: str) -> JobUpdate:
     """A task."""
     if versions != _versions():
         raise ClusterError(
             f"worker {platform.node()} has {_versions()}, the driver {versions}; install the same versions on both"
         )
-    return encode_job(job, lambda status: board.put.remote(number, status))
+    return encode_job(number, job, status.put.remote)
 
 
 def _versions() -> str:

@@ -4,8 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,60 +13,66 @@ from nerv360.cluster.plan import SegmentJob
 from nerv360.codec.encoder import encode_clip
 from nerv360.errors import BitstreamError, Nerv360Error
 from nerv360.models.device import choose_device
+from nerv360.progress import FitUpdate, Update
 from nerv360.storage import Location, exists
 
-__all__ = ["Status", "Tell", "encode_job", "longest_first", "run_in_process"]
+__all__ = ["JobUpdate", "OnJobProgress", "encode_job", "failed", "longest_first", "run_in_process"]
 
-TELL_SECONDS = 1.0  # between two messages of a job
+UPDATE_SECONDS = 1.0  # between two updates of a job
 
 
 @dataclass(frozen=True)
-class Status:
-    """Where a job stands."""
+class JobUpdate(Update):
+    """Where a job stands, at the stage `analysing`, `fitting`, `done` or `failed`, in steps of its fit; those that are
+    repeated count once."""
 
-    state: str  # camera, fitting, done or failed
+    job: int  # its number
     worker: str = ""  # machine and process
-    step: int = 0  # of the job's; steps that are done again count once
     psnr_db: float = 0.0
-    seconds: float = 0.0  # of fitting up to the last checkpoint, over all runs
+    seconds: float = 0.0  # of fitting, over all runs
     reason: str = ""  # why it failed
 
 
-Tell = Callable[[int, Status], None]  # of a job, by its number
+OnJobProgress = Callable[[JobUpdate], None]
 
 
-def encode_job(job: SegmentJob, tell: Callable[[Status], None]) -> Status:
+def encode_job(number: int, job: SegmentJob, on_progress: OnJobProgress) -> JobUpdate:
     """Fit a segment and write its part, with one thread, unless that part is there, and undamaged.
 
     Goes on from the checkpoint beside the part. Raises what `encode_clip` does.
     """
     worker = f"{platform.node()}:{os.getpid()}"
+    done = JobUpdate("done", job.steps, job.steps, number, worker)
     if _is_whole(job.part):
-        return Status("done", worker, job.steps)
+        return done
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    told = 0.0
-
-    def say(status: Status) -> None:
-        nonlocal told
-        if time.monotonic() - told > TELL_SECONDS:
-            told = time.monotonic()
-            tell(status)
-
     try:
-        result = encode_clip(
-            job.clip,
-            job.part,
-            job.config,
-            choose_device(job.device),
-            lambda progress, _, model: say(
-                Status("fitting", worker, progress.step - progress.returned, progress.psnr_db, progress.seconds)
-            ),
-            lambda done, frames: say(Status("camera", worker)),
-        )
+        updates = _Updates(number, job, worker, on_progress)
+        result = encode_clip(job.clip, job.part, job.config, choose_device(job.device), updates)
     finally:
         torch.set_num_threads(threads)
-    return Status("done", worker, job.steps, result.training_psnr_db, result.seconds)
+    return replace(done, psnr_db=result.training_psnr_db, seconds=result.seconds)
+
+
+class _Updates:
+    """Updates of an encoding as updates of its job, not more often than every UPDATE_SECONDS."""
+
+    def __init__(self, number: int, job: SegmentJob, worker: str, on_progress: OnJobProgress) -> None:
+        self.number, self.job, self.worker, self.on_progress = number, job, worker, on_progress
+        self._last = 0.0
+
+    def __call__(self, update: Update) -> None:
+        if time.monotonic() - self._last <= UPDATE_SECONDS:
+            return
+        self._last = time.monotonic()
+        steps = self.job.steps
+        if isinstance(update, FitUpdate):
+            done = steps - (update.total - update.done)
+            told = JobUpdate("fitting", done, steps, self.number, self.worker, update.psnr_db, update.seconds)
+        else:
+            told = JobUpdate(update.stage, 0, steps, self.number, self.worker)
+        self.on_progress(told)
 
 
 def _is_whole(part: Location) -> bool:
@@ -81,13 +86,18 @@ def _is_whole(part: Location) -> bool:
     return True
 
 
-def run_in_process(jobs: Sequence[SegmentJob], tell: Tell) -> None:
-    """Do the jobs in this process, one after the other. A job that fails is told of; the others are done."""
+def failed(number: int, job: SegmentJob, reason: str) -> JobUpdate:
+    """The last update of a job that failed."""
+    return JobUpdate("failed", 0, job.steps, number, reason=reason)
+
+
+def run_in_process(jobs: Sequence[SegmentJob], on_progress: OnJobProgress) -> None:
+    """Do the jobs in this process, one after the other. One that fails does not stop the others."""
     for number in longest_first(jobs):
         try:
-            tell(number, encode_job(jobs[number], partial(tell, number)))
+            on_progress(encode_job(number, jobs[number], on_progress))
         except Nerv360Error as error:
-            tell(number, Status("failed", reason=str(error)))
+            on_progress(failed(number, jobs[number], str(error)))
 
 
 def longest_first(jobs: Sequence[SegmentJob]) -> list[int]:

@@ -22,6 +22,7 @@ from nerv360.layers.contexts import ContextModel
 from nerv360.models.base import Network, build, configure, decoder_tensors, latents_of
 from nerv360.models.memory import enough_memory
 from nerv360.models.nerv360_grid import NeRV360Grid
+from nerv360.progress import FitUpdate, OnProgress, Update
 from nerv360.storage import Location, atomic_write, name_of, remove, sibling
 from nerv360.training.beginning import begin
 from nerv360.training.checkpoint import Progress
@@ -35,7 +36,6 @@ __all__ = ["Encoded", "checkpoint_path", "encode_clip", "estimate_bytes", "size_
 
 ROUNDING, LARGEST_DEAD_ZONE, BISECTIONS = 0.5, 0.6, 3  # dead zones in steps of the quantiser
 
-Report = Callable[[Progress, int, Fitting], None]
 Latents = NDArray[np.float32]  # [keys, channels, rows, columns]
 
 
@@ -59,14 +59,13 @@ def encode_clip(
     output: Location,
     config: EncodingConfig,
     device: torch.device,
-    report: Report,
-    looked_at: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> Encoded:
     """Fit the configured network to the clip and write the file.
 
     Interrupted at any moment, the same call goes on from the checkpoint beside the output (`checkpoint_path`),
-    and ends with the same bytes. `looked_at` is told of every frame that is looked at before the fitting begins,
-    and of how many there are. Raises TrainingError, OutputError, ArgumentError, OutOfMemory.
+    and ends with the same bytes. Stages are `analysing` the clip and `fitting`
+    (`FitUpdate`). Raises TrainingError, OutputError, ArgumentError, OutOfMemory.
     """
     torch.manual_seed(config.seed)
     config = config.for_frames(clip.frames)
@@ -92,8 +91,8 @@ def encode_clip(
             clip,
             config,
             checkpoint,
-            lambda state, steps: report(state, steps, fitting),
-            lambda: _look(model, clip, looked_at),
+            lambda state, steps: on_progress(_fit_update(state, steps, fitting, clip, config)),
+            lambda: _analyse(model, clip, on_progress),
             steering.turn,
         )
     size = write_model(fitting, fitted_latents(model, clip), clip, config, output, angles)
@@ -104,28 +103,46 @@ def encode_clip(
     return Encoded(output, size, clip.frames, bitrate, parameters, progress.psnr_db, progress.seconds, limit, miss)
 
 
-def _look(model: Network, clip: Clip, looked_at: Callable[[int, int], None]) -> Angles | None:
+def _fit_update(state: Progress, steps: int, fitting: Fitting, clip: Clip, config: EncodingConfig) -> FitUpdate:
+    def estimate_bitrate() -> float:
+        return 8 * estimate_bytes(fitting, clip, config) * float(clip.frame_rate) / clip.frames
+
+    return FitUpdate(
+        stage="fitting",
+        done=state.step,
+        total=steps,
+        loss=state.loss,
+        psnr_db=state.psnr_db,
+        seconds=state.seconds,
+        skipped=state.skipped,
+        recoveries=state.recoveries,
+        rate_scale=state.rate_scale,
+        estimate_bitrate=estimate_bitrate,
+    )
+
+
+def _analyse(model: Network, clip: Clip, on_progress: OnProgress) -> Angles | None:
     """The camera's angles; grids begin as the clip itself."""
     if not isinstance(model, NeRV360Grid):
         return None
-    looks = 2 + any(grid.motion for grid in model.config.grids)  # for its camera, its colours, its motion
-    frames = _Told(clip, looks * clip.frames, looked_at)
+    passes = 2 + any(grid.motion for grid in model.config.grids)  # for its camera, its colours, its motion
+    frames = _TrackedPasses(clip, passes * clip.frames, on_progress)
     angles = estimate_rotations(frames)
     begin(model, frames, angles)
     return angles
 
 
-class _Told:
-    """The frames of a clip that is gone through several times, with word of each of so many in all."""
+class _TrackedPasses:
+    """The frames of a clip that is read several times; `total` counts those of all passes."""
 
-    def __init__(self, clip: Clip, total: int, looked_at: Callable[[int, int], None]) -> None:
-        self.clip, self.total, self.looked_at, self.done = clip, total, looked_at, 0
+    def __init__(self, clip: Clip, total: int, on_progress: OnProgress) -> None:
+        self.clip, self.total, self.on_progress, self.done = clip, total, on_progress, 0
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         for frame in self.clip:
             yield frame
             self.done += 1
-            self.looked_at(self.done, self.total)
+            self.on_progress(Update("analysing", self.done, self.total))
 
 
 def checkpoint_path(output: Location) -> Location:

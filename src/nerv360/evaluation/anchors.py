@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import av
 from nerv360.errors import ArgumentError
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
+from nerv360.progress import OnProgress, ignore, tracked
 from nerv360.storage import atomic_write
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
@@ -104,13 +105,13 @@ def is_available(anchor: Anchor) -> bool:
 
 
 def encode_anchor(
-    anchor: Anchor, crf: int, clip: Clip, key_frames: Sequence[int], path: Path, report: Callable[[], None]
+    anchor: Anchor, crf: int, clip: Clip, key_frames: Sequence[int], path: Path, on_progress: OnProgress = ignore
 ) -> float:
     """Write the clip as a file of that codec, yuv420p, with these key frames, the first of them 0.
 
     Returns the seconds, without those of reading the clip.
 
-    `report` is called for every frame. Raises ArgumentError for a clip whose sides are not even, OutputError.
+    Raises ArgumentError for a clip whose sides are not even, OutputError.
     """
     if clip.width % 2 or clip.height % 2:
         raise ArgumentError(f"{clip.width}x{clip.height}: classical codecs need even sides; scale it with --size")
@@ -118,12 +119,11 @@ def encode_anchor(
 
     def pictures() -> Iterator[Picture]:
         nonlocal reading
-        for _ in range(clip.frames):
+        for _ in tracked(range(clip.frames), "encoding", clip.frames, on_progress):
             before = time.perf_counter()
             picture = next(frames)
             reading += time.perf_counter() - before
             yield picture
-            report()
 
     with atomic_write(path) as partial:
         started = time.perf_counter()

@@ -6,7 +6,7 @@ What has its row is not done again.
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +30,12 @@ from nerv360.evaluation.results_store import (
     read_text,
 )
 from nerv360.geometry.viewport import Viewport
+from nerv360.progress import OnProgress, ignore, part_of
 from nerv360.storage import name_of
 from nerv360.video.clip import Clip
 
 __all__ = ["COLUMNS", "Comparison", "regular_key_frames", "shared_key_frames"]
 
-Advance = Callable[[int], None]  # is told of frames that are done
 COLUMNS = (
     *("run", "codec", "settings", "key_frames", "encode_s", "decoder", "file", "video", "start", "frames", "panorama"),
     *("viewport", "bytes", "kbit_s", *QUALITY, "ms_ssim_window", "ws_psnr_db", "decode_fps", *PROVENANCE),
@@ -75,7 +75,7 @@ class Comparison:
         """Raises OutputError where runs.tsv could not be gone on with: before hours of work, not after them."""
         check_columns(self._table, read_text(self._table), COLUMNS)
 
-    def anchor_row(self, anchor: Anchor, crf: int, advance: Advance) -> Row:
+    def anchor_row(self, anchor: Anchor, crf: int, on_progress: OnProgress = ignore) -> Row:
         """Encode the clip with a classical codec and measure its file: every frame is done twice.
 
         Raises ArgumentError, OutputError.
@@ -83,10 +83,11 @@ class Comparison:
         settings = anchor.settings(crf, self.clip.frames, self.key_frames)
         run = self._run(settings)
         if (row := self._finished(run)) is not None:
-            advance(2 * self.clip.frames)
             return row
         path = self.folder / f"{Path(name_of(self.clip.path)).stem}-{anchor.name}-{crf}-{run}{anchor.ending}"
-        seconds = encode_anchor(anchor, crf, self.clip, self.key_frames, path, lambda: advance(1))
+        frames = self.clip.frames
+        encoding = part_of(on_progress, "comparing", 0, 2 * frames)
+        seconds = encode_anchor(anchor, crf, self.clip, self.key_frames, path, encoding)
         known = {
             "run": run,
             "codec": anchor.name,
@@ -95,9 +96,10 @@ class Comparison:
             "encode_s": f"{seconds:.2f}",
             "decoder": f"PyAV {av.__version__}",
         }
-        return self._measured(AnchorDecoder(path), path, known, advance)
+        measuring = part_of(on_progress, "comparing", frames, 2 * frames)
+        return self._measured(AnchorDecoder(path), path, known, measuring)
 
-    def file_row(self, path: Path, settings: str, seconds: float | None, advance: Advance) -> Row:
+    def file_row(self, path: Path, settings: str, seconds: float | None, on_progress: OnProgress = ignore) -> Row:
         """Measure a .nerv360 file of the clip; `settings` and `seconds` are those of its encoding, as far as known.
 
         Raises BitstreamError, and ArgumentError where the file is not of that many frames or of that size.
@@ -105,7 +107,6 @@ class Comparison:
         with open(path, "rb") as file:
             run = self._run(hashlib.file_digest(file, "sha256").hexdigest())
         if (row := self._finished(run)) is not None:
-            advance(self.clip.frames)
             return row
         with open_file(path) as decoder:
             known = {
@@ -116,7 +117,7 @@ class Comparison:
                 "encode_s": "" if seconds is None else f"{seconds:.2f}",
                 "decoder": describe_backend(decoder.backend),
             }
-            return self._measured(decoder, path, known, advance)
+            return self._measured(decoder, path, known, on_progress)
 
     @property
     def _table(self) -> Path:
@@ -128,10 +129,10 @@ class Comparison:
     def _finished(self, run: str) -> Row | None:
         return next((row for row in read_rows(self._table) if row.get("run") == run), None)
 
-    def _measured(self, source: ViewSource, path: Path, known: Row, advance: Advance) -> Row:
+    def _measured(self, source: ViewSource, path: Path, known: Row, on_progress: OnProgress) -> Row:
         clip, size = self.clip, path.stat().st_size
         views = dynamic_viewports(self.look, clip.frames)
-        result = measure(source, size, clip, views, lambda done, total: advance(1))
+        result = measure(source, size, clip, views, on_progress)
         row = {
             **known,
             "file": path.name,

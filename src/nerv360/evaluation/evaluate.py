@@ -1,7 +1,7 @@
 """Measure a file against its source: both dynamic viewports, the panorama, the rate; all on what was read back."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,7 @@ from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import luma, ms_ssim_of, psnr, ws_psnr
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
+from nerv360.progress import OnProgress, tracked
 from nerv360.training.losses import MS_SSIM_LEAST_SIDE, ms_ssim_window
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
@@ -100,13 +101,13 @@ def evaluate(
     decoder: Decoder,
     source: Clip,
     trajectories: Mapping[str, Sequence[Viewport]],  # one view per frame
-    report: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> Evaluation:
-    """Decode the file and compare it with its source, frame by frame; `report` gets (frames done, all).
+    """Decode the file and compare it with its source, frame by frame.
 
     Raises ArgumentError where source and file do not belong together.
     """
-    return measure(decoder, decoder.container.size, source, trajectories, report, list(decoder.container.segments))
+    return measure(decoder, decoder.container.size, source, trajectories, on_progress, list(decoder.container.segments))
 
 
 def measure(
@@ -114,7 +115,7 @@ def measure(
     size: int,  # bytes of its file
     source: Clip,
     trajectories: Mapping[str, Sequence[Viewport]],
-    report: Callable[[int, int], None],
+    on_progress: OnProgress,
     segments: Sequence[Segment] = (),
 ) -> Evaluation:
     """As `evaluate`, of anything that gives views and panoramas: one measure for our files and for others."""
@@ -125,7 +126,7 @@ def measure(
     seconds = 0.0
     for views in trajectories.values():
         decoder.viewport(0, views[0])  # warm-up
-    for index, panorama in enumerate(source):
+    for index, panorama in enumerate(tracked(source, "measuring", source.frames, on_progress)):
         for name, views in trajectories.items():
             started = time.perf_counter()
             decoded = decoder.viewport(index, views[index])
@@ -133,7 +134,6 @@ def measure(
             scores[name].append(_quality(decoded, extract_viewport(panorama, views[index])))
         if index in sampled:
             panorama_db.append(ws_psnr(decoder.panorama(index), panorama))
-        report(index + 1, source.frames)
     look = next(iter(trajectories.values()))[0]
     means = {name: _mean(values) for name, values in scores.items()}
     least = min(look.width, look.height)

@@ -1,7 +1,7 @@
 """How fast a file plays, backend by backend, each in a process of its own, beside two other ways to the same view.
 
 - plain: `network.decode` as it is written, in PyTorch with kernels in its own order, everything anew for every view;
-- libx265: the conventional road: the panorama decoded with a classical codec, the view cut out of it.
+- libx265: decode-then-crop: the panorama decoded with a classical codec, the view cut out of it.
 
 Times are those of a caller who waits for each picture. Memory is the peak of the resident size above that of a process
 that has the packages loaded (Linux).
@@ -31,7 +31,7 @@ from nerv360.codec.decoder import open_file
 from nerv360.codec.reader import SegmentReader
 from nerv360.errors import OutOfMemory
 from nerv360.evaluation.anchors import ANCHORS, encode_anchor
-from nerv360.experiments.bench_targets import CONVENTIONAL, PLAIN, QUANTISED
+from nerv360.experiments.bench_targets import DECODE_THEN_CROP, PLAIN, QUANTISED
 from nerv360.experiments.benchmark import forget_peak, peak_memory
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
@@ -63,9 +63,9 @@ class Playback:
     backend: str
     open_ms: float
     first_ms: float  # the first picture, behind the opening
-    turning: Times  # a paused frame, the view moves
+    paused_pan: Times  # one frame, the view moves
     playing: Times  # frame after frame, the view rests
-    roaming: Times  # frame after frame along JVET's trajectory, by `Decoder.play`
+    playing_pan: Times  # frame after frame along JVET's trajectory, by `Decoder.play`
     seeking: Times  # random frames and views
     peak_bytes: int | None  # None where it cannot be measured
 
@@ -104,7 +104,7 @@ def drawing_gmac(path: Location, view: Viewport) -> float:
 def measure_playback(
     path: Location, backend: str, view: Viewport, repeats: int, threads: int, source: Clip | None
 ) -> Playback:
-    """Measure a backend, QUANTISED, PLAIN, or, of the source, CONVENTIONAL, in a fresh process. Raises OutOfMemory."""
+    """Measure a backend or bench target in a fresh process; the source is for DECODE_THEN_CROP. Raises OutOfMemory."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(_measure, path, backend, view, repeats, threads, source).result()
@@ -120,7 +120,7 @@ def _measure(path: Location, backend: str, view: Viewport, repeats: int, threads
     with tempfile.TemporaryDirectory() as folder:
         if source is not None:
             path = Path(folder) / "coded.mp4"
-            encode_anchor(ANCHORS["x265"], CRF, source, [0], path, lambda: None)
+            encode_anchor(ANCHORS["x265"], CRF, source, [0], path)
         torch.nn.Conv2d(3, 3, 3)(torch.rand(1, 3, 8, 8))
         forget_peak(torch.device("cpu"))
         before = peak_memory(torch.device("cpu"))
@@ -129,16 +129,16 @@ def _measure(path: Location, backend: str, view: Viewport, repeats: int, threads
         opened = time.perf_counter()
         decoder.viewport(0, view)
         first = time.perf_counter()
-        turning, playing, roaming, seeking = (_times(each, repeats) for each in _walks(decoder, view, repeats))
+        paused_pan, playing, playing_pan, seeking = (_times(each, repeats) for each in _walks(decoder, view, repeats))
         after = peak_memory(torch.device("cpu"))
         decoder.close()
     peak = None if before is None or after is None else after - before
     opening_ms, first_ms = 1e3 * (opened - started), 1e3 * (first - opened)
-    return Playback(backend, opening_ms, first_ms, turning, playing, roaming, seeking, peak)
+    return Playback(backend, opening_ms, first_ms, paused_pan, playing, playing_pan, seeking, peak)
 
 
 def _walks(decoder: Any, view: Viewport, repeats: int) -> Iterator[Iterator[Picture]]:
-    """Pictures as they come: turning, playing, roaming, seeking."""
+    """Pictures as they come: paused pan, playing, playing pan, seeking."""
     count, frames = WARM_UP + repeats, decoder.frames
     path = linear_trajectory(view, count, *JVET_TRAJECTORIES["Balboa"][0])
     onwards = [index % frames for index in range(count)]
@@ -174,8 +174,8 @@ def _load(backend: str) -> None:
 def _opened(path: Location, backend: str, threads: int) -> Any:
     if backend == PLAIN:
         return _Plain(path)
-    if backend == CONVENTIONAL:
-        return _Conventional(path, threads)
+    if backend == DECODE_THEN_CROP:
+        return _DecodeThenCrop(path, threads)
     if backend == QUANTISED:
         return open_file(path, backend="openvino", precision="int8")
     return open_file(path, backend=backend)
@@ -204,7 +204,7 @@ class _Plain:
         self.container.close()
 
 
-class _Conventional:
+class _DecodeThenCrop:
     """The panorama by a classical codec, the view cut out of it; back to the beginning where a frame lies behind.
 
     As fast as it goes, where AnchorDecoder (anchors.py) is exact: its conversion to RGB takes twice as long.

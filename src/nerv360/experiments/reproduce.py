@@ -5,7 +5,7 @@ runs.tsv). What has its row is not done again; an interrupted fit goes on from i
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from nerv360.codec.decoder import open_file
-from nerv360.codec.encoder import Report, encode_clip
+from nerv360.codec.encoder import encode_clip
 from nerv360.config import EncodingConfig, ModelConfig
 from nerv360.errors import OutOfMemory
 from nerv360.evaluation.evaluate import dynamic_viewports, evaluate
@@ -34,6 +34,7 @@ from nerv360.experiments.figures import free_view_psnr
 from nerv360.geometry.viewport import JVET_HFOV_DEG
 from nerv360.models.base import build, configure
 from nerv360.models.budget import decoder_size
+from nerv360.progress import OnProgress, ignore
 from nerv360.storage import name_of
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
@@ -189,24 +190,24 @@ def finished(run: Run, folder: Path) -> Row | None:
     return {**row, "variant": run.variant} if row is not None and file_of(run, folder).exists() else None
 
 
-def fit_run(run: Run, folder: Path, device: torch.device, report: Report) -> float:
+def fit_run(run: Run, folder: Path, device: torch.device, on_progress: OnProgress = ignore) -> float:
     """Fit the run's network and write its file, unless that is done; goes on from a checkpoint. Returns its seconds."""
     row = _find(folder / "fits.tsv", run)
     if row is None or not file_of(run, folder).exists():
-        encoded = encode_clip(run.clip, file_of(run, folder), run.config, device, report, lambda done, frames: None)
+        encoded = encode_clip(run.clip, file_of(run, folder), run.config, device, on_progress)
         row = {"run": run.name, "seconds": f"{encoded.seconds:.1f}", **provenance(device)}
         append_row(folder / "fits.tsv", row)
     return float(row["seconds"])
 
 
-def measure_run(run: Run, folder: Path, device: torch.device, report: Callable[[int, int], None]) -> Row:
+def measure_run(run: Run, folder: Path, device: torch.device, on_progress: OnProgress = ignore) -> Row:
     """Read the file back, measure it, and keep the run's row."""
     clip, config, path = run.clip, run.config, file_of(run, folder)
     fitted = _find(folder / "fits.tsv", run)
     assert fitted is not None
     with open_file(path, device=str(device)) as decoder:
         look = replace(decoder.native_view(), hfov_deg=JVET_HFOV_DEG)
-        result = evaluate(decoder, clip, dynamic_viewports(look, clip.frames), report)
+        result = evaluate(decoder, clip, dynamic_viewports(look, clip.frames), on_progress)
     shape = configure(config, clip.width, clip.height)
     row: dict[str, object] = {
         "run": run.name,

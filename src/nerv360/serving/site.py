@@ -5,7 +5,6 @@ No PyTorch in here until networks are made.
 
 import json
 import shutil
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from zlib import crc32
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.header import pack
 from nerv360.errors import ArgumentError, MissingExtra, OutputError
+from nerv360.progress import OnProgress, ignore, tracked
 from nerv360.storage import Location, atomic_write, name_of
 
 __all__ = ["VIDEO", "export_site", "manifest", "network_names", "page_files"]
@@ -66,7 +66,7 @@ def manifest(
     }
 
 
-def export_site(path: Location, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> int:
+def export_site(path: Location, folder: Path, on_progress: OnProgress = ignore) -> int:
     """Write a static site that plays a file in the browser; returns its bytes. The folder must be new or empty.
 
     Raises BitstreamError, ArgumentError where browsers cannot decode the network, MissingExtra, OutputError.
@@ -89,9 +89,9 @@ def export_site(path: Location, folder: Path, report: Callable[[int, int], None]
                 shutil.copyfile(file, unfinished / name)
             with open(unfinished / VIDEO, "wb") as video:
                 container.copy(video)
-            for index, (name, segment) in enumerate(zip(networks, container.segments, strict=True)):
+            named = zip(networks, container.segments, strict=True)
+            for name, segment in tracked(named, "writing networks", len(networks), on_progress):
                 (unfinished / name).write_bytes(browser_graph(container, segment))
-                report(index + 1, len(networks))
             about = manifest(container, server=None, networks=networks)
             (unfinished / "player.json").write_text(json.dumps(about, indent=2) + "\n")
             (unfinished / "_headers").write_text(THREADS)  # several hosts of static sites read this

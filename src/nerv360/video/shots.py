@@ -1,6 +1,5 @@
 """Look through a whole video once: where its shots change, and which frames are lost; then cut it into segments."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import pairwise
@@ -8,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from nerv360.errors import MissingExtra, VideoError
+from nerv360.progress import OnProgress, Update, ignore
 from nerv360.video.clip import Clip
 
 __all__ = ["Survey", "segments_of", "survey"]
@@ -24,8 +24,8 @@ class Survey:
     missing: frozenset[int]  # frames that cannot be decoded, or only with damage
 
 
-def survey(clip: Clip, looked_at: Callable[[int], None] = lambda done: None) -> Survey:
-    """Decode every frame of the clip once; `looked_at` is told how far it is.
+def survey(clip: Clip, on_progress: OnProgress = ignore) -> Survey:
+    """Decode every frame of the clip once, in a stage `finding shots`.
 
     Cuts are found by PySceneDetect's AdaptiveDetector, which a moving camera does not mislead. Raises VideoError
     where no frame can be decoded, MissingExtra without PySceneDetect.
@@ -42,7 +42,7 @@ def survey(clip: Clip, looked_at: Callable[[int], None] = lambda done: None) -> 
         found.add(index)
         changes = detector.process_frame(FrameTimecode(index, rate), np.ascontiguousarray(picture[:, :, ::-1]))
         cuts += [change.frame_num for change in changes]
-        looked_at(index + 1)
+        on_progress(Update("finding shots", index + 1, clip.frames))
     if not found:
         raise VideoError(f"{clip.path}: none of its {clip.frames} frames can be decoded")
     return Survey(tuple(cuts), frozenset(range(clip.frames)) - found)

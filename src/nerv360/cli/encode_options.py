@@ -1,0 +1,134 @@
+"""The options of `nerv360 encode`, panel by panel of its help."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nerv360.config import DEFAULT_PRESET, MODELS, help_of, presets_of
+
+__all__ = [
+    "SEGMENT_SECONDS",
+    "Bitrate",
+    "DecoderSize",
+    "Device",
+    "EmbeddingBits",
+    "Epochs",
+    "Frames",
+    "HorizontalFov",
+    "KeySpacing",
+    "Manifest",
+    "Model",
+    "Output",
+    "Preset",
+    "Quality",
+    "RateWeight",
+    "Ray",
+    "Roll",
+    "Seed",
+    "Segment",
+    "Size",
+    "SizeLimit",
+    "Start",
+    "Video",
+    "Views",
+    "WeightBits",
+    "Workers",
+]
+
+SEGMENT_SECONDS = 10.0
+NETWORK, VIEWS, RATE = "Network and fit", "Views that are trained for", "Rate: at most one of the first four"
+LONG = "Long videos"
+PRESETS_HELP = "; ".join(
+    f"for {model}: {', '.join(presets_of(model))} (by default {DEFAULT_PRESET[model]})" for model in MODELS
+)
+
+Video = Annotated[
+    str | None, typer.Argument(help="An equirectangular video, 2:1: a file or a URL.", show_default=False)
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="The .nerv360 file or URL to write; .json: a manifest, and the segments in files of their own.",
+    ),
+]
+Start = Annotated[int, typer.Option(metavar="K", help="First frame to encode, from 0.")]
+Frames = Annotated[int | None, typer.Option(metavar="N", help="Number of frames; by default, to the end.")]
+Size = Annotated[str | None, typer.Option(metavar="WxH", help="Scale the panorama first.")]
+
+Model = Annotated[
+    str | None, typer.Option(help=f"{help_of('model')} By default, the preset's.", rich_help_panel=NETWORK)
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(help=f"Settings to start from; {PRESETS_HELP}", show_default=False, rich_help_panel=NETWORK),
+]
+Epochs = Annotated[int | None, typer.Option(help=help_of("epochs"), show_default=False, rich_help_panel=NETWORK)]
+DecoderSize = Annotated[
+    int | None, typer.Option(help=help_of("decoder_size"), show_default=False, rich_help_panel=NETWORK)
+]
+Seed = Annotated[int | None, typer.Option(help=help_of("seed"), show_default=False, rich_help_panel=NETWORK)]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default, what there is.", rich_help_panel=NETWORK)]
+
+Views = Annotated[int | None, typer.Option(help=help_of("views"), show_default=False, rich_help_panel=VIEWS)]
+HorizontalFov = Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("hfov_deg"), rich_help_panel=VIEWS)]
+Roll = Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("roll_deg"), rich_help_panel=VIEWS)]
+
+RateWeight = Annotated[
+    float | None, typer.Option(help=help_of("rate_weight"), show_default=False, rich_help_panel=RATE)
+]
+Bitrate = Annotated[
+    str | None,
+    typer.Option(metavar="BITS", help="Most bits per second of the file: 500k.", rich_help_panel=RATE),
+]
+SizeLimit = Annotated[
+    str | None, typer.Option(metavar="BYTES", help="Most bytes of the file: 2MB.", rich_help_panel=RATE)
+]
+Quality = Annotated[float | None, typer.Option(metavar="DB", help=help_of("quality_db"), rich_help_panel=RATE)]
+KeySpacing = Annotated[
+    float | None,
+    typer.Option(
+        metavar="FACTOR",
+        help="Key interval of what changes, as a multiple of the preset's: 0.5 or 0.25 for a camera that moves, at "
+        "more bytes.",
+        rich_help_panel=RATE,
+    ),
+]
+WeightBits = Annotated[int | None, typer.Option(help=help_of("weight_bits"), show_default=False, rich_help_panel=RATE)]
+EmbeddingBits = Annotated[
+    int | None, typer.Option(help=help_of("embedding_bits"), show_default=False, rich_help_panel=RATE)
+]
+
+Segment = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Cut at changes of shot, and into segments no longer than this, each with a network of its own, "
+        f"fitted by one thread. By default {SEGMENT_SECONDS:g} with the options below, else all is one segment.",
+        min=0.04,
+        rich_help_panel=LONG,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Processes of this machine that fit segments.", min=1, max=1024, rich_help_panel=LONG
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="HOST:PORT of a Ray cluster whose machines fit segments.", rich_help_panel=LONG
+    ),
+]
+Manifest = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CSV",
+        help="Many videos: video,output[,start][,frames][,size], instead of VIDEO and -o.",
+        rich_help_panel=LONG,
+    ),
+]

@@ -1,0 +1,68 @@
+"""From the options of `nerv360 encode` to the settings of an encoding."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from nerv360.cli.options import parse_amount, parse_range
+from nerv360.config import DEFAULT_MODEL, DEFAULT_PRESET, MODELS, PRESETS, EncodingConfig, preset_for, presets_of
+from nerv360.errors import ArgumentError
+
+__all__ = ["choose_settings", "parse_size_limit", "with_options"]
+
+RATE_TARGETS = ("--rate-weight", "--bitrate", "--size-limit", "--quality")
+FIELDS = {"--hfov": "hfov_deg", "--roll": "roll_deg", "--quality": "quality_db"}  # where they are not called alike
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "--hfov": lambda text: parse_range(text, "--hfov"),
+    "--roll": lambda text: parse_range(text, "--roll"),
+    "--bitrate": lambda text: parse_amount(text, "--bitrate", "(?:b|bit/s|bps)"),
+}
+
+
+def choose_settings(model: str | None, preset: str | None) -> EncodingConfig:
+    """A preset, by default that of the model, as settings of the model, by default that of the preset."""
+    if model not in (None, *MODELS):
+        raise ArgumentError(f"--model {model}: must be one of {', '.join(MODELS)}")
+    names = presets_of(model) if model else list(PRESETS)
+    preset = preset or DEFAULT_PRESET[model or DEFAULT_MODEL]
+    if preset not in names:
+        wanted = f" for --model {model}" if model else ""
+        raise ArgumentError(f"--preset {preset}: must be one of {', '.join(names)}{wanted}")
+    return preset_for(model or PRESETS[preset].model, preset)
+
+
+def with_options(settings: EncodingConfig, options: Mapping[str, Any]) -> EncodingConfig:
+    """The settings with the options that are not None in their place; --size-limit, which needs a clip, is checked.
+
+    Raises ArgumentError for an option that the model has no use for, and for two that both decide the rate.
+    """
+    given = {option: value for option, value in options.items() if value is not None}
+    useless = _useless_options(settings)
+    for option, value in given.items():
+        if option in useless:
+            raise ArgumentError(f"{option} {value}: has no meaning for {settings.model}; leave it out")
+    if len(rivals := [option for option in RATE_TARGETS if option in given]) > 1:
+        raise ArgumentError(f"{' and '.join(rivals)}: each of them decides the rate; give one")
+    if (size_limit := given.pop("--size-limit", None)) is not None:
+        parse_size_limit(size_limit)
+    key_spacing = given.pop("--key-spacing", None)
+    changes = {
+        FIELDS.get(option, option.removeprefix("--").replace("-", "_")): (
+            PARSERS[option](value) if option in PARSERS else value
+        )
+        for option, value in given.items()
+    }
+    config = replace(settings, **changes)
+    return config if key_spacing is None else config.with_keys(key_spacing)
+
+
+def parse_size_limit(text: str) -> float:
+    """Bytes."""
+    return parse_amount(text, "--size-limit", "B")
+
+
+def _useless_options(settings: EncodingConfig) -> set[str]:
+    if settings.grids:
+        return {"--decoder-size", "--embedding-bits", "--weight-bits", "--views"}
+    useless = {*RATE_TARGETS, "--key-spacing"}
+    return useless | {"--views", "--hfov", "--roll"} if settings.model.startswith("hnerv") else useless
