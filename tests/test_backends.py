@@ -305,7 +305,7 @@ def test_ten_thousand_views_do_not_grow_memory(encoded: Path, fitted_grids: Path
 
 
 def test_more_is_kept_while_there_is_room() -> None:
-    kept: LRUCache[str, bytes] = LRUCache(2, room=10, size=len)
+    kept: LRUCache[str, bytes] = LRUCache(2, max_size=10, size_of=len)
     for key, size in (("a", 3), ("b", 3), ("c", 4)):
         kept.get(key, lambda size=size: bytes(size))  # type: ignore[misc]
     assert len(kept) == 3

@@ -40,8 +40,10 @@ from nerv360.codec.joining import join
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr
 from nerv360.serving import server as serving
+from nerv360.serving import viewers
 from nerv360.serving.frames import FrameRequest
 from nerv360.serving.pictures import Kind, Pictures
+from nerv360.serving.served import SERVED
 from nerv360.types import UNSPECIFIED_COLOUR
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
@@ -172,7 +174,7 @@ def pictures_made(monkeypatch: pytest.MonkeyPatch) -> "list[weakref.ref[Pictures
             super().__init__()
             made.append(weakref.ref(self))
 
-    monkeypatch.setattr(serving, "Pictures", Watched)
+    monkeypatch.setattr(viewers, "Pictures", Watched)
     return made
 
 
@@ -261,7 +263,7 @@ def test_the_newest_view_wins(encoded: Path, form: str, monkeypatch: pytest.Monk
     begun, all_sent = asyncio.Event(), asyncio.Event()
 
     async def talk(client: TestClient[Any, Any]) -> None:
-        frames = client.server.app[serving.SERVED].frames
+        frames = client.server.app[SERVED].frames
         answer = frames.answer
 
         async def held(request: FrameRequest, pictures: Pictures) -> bytes:
@@ -290,7 +292,7 @@ def test_fifty_viewers_and_those_who_vanish(
     encoded: Path, pictures_made: "list[weakref.ref[Pictures]]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All are answered; of 170 viewers, 100 of them gone without a word, nothing is held."""
-    monkeypatch.setattr(serving, "HEARTBEAT_S", None)  # else aiohttp holds who vanished until the next one
+    monkeypatch.setattr(viewers, "HEARTBEAT_S", None)  # else aiohttp holds who vanished until the next one
 
     async def watch(client: TestClient[Any, Any], number: int) -> None:
         async with client.ws_connect("/frames") as viewer:
@@ -307,14 +309,14 @@ def test_fifty_viewers_and_those_who_vanish(
 
     async def talk(client: TestClient[Any, Any]) -> None:
         await asyncio.gather(*(watch(client, number) for number in range(50)))
-        viewers = client.server.app[serving.VIEWERS]
-        await until(lambda: not viewers)
+        watching = client.server.app[viewers.VIEWERS]
+        await until(lambda: not watching)
         tasks = len(asyncio.all_tasks())
         with traced_bytes() as traced:
             for _ in range(2):
                 await asyncio.gather(*(vanish(client) for _ in range(50)))
                 await asyncio.gather(*(watch(client, number) for number in range(10)))
-            await until(lambda: not viewers and len(asyncio.all_tasks()) <= tasks)
+            await until(lambda: not watching and len(asyncio.all_tasks()) <= tasks)
             await until(lambda: not any(each() for each in pictures_made))
             gc.collect()
             assert traced()[0] < 1 << 20  # 0.26 MB measured
@@ -327,7 +329,7 @@ def test_a_viewer_who_does_not_read_holds_one_picture(encoded: Path, monkeypatch
     unread: list[int] = []
 
     async def talk(client: TestClient[Any, Any]) -> None:
-        frames = client.server.app[serving.SERVED].frames
+        frames = client.server.app[SERVED].frames
         answer = frames.answer
 
         async def large(request: FrameRequest, pictures: Pictures) -> bytes:
@@ -365,27 +367,27 @@ def test_other_sites_are_refused(encoded: Path) -> None:
 
 def test_too_many_viewers_are_told(encoded: Path) -> None:
     async def talk(client: TestClient[Any, Any]) -> None:
-        for _ in range(serving.MAX_VIEWERS):
+        for _ in range(viewers.MAX_VIEWERS):
             await client.ws_connect("/frames")
-        for _ in range(2 * serving.MAX_VIEWERS):
+        for _ in range(2 * viewers.MAX_VIEWERS):
             late = await client.ws_connect("/frames")
             farewell = await late.receive()
             assert (farewell.type, farewell.data) == (WSMsgType.CLOSE, WSCloseCode.TRY_AGAIN_LATER)
             assert farewell.extra == "64 viewers are watching."
-        assert len(client.server.app[serving.VIEWERS]) == serving.MAX_VIEWERS
+        assert len(client.server.app[viewers.VIEWERS]) == viewers.MAX_VIEWERS
 
     served(encoded, talk)
 
 
 def test_who_waits_hears_that_the_server_works(encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "WORKING_S", 0.05)
+    monkeypatch.setattr(viewers, "WORKING_S", 0.05)
     heard = asyncio.Event()
 
     def tellers() -> list[Any]:
         return [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "_tell"]
 
     async def talk(client: TestClient[Any, Any]) -> None:
-        frames = client.server.app[serving.SERVED].frames
+        frames = client.server.app[SERVED].frames
         answer = frames.answer
 
         async def late(request: FrameRequest, pictures: Pictures) -> bytes:
@@ -459,7 +461,7 @@ def test_the_times_of_the_source(encoded: Path, video: Path, make_video: Callabl
 
     asyncio.run(main())
     late = serving.create_app(encoded, source=make_video(frames=9), start=3)
-    assert late[serving.SERVED].times == pytest.approx([(frame + 3.5) * 1001 / 30000 for frame in range(6)], abs=1e-4)
+    assert late[SERVED].times == pytest.approx([(frame + 3.5) * 1001 / 30000 for frame in range(6)], abs=1e-4)
     serving.create_app(encoded, source=make_video(width=120))  # its shape does not matter
 
 

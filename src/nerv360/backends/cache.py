@@ -12,26 +12,28 @@ Value = TypeVar("Value")
 
 
 class LRUCache(Generic[Key, Value]):
-    """At most so many values, or more of them while their sizes add up to no more than `room`; the one not used for
-    longest goes."""
+    """A cache of `max_items` values, or of more while their sizes add up to at most `max_size`; the least recently used
+    value is evicted first."""
 
-    def __init__(self, most: int, room: float = 0, size: Callable[[Value], float] = lambda value: math.inf) -> None:
-        self.most, self.room, self.size = most, room, size
+    def __init__(
+        self, max_items: int, max_size: float = 0, size_of: Callable[[Value], float] = lambda value: math.inf
+    ) -> None:
+        self.max_items, self.max_size, self.size_of = max_items, max_size, size_of
         self._values: OrderedDict[Key, Value] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._values)
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value of a key, made where it is missing."""
+        """Return the value of a key, made by `make` where it is missing."""
         if key not in self._values:
             self._values[key] = make()
-            while len(self) > self.most and sum(map(self.size, self._values.values())) > self.room:
+            while len(self) > self.max_items and sum(map(self.size_of, self._values.values())) > self.max_size:
                 self._values.popitem(last=False)
         self._values.move_to_end(key)
         return self._values[key]
 
-    def forget(self, key: Key) -> None:
+    def discard(self, key: Key) -> None:
         self._values.pop(key, None)
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""Pictures at once, while a faster backend is still compiling."""
+"""Draw with a slower backend while a faster one is still compiling."""
 
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
@@ -16,13 +16,13 @@ SIZES_KEPT = 4
 
 
 class FallbackRunner:
-    """Draws by one runner until another has drawn such a size once, on a thread of its own; then by that one."""
+    """Draws a picture of a new size with `fallback` until `fast`, on the executor, has drawn that size."""
 
-    def __init__(self, fast: Runner, at_once: Runner, thread: Executor) -> None:
-        self.fast, self.at_once, self.thread = fast, at_once, thread
+    def __init__(self, fast: Runner, fallback: Runner, executor: Executor) -> None:
+        self.fast, self.fallback, self.executor = fast, fallback, executor
         self._ready: LRUCache[tuple[torch.Size, ...], Future[Picture]] = LRUCache(SIZES_KEPT)
 
     def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Picture:
         shapes = tuple(each.shape for each in sampled)
-        ready = self._ready.get(shapes, lambda: self.thread.submit(self.fast.draw, sampled, modulations))
-        return (self.fast if ready.done() else self.at_once).draw(sampled, modulations)
+        ready = self._ready.get(shapes, lambda: self.executor.submit(self.fast.draw, sampled, modulations))
+        return (self.fast if ready.done() else self.fallback).draw(sampled, modulations)

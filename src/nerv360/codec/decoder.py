@@ -177,7 +177,7 @@ class Decoder:
         try:
             return self._opened(segment, self._draw_meanwhile if self._readers else _as_it_is).result()
         except BaseException:
-            self._readers.forget(segment.first_frame)  # it may be had the next time
+            self._readers.discard(segment.first_frame)  # it may be had the next time
             raise
 
     def _opened(self, segment: Segment, then: Callable[[SegmentReader], object]) -> "Future[SegmentReader]":

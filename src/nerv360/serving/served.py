@@ -1,0 +1,71 @@
+"""What a server serves: a .nerv360 file, its decoded frames, and the video that it was made from."""
+
+from contextlib import suppress
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+
+from aiohttp import web
+
+from nerv360.bitstream.container import Container
+from nerv360.bitstream.pieces import MANIFEST_ENDING
+from nerv360.errors import ArgumentError
+from nerv360.serving.frames import Frames
+from nerv360.serving.site import manifest, network_names
+from nerv360.storage import Location
+from nerv360.video.clip import Clip
+
+__all__ = ["SERVED", "SOURCE", "TIMES", "Served"]
+
+SOURCE, TIMES = "source", "source.json"
+RATES_DIFFER = 0.03  # of the file and its source, in frames per second: where times are uneven, an average
+
+
+class Served:
+    """A file, its frames, and what is told about it: of the one that was there when it was last taken up."""
+
+    def __init__(self, path: Location, source: Path | None, start: int) -> None:
+        self.path, self._source, self._start = path, source, start
+        self.whole = isinstance(path, Path) and not path.name.endswith(MANIFEST_ENDING)
+        self.take_up()
+
+    def take_up(self) -> None:
+        """Raises BitstreamError where the file cannot be read, ArgumentError or VideoError for another's source."""
+        stamp = _stamp(self.path)
+        with Container(self.path) as container:
+            container.verify()
+            networks = network_names(container) if self.whole and find_spec("onnx") else None
+            times = _times(container, self._source, self._start) if self._source else []
+            original = {"video": SOURCE, "times": TIMES} if self._source else None
+            about = manifest(container, server="frames", networks=networks, source=original)
+        self._stamp, self.networks, self.times, self.about = stamp, networks, times, about
+        self.frames = Frames(self.path)
+
+    def replaced(self) -> bool:
+        """Whether another file is in its place."""
+        return _stamp(self.path) != self._stamp
+
+
+SERVED = web.AppKey("served", Served)
+
+
+def _stamp(path: Location) -> tuple[int, ...] | None:
+    """What changes with a file on this machine; None where there is none."""
+    with suppress(OSError):
+        if isinstance(path, Path):
+            status = path.stat()
+            return status.st_ino, status.st_size, status.st_mtime_ns
+    return None
+
+
+def _times(container: Container, source: Path, start: int) -> list[float]:
+    """The middle of every frame of the file, in seconds of its source, whose frame `start` is the first."""
+    header = container.header
+    clip = Clip.open(source, start=start, frames=header.frames, size=(header.width, header.height))
+    rate = Fraction(header.rate_numerator, header.rate_denominator)
+    if abs(clip.frame_rate / rate - 1) > RATES_DIFFER:
+        raise ArgumentError(
+            f"--source {source}: has {float(clip.frame_rate):g} frames/s, and {container.path} {float(rate):g}: "
+            "give the video that was encoded"
+        )
+    return [round(seconds, 5) for seconds in clip.middles()]
