@@ -3,6 +3,8 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "nerv360"
@@ -40,6 +42,25 @@ def test_imports_point_one_way() -> None:
             continue
         for name in imports(path) - {place}:
             assert LEVEL[name] < LEVEL[place] or {name, place} <= {"geometry", "bitstream", "config"}, (path, name)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    files = {module_of(path): path for path in SOURCE.rglob("*.py")}
+    graph = {name: imported_modules(path, files) - {"nerv360"} for name, path in files.items()}
+    TopologicalSorter(graph).prepare()  # a CycleError names the modules of a circle
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path, modules: Iterable[str]) -> set[str]:
+    """Imports within functions, and those for type checking alone, count too."""
+    known = set(modules)
+    found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    pairs = [(str(node.module), f"{node.module}.{name.name}") for node in found for name in node.names]
+    return {inner if inner in known else outer for outer, inner in pairs} & known
 
 
 def test_models_read_no_codec_and_no_training() -> None:

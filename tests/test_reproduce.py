@@ -14,7 +14,7 @@ from helpers.commands import Commands
 from helpers.processes import running, wait_for
 from PIL import Image
 
-from nerv360.cli import reproduce as cli_reproduce
+from nerv360.cli.reproduce_runs import carry_out, setting_name
 from nerv360.config import PRESETS, SCALES, EncodingConfig
 from nerv360.errors import OutOfMemory, OutputError
 from nerv360.evaluation.results_store import Row, append_row, device_name, read_rows
@@ -313,12 +313,12 @@ def test_a_table_of_other_columns_is_left_alone(tmp_path: Path) -> None:
 def test_tables_of_other_films_or_seeds_have_other_names(video: Path, make_video: Callable[..., Path]) -> None:
     clips = [Clip.open(video), Clip.open(make_video(192, 96, 3))]
     names = {
-        cli_reproduce._setting(SCALES["small"], films, seeds)
+        setting_name(SCALES["small"], films, seeds)
         for films in (clips[:1], clips[1:], clips)
         for seeds in ([0], [1], [0, 1])
     }
     assert len(names) == 9
-    assert len(cli_reproduce._setting(SCALES["small"], 99 * clips, list(range(99)))) < 230
+    assert len(setting_name(SCALES["small"], 99 * clips, list(range(99)))) < 230
 
 
 def test_what_does_not_fit_leaves_the_finished_rows(
@@ -333,10 +333,10 @@ def test_what_does_not_fit_leaves_the_finished_rows(
     with pytest.raises(OutOfMemory):
         reproduce.fit_run(runs[0], tmp_path, cpu)
     assert [row["variant"] for row in read_rows(tmp_path / "runs.tsv")] == ["NeRV360"]
-    rows = cli_reproduce._carry_out([runs[0], runs[2]], tmp_path, "cpu")
+    rows = carry_out([runs[0], runs[2]], tmp_path, "cpu")
     assert [row["variant"] for row in rows] == ["NeRV360"]
     with pytest.raises(OutOfMemory, match="no network of these fits"):
-        cli_reproduce._carry_out(runs[:1], tmp_path, "cpu")
+        carry_out(runs[:1], tmp_path, "cpu")
     assert reproduce.finished(runs[0], tmp_path) is None
     renamed = reproduce.finished(replace(runs[2], variant="fixed view"), tmp_path)
     assert renamed is not None

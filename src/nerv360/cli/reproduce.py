@@ -1,28 +1,30 @@
 """`nerv360 reproduce`: the paper's tables and figure, run by run. A finished run is not run again."""
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nerv360.cli.console import console, progress_bar
-from nerv360.cli.options import make_folder, parse_size
-from nerv360.config import SCALES, EncodingConfig, Scale
-from nerv360.errors import ArgumentError, NoSuchDecoder, OutOfMemory
+from nerv360.cli.options import parse_size
+from nerv360.cli.reproduce_runs import (
+    LONGEST_NAME,
+    carry_out,
+    choose_runs,
+    find_scale,
+    make_results_folder,
+    measure_costs,
+    parse_seeds,
+    prepare,
+    setting_name,
+    show_table,
+)
+from nerv360.errors import ArgumentError
 from nerv360.progress import tracked
-from nerv360.storage import name_of
-from nerv360.video.clip import Clip
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from nerv360.evaluation.results_store import Row
-    from nerv360.experiments.reproduce import Run
-
-LONGEST_NAME = 80  # of films or sizes, in the name of a table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -66,25 +68,25 @@ def table1(
     """Table I: HNeRV, HNeRV-Boost and NeRV360 side by side: quality, speed, memory, bytes."""
     if budget not in ("steps", "time"):
         raise ArgumentError(f"--budget {budget}: must be steps or time")
-    each = _parse_seeds(seeds)
-    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
+    each = parse_seeds(seeds)
+    chosen, clips = prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     from nerv360.experiments.benchmark import PHASES
     from nerv360.experiments.reproduce import equal_time, table1_runs, trainable
     from nerv360.experiments.tables import table1 as render
 
     everything = table1_runs(chosen.settings, clips, each)
-    runs = _choose(everything, only)
+    runs = choose_runs(everything, only)
     compared = runs if budget == "steps" else everything
     configs = list(dict.fromkeys(replace(run.config, seed=0) for run in compared))
-    costs = _measure(configs, [(chosen.width, chosen.height)], PHASES, output, repeats, device)
+    costs = measure_costs(configs, [(chosen.width, chosen.height)], PHASES, output, repeats, device)
     if too_large := dict.fromkeys(run.variant for run in runs if not trainable(run, costs)):
         console.print(f"left out: {', '.join(too_large)}: training does not fit the memory; see --size, --decoder-size")
     wanted = list(dict.fromkeys(run.variant for run in runs))
     runs = equal_time(runs, costs) if budget == "time" else [run for run in runs if trainable(run, costs)]
-    rows = _carry_out(runs, output, device)
+    rows = carry_out(runs, output, device)
     left_out = [variant for variant in wanted if variant not in {row["variant"] for row in rows}]
     name = "table1" if budget == "steps" else "table1-time"
-    _show(render(rows, costs, left_out), output / f"{name}-{_setting(chosen, clips, each)}", only)
+    show_table(render(rows, costs, left_out), output / f"{name}-{setting_name(chosen, clips, each)}", only)
 
 
 @app.command()
@@ -102,13 +104,13 @@ def table2(
     device: Device = None,
 ) -> None:
     """Table II: NeRV360 and its six ablations."""
-    each = _parse_seeds(seeds)
-    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
+    each = parse_seeds(seeds)
+    chosen, clips = prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     from nerv360.experiments.reproduce import table2_runs
     from nerv360.experiments.tables import table2 as render
 
-    runs = _choose(table2_runs(chosen.settings, clips, each), only)
-    _show(render(_carry_out(runs, output, device)), output / f"table2-{_setting(chosen, clips, each)}", only)
+    runs = choose_runs(table2_runs(chosen.settings, clips, each), only)
+    show_table(render(carry_out(runs, output, device)), output / f"table2-{setting_name(chosen, clips, each)}", only)
 
 
 @app.command()
@@ -126,17 +128,17 @@ def figure4(
     device: Device = None,
 ) -> None:
     """Fig. 4: crops of the networks of Table I beside the source; a PNG for every video."""
-    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
+    chosen, clips = prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     from nerv360.api import choose_device
     from nerv360.experiments import figures
     from nerv360.experiments.reproduce import file_of, table1_runs
 
     for clip in clips:
-        runs = _choose(table1_runs(chosen.settings, [clip], [seed]), only)
-        done = {row["variant"] for row in _carry_out(runs, output, device)}
+        runs = choose_runs(table1_runs(chosen.settings, [clip], [seed]), only)
+        done = {row["variant"] for row in carry_out(runs, output, device)}
         files = {run.variant: file_of(run, output) for run in runs if run.variant in done}
         if only is None:
-            picture = output / f"figure4-{_setting(chosen, [clip], [seed])}.png"
+            picture = output / f"figure4-{setting_name(chosen, [clip], [seed])}.png"
             figures.figure4(files, clip, picture, str(choose_device(device)))
             console.print(f"{picture}")
 
@@ -156,15 +158,15 @@ def freeview(
     device: Device = None,
 ) -> None:
     """The paper's future work: one file for every roll and field of view, against one for a fixed view."""
-    chosen, clips = _prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
+    chosen, clips = prepare(videos, output, scale, start, frames, size, epochs, decoder_size)
     from nerv360.api import choose_device
     from nerv360.experiments import figures
     from nerv360.experiments.reproduce import FREE_VIEWS, file_of, free_view_rows, free_view_runs
     from nerv360.experiments.tables import free_view_table
 
     for clip in clips:
-        runs = _choose(free_view_runs(chosen.settings, [clip], [seed]), only)
-        done = {row["variant"] for row in _carry_out(runs, output, device)}
+        runs = choose_runs(free_view_runs(chosen.settings, [clip], [seed]), only)
+        done = {row["variant"] for row in carry_out(runs, output, device)}
         files = {run.variant: file_of(run, output) for run in runs if run.variant in done}
         rows: list[Row] = []
         measured = (
@@ -172,8 +174,8 @@ def freeview(
         )
         with progress_bar() as on_progress:
             rows += tracked(measured, "measuring views", len(files) * len(FREE_VIEWS), on_progress)
-        name = f"freeview-{_setting(chosen, [clip], [seed])}"
-        _show(free_view_table(rows), output / name, only)
+        name = f"freeview-{setting_name(chosen, [clip], [seed])}"
+        show_table(free_view_table(rows), output / name, only)
         if only is None:
             picture = output / f"{name}.png"
             figures.free_view_figure(files, clip, picture, str(choose_device(device)))
@@ -196,7 +198,7 @@ def speed(
     device: Device = None,
 ) -> None:
     """Speed and memory of the three networks without fitting them: on a GPU, the paper's in a few minutes."""
-    settings = replace(_scale(scale).settings, view_width=None, view_height=None)
+    settings = replace(find_scale(scale).settings, view_width=None, view_height=None)
     if decoder_size is not None:
         settings = replace(settings, decoder_size=decoder_size)
     if viewport is not None:
@@ -206,7 +208,7 @@ def speed(
     for width, height in sizes:
         if not (96 <= width <= 16384 and 2 * height == width):
             raise ArgumentError(f"{width}x{height}: a panorama must be 2:1, 96x48 to 16384x8192, as 6144x3072")
-    _make_folder(output)
+    make_results_folder(output)
     from nerv360.experiments.benchmark import PHASES
     from nerv360.experiments.reproduce import NAMES
     from nerv360.experiments.tables import costs_table
@@ -217,134 +219,6 @@ def speed(
     configs = [replace(settings, model=model) for model in NAMES]
     shown = panoramas.replace(",", "-")[:LONGEST_NAME]
     setting = f"{shown}-{viewport or '5-16'}-{settings.decoder_size}-{'-'.join(dict.fromkeys(wanted))}"
-    _show(costs_table(_measure(configs, sizes, wanted, output, repeats, device)), output / f"speed-{setting}", None)
-
-
-def _measure(
-    configs: Sequence[EncodingConfig],
-    sizes: Sequence[tuple[int, int]],
-    phases: Sequence[str],
-    folder: Path,
-    repeats: int,
-    device: str | None,
-) -> "list[Row]":
-    """What every network costs at every size, each phase in a process of its own."""
-    from nerv360.api import choose_device
-    from nerv360.experiments.reproduce import cost_of
-
-    wanted = [(config, size, phase) for size in sizes for config in configs for phase in phases]
-    with progress_bar() as on_progress:
-        return [
-            cost_of(config, size, phase, folder, choose_device(device), repeats)
-            for config, size, phase in tracked(wanted, "measuring speed and memory", len(wanted), on_progress)
-        ]
-
-
-def _show(table: "Table", path: Path, only: str | None) -> None:
-    """On the terminal, and a whole table as Markdown and HTML too."""
-    from nerv360.evaluation.tables import markdown, write_table
-
-    print(markdown(table))
-    if only is None:
-        write_table(table, path)
-        console.print(f"{path}.md, {path}.html")
-
-
-def _setting(scale: Scale, clips: Sequence[Clip], seeds: Sequence[int]) -> str:
-    """For the name of a table: one of another setting, or of other films, gets another."""
-    films = "-".join(f"{Path(name_of(clip.path)).stem}-{clip.start}-{clip.frames}" for clip in clips)
-    if len(films) > LONGEST_NAME:
-        films = f"{films[:LONGEST_NAME]}-and-more"
-    settings, drawn = scale.settings, "-".join(map(str, seeds))
-    digest = hashlib.sha256(" ".join(clip.fingerprint() for clip in clips).encode()).hexdigest()[:6]
-    size = f"{scale.width}x{scale.height}"
-    return f"{films}-{size}-{settings.decoder_size}-{settings.epochs}-seed-{drawn[:LONGEST_NAME]}-{digest}"
-
-
-def _scale(name: str) -> Scale:
-    if name not in SCALES:
-        raise ArgumentError(f"--scale {name}: must be one of {', '.join(SCALES)}")
-    return SCALES[name]
-
-
-def _prepare(
-    videos: Sequence[Path],
-    output: Path,
-    scale: str,
-    start: int,
-    frames: int | None,
-    size: str | None,
-    epochs: int | None,
-    decoder_size: int | None,
-) -> tuple[Scale, list[Clip]]:
-    """The scale with what was asked for in its place, and the videos at it."""
-    given: dict[str, Any] = {"epochs": epochs, "decoder_size": decoder_size}
-    chosen = _scale(scale)
-    settings = replace(chosen.settings, **{name: value for name, value in given.items() if value is not None})
-    asked = parse_size(size) if size else None
-    width, height = asked or (chosen.width, chosen.height)
-    if 2 * height != width:
-        raise ArgumentError(f"--size {size}: a panorama must be 2:1, as {2 * height}x{height}")
-    clips = [Clip.open(video, start=start, frames=frames, size=asked) for video in videos]
-    clips = [replace(clip, width=width, height=height) for clip in clips]
-    if frames is None and chosen.frames is not None:
-        clips = [replace(clip, frames=min(clip.frames, chosen.frames)) for clip in clips]
-    _make_folder(output)
-    return replace(chosen, settings=settings, width=width, height=height), clips
-
-
-def _make_folder(output: Path) -> None:
-    """Made, or one whose tables can be gone on with."""
-    from nerv360.experiments.reproduce import check_tables
-
-    make_folder(output)
-    check_tables(output)
-
-
-def _choose(runs: "Sequence[Run]", only: str | None) -> "list[Run]":
-    """The runs of one row, or all; every one of them can be built."""
-    from nerv360.models.base import configure
-
-    chosen = [run for run in runs if only in (None, run.variant)]
-    if not chosen:
-        raise ArgumentError(f"--only {only}: must be one of {', '.join(dict.fromkeys(run.variant for run in runs))}")
-    wrong: dict[str, NoSuchDecoder] = {}
-    for run in chosen:
-        try:
-            configure(run.config, run.clip.width, run.clip.height)
-        except NoSuchDecoder as error:
-            wrong[run.variant] = error
-    if wrong:
-        largest = max(wrong, key=lambda variant: wrong[variant].nearest)
-        raise ArgumentError(f"{largest}: {wrong[largest]}")
-    return chosen
-
-
-def _carry_out(runs: "Sequence[Run]", folder: Path, device: str | None) -> "list[Row]":
-    """The rows of all runs, each under a progress bar of its own."""
-    from nerv360.api import choose_device
-    from nerv360.experiments.reproduce import finished, fit_run, measure_run
-
-    rows, on_device = [], choose_device(device)
-    for number, run in enumerate(runs, start=1):
-        console.print(f"{number} of {len(runs)}: {run.variant}, {name_of(run.clip.path)}, seed {run.config.seed}")
-        row = finished(run, folder)
-        if row is None:
-            try:
-                with progress_bar() as on_progress:
-                    fit_run(run, folder, on_device, on_progress)
-                    row = measure_run(run, folder, on_device, on_progress)
-            except OutOfMemory as error:
-                console.print(f"left out: {error}", markup=False)
-                continue
-        rows.append(row)
-    if not rows:
-        raise OutOfMemory("no network of these fits the memory; take a smaller --size, --decoder-size or --scale")
-    return rows
-
-
-def _parse_seeds(text: str) -> list[int]:
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError:
-        raise ArgumentError(f"--seeds {text}: must be whole numbers, as 0,1,2") from None
+    show_table(
+        costs_table(measure_costs(configs, sizes, wanted, output, repeats, device)), output / f"speed-{setting}", None
+    )
