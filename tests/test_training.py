@@ -112,19 +112,21 @@ def saved_step(path: Path) -> int:
 def test_a_killed_encoding_goes_on(video: Path, encoded: Path, quick: EncodingConfig, tmp_path: Path) -> None:
     output = tmp_path / "killed.nerv360"
     code = (
-        "import sys, torch, time; torch.set_num_threads(1)\n"
+        "import signal, torch; torch.set_num_threads(1)\n"
         "from dataclasses import replace; from pathlib import Path\n"
         "from nerv360.training import fit; fit.SAVE_SECONDS = fit.MOST_SECONDS = 0.0\n"
-        "from nerv360 import api, config\n"
+        "from nerv360 import api, config; from nerv360.progress import FitUpdate\n"
         "quick = replace(config.PRESETS['tiny'], decoder_size=106_000, encoder_channels=8, epochs=6, group_size=4)\n"
-        f"api.encode({str(video)!r}, {str(output)!r}, quick, on_progress=lambda _: time.sleep(0.1))\n"
+        "def pause_at_4(update):\n"
+        "    if isinstance(update, FitUpdate) and update.done == 4: signal.pause()\n"
+        f"api.encode({str(video)!r}, {str(output)!r}, quick, on_progress=pause_at_4)\n"
     )
     with running([sys.executable, "-c", code]):
-        wait_for(lambda: saved_step(checkpoint_path(output)) >= 2, 60)
+        wait_for(lambda: saved_step(checkpoint_path(output)) == 3)
     assert not output.exists()
     steps: list[int] = []
     encode(video, output, quick, on_progress=on_steps(lambda step: steps.append(step.done)))
-    assert steps[0] > 2
+    assert steps[0] == 4
     assert output.read_bytes() == encoded.read_bytes()
 
 
