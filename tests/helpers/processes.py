@@ -4,7 +4,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
+
+import psutil
 
 T = TypeVar("T")
 
@@ -27,3 +30,19 @@ def wait_for(happened: Callable[[], T], seconds: float = 240) -> T:
             return found
         time.sleep(0.2)
     raise TimeoutError
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it has not ended; one that nobody has waited for yet has."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def has_loaded(process: psutil.Process, library: str) -> bool:
+    """Whether a shared library is loaded in it (Linux)."""
+    try:
+        return library in Path(f"/proc/{process.pid}/maps").read_text()
+    except OSError:
+        return False
