@@ -90,12 +90,16 @@ async def until(happened: Callable[[], bool]) -> None:
         await asyncio.sleep(0.02)
 
 
-async def bare_viewer(client: TestClient[Any, Any]) -> asyncio.StreamWriter:
-    """A WebSocket of which nothing is read, and that can vanish without a word."""
+@asynccontextmanager
+async def bare_viewer(client: TestClient[Any, Any]) -> AsyncIterator[asyncio.StreamWriter]:
+    """A WebSocket of which nothing is read, and that vanishes without a word."""
     reader, writer = await asyncio.open_connection(client.host, client.port, limit=1 << 10)
     writer.write(f"GET /frames HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n\r\n".encode())
-    await reader.readuntil(b"\r\n\r\n")
-    return writer
+    try:
+        await reader.readuntil(b"\r\n\r\n")
+        yield writer
+    finally:
+        writer.transport.abort()
 
 
 def bare_message(text: str) -> bytes:
@@ -301,11 +305,10 @@ def test_fifty_viewers_and_those_who_vanish(
                 assert picture_of(await answered(viewer))[0] == number
 
     async def vanish(client: TestClient[Any, Any]) -> None:
-        writer = await bare_viewer(client)
-        for number in range(100):
-            writer.write(bare_message(ask(number, format="h264")))
-        await writer.drain()
-        writer.transport.abort()
+        async with bare_viewer(client) as writer:
+            for number in range(100):
+                writer.write(bare_message(ask(number, format="h264")))
+            await writer.drain()
 
     async def talk(client: TestClient[Any, Any]) -> None:
         await asyncio.gather(*(watch(client, number) for number in range(50)))
@@ -339,17 +342,15 @@ def test_a_viewer_who_does_not_read_holds_one_picture(encoded: Path, monkeypatch
             return bytes(1 << 20)
 
         monkeypatch.setattr(frames, "answer", large)
-        writer = await bare_viewer(client)
-        async with client.ws_connect("/frames") as other:
+        async with client.ws_connect("/frames") as other, bare_viewer(client) as writer:
             with traced_bytes() as traced:
                 for number in range(2, 202):
                     writer.write(bare_message(ask(number)))
                     await other.send_str(ask(1))  # once it is answered, the server has seen to the other one too
                     picture_of(await answered(other))
                 assert traced()[1] < 8 << 20  # 2.1 MB measured
-        assert 2 in unread
-        assert len(unread) < 100  # 4 measured
-        writer.transport.abort()
+            assert 2 in unread
+            assert len(unread) < 100  # 4 measured
 
     served(encoded, talk)
 
