@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from nerv360.backends.pytorch import TorchRunner
-from nerv360.bitstream.layout import Moment
 from nerv360.config import preset_for
 from nerv360.geometry.viewport import Viewport
+from nerv360.latents.grid import FrameTime
 from nerv360.models.base import build, channels_last, configure
 
 WARM_UP, REPEATS, MATRIX, COPY = 10, 50, 8192, 1 << 30
@@ -66,7 +66,7 @@ def main(model: str = "nerv360", decoder_size: int = 2_200_000) -> None:
         for each, window in zip(network.config.latents, network.windows(view), strict=True)
     ]
     features = network.features(latents, 0.5, [each.window for each in footprints])
-    sampled = network.sample(features, footprints, Moment(0, 1))
+    sampled = network.sample(features, footprints, FrameTime(0, 1))
     modulations = network.modulations(0.5, view)
     reference = network.draw(sampled, modulations)
     with FlopCounterMode(display=False) as counter:

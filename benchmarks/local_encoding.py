@@ -13,15 +13,15 @@ import torch
 import typer
 from table import append
 
-from nerv360.bitstream.layout import Moment
 from nerv360.cli.options import parse_size
 from nerv360.config import PRESETS
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
+from nerv360.latents.grid import FrameTime
 from nerv360.models.base import build, configure
 from nerv360.training.fit import sample_view
 from nerv360.training.losses import distortion
-from nerv360.training.optim import create_optimiser
+from nerv360.training.optimisers import create_optimiser
 from nerv360.video.synthetic import render_frame
 
 
@@ -39,7 +39,7 @@ def main(size: Annotated[str, typer.Option()] = "1536x768", steps: int = 20) -> 
         source = sample_sphere(panorama, viewport_rays(view)) / 255
         window = model.windows(view)[0]
         patch = model.embed(panorama, window) if local else window.crop(model.embed(panorama))
-        loss = distortion(model.decode([patch], Moment(0, 1), view), source, config.loss_lambda, config.loss_alpha)
+        loss = distortion(model.decode([patch], FrameTime(0, 1), view), source, config.loss_lambda, config.loss_alpha)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

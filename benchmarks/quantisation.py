@@ -18,7 +18,7 @@ from nerv360.cli.options import parse_size
 from nerv360.codec.encoder import fitted_latents, write_model
 from nerv360.config import PRESETS
 from nerv360.models.base import build, configure
-from nerv360.training.fit import Fitting
+from nerv360.training.fit import TrainingModule
 from nerv360.video.clip import Clip
 
 DEPTHS = ((16, 8), (8, 8), (8, 6), (7, 6), (6, 6), (8, 5), (8, 4))
@@ -27,7 +27,7 @@ DEPTHS = ((16, 8), (8, 8), (8, 6), (7, 6), (6, 6), (8, 5), (8, 4))
 def main(checkpoint: Path, video: Path, start: int = 0, frames: int | None = None, size: str | None = None) -> None:
     clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None)
     config = PRESETS["tiny"]
-    fitting = Fitting(build(configure(config, clip.width, clip.height), clip.frames), config)
+    fitting = TrainingModule(build(configure(config, clip.width, clip.height), clip.frames), config)
     tensors = load_file(checkpoint)
     fitting.load_state_dict({k.removeprefix("now.model."): v for k, v in tensors.items() if k.startswith("now.model.")})
     (embeddings,) = fitted_latents(fitting.model, clip)

@@ -18,8 +18,8 @@ from nerv360.config import PRESETS
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import build, configure
 from nerv360.training.checkpoint import Progress
-from nerv360.training.fit import Example, Fitting, train_step
-from nerv360.training.optim import create_optimiser
+from nerv360.training.fit import TrainingModule, TrainingSample, train_step
+from nerv360.training.optimisers import create_optimiser
 
 FRAMES = 64
 
@@ -27,14 +27,16 @@ FRAMES = 64
 def main(width: int, view_width: int, view_height: int, hfov: float) -> None:
     torch.set_num_threads(1)
     config = PRESETS["medium"]
-    fitting = Fitting(build(configure(config, width, width // 2), FRAMES), config)
+    fitting = TrainingModule(build(configure(config, width, width // 2), FRAMES), config)
     optimiser = create_optimiser(fitting, config)
     panorama = torch.randint(0, 256, (1, 3, width // 2, width), dtype=torch.uint8)
     seconds = []
     for index in range(7):
         view = Viewport(30.0 * index, 20.0, 0.0, hfov, None, view_width, view_height)
         started = time.perf_counter()
-        train_step(fitting, optimiser, Example(panorama, 3, FRAMES, [view], [view]), 1e-3, 0.5, config, Progress())
+        train_step(
+            fitting, optimiser, TrainingSample(panorama, 3, FRAMES, [view], [view]), 1e-3, 0.5, config, Progress()
+        )
         seconds.append(time.perf_counter() - started)
     row = {
         "panorama": f"{width}x{width // 2}",

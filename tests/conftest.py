@@ -13,14 +13,15 @@ import torch
 from helpers.commands import Commands
 
 from nerv360.config import PRESETS, EncodingConfig
-from nerv360.training import contexts
 from nerv360.types import BT709, Colour
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
 torch.set_num_threads(1)
-contexts.STEPS = 40  # of the last touch: right, if not quite so small
-QUICK = replace(PRESETS["tiny"], decoder_size=106_000, encoder_channels=8, epochs=6, group_size=4)
+CONTEXT_STEPS = 40  # right, if the file is not quite so small
+QUICK = replace(
+    PRESETS["tiny"], decoder_size=106_000, encoder_channels=8, epochs=6, group_size=4, context_steps=CONTEXT_STEPS
+)
 
 
 @pytest.fixture(scope="session")
@@ -82,4 +83,7 @@ def fitted_grids(video: Path, once: Callable[..., Path]) -> Path:
     """The same clip by nerv360-grid."""
     from nerv360.api import encode
 
-    return once("fitted.nerv360", lambda path: encode(video, path, replace(PRESETS["fast"], epochs=6)))
+    return once(
+        "fitted.nerv360",
+        lambda path: encode(video, path, replace(PRESETS["fast"], epochs=6, context_steps=CONTEXT_STEPS)),
+    )

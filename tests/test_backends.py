@@ -19,21 +19,21 @@ from nerv360 import api
 from nerv360.backends import registry, tiling
 from nerv360.backends.cache import LRUCache
 from nerv360.backends.registry import BACKENDS, choose_backend, create_runner
-from nerv360.bitstream.layout import Latent, Moment
 from nerv360.codec.decoder import Decoder
-from nerv360.codec.reader import SegmentReader
+from nerv360.codec.segment_decoder import SegmentReader
 from nerv360.config import PRESETS, ModelConfig
 from nerv360.errors import ArgumentError, MissingExtra
 from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
+from nerv360.latents.grid import FrameTime, LatentGrid
 from nerv360.models.base import Network, build, configure
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.models.viewport_decoder import ViewportDecoder
 from nerv360.types import Picture
 
 WIDTHS = (14, 13, 12, 12, 12)
-GRIDS = (Latent(24, 2, 4), Latent(8, 3, 0), Latent(2, 2, 0), Latent(1, 1, 0))
+GRIDS = (LatentGrid(24, 2, 4), LatentGrid(8, 3, 0), LatentGrid(2, 2, 0), LatentGrid(1, 1, 0))
 NETWORKS = {
     "nerv360": ModelConfig(192, 96, WIDTHS),
     "half": ModelConfig(192, 96, WIDTHS, last_block="half"),
@@ -65,7 +65,7 @@ def inputs(made: Network, view: Viewport) -> tuple[list[torch.Tensor], list[torc
     shapes = [(1, each.channels, *each.size(192, 96)) for each in made.config.latents]
     latents = [window.crop(torch.randn(shape)) for window, shape in zip(made.windows(view), shapes, strict=True)]
     features = made.features(latents, 0.3, [footprint.window for footprint in footprints])
-    return made.sample(features, footprints, Moment(0, 1)), made.modulations(0.3, view)
+    return made.sample(features, footprints, FrameTime(0, 1)), made.modulations(0.3, view)
 
 
 def drawn(made: Network, sampled: list[torch.Tensor], modulations: list[torch.Tensor]) -> Picture:

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from nerv360 import api
-from nerv360.bitstream.layout import Moment
 from nerv360.config import PRESETS, EncodingConfig, ModelConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError, OutOfMemory
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
+from nerv360.latents.grid import FrameTime
 from nerv360.models.base import build, configure
 from nerv360.models.budget import decoder_size
 from nerv360.models.memory import bytes_needed, check_memory, enough_memory
@@ -128,7 +128,7 @@ def test_a_view_is_cut_out_of_the_panorama(model: str, width: int, height: int) 
     panorama = network.panorama([embedding], 0.5)
     assert panorama.shape == (1, 3, height, width)
     levels = (panorama * 255)[0].permute(1, 2, 0).round().to(torch.uint8).contiguous().numpy()
-    view = (network.decode([embedding], Moment(0, 1), VIEW) * 255)[0].permute(1, 2, 0).detach().numpy()
+    view = (network.decode([embedding], FrameTime(0, 1), VIEW) * 255)[0].permute(1, 2, 0).detach().numpy()
     assert np.abs(view - extract_viewport(levels, VIEW)).max() <= 1.01  # both roads round
 
 
@@ -230,9 +230,9 @@ def test_several_views_are_those_that_single_steps_see() -> None:
     assert isinstance(network, NeRV360)
     panorama = torch.randint(0, 256, (1, 3, 96, 192), dtype=torch.uint8)
     views = [VIEW, replace(VIEW, yaw_deg=-170), replace(VIEW, pitch_deg=-85)]
-    together, _ = network.analyse(panorama, 0, views, None)
+    together, _ = network.training_inputs(panorama, 0, views, None)
     for view, (embedding,) in zip(views, together, strict=True):
-        ((alone,),), _ = network.analyse(panorama, 0, [view], None)
+        ((alone,),), _ = network.training_inputs(panorama, 0, [view], None)
         torch.testing.assert_close(embedding, alone, rtol=0, atol=2e-5)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-import stranger
+import reference_decoder
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,19 +19,26 @@ from numpy.typing import NDArray
 
 import nerv360
 from nerv360.bitstream import container as layout
-from nerv360.bitstream import entropy
 from nerv360.bitstream.container import Container, write_container
-from nerv360.bitstream.contexts import PARAMETER_CLASS, Contexts, read_latent, write_latent
-from nerv360.bitstream.entropy import LARGEST, MOST_BEYOND, Reader, Writer
-from nerv360.bitstream.header import Chunk, FileHeader, Grid, SegmentEntry, SegmentHeader, pack, unpack
-from nerv360.bitstream.laplace import FRACTIONS, REACH, SCALES, best_scale, class_of, counts
-from nerv360.bitstream.layout import Latent
-from nerv360.bitstream.places import PLACES
-from nerv360.codec.chunks import write_tables, write_weights
-from nerv360.codec.network import load_network
-from nerv360.codec.quantize import Scaling, dequantize_latent, quantize
+from nerv360.bitstream.header import Chunk, FileHeader, SegmentEntry, SegmentHeader, pack, unpack
+from nerv360.bitstream.latent_tables import write_tables
+from nerv360.bitstream.weights import quantize, write_weights
+from nerv360.codec.load_network import load_network
 from nerv360.config import EncodingConfig, ModelConfig
+from nerv360.entropy.laplace import FRACTIONS, MAX_SYMBOL, SCALES, best_scale, frequencies, model_index
+from nerv360.entropy.range_coder import (
+    MAX_ABS_VALUE,
+    MAX_ESCAPE,
+    SymbolDecoder,
+    SymbolEncoder,
+    read_varint,
+    write_varint,
+)
 from nerv360.errors import ArgumentError, BitstreamError
+from nerv360.latents.coding_order import CODING_PASSES
+from nerv360.latents.grid import LatentGrid
+from nerv360.latents.integer_context_model import PARAMETER_MODEL, IntegerContextModel, read_latent, write_latent
+from nerv360.latents.quantization import ChannelQuantizer, dequantize_latent
 from nerv360.models.base import build, decoder_tensors
 from nerv360.types import BT709, Colour
 
@@ -54,12 +61,12 @@ GRID_CONFIG = ModelConfig(
     "nerv360-grid",
     decoder_strides=(3, 2),
     kernels=(1, 3),
-    grids=(Latent(6, 2, 2), Latent(1, 1, 0), Latent(2, 3, 3), Latent(6, 1, 1)),
+    grids=(LatentGrid(6, 2, 2), LatentGrid(1, 1, 0), LatentGrid(2, 3, 3), LatentGrid(6, 1, 1)),
 )
 VIEW = nerv360.Viewport(yaw_deg=170, pitch_deg=70, width=21, height=10)
 FILE_HEADER = FileHeader(WIDTH, HEIGHT, FRAMES, 30000, 1001, BT709, [SegmentEntry(FRAMES, 1, 1, 0)])
 
-FARTHEST = REACH + MOST_BEYOND
+FARTHEST = MAX_SYMBOL + MAX_ESCAPE
 classes = st.integers(0, FRACTIONS * SCALES - 1)
 coded = st.tuples(st.integers(-3, 9) | st.integers(-300, 300) | st.integers(-FARTHEST, FARTHEST), classes)
 pieces = st.lists(st.lists(coded, max_size=40), max_size=4)
@@ -83,7 +90,7 @@ def segment_header(config: ModelConfig = CONFIG) -> SegmentHeader:
         hfov_deg=(78.1, 78.1),
         roll_deg=(0.0, 0.0),
         group_size=GROUP,
-        grids=[Grid(grid.stride, grid.channels, grid.period, grid.motion) for grid in config.grids],
+        grids=list(config.grids),
         oriented=False,
         chunks=[Chunk(0, 0)] * 3,
     )
@@ -96,25 +103,25 @@ def random_symbols(seed: int = 0) -> NDArray[np.int32]:
     return np.clip(rng.normal(100, 30, shape), 0, 255).astype(np.int32)
 
 
-def random_contexts(channels: int, seed: int = 0) -> Contexts:
+def random_contexts(channels: int, seed: int = 0) -> IntegerContextModel:
     """A network whose scales and means are of all sizes."""
     rng = np.random.default_rng(seed)
     sizes = [32, 80, 8, channels, channels + 2]
     deviations = np.repeat([5, 8, 8, 60, 80], sizes)
     middles = np.repeat([0, 0, 0, 300, 96], sizes)
-    return Contexts.of(np.rint(rng.normal(middles, deviations)).astype(np.int32), channels)
+    return IntegerContextModel.of(np.rint(rng.normal(middles, deviations)).astype(np.int32), channels)
 
 
-def small_chunks(seed: int = 0, contexts: Contexts | None = None) -> list[bytes]:
+def small_chunks(seed: int = 0, contexts: IntegerContextModel | None = None) -> list[bytes]:
     torch.manual_seed(seed)
     tensors = decoder_tensors(build(CONFIG))
     symbols = random_symbols(seed)
-    scalings = [Scaling(-0.5, 0.25 + channel) for channel in range(symbols.shape[1])]
+    quantizers = [ChannelQuantizer(-0.5, 0.25 + channel) for channel in range(symbols.shape[1])]
     contexts = contexts or random_contexts(symbols.shape[1], seed)
     groups = [symbols[first : first + GROUP] for first in range(0, FRAMES, GROUP)]
     weights = {name: quantize(tensor.numpy(), 8) for name, tensor in tensors.items()}
     parts = [write_latent(group, contexts, 0) for group in groups]
-    return [write_weights(weights), write_tables(scalings, contexts), *parts]
+    return [write_weights(weights), write_tables(quantizers, contexts), *parts]
 
 
 def small_file(seed: int = 0) -> bytes:
@@ -145,21 +152,21 @@ def test_other_headers_are_refused(data: bytes) -> None:
 
 @given(st.integers(0, 2**35 - 1), st.binary(max_size=3))
 def test_varint(value: int, rest: bytes) -> None:
-    data = entropy.write_varint(value)
+    data = write_varint(value)
     assert len(data) == max(1, -(-value.bit_length() // 7))
-    assert entropy.read_varint(rest + data + rest, len(rest)) == (value, len(rest + data))
+    assert read_varint(rest + data + rest, len(rest)) == (value, len(rest + data))
 
 
 @pytest.mark.parametrize("scale", range(SCALES))
 def test_classes_are_laplace_distributions_with_wide_tails(scale: int) -> None:
     parts = [(31 / 32, 2 ** ((scale - 18) / 4)), (1 / 32, 2 ** (((min(scale + 8, 39) if scale else 0) - 18) / 4))]
-    edges = np.arange(-REACH, REACH) + 0.5
+    edges = np.arange(-MAX_SYMBOL, MAX_SYMBOL) + 0.5
     for fraction in range(FRACTIONS):
-        table = counts(class_of(scale, fraction))
-        assert table.shape == (2 * REACH + 1,)
+        table = frequencies(model_index(scale, fraction))
+        assert table.shape == (2 * MAX_SYMBOL + 1,)
         assert table.sum() == 2**24
         assert table.min() >= 1
-        assert table.tolist() == stranger.counts_of(class_of(scale, fraction))
+        assert table.tolist() == reference_decoder.counts_of(model_index(scale, fraction))
         away = edges - (fraction - 4) / 8
         tails = sum(part * np.exp(-abs(away) / width) / 2 for part, width in parts)
         mass = np.diff(np.where(away < 0, tails, 1 - tails), prepend=0, append=1)
@@ -167,34 +174,34 @@ def test_classes_are_laplace_distributions_with_wide_tails(scale: int) -> None:
 
 
 def test_the_decays_are_exponentials() -> None:
-    for scale, decay in enumerate(stranger.DECAYS):
+    for scale, decay in enumerate(reference_decoder.DECAYS):
         assert decay == round(2**32 * math.exp(-1 / (8 * 2 ** ((scale - 18) / 4))))
 
 
 @given(st.integers(0, SCALES - 1))
 def test_the_best_scale_is_that_of_the_symbols(scale: int) -> None:
-    table = counts(class_of(scale))
-    symbols = np.repeat(np.arange(-REACH, REACH + 1), np.rint(table / 2**8).astype(int))
+    table = frequencies(model_index(scale))
+    symbols = np.repeat(np.arange(-MAX_SYMBOL, MAX_SYMBOL + 1), np.rint(table / 2**8).astype(int))
     assert best_scale(symbols.astype(np.int32)) == scale
 
 
 def written(parts: list[list[tuple[int, int]]]) -> bytes:
-    writer = Writer()
+    encoder = SymbolEncoder()
     for part in parts:
         integers, chosen = np.array(part, dtype=np.int32).reshape(-1, 2).T
-        writer.write(integers, chosen.astype(np.int64))
-    return writer.finish()
+        encoder.encode(integers, chosen.astype(np.int64))
+    return encoder.finish()
 
 
 def read(data: bytes, parts: list[list[int]]) -> list[list[int]]:
-    reader = Reader(data, sum(map(len, parts)))
-    found = [reader.read(np.array(part, dtype=np.int64)).tolist() for part in parts]
-    reader.finish()
+    decoder = SymbolDecoder(data, sum(map(len, parts)))
+    found = [decoder.decode(np.array(part, dtype=np.int64)).tolist() for part in parts]
+    decoder.finish()
     return found
 
 
 def read_by_a_stranger(data: bytes, parts: list[list[int]]) -> list[list[int]]:
-    stream = stranger.Stream(data)
+    stream = reference_decoder.Stream(data)
     found = [stream.piece(part) for part in parts]
     stream.end()
     return found
@@ -210,12 +217,12 @@ def test_coded_integers(parts: list[list[tuple[int, int]]]) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 10**6])
 def test_certain_integers_take_few_bytes(count: int) -> None:
-    symbols, chosen = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int64) + class_of(0)
-    writer = Writer()
-    writer.write(symbols, chosen)
-    data = writer.finish()
+    symbols, chosen = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int64) + model_index(0)
+    encoder = SymbolEncoder()
+    encoder.encode(symbols, chosen)
+    data = encoder.finish()
     assert len(data) <= 9 + count // 10**5
-    assert not Reader(data, count).read(chosen).any()
+    assert not SymbolDecoder(data, count).decode(chosen).any()
 
 
 @given(
@@ -230,13 +237,13 @@ def test_both_decoders_refuse_the_same_streams(
     excesses: list[int], odd: bytes, words: list[int], chosen: list[int], more: int
 ) -> None:
     """Random ones are refused; those with the right number of excesses not always."""
-    head = b"".join(map(entropy.write_varint, (len(excesses) + more % 2, *excesses)))
+    head = b"".join(map(write_varint, (len(excesses) + more % 2, *excesses)))
     data = head + (odd if more == 2 else b"") + np.array(words, dtype="<u4").tobytes()
 
     def result(decode: Callable[[bytes, list[list[int]]], Any]) -> Any:
         try:
             return decode(data, [chosen])
-        except (BitstreamError, stranger.Refusal):
+        except (BitstreamError, reference_decoder.Refusal):
             return None
 
     assert result(read) == result(read_by_a_stranger)
@@ -261,13 +268,13 @@ def test_cut_extended_and_damaged_streams(parts: list[list[tuple[int, int]]], dr
 
 
 def test_excesses_too_many_or_too_large_are_refused() -> None:
-    number = class_of(20)
+    number = model_index(20)
     assert read(written([[(FARTHEST, number)]]), [[number]]) == [[FARTHEST]]
     with pytest.raises(BitstreamError, match="impossible"):
         read(written([[(FARTHEST + 1, number)]]), [[number]])
     for claimed in (2, 2**20, 2**34):
         with pytest.raises(BitstreamError):
-            read(entropy.write_varint(claimed) + b"\0" * 100, [[number]])
+            read(write_varint(claimed) + b"\0" * 100, [[number]])
     for head in (b"\xff" * 5, b"\xff" * 4, b"\2\0"):
         with pytest.raises(BitstreamError):
             read(head, [[number] * 2])
@@ -278,14 +285,16 @@ def test_excesses_too_many_or_too_large_are_refused() -> None:
 @settings(max_examples=50, deadline=None)
 def test_size_is_near_the_entropy(parts: list[list[tuple[int, int]]]) -> None:
     values = [pair for part in parts for pair in part]
-    bits = sum(24 - math.log2(counts(n)[min(REACH, max(-REACH, value)) + REACH]) for value, n in values)
-    beyond = [abs(value) - REACH for value, _ in values if abs(value) >= REACH]
-    head = sum(len(entropy.write_varint(value)) for value in (len(beyond), *beyond))
+    bits = sum(
+        24 - math.log2(frequencies(n)[min(MAX_SYMBOL, max(-MAX_SYMBOL, value)) + MAX_SYMBOL]) for value, n in values
+    )
+    beyond = [abs(value) - MAX_SYMBOL for value, _ in values if abs(value) >= MAX_SYMBOL]
+    head = sum(len(write_varint(value)) for value in (len(beyond), *beyond))
     assert 8 * (len(written(parts)) - head) <= bits * 1.001 + 64
 
 
 def test_a_stranger_reads_the_same(path: Path) -> None:
-    header, (theirs,) = stranger.read_file(path.read_bytes())
+    header, (theirs,) = reference_decoder.read_file(path.read_bytes())
     assert header[:5] == [WIDTH, HEIGHT, FRAMES, 30000, 1001]
     assert np.array_equal(theirs.symbols_of[0], random_symbols())
     with Container(path) as container:
@@ -296,7 +305,7 @@ def test_a_stranger_reads_the_same(path: Path) -> None:
         assert theirs.weights[name].shape == tensor.shape
         np.testing.assert_allclose(theirs.weights[name], tensor, rtol=1e-6)  # two libraries' 2^x
     assert [n for each in theirs.contexts.values() for n in each] == network.contexts.parameters().tolist()
-    for channel, scaling in enumerate(network.scalings[0]):
+    for channel, scaling in enumerate(network.quantizers[0]):
         expected = dequantize_latent(random_symbols()[:, channel], scaling)
         assert np.array_equal(theirs.latents[0][:, channel], expected)
 
@@ -312,20 +321,26 @@ def test_a_stranger_reads_the_same(path: Path) -> None:
         ModelConfig(96, 48, (7, 6, 5, 5, 4), "hnerv", kernels=(1, 3, 5, 5)),
         ModelConfig(96, 48, (7, 6, 5, 5, 4), "hnerv-boost", conditions=()),
         GRID_CONFIG,
-        replace(GRID_CONFIG, grids=(*GRID_CONFIG.grids, Latent(6, 4, 3, motion=True))),
+        replace(GRID_CONFIG, grids=(*GRID_CONFIG.grids, LatentGrid(6, 4, 3, motion=True))),
     ],
 )
 def test_a_stranger_knows_the_tensors(config: ModelConfig) -> None:
     with torch.device("meta"):
         tensors = decoder_tensors(build(config))
-    shapes = stranger.tensor_shapes(msgspec.msgpack.decode(pack(segment_header(config))))
+    shapes = reference_decoder.tensor_shapes(msgspec.msgpack.decode(pack(segment_header(config))))
     assert list(shapes.items()) == [(name, tuple(tensor.shape)) for name, tensor in tensors.items()]
 
 
 @pytest.mark.parametrize(
-    "wrong", [[Latent(2, 4, 3, True)], [Latent(6, 2, 3, True)], [Latent(6, 4, 0, True)], 2 * [Latent(6, 4, 3, True)]]
+    "wrong",
+    [
+        [LatentGrid(2, 4, 3, True)],
+        [LatentGrid(6, 2, 3, True)],
+        [LatentGrid(6, 4, 0, True)],
+        2 * [LatentGrid(6, 4, 3, True)],
+    ],
 )
-def test_motions_that_cannot_be(wrong: list[Latent]) -> None:
+def test_motions_that_cannot_be(wrong: list[LatentGrid]) -> None:
     grids = (*GRID_CONFIG.grids, *wrong)
     rule = "motion is one grid of stride 6, of four channels, with a period"
     with pytest.raises(ValueError, match=rule):
@@ -356,7 +371,7 @@ def test_two_segments(tmp_path: Path) -> None:
             contexts = load_network(container, segment, torch.device("cpu")).contexts
             group = read_latent(chunks[-1], contexts, 0, (1, 2, CONFIG.grid_height, CONFIG.grid_width))
             assert group.shape == (1, 2, 4, 8)
-    _, segments = stranger.read_file((tmp_path / "two").read_bytes())
+    _, segments = reference_decoder.read_file((tmp_path / "two").read_bytes())
     assert np.array_equal(segments[1].symbols_of[0], random_symbols(1))
 
 
@@ -381,7 +396,7 @@ def test_random_access_changes_nothing(path: Path) -> None:
         assert not np.array_equal(pictures[0], pictures[1])
 
 
-@pytest.mark.parametrize("kind", [FileHeader, SegmentEntry, Colour, SegmentHeader, Grid, Chunk])
+@pytest.mark.parametrize("kind", [FileHeader, SegmentEntry, Colour, SegmentHeader, Chunk])
 def test_the_document_has_every_field(kind: type[msgspec.Struct]) -> None:
     section = DOCUMENT.read_text().split(f"\n### {kind.__name__}\n")[1].split("\n#")[0]
     assert [line for line in section.splitlines() if line.startswith("| ")][1:] == header_rows(kind)
@@ -392,15 +407,20 @@ def test_the_document_has_the_constants() -> None:
     magic = " ".join(f"{byte:02x}" for byte in layout.MAGIC)
     for fact in (magic, f"| {layout.VERSION} |", f"{layout.MAX_HEADER}", f"{layout.PREAMBLE.size} bytes"):
         assert fact in text
-    for fact in (f"0..{SCALES - 1}", f"n_{REACH}", f"-{LARGEST}..{LARGEST}", f"class {PARAMETER_CLASS},"):
+    for fact in (
+        f"0..{SCALES - 1}",
+        f"n_{MAX_SYMBOL}",
+        f"-{MAX_ABS_VALUE}..{MAX_ABS_VALUE}",
+        f"class {PARAMETER_MODEL},",
+    ):
         assert fact in text
-    assert MOST_BEYOND == 2**20
+    assert MAX_ESCAPE == 2**20
     assert "at most 2^20" in text
-    assert all(re.search(rf"\b{decay}\b", text) for decay in stranger.DECAYS)
-    for number, place in enumerate(PLACES):
-        assert stranger.turns()[number][:3] == (place.row, place.column, place.spacing)
+    assert all(re.search(rf"\b{decay}\b", text) for decay in reference_decoder.DECAYS)
+    for number, place in enumerate(CODING_PASSES):
+        assert reference_decoder.turns()[number][:3] == (place.row, place.column, place.spacing)
         assert [sorted(each) for each in (place.near, place.far)] == [
-            sorted(each) for each in stranger.turns()[number][3:]
+            sorted(each) for each in reference_decoder.turns()[number][3:]
         ]
 
 

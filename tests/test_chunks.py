@@ -9,28 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from nerv360.bitstream.contexts import Contexts
-from nerv360.bitstream.entropy import LARGEST, write_varint
-from nerv360.bitstream.laplace import SCALES, best_scale
-from nerv360.codec.chunks import (
-    read_angles,
-    read_tables,
-    read_weights,
-    write_angles,
-    write_tables,
-    write_weights,
-)
-from nerv360.codec.quantize import (
-    QuantizedTensor,
-    Scaling,
-    dequantize,
-    dequantize_latent,
-    quantize,
-    quantize_embedding,
-    quantize_grid,
-    step_code,
-)
+from nerv360.bitstream.latent_tables import read_angles, read_tables, write_angles, write_tables
+from nerv360.bitstream.weights import QuantizedTensor, dequantize, quantize, read_weights, step_code, write_weights
+from nerv360.entropy.laplace import SCALES, best_scale
+from nerv360.entropy.range_coder import MAX_ABS_VALUE, write_varint
 from nerv360.errors import BitstreamError
+from nerv360.latents.integer_context_model import IntegerContextModel
+from nerv360.latents.quantization import ChannelQuantizer, dequantize_latent, quantize_embedding, quantize_grid
 
 Floats = NDArray[np.float32]
 
@@ -48,8 +33,8 @@ def tensors(seed: int = 0) -> dict[str, QuantizedTensor]:
     return {name: quantize(rng.normal(size=shape).astype(np.float32), 8) for name, shape in SHAPES.items()}
 
 
-def contexts(channels: int) -> Contexts:
-    return Contexts.of(np.arange(Contexts.size(channels), dtype=np.int32) * 9 - 300, channels)
+def contexts(channels: int) -> IntegerContextModel:
+    return IntegerContextModel.of(np.arange(IntegerContextModel.size(channels), dtype=np.int32) * 9 - 300, channels)
 
 
 @given(weights, st.integers(2, 16))
@@ -74,10 +59,10 @@ def test_a_given_step_is_kept(tensor: Floats, code: int) -> None:
     quantized = quantize(tensor, step=code)
     assert quantized.step == code == step_code(np.log2(step_of(code)))
     assert quantized.scale == best_scale(quantized.symbols)
-    fits = np.abs(tensor) < LARGEST * step_of(code)
+    fits = np.abs(tensor) < MAX_ABS_VALUE * step_of(code)
     error = np.abs(dequantize(quantized).astype(np.float64) - tensor)
     assert (error <= step_of(code) / 2 + 1e-7 * np.abs(tensor))[fits].all()
-    assert (np.abs(quantized.symbols) == LARGEST)[~fits].all()
+    assert (np.abs(quantized.symbols) == MAX_ABS_VALUE)[~fits].all()
 
 
 @pytest.mark.parametrize(("logarithm", "code"), [(0, 224), (-1, 216), (0.06, 224), (0.07, 225), (-99, 0), (99, 255)])
@@ -110,7 +95,7 @@ def test_a_constant_embedding_is_exact() -> None:
 
 def test_grids_keep_within_the_limits() -> None:
     grid = np.array([0.03, 0.04, -0.04, 1e9, -1e9], np.float32)
-    assert quantize_grid(grid, 1 / 16).tolist() == [0, 1, -1, LARGEST, -LARGEST]
+    assert quantize_grid(grid, 1 / 16).tolist() == [0, 1, -1, MAX_ABS_VALUE, -MAX_ABS_VALUE]
 
 
 def test_weights_survive() -> None:
@@ -121,7 +106,7 @@ def test_weights_survive() -> None:
         assert (read[name].step, read[name].scale) == (tensor.step, tensor.scale)
 
 
-@given(arrays(np.int32, (4, 3), elements=st.integers(-LARGEST, LARGEST)), st.integers(0, 255))
+@given(arrays(np.int32, (4, 3), elements=st.integers(-MAX_ABS_VALUE, MAX_ABS_VALUE)), st.integers(0, 255))
 def test_any_weights_survive(symbols: NDArray[np.int32], step: int) -> None:
     for scale in {0, best_scale(symbols), SCALES - 1}:
         read = read_weights(write_weights({"a": QuantizedTensor(symbols, step, scale)}), {"a": (4, 3)})["a"]
@@ -157,14 +142,14 @@ def test_weights_without_their_steps_and_scales_are_refused(length: int) -> None
 
 @given(st.lists(st.tuples(*[st.floats(-(2.0**99), 2.0**99, width=32)] * 2), max_size=3), st.binary(max_size=5))
 def test_tables_survive(pairs: list[tuple[float, float]], rest: bytes) -> None:
-    scalings, network = [Scaling(*pair) for pair in pairs], contexts(4)
-    found, read, behind = read_tables(write_tables(scalings, network) + rest, len(pairs), 4)
-    assert (found, behind) == (scalings, rest)
+    quantizers, network = [ChannelQuantizer(*pair) for pair in pairs], contexts(4)
+    found, read, behind = read_tables(write_tables(quantizers, network) + rest, len(pairs), 4)
+    assert (found, behind) == (quantizers, rest)
     assert np.array_equal(read.parameters(), network.parameters())
 
 
 def test_missing_tables_are_refused() -> None:
-    data = write_tables([Scaling(-1.5, 0.125)] * 2, contexts(2))
+    data = write_tables([ChannelQuantizer(-1.5, 0.125)] * 2, contexts(2))
     for wrong, spread, channels in ((data, 3, 2), (data, 2, 3), (data, 2, 1), (data, 1, 2), (data, 10**6, 2)):
         with pytest.raises(BitstreamError):
             read_tables(wrong, spread, channels)
@@ -190,7 +175,7 @@ def test_a_bomb_of_angles_is_refused() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("position", [0, 1])
 def test_scaling_must_be_finite(value: float, position: int) -> None:
-    scaling = Scaling(value, 1.0) if position == 0 else Scaling(0.0, value)
+    scaling = ChannelQuantizer(value, 1.0) if position == 0 else ChannelQuantizer(0.0, value)
     with pytest.raises(BitstreamError):
         read_tables(write_tables([scaling], contexts(1)), 1, 1)
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import nerv360
-from nerv360.bitstream.layout import Moment
 from nerv360.codec import decoder as decoding
 from nerv360.codec import stitching
 from nerv360.codec.encoder import fitted_latents, write_model
@@ -20,8 +19,9 @@ from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr, ws_psnr
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
+from nerv360.latents.grid import FrameTime
 from nerv360.models.base import build, configure
-from nerv360.training.fit import Fitting
+from nerv360.training.fit import TrainingModule
 from nerv360.types import BT709
 from nerv360.video.clip import Clip
 
@@ -46,12 +46,12 @@ def test_file_and_model_give_the_same_picture(video: Path, quick: EncodingConfig
     clip, config = Clip.open(video), replace(quick, weight_bits=16)
     model = build(configure(config, clip.width, clip.height), clip.frames)
     (embeddings,) = fitted_latents(model, clip)
-    write_model(Fitting(model, config), [embeddings], clip, config, tmp_path / "a.nerv360")
+    write_model(TrainingModule(model, config), [embeddings], clip, config, tmp_path / "a.nerv360")
     with nerv360.open(tmp_path / "a.nerv360") as decoder, torch.no_grad():
         for index, yaw, pitch in ((0, 0, 0), (5, 170, 80)):
             view = replace(decoder.native_view(), yaw_deg=yaw, pitch_deg=pitch)
             patch = model.windows(view)[0].crop(torch.from_numpy(embeddings[index : index + 1]))
-            expected = model.decode([patch], Moment(index, clip.frames), view)[0].permute(1, 2, 0) * 255
+            expected = model.decode([patch], FrameTime(index, clip.frames), view)[0].permute(1, 2, 0) * 255
             # only the quantisation stands between them
             assert psnr(decoder.viewport(index, view), expected.round().numpy()) > 38
 

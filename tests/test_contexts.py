@@ -1,10 +1,10 @@
-"""Latent integers coded by their neighbours: the file's network of integers, and the real-valued one that is fitted."""
+"""The context model: in integers as a file holds it, and in real numbers as it is fitted."""
 
 import math
 
 import numpy as np
 import pytest
-import stranger
+import reference_decoder
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,15 +12,22 @@ from numpy.typing import NDArray
 from test_bitstream import random_contexts
 from torch import Tensor
 
-from nerv360.bitstream import contexts as exact
-from nerv360.bitstream.contexts import ONE_MEAN, Contexts, read_contexts, read_latent, write_contexts, write_latent
-from nerv360.bitstream.entropy import LARGEST, MOST_BEYOND, Integers, Writer
-from nerv360.bitstream.laplace import FRACTIONS, REACH, SCALES_PER_OCTAVE, UNIT_SCALE, counts
-from nerv360.bitstream.places import PLACES, references
+from nerv360.entropy.laplace import FRACTIONS, MAX_SYMBOL, SCALES_PER_OCTAVE, UNIT_SCALE, frequencies
+from nerv360.entropy.range_coder import MAX_ABS_VALUE, MAX_ESCAPE, Integers, SymbolEncoder
+from nerv360.entropy.rate import tailed_laplace_bits
 from nerv360.errors import BitstreamError
-from nerv360.layers.contexts import ContextModel, Known, _place_map, _Surroundings, known_of
-from nerv360.layers.quantisation import coded_bits
-from nerv360.training.contexts import fit_contexts
+from nerv360.latents import integer_context_model as exact
+from nerv360.latents.coding_order import CODING_PASSES, key_coding_order
+from nerv360.latents.context_features import ContextFeatures, _NeighbourSums, _pass_map, gather_context
+from nerv360.latents.context_model import ContextModel, fit_context_model
+from nerv360.latents.integer_context_model import (
+    FIXED_POINT_ONE_MEAN,
+    IntegerContextModel,
+    read_context_model,
+    read_latent,
+    write_context_model,
+    write_latent,
+)
 
 SHAPES = [(1, 1, 1, 2), (3, 2, 13, 26), (9, 1, 7, 10), (1, 4, 7, 10), (6, 1, 1, 2), (2, 3, 9, 8), (17, 1, 2, 4)]
 
@@ -29,8 +36,8 @@ def random_latent(shape: tuple[int, int, int, int], seed: int = 0) -> Integers:
     """Keys that go on slowly, cells of all sizes, some of them huge."""
     rng = np.random.default_rng(seed)
     keys = rng.laplace(0, 9, shape).cumsum(axis=0) + rng.laplace(0, 2, shape).cumsum(axis=-1)
-    keys = np.where(rng.random(shape) < 0.02, rng.uniform(-LARGEST, LARGEST, shape), keys)
-    return np.clip(np.rint(keys), -LARGEST, LARGEST).astype(np.int32)
+    keys = np.where(rng.random(shape) < 0.02, rng.uniform(-MAX_ABS_VALUE, MAX_ABS_VALUE, shape), keys)
+    return np.clip(np.rint(keys), -MAX_ABS_VALUE, MAX_ABS_VALUE).astype(np.int32)
 
 
 def smooth_latent(shape: tuple[int, int, int, int], seed: int = 0) -> Integers:
@@ -42,12 +49,11 @@ def smooth_latent(shape: tuple[int, int, int, int], seed: int = 0) -> Integers:
     return np.rint(own * busy[:, :rows, :columns]).astype(np.int32)
 
 
-def fitted_contexts(pieces: list[Integers]) -> Contexts:
+def fitted_contexts(pieces: list[Integers]) -> IntegerContextModel:
     """Without the hundreds of steps of the real one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nerv360.training.contexts.STEPS", 60)
-        patch.setattr("nerv360.training.contexts.BATCH", 1024)
-        return fit_contexts([(piece, 0) for piece in pieces], ContextModel(pieces[0].shape[1]))
+        patch.setattr("nerv360.latents.context_model.BATCH", 1024)
+        return fit_context_model([(piece, 0) for piece in pieces], ContextModel(pieces[0].shape[1]), steps=60)
 
 
 # The order
@@ -56,14 +62,14 @@ def fitted_contexts(pieces: list[Integers]) -> Contexts:
 @pytest.mark.parametrize(("rows", "columns"), [(1, 2), (7, 10), (13, 26), (16, 32)])
 def test_every_cell_has_its_turn_after_its_neighbours(rows: int, columns: int) -> None:
     turn = np.full((rows, columns), -1)
-    for number, place in enumerate(PLACES):
+    for number, place in enumerate(CODING_PASSES):
         cells = turn[place.row :: place.spacing, place.column :: place.spacing]
         assert (cells == -1).all()
         cells[...] = number
     assert (turn >= 0).all()
-    assert np.array_equal(_place_map(0, 0, rows, columns, torch.device("cpu")), turn)
+    assert np.array_equal(_pass_map(0, 0, rows, columns, torch.device("cpu")), turn)
     for row, column in np.ndindex(rows, columns):
-        place = PLACES[turn[row, column]]
+        place = CODING_PASSES[turn[row, column]]
         assert len({*place.near, *place.far}) == len(place.near) + len(place.far)
         for down, right in place.near + place.far:
             if 0 <= row + down < rows and 0 <= column + right < columns:
@@ -72,7 +78,7 @@ def test_every_cell_has_its_turn_after_its_neighbours(rows: int, columns: int) -
 
 @pytest.mark.parametrize("keys", [1, 2, 3, 4, 5, 8, 9, 16, 17, 64])
 def test_every_key_has_its_turn_after_its_references(keys: int) -> None:
-    order = references(keys)
+    order = key_coding_order(keys)
     assert sorted(key for key, _, _ in order) == list(range(keys))
     known: set[int] = set()
     for key, before, behind in order:
@@ -93,40 +99,42 @@ def test_latents_survive(shape: tuple[int, int, int, int], first_channel: int) -
     assert np.array_equal(by_a_stranger(data, contexts, first_channel, shape), symbols)
 
 
-def by_a_stranger(data: bytes, contexts: Contexts, first_channel: int, shape: tuple[int, int, int, int]) -> Integers:
-    theirs = stranger.read_contexts(write_contexts(contexts), len(contexts.scale))
-    return np.array(stranger.read_part(data, theirs, first_channel, *[shape[i] for i in (0, 1, 2, 3)]))
+def by_a_stranger(
+    data: bytes, contexts: IntegerContextModel, first_channel: int, shape: tuple[int, int, int, int]
+) -> Integers:
+    theirs = reference_decoder.read_contexts(write_context_model(contexts), len(contexts.scale_bias))
+    return np.array(reference_decoder.read_part(data, theirs, first_channel, *[shape[i] for i in (0, 1, 2, 3)]))
 
 
-SIZE = Contexts.size(2)
-EXTREMES = [-REACH - MOST_BEYOND, -1, 0, 1, 300, REACH + MOST_BEYOND]
+SIZE = IntegerContextModel.size(2)
+EXTREMES = [-MAX_SYMBOL - MAX_ESCAPE, -1, 0, 1, 300, MAX_SYMBOL + MAX_ESCAPE]
 
 
 @given(
-    st.lists(st.sampled_from(EXTREMES), min_size=Contexts.size(2), max_size=Contexts.size(2)),
+    st.lists(st.sampled_from(EXTREMES), min_size=IntegerContextModel.size(2), max_size=IntegerContextModel.size(2)),
     st.integers(1, 20),
     st.integers(0, 99),
 )
 @settings(max_examples=15, deadline=None)
 def test_extreme_contexts_are_exact(parameters: list[int], spread: int, seed: int) -> None:
     """Whatever a forged file holds is computed without overflow, so all decoders read the same of it."""
-    contexts = Contexts.of(np.array(parameters, dtype=np.int32), 2)
-    assert np.array_equal(read_contexts(write_contexts(contexts), 2).parameters(), parameters)
+    contexts = IntegerContextModel.of(np.array(parameters, dtype=np.int32), 2)
+    assert np.array_equal(read_context_model(write_context_model(contexts), 2).parameters(), parameters)
     shape = (3, 2, 5, 6)
     data = stream_of(classes_of(random_latent(shape, seed) // spread, contexts), seed)
 
     def result(read: object) -> object:
         try:
             return read(data, contexts, 0, shape).tolist()  # type: ignore[operator]
-        except (BitstreamError, stranger.Refusal):
+        except (BitstreamError, reference_decoder.Refusal):
             return None
 
     assert result(read_latent) == result(by_a_stranger)
 
 
-def classes_of(symbols: Integers, contexts: Contexts) -> list[NDArray[np.int64]]:
+def classes_of(symbols: Integers, contexts: IntegerContextModel) -> list[NDArray[np.int64]]:
     known, found = np.zeros_like(symbols), []
-    for cells, _, classes in exact._turns(known, contexts, 0):
+    for cells, _, classes in exact._coding_passes(known, contexts, 0):
         found.append(classes.ravel())
         known[cells] = symbols[cells]
     return found
@@ -134,25 +142,25 @@ def classes_of(symbols: Integers, contexts: Contexts) -> list[NDArray[np.int64]]
 
 def stream_of(classes: list[NDArray[np.int64]], seed: int) -> bytes:
     """Integers of these classes, near their middle symbol."""
-    writer, rng = Writer(), np.random.default_rng(seed)
+    encoder, rng = SymbolEncoder(), np.random.default_rng(seed)
     for piece in classes:
-        writer.write(rng.integers(-2, 3, len(piece)).astype(np.int32), piece)
-    return writer.finish()
+        encoder.encode(rng.integers(-2, 3, len(piece)).astype(np.int32), piece)
+    return encoder.finish()
 
 
 def test_sums_of_large_integers_do_not_overflow() -> None:
-    parameters = np.zeros(Contexts.size(1), dtype=np.int32)
-    parameters[-4:] = (300, REACH + MOST_BEYOND, REACH + MOST_BEYOND, REACH + MOST_BEYOND)
-    symbols = np.full((3, 1, 9, 10), LARGEST, dtype=np.int32)
-    contexts = Contexts.of(parameters, 1)
+    parameters = np.zeros(IntegerContextModel.size(1), dtype=np.int32)
+    parameters[-4:] = (300, MAX_SYMBOL + MAX_ESCAPE, MAX_SYMBOL + MAX_ESCAPE, MAX_SYMBOL + MAX_ESCAPE)
+    symbols = np.full((3, 1, 9, 10), MAX_ABS_VALUE, dtype=np.int32)
+    contexts = IntegerContextModel.of(parameters, 1)
     known = np.zeros_like(symbols)
     seen = 0.0
-    for cells, centre, _ in exact._turns(known, contexts, 0):
+    for cells, centre, _ in exact._coding_passes(known, contexts, 0):
         seen = max(seen, float(centre.max(initial=0)))
         assert centre.min(initial=0) >= 0
         known[cells] = symbols[cells]
-    sums, totals = 4 * LARGEST, 2 * LARGEST
-    assert seen == pytest.approx((2 * sums + 4 * totals) * (REACH + MOST_BEYOND) / ONE_MEAN / 8, abs=1)
+    sums, totals = 4 * MAX_ABS_VALUE, 2 * MAX_ABS_VALUE
+    assert seen == pytest.approx((2 * sums + 4 * totals) * (MAX_SYMBOL + MAX_ESCAPE) / FIXED_POINT_ONE_MEAN / 8, abs=1)
 
 
 def test_cut_and_damaged_latents_are_refused_or_others() -> None:
@@ -166,7 +174,7 @@ def test_cut_and_damaged_latents_are_refused_or_others() -> None:
         damaged = bytearray(data[: rng.integers(len(data) // 2, len(data) + 1)])
         damaged[rng.integers(len(damaged))] ^= rng.integers(1, 256)
         try:
-            assert np.abs(read_latent(bytes(damaged), contexts, 0, shape)).max() <= LARGEST
+            assert np.abs(read_latent(bytes(damaged), contexts, 0, shape)).max() <= MAX_ABS_VALUE
         except BitstreamError:
             continue
     for wrong in ((3, 2, 7, 10), (2, 2, 6, 10), (2, 1, 7, 10)):
@@ -176,7 +184,7 @@ def test_cut_and_damaged_latents_are_refused_or_others() -> None:
 
 def test_latents_beyond_the_limit_are_refused() -> None:
     contexts = random_contexts(1)
-    for value, fits in ((LARGEST, True), (LARGEST + 1, False), (-LARGEST - 1, False)):
+    for value, fits in ((MAX_ABS_VALUE, True), (MAX_ABS_VALUE + 1, False), (-MAX_ABS_VALUE - 1, False)):
         data = write_latent(np.full((1, 1, 1, 2), value, dtype=np.int32), contexts, 0)
         if fits:
             assert (read_latent(data, contexts, 0, (1, 1, 1, 2)) == value).all()
@@ -189,10 +197,10 @@ def test_coded_size_is_that_of_the_classes() -> None:
     symbols = smooth_latent((5, 2, 26, 52))
     contexts = fitted_contexts([symbols])
     known, bits = np.zeros_like(symbols), 0.0
-    for cells, centre, classes in exact._turns(known, contexts, 0):
-        own = np.clip(symbols[cells] - centre, -REACH, REACH) + REACH
+    for cells, centre, classes in exact._coding_passes(known, contexts, 0):
+        own = np.clip(symbols[cells] - centre, -MAX_SYMBOL, MAX_SYMBOL) + MAX_SYMBOL
         bits += sum(
-            24 - math.log2(counts(number)[symbol])
+            24 - math.log2(frequencies(number)[symbol])
             for number, symbol in zip(classes.ravel().tolist(), own.ravel().tolist(), strict=True)
         )
         known[cells] = symbols[cells]
@@ -205,7 +213,7 @@ def test_coded_size_is_that_of_the_classes() -> None:
 
 
 def dense(values: Tensor, top: int, left: int) -> tuple[Tensor, Tensor]:
-    """What `_Surroundings` sums, cell by cell."""
+    """What `_NeighbourSums` sums, cell by cell."""
     rows, columns = values.shape[-2:]
     sums = []
     for kind in ("near", "far"):
@@ -213,7 +221,7 @@ def dense(values: Tensor, top: int, left: int) -> tuple[Tensor, Tensor]:
         for row, column in np.ndindex(rows, columns):
             (place,) = (
                 place
-                for place in PLACES
+                for place in CODING_PASSES
                 if (row + top - place.row) % place.spacing == 0 and (column + left - place.column) % place.spacing == 0
             )
             around = [(row + down, column + right) for down, right in getattr(place, kind)]
@@ -229,7 +237,7 @@ def dense(values: Tensor, top: int, left: int) -> tuple[Tensor, Tensor]:
 def test_sums_of_neighbours_and_their_gradients(rows: int, columns: int, top: int, left: int) -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(2, rows, columns, dtype=torch.float64, generator=generator, requires_grad=True)
-    found, expected = _Surroundings.apply(values, top, left), dense(values, top, left)
+    found, expected = _NeighbourSums.apply(values, top, left), dense(values, top, left)
     weights = [torch.randn(2, rows, columns, dtype=torch.float64, generator=generator) for _ in range(2)]
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
@@ -242,45 +250,49 @@ def test_sums_of_neighbours_and_their_gradients(rows: int, columns: int, top: in
 
 def test_gradients_by_differences() -> None:
     values = torch.randn(1, 6, 7, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda cells: _Surroundings.apply(cells, 2, 5), (values,))
+    assert torch.autograd.gradcheck(lambda cells: _NeighbourSums.apply(cells, 2, 5), (values,))
 
 
 def test_a_window_knows_what_the_whole_grid_knows() -> None:
     """Where all neighbours lie in the window: the others are taken for zero."""
     values = torch.from_numpy(random_latent((1, 2, 40, 48)))[0].float()
     cut = values[:, 3:, 5:45]
-    whole = known_of(values, values.new_zeros(0, 2, 40, 48), torch.arange(40 * 48), 3)
-    window = known_of(cut, cut.new_zeros(0, 2, 37, 40), torch.arange(37 * 40), 3, 3, 5)
-    for one, other in ((whole.magnitudes, window.magnitudes), (whole.means, window.means), (whole.place, window.place)):
+    whole = gather_context(values, values.new_zeros(0, 2, 40, 48), torch.arange(40 * 48), 3)
+    window = gather_context(cut, cut.new_zeros(0, 2, 37, 40), torch.arange(37 * 40), 3, 3, 5)
+    for one, other in (
+        (whole.magnitudes, window.magnitudes),
+        (whole.means, window.means),
+        (whole.coding_pass, window.coding_pass),
+    ):
         one, other = one.unflatten(0, (2, 40, 48)), other.unflatten(0, (2, 37, 40))
         assert torch.equal(one[:, 15:28, 17:33], other[:, 12:25, 12:28])
     assert whole.channel.tolist() == [3] * 40 * 48 + [4] * 40 * 48
 
 
-def known_of_piece(piece: Integers, first_channel: int) -> tuple[Tensor, Known, list[tuple[int, ...]]]:
+def known_of_piece(piece: Integers, first_channel: int) -> tuple[Tensor, ContextFeatures, list[tuple[int, ...]]]:
     """Every cell of every key, with what is known of it."""
     keys, channels, rows, columns = piece.shape
     real = torch.from_numpy(piece).float()
     values, known, where = [], [], []
-    for key, before, behind in references(keys):
+    for key, before, behind in key_coding_order(keys):
         others = [] if before is None else [real[before], real[before if behind is None else behind]]
         beside = torch.stack(others) if others else real[:0]
-        known.append(known_of(real[key], beside, torch.arange(rows * columns), first_channel))
+        known.append(gather_context(real[key], beside, torch.arange(rows * columns), first_channel))
         values.append(real[key].flatten())
         where += [(key, *cell) for cell in np.ndindex(channels, rows, columns)]
-    return torch.cat(values), Known.join(known), where
+    return torch.cat(values), ContextFeatures.join(known), where
 
 
-def model_of(contexts: Contexts) -> ContextModel:
+def model_of(contexts: IntegerContextModel) -> ContextModel:
     """The real-valued network of an integer one."""
-    model, step = ContextModel(len(contexts.scale)), math.log(2) / SCALES_PER_OCTAVE
+    model, step = ContextModel(len(contexts.scale_bias)), math.log(2) / SCALES_PER_OCTAVE
     with torch.no_grad():
-        model.mix.copy_(torch.from_numpy(contexts.mix) / 16)
-        model.place.copy_(torch.from_numpy(contexts.place) / 16)
-        model.spread.copy_(torch.from_numpy(contexts.spread) / 16 * step)
-        model.log_scale.copy_((torch.from_numpy(contexts.scale) / 16 - UNIT_SCALE) * step)
-        model.mean.copy_(torch.from_numpy(contexts.mean) / ONE_MEAN)
-        model.timed_mean.copy_(torch.from_numpy(contexts.timed_mean) / ONE_MEAN)
+        model.input_weight.copy_(torch.from_numpy(contexts.input_weight) / 16)
+        model.pass_bias.copy_(torch.from_numpy(contexts.pass_bias) / 16)
+        model.scale_weight.copy_(torch.from_numpy(contexts.scale_weight) / 16 * step)
+        model.scale_bias.copy_((torch.from_numpy(contexts.scale_bias) / 16 - UNIT_SCALE) * step)
+        model.mean_weight.copy_(torch.from_numpy(contexts.mean_weight) / FIXED_POINT_ONE_MEAN)
+        model.temporal_mean_weight.copy_(torch.from_numpy(contexts.temporal_mean_weight) / FIXED_POINT_ONE_MEAN)
     return model
 
 
@@ -295,7 +307,7 @@ def test_both_networks_are_the_same(seed: int, scale: int) -> None:
         mean, log_scale = (each.numpy() for each in model(known))
     found = np.zeros_like(piece, dtype=np.int64), np.zeros_like(piece, dtype=np.int64)
     growing = np.zeros_like(piece)
-    for cells, centre, classes in exact._turns(growing, contexts, 2):
+    for cells, centre, classes in exact._coding_passes(growing, contexts, 2):
         found[0][cells] = classes // FRACTIONS
         found[1][cells] = FRACTIONS * centre + classes % FRACTIONS - 4
         growing[cells] = piece[cells]
@@ -321,6 +333,6 @@ def test_estimated_bits_are_those_of_the_file(kind: str) -> None:
     for piece in pieces:
         values, known, _ = known_of_piece(piece, 0)
         with torch.no_grad():
-            bits += coded_bits(values, *model(known)).sum().item()
+            bits += tailed_laplace_bits(values, *model(known)).sum().item()
     size = sum(len(write_latent(piece, contexts, 0)) for piece in pieces)
     assert bits / 8 == pytest.approx(size, rel=0.01)  # measured: 0.2 %, 0.4 %

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stranger
+import reference_decoder
 import torch
 from helpers.progress import Stopped, stop_at
 from test_contexts import fitted_contexts, model_of, smooth_latent
@@ -16,8 +16,6 @@ from torch.nn import functional
 
 import nerv360
 from nerv360.bitstream.container import Container
-from nerv360.bitstream.contexts import write_latent
-from nerv360.bitstream.layout import GRID_STEP, Latent, Moment, frame_of_key, key_count, keys_at, keys_per_chunk, parts
 from nerv360.codec.encoder import Encoded, _analyse, estimate_bytes, fitted_latents, write_model
 from nerv360.config import PRESETS, EncodingConfig, ModelConfig
 from nerv360.errors import ArgumentError
@@ -27,14 +25,24 @@ from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
+from nerv360.latents.grid import (
+    GRID_STEP,
+    FrameTime,
+    LatentGrid,
+    interpolation_weights,
+    key_count,
+    key_frame_index,
+)
+from nerv360.latents.integer_context_model import write_latent
+from nerv360.latents.key_groups import keys_per_group
 from nerv360.models.base import build, configure, decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.progress import Update
-from nerv360.training.fit import Example, Fitting
+from nerv360.training.fit import TrainingModule, TrainingSample
 from nerv360.video.clip import Clip
 
-GRIDS = (Latent(6, 2, 2), Latent(2, 3, 3), Latent(1, 1, 0), Latent(6, 1, 1), Latent(1, 2, 4))
-MOVING = (*GRIDS, Latent(6, 4, 3, motion=True))
+GRIDS = (LatentGrid(6, 2, 2), LatentGrid(2, 3, 3), LatentGrid(1, 1, 0), LatentGrid(6, 1, 1), LatentGrid(1, 2, 4))
+MOVING = (*GRIDS, LatentGrid(6, 4, 3, motion=True))
 TOY = ModelConfig(96, 48, (5, 4, 3), "nerv360-grid", decoder_strides=(3, 2), kernels=(1, 3), grids=GRIDS)
 FRAMES = 8
 VIEWS = [
@@ -46,7 +54,7 @@ VIEWS = [
 CONFIG = EncodingConfig(
     model="nerv360-grid",
     channels=(4, 4, 4, 4, 4),
-    grids=(Latent(24, 2, 2), Latent(8, 2, 0), Latent(1, 1, 4)),
+    grids=(LatentGrid(24, 2, 2), LatentGrid(8, 2, 0), LatentGrid(1, 1, 4)),
     epochs=6,
     learning_rate=4e-3,
     rate_weight=2.0,
@@ -60,19 +68,22 @@ def fitted(config: ModelConfig = TOY) -> NeRV360Grid:
     model = build(config, FRAMES)
     assert isinstance(model, NeRV360Grid)
     for index, grid in enumerate(config.grids):
-        model.encoder.values(index).normal_(std=500 if grid.motion else 8)  # some of it beyond the most
+        model.latents.values(index).normal_(std=500 if grid.motion else 8)  # some of it beyond the most
     return model
 
 
-def moment(model: NeRV360Grid, frame: int) -> Moment:
-    return Moment(frame, model.encoder.frames)
+def moment(model: NeRV360Grid, frame: int) -> FrameTime:
+    return FrameTime(frame, model.latents.frames)
 
 
 def keys_around(model: NeRV360Grid, frame: int) -> list[Tensor]:
     """Whole keys [keys, channels, rows, columns] of every grid around a frame."""
     return [
         torch.stack(
-            [GRID_STEP * model.encoder.values(i)[key].round() for key, _ in keys_at(grid.period, moment(model, frame))]
+            [
+                GRID_STEP * model.latents.values(i)[key].round()
+                for key, _ in interpolation_weights(grid.key_interval, moment(model, frame))
+            ]
         )
         for i, grid in enumerate(model.config.grids)
     ]
@@ -84,7 +95,9 @@ def plain_samples(model: NeRV360Grid, keys: list[Tensor], frame: int, view: View
     motion = torch.zeros(1, 4, view.height // 6, view.width // 6)
     for grid, each in grids:
         if grid.motion:
-            weights = torch.tensor([weight for _, weight in keys_at(grid.period, moment(model, frame))])
+            weights = torch.tensor(
+                [weight for _, weight in interpolation_weights(grid.key_interval, moment(model, frame))]
+            )
             motion = sample_sphere(torch.einsum("k, kchw -> chw", weights, each)[None], viewport_rays(view, 6))
     samples: dict[int, list[Tensor]] = {6: [], 2: [], 1: []}
     for grid, each in grids:
@@ -93,8 +106,10 @@ def plain_samples(model: NeRV360Grid, keys: list[Tensor], frame: int, view: View
         rows, columns = each.shape[2:]
         x, y = lonlat_to_pixel(*ray_to_lonlat(viewport_rays(view, grid.stride)), columns, rows)
         drawn = torch.zeros(())
-        for cells, (key, weight) in zip(each, keys_at(grid.period, moment(model, frame)), strict=True):
-            since = frame - frame_of_key(grid.period, key, model.encoder.frames) if grid.period else 0
+        for cells, (key, weight) in zip(
+            each, interpolation_weights(grid.key_interval, moment(model, frame)), strict=True
+        ):
+            since = frame - key_frame_index(grid.key_interval, key, model.latents.frames) if grid.key_interval else 0
             velocity = motion[:, :2] + (motion[:, 2:] if since > 0 else -motion[:, 2:])
             moved = (since * velocity / 48).clamp(-1, 1) * 6 / grid.stride
             moved = functional.grid_sample(moved, _centres(*x.shape[1:]), "bilinear", "border", False)[0]
@@ -134,20 +149,20 @@ def _centres(rows: int, columns: int) -> Tensor:
 @pytest.mark.parametrize("view", VIEWS[:3])
 @pytest.mark.parametrize("frame", [0, 2, 3, 7])
 @pytest.mark.parametrize("grids", [GRIDS, MOVING])
-def test_forward_pass(view: Viewport, frame: int, grids: tuple[Latent, ...]) -> None:
+def test_forward_pass(view: Viewport, frame: int, grids: tuple[LatentGrid, ...]) -> None:
     model = fitted(replace(TOY, grids=grids))
     keys = keys_around(model, frame)
     windows = [window.crop(each) for window, each in zip(model.windows(view), keys, strict=True)]
     with torch.no_grad():
-        decoded, expected = model.decode(windows, Moment(frame, 8), view), plain_forward(model, keys, frame, view)
+        decoded, expected = model.decode(windows, FrameTime(frame, 8), view), plain_forward(model, keys, frame, view)
     torch.testing.assert_close(decoded, expected, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_fitting_sees_what_the_decoder_will(view: Viewport) -> None:
-    """With rounding, the latents of `analyse` are those of the file."""
+    """With rounding, the latents of `training_inputs` are those of the file."""
     model = fitted(replace(TOY, grids=MOVING))
-    (latents,), bits = model.analyse(torch.zeros(()), 5, [view], None)
+    (latents,), bits = model.training_inputs(torch.zeros(()), 5, [view], None)
     for latent, window, keys in zip(latents, model.windows(view), keys_around(model, 5), strict=True):
         torch.testing.assert_close(latent, window.crop(keys), atol=1e-6, rtol=0)
     assert bits > 0
@@ -158,7 +173,7 @@ def test_any_size_is_a_crop_of_a_larger_view() -> None:
     small = replace(VIEWS[0], width=31, height=19)
     with torch.no_grad():
         windows = [window.crop(each) for window, each in zip(model.windows(small), grids, strict=True)]
-        decoded = model.decode(windows, Moment(0, 8), small)
+        decoded = model.decode(windows, FrameTime(0, 8), small)
     assert decoded.shape == (1, 3, 19, 31)
 
 
@@ -166,20 +181,21 @@ def test_any_size_is_a_crop_of_a_larger_view() -> None:
 def test_a_step_moves_what_the_view_reads_and_nothing_else(view: Viewport) -> None:
     """Also over the seam and the poles, where windows overlap themselves: each cell once, by its whole gradient."""
     model = fitted(replace(TOY, grids=MOVING))
-    before = [model.encoder.values(i).clone() for i in range(len(MOVING))]
+    before = [model.latents.values(i).clone() for i in range(len(MOVING))]
     wholes = [values.clone().requires_grad_() for values in before]
-    (latents,), _ = model.analyse(torch.zeros(()), 3, [view], None)
-    model.decode(latents, Moment(3, 8), view).square().sum().backward()
+    (latents,), _ = model.training_inputs(torch.zeros(()), 3, [view], None)
+    model.decode(latents, FrameTime(3, 8), view).square().sum().backward()
     rounded = [GRID_STEP * (whole + (whole.round() - whole).detach()) for whole in wholes]
     around = [
-        r[[key for key, _ in keys_at(grid.period, Moment(3, 8))]] for r, grid in zip(rounded, MOVING, strict=True)
+        r[[key for key, _ in interpolation_weights(grid.key_interval, FrameTime(3, 8))]]
+        for r, grid in zip(rounded, MOVING, strict=True)
     ]
     windows = [window.crop(keys) for window, keys in zip(model.windows(view), around, strict=True)]
-    model.decode(windows, Moment(3, 8), view).square().sum().backward()
-    model.refine(1.0)
+    model.decode(windows, FrameTime(3, 8), view).square().sum().backward()
+    model.step_latents(1.0)
     for index, whole in enumerate(wholes):
         assert whole.grad is not None
-        moved = model.encoder.values(index) - before[index]
+        moved = model.latents.values(index) - before[index]
         expected = -(0.1 * whole.grad) / (0.1 * whole.grad.abs() + 1e-12)
         clear = whole.grad.abs() > 1e-6  # elsewhere the sign is rounding
         torch.testing.assert_close(moved[clear], expected[clear], atol=1e-3, rtol=0)
@@ -190,7 +206,7 @@ FACES = [(yaw, 0) for yaw in (0, 90, 180, 270)] + [(0, 90), (0, -90)]
 CUBE = [Viewport(yaw, pitch, 0, 90, None, 64, 64) for yaw, pitch in FACES]
 
 
-def only(latent: Latent, width: int, height: int, frames: int, group_size: int) -> NeRV360Grid:
+def only(latent: LatentGrid, width: int, height: int, frames: int, group_size: int) -> NeRV360Grid:
     """A network with a grid of its own size and nothing else."""
     size = {"width": width, "height": height, "group_size": group_size}
     shape = {"channels": (3, 3), "decoder_strides": (1,), "kernels": (1,), "grids": (latent,)}
@@ -203,8 +219,8 @@ def only(latent: Latent, width: int, height: int, frames: int, group_size: int) 
 def test_bits_of_a_grid_are_those_of_its_file_size(noise: bool) -> None:
     """Six views that make up the sphere together pay for every cell once."""
     torch.manual_seed(0)
-    model = only(Latent(1, 1, 0), 96, 48, 1, 1)
-    grids, contexts = model.encoder, model.encoder.contexts
+    model = only(LatentGrid(1, 1, 0), 96, 48, 1, 1)
+    grids, contexts = model.latents, model.latents.context_model
     grids.values(0).copy_(torch.distributions.Laplace(0.0, 3.0).sample(grids.values(0).shape))
     with torch.no_grad():
         for parameter in (contexts.mix, contexts.spread, contexts.mean):
@@ -214,7 +230,7 @@ def test_bits_of_a_grid_are_those_of_its_file_size(noise: bool) -> None:
     values = grids.values(0).round().abs()
     mass = torch.where(values == 0, 1 - math.exp(-1 / 6), math.sinh(1 / 6) * torch.exp(-values / 3))
     generator = torch.Generator().manual_seed(0) if noise else None
-    spent = sum(model.analyse(torch.zeros(()), 0, [view], generator)[1].item() * 64 * 64 for view in CUBE)
+    spent = sum(model.training_inputs(torch.zeros(()), 0, [view], generator)[1].item() * 64 * 64 for view in CUBE)
     bits = -torch.log2(mass).sum().item()
     assert spent == pytest.approx(bits, rel=0.01)
     size = len(write_latent(grids.values(0).round().int().numpy(), contexts.integers(), 0))
@@ -225,14 +241,14 @@ def test_bits_of_a_grid_are_those_of_its_file_size(noise: bool) -> None:
 def test_bits_by_contexts_are_those_of_the_file(period: int) -> None:
     """Over all frames; of its neighbours a cell at the edge of a view's window knows only those in it."""
     frames, group_size = 3, 4
-    model = only(Latent(1, 2, period), 256, 128, frames, group_size)
-    keys, step = key_count(period, frames), keys_per_chunk(period, group_size)
+    model = only(LatentGrid(1, 2, period), 256, 128, frames, group_size)
+    keys, step = key_count(period, frames), keys_per_group(period, group_size)
     symbols = smooth_latent((keys, 2, 128, 256))
     contexts = fitted_contexts([symbols])
-    model.encoder.values(0).copy_(torch.from_numpy(symbols))
-    model.encoder.contexts = model_of(contexts)
+    model.latents.values(0).copy_(torch.from_numpy(symbols))
+    model.latents.context_model = model_of(contexts)
     spent = sum(
-        model.analyse(torch.zeros(()), frame, [view], None)[1].item() * 64 * 64
+        model.training_inputs(torch.zeros(()), frame, [view], None)[1].item() * 64 * 64
         for frame in range(frames)
         for view in CUBE
     )
@@ -242,10 +258,10 @@ def test_bits_by_contexts_are_those_of_the_file(period: int) -> None:
 
 def test_weights_are_paid_for_once_by_all_views_of_all_frames() -> None:
     model, panorama = fitted(replace(TOY, width=48, height=24)), torch.zeros(1, 3, 24, 48, dtype=torch.uint8)
-    fitting, plain = (Fitting(model, EncodingConfig(rate_weight=weight)) for weight in (1.0, 0.0))
+    fitting, plain = (TrainingModule(model, EncodingConfig(rate_weight=weight)) for weight in (1.0, 0.0))
     assert fitting.quantiser is not None
     views = [replace(view, width=36, height=36) for view in CUBE]
-    examples = [Example(panorama, frame, 2, [view], [view]) for frame in range(2) for view in views]
+    examples = [TrainingSample(panorama, frame, 2, [view], [view]) for frame in range(2) for view in views]
     with_weights, without = (
         sum(each(example, None)[2].item() * 36 * 36 for example in examples) for each in (fitting, plain)
     )
@@ -269,8 +285,8 @@ def test_file_and_model_give_the_same_picture(video: Path, tmp_path: Path, rate_
     model = build(configure(config, clip.width, clip.height), clip.frames)
     assert isinstance(model, NeRV360Grid)
     for index in range(3):
-        model.encoder.values(index).normal_(std=8).round_()
-    fitting = Fitting(model, config)
+        model.latents.values(index).normal_(std=8).round_()
+    fitting = TrainingModule(model, config)
     size = write_model(fitting, fitted_latents(model, clip), clip, config, tmp_path / "a.nerv360")
     assert size == (tmp_path / "a.nerv360").stat().st_size
     assert estimate_bytes(fitting, clip, config) == size
@@ -278,12 +294,12 @@ def test_file_and_model_give_the_same_picture(video: Path, tmp_path: Path, rate_
         for index, yaw, pitch in ((0, 0, 0), (3, 170, 80), (5, 30, -20)):
             view = replace(decoder.native_view(), yaw_deg=yaw, pitch_deg=pitch)
             panorama = torch.zeros(1, 3, clip.height, clip.width, dtype=torch.uint8)
-            drawn, _, _ = fitting(Example(panorama, index, clip.frames, [view], [view]), None)
+            drawn, _, _ = fitting(TrainingSample(panorama, index, clip.frames, [view], [view]), None)
             expected = drawn[0].detach().permute(1, 2, 0) * 255
             assert psnr(decoder.viewport(index, view), expected.round().numpy()) > 55
-    _, (theirs,) = stranger.read_file((tmp_path / "a.nerv360").read_bytes())
+    _, (theirs,) = reference_decoder.read_file((tmp_path / "a.nerv360").read_bytes())
     for index, latent in enumerate(theirs.latents):
-        assert np.array_equal(latent, GRID_STEP * model.encoder.values(index).numpy())
+        assert np.array_equal(latent, GRID_STEP * model.latents.values(index).numpy())
     assert list(theirs.weights) == list(decoder_tensors(model))
 
 
@@ -301,11 +317,11 @@ def test_encoding_learns_and_repeats(video: Path, learnt: Encoded, tmp_path: Pat
         budget = container.budget()
     assert sum(budget.values()) == learnt.size
     assert "grid 1/24, 2 channels, every 2 frames" in budget
-    assert "grid 1/8, 2 channels, still" in budget
+    assert "grid 1/8, 2 channels, static" in budget
 
 
 def test_a_greater_weight_of_the_rate_makes_a_smaller_file(make_video: Callable[..., Path], tmp_path: Path) -> None:
-    small, grids = make_video(96, 48, 2), (Latent(24, 2, 2), Latent(8, 2, 0), Latent(2, 1, 1))
+    small, grids = make_video(96, 48, 2), (LatentGrid(24, 2, 2), LatentGrid(8, 2, 0), LatentGrid(2, 1, 1))
     config = replace(CONFIG, grids=grids, epochs=30, learning_rate=3e-2, loss="l2")
     results, budgets = [], []
     for weight in (1e-4, 1e-2):
@@ -334,9 +350,9 @@ def test_denser_keys_follow_what_moves(make_video: Callable[..., Path], tmp_path
 @pytest.mark.parametrize(("spacing", "periods"), [(0.25, [2, 8, 12, 12]), (0.01, [1, 1, 1, 1]), (2, [16, 64, 96, 96])])
 def test_spacing_of_keys_leaves_stills_and_motion(spacing: float, periods: list[int]) -> None:
     config = PRESETS["medium"].with_keys(spacing)
-    assert [grid.period for grid in config.grids if grid.period and not grid.motion] == periods
-    assert [grid for grid in config.grids if grid.motion or not grid.period] == [
-        grid for grid in PRESETS["medium"].grids if grid.motion or not grid.period
+    assert [grid.key_interval for grid in config.grids if grid.key_interval and not grid.motion] == periods
+    assert [grid for grid in config.grids if grid.motion or not grid.key_interval] == [
+        grid for grid in PRESETS["medium"].grids if grid.motion or not grid.key_interval
     ]
 
 
@@ -355,8 +371,10 @@ def test_short_clips_have_no_still_grids_beside_keys_that_last(
     frames: int, change: dict[str, float], still: list[int]
 ) -> None:
     config = replace(PRESETS["medium"], **change).for_frames(frames)
-    assert [grid.stride for grid in config.grids if not grid.period] == still
-    assert [grid for grid in config.grids if grid.period] == [grid for grid in PRESETS["medium"].grids if grid.period]
+    assert [grid.stride for grid in config.grids if not grid.key_interval] == still
+    assert [grid for grid in config.grids if grid.key_interval] == [
+        grid for grid in PRESETS["medium"].grids if grid.key_interval
+    ]
 
 
 def test_an_interrupted_encoding_ends_with_the_same_bytes(video: Path, learnt: Encoded, tmp_path: Path) -> None:
@@ -373,33 +391,39 @@ def test_an_interrupted_encoding_ends_with_the_same_bytes(video: Path, learnt: E
 )
 def test_keys(period: int, frames: int, keys: int) -> None:
     assert key_count(period, frames) == keys
-    where = [frame_of_key(period, key, frames) for key in range(keys)]
+    where = [key_frame_index(period, key, frames) for key in range(keys)]
     assert np.abs(np.diff(where)).max(initial=0) <= max(1, period)
-    used = {key for frame in range(frames) for key, _ in keys_at(period, Moment(frame, frames))}
+    used = {key for frame in range(frames) for key, _ in interpolation_weights(period, FrameTime(frame, frames))}
     assert used == set(range(keys))
     for frame in range(frames):
-        at = keys_at(period, Moment(frame, frames))
+        at = interpolation_weights(period, FrameTime(frame, frames))
         assert sum(weight for _, weight in at) == pytest.approx(1)
         if period:
-            mean = sum(weight * frame_of_key(period, key, frames) for key, weight in at)
+            mean = sum(weight * key_frame_index(period, key, frames) for key, weight in at)
             assert mean == pytest.approx(min(max(frame, where[0]), where[-1]))
 
 
 def test_parts_lie_in_the_order_of_playing() -> None:
-    found = parts(GRIDS, 9, 4)
+    found = key_groups(GRIDS, 9, 4)
     for index, grid in enumerate(GRIDS):
         keys = [p.first_key + k for p in found if p.latent == index for k in range(p.keys)]
-        assert keys == list(range(key_count(grid.period, 9)))
+        assert keys == list(range(key_count(grid.key_interval, 9)))
     read = 0
     where = {(p.latent, p.first_key + k): i for i, p in enumerate(found) for k in range(p.keys)}
     for frame in range(9):
-        last = max(where[i, key] for i, g in enumerate(GRIDS) for key, _ in keys_at(g.period, Moment(frame, 9)))
+        last = max(
+            where[i, key]
+            for i, g in enumerate(GRIDS)
+            for key, _ in interpolation_weights(g.key_interval, FrameTime(frame, 9))
+        )
         for part in found[read : last + 1]:  # nothing is read before a frame needs it
             keys = range(part.first_key, part.first_key + part.keys)
-            assert any(key in keys for key, _ in keys_at(GRIDS[part.latent].period, Moment(frame, 9)))
+            assert any(
+                key in keys for key, _ in interpolation_weights(GRIDS[part.latent].key_interval, FrameTime(frame, 9))
+            )
         read = max(read, last + 1)
     assert read == len(found)
-    assert keys_per_chunk(0, 16) == 16
+    assert keys_per_group(0, 16) == 16
 
 
 @pytest.mark.parametrize("change", [{"grids": ()}, {"model": "nerv360"}, {"channels": (4, 4)}, {"rate_weight": -1.0}])
@@ -425,10 +449,10 @@ def test_decoding_and_then_fitting_the_same_view() -> None:
     model, view = fitted(), Viewport(77, 7, 0, 80, None, 36, 24)
     with torch.inference_mode():
         windows = [window.crop(each) for window, each in zip(model.windows(view), keys_around(model, 0), strict=True)]
-        model.decode(windows, Moment(0, 8), view)
-    (latents,), bits = model.analyse(torch.zeros(()), 0, [view], None)
-    (model.decode(latents, Moment(0, 1), view).sum() + bits).backward()
-    model.refine(0.1)
+        model.decode(windows, FrameTime(0, 8), view)
+    (latents,), bits = model.training_inputs(torch.zeros(()), 0, [view], None)
+    (model.decode(latents, FrameTime(0, 1), view).sum() + bits).backward()
+    model.step_latents(0.1)
 
 
 def test_angles_are_found_once(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,12 +467,12 @@ def test_angles_are_found_once(video: Path, tmp_path: Path, monkeypatch: pytest.
         nerv360.encode(video, tmp_path / "a", CONFIG, on_progress=stop_at(1))
     nerv360.encode(video, tmp_path / "a", CONFIG)
     assert calls == [1]
-    _, (segment,) = stranger.read_file((tmp_path / "a").read_bytes())
+    _, (segment,) = reference_decoder.read_file((tmp_path / "a").read_bytes())
     assert segment.angles is not None
     assert np.array_equal(segment.angles, find())
 
 
 def test_a_panorama_too_large_to_be_decoded_is_refused_before_fitting(video: Path, tmp_path: Path) -> None:
-    config = replace(CONFIG, grids=(*CONFIG.grids, *[Latent(2, 64, 0)] * 900))
+    config = replace(CONFIG, grids=(*CONFIG.grids, *[LatentGrid(2, 64, 0)] * 900))
     with pytest.raises(ArgumentError, match="scale the panorama"):
         nerv360.encode(video, tmp_path / "a", config)

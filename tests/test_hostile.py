@@ -17,16 +17,16 @@ from test_bitstream import CONFIG, FILE_HEADER, VIEW, segment_header, small_chun
 import nerv360
 from nerv360.backends.tiling import check_size
 from nerv360.bitstream.container import MAGIC, PREAMBLE, VERSION, Container
-from nerv360.bitstream.contexts import Contexts
-from nerv360.bitstream.entropy import MOST_BEYOND, read_varint, write_varint
 from nerv360.bitstream.header import FileHeader, SegmentHeader, pack
-from nerv360.bitstream.laplace import REACH
-from nerv360.bitstream.layout import Latent
-from nerv360.codec import network
-from nerv360.codec.chunks import write_tables
-from nerv360.codec.quantize import Scaling
+from nerv360.bitstream.latent_tables import write_tables
+from nerv360.codec.load_network import MAX_LATENT_VALUES, latent_values
 from nerv360.config import PRESETS, ModelConfig
+from nerv360.entropy.laplace import MAX_SYMBOL
+from nerv360.entropy.range_coder import MAX_ESCAPE, read_varint, write_varint
 from nerv360.errors import ArgumentError, BitstreamError, VersionError
+from nerv360.latents.grid import LatentGrid
+from nerv360.latents.integer_context_model import IntegerContextModel
+from nerv360.latents.quantization import ChannelQuantizer
 from nerv360.models.base import build, configure, decoder_tensors
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489")
@@ -299,11 +299,11 @@ def test_wide_stages_do_not_take_all_memory() -> None:
 
 
 def test_latents_are_counted_together() -> None:
-    grids = tuple(Latent(1, 1, 0) for _ in range(32))
+    grids = tuple(LatentGrid(1, 1, 0) for _ in range(32))
     config = ModelConfig(8192, 8192, (1, 1), "nerv360-grid", decoder_strides=(1,), kernels=(1,), grids=grids)
-    assert network.latent_values(config, 10, 16) == 32 * 8192 * 8192 > network.MAX_LATENT_VALUES
+    assert latent_values(config, 10, 16) == 32 * 8192 * 8192 > MAX_LATENT_VALUES
     large = configure(PRESETS["medium"], 8192, 4096)
-    assert network.latent_values(large, 600, 16) <= network.MAX_LATENT_VALUES
+    assert latent_values(large, 600, 16) <= MAX_LATENT_VALUES
 
 
 @pytest.mark.parametrize("count", [2, 4, 6])
@@ -396,12 +396,12 @@ def test_scales_of_weights(chunks: list[bytes], scale: int, refused: Callable[..
 @pytest.mark.parametrize("seed", range(4))
 def test_forged_contexts_are_read_or_refused(chunks: list[bytes], seed: int, tmp_path: Path) -> None:
     """No value of a context is wrong by itself: the latents that it gives are decoded, or the parts do not fit."""
-    rng, largest = np.random.default_rng(seed), REACH + MOST_BEYOND
-    numbers = rng.choice([-largest, -1000, -1, 0, 1, 1000, largest], Contexts.size(2)).astype(np.int32)
-    contexts = Contexts.of(numbers, 2)
-    tables = write_tables([Scaling(-0.5, 0.25)] * 2, contexts)
+    rng, largest = np.random.default_rng(seed), MAX_SYMBOL + MAX_ESCAPE
+    numbers = rng.choice([-largest, -1000, -1, 0, 1, 1000, largest], IntegerContextModel.size(2)).astype(np.int32)
+    contexts = IntegerContextModel.of(numbers, 2)
+    tables = write_tables([ChannelQuantizer(-0.5, 0.25)] * 2, contexts)
     decodes_or_refuses(tmp_path, forge([chunks[0], tables, *chunks[2:]]))
-    decodes_or_refuses(tmp_path, forge(small_chunks(contexts=Contexts.of(numbers // 1000, 2))))
+    decodes_or_refuses(tmp_path, forge(small_chunks(contexts=IntegerContextModel.of(numbers // 1000, 2))))
 
 
 def test_damage_with_right_checksums(chunks: list[bytes], tmp_path: Path) -> None:

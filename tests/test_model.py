@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nerv360.bitstream.layout import Moment
 from nerv360.config import PRESETS, EncodingConfig, ModelConfig
 from nerv360.errors import ArgumentError
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.viewport import Viewport
+from nerv360.latents.grid import FrameTime
 from nerv360.layers.encoding import positional_encoding
 from nerv360.layers.modulation import AffineTransform
 from nerv360.layers.upsampling import SNeRVBlock
@@ -84,7 +84,7 @@ def test_the_papers_viewport_is_45_by_80_in_the_embedding() -> None:
 def test_every_choice_of_table_2_runs(change: dict[str, object]) -> None:
     model = build(replace(TOY, **change), 1)  # type: ignore[arg-type]
     panorama = torch.rand(1, 3, 96, 192)
-    decoded = model.decode([model.embed(panorama, model.windows(VIEW)[0])], Moment(0, 1), VIEW)
+    decoded = model.decode([model.embed(panorama, model.windows(VIEW)[0])], FrameTime(0, 1), VIEW)
     assert decoded.shape == (1, 3, 48, 72)
     assert 0 <= decoded.min() < decoded.max() <= 1
 
@@ -95,7 +95,7 @@ def test_whole_turns_make_no_difference() -> None:
     pictures = []
     for turns in (0, 360):
         view = replace(VIEW, yaw_deg=VIEW.yaw_deg + turns, roll_deg=turns)
-        pictures.append(model.decode([model.windows(view)[0].crop(embedding)], Moment(0, 1), view))
+        pictures.append(model.decode([model.windows(view)[0].crop(embedding)], FrameTime(0, 1), view))
     torch.testing.assert_close(*pictures, atol=1e-6, rtol=0)
 
 
@@ -112,7 +112,7 @@ def test_any_viewport_size_is_a_crop_of_a_larger_one(width: int, height: int) ->
     """With the focal length and the top left corner kept, the pixels away from the padding are the same."""
     model, embedding = build(TOY).double(), torch.rand(1, 1, TOY.grid_height, TOY.grid_width, dtype=torch.float64)
     view = replace(VIEW, width=width, height=height)
-    assert model.decode([model.windows(view)[0].crop(embedding)], Moment(0, 1), view).shape == (1, 3, height, width)
+    assert model.decode([model.windows(view)[0].crop(embedding)], FrameTime(0, 1), view).shape == (1, 3, height, width)
 
 
 def test_what_is_trained_over_is_a_condition() -> None:

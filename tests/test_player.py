@@ -19,24 +19,25 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from nerv360.video.encoder import write_frames
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nerv360.api import encode
 from nerv360.bitstream.container import Container
-from nerv360.bitstream.contexts import Contexts, write_contexts, write_latent
-from nerv360.bitstream.entropy import Writer
-from nerv360.bitstream.laplace import FRACTIONS, SCALES, counts
-from nerv360.bitstream.places import references
 from nerv360.codec.decoder import _native
-from nerv360.codec.reader import SegmentReader
+from nerv360.codec.segment_decoder import SegmentReader
 from nerv360.config import PRESETS, EncodingConfig
+from nerv360.entropy.laplace import FRACTIONS, SCALES, frequencies
+from nerv360.entropy.range_coder import SymbolEncoder
 from nerv360.errors import ArgumentError, OutputError
 from nerv360.evaluation.parity import export_onnx
 from nerv360.geometry.rays import rotation, viewport_rays
 from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
+from nerv360.latents.coding_order import key_coding_order
+from nerv360.latents.integer_context_model import IntegerContextModel, write_context_model, write_latent
 from nerv360.models.base import decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.serving import networks
@@ -44,7 +45,6 @@ from nerv360.serving.networks import browser_graph
 from nerv360.serving.site import export_site
 from nerv360.types import BT709
 from nerv360.video.synthetic import render_frame
-from nerv360.video.writer import write_frames
 
 ROOT = Path(__file__).parents[1]
 LOOKS = [(0, 0, 0, 78.1), (179.9, 12, 0, 100), (-90, -88, 30, 60), (12, 90, -170, 78.1), (300, 45, 5, 20)]
@@ -117,14 +117,14 @@ def entropy_vectors() -> dict[str, Any]:
     streams = []
     for sizes in ([], [0], [1], [5, 1], [1000], [300, 0, 2000], [40, 40, 40]):
         for spread in (0.3, 3, 40, 900):  # of the last, many lie beyond the outermost symbols
-            writer, batches = Writer(), []
+            encoder, batches = SymbolEncoder(), []
             for size in sizes:
                 integers = random.laplace(0, spread, size).round().astype(np.int32)
                 classes = random.integers(0, random.choice([1, 20, SCALES * FRACTIONS]), size)
-                writer.write(integers, classes)
+                encoder.encode(integers, classes)
                 batches.append({"integers": integers.tolist(), "models": classes.tolist()})
-            streams.append({"data": writer.finish().hex(), "batches": batches})
-    tables = [counts(number).tolist() for number in range(SCALES * FRACTIONS)]
+            streams.append({"data": encoder.finish().hex(), "batches": batches})
+    tables = [frequencies(number).tolist() for number in range(SCALES * FRACTIONS)]
     values: list[Any] = [0, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**40, -1, -32, -33, -128, -129, -(2**20)]
     values += [-(2**40), 1.25, 78.1, True, False, "", "nerv360-grid", "x" * 40, [], [1, [2.5, ["a"]]], list(range(200))]
     messages = [{"packed": msgspec.msgpack.encode(value).hex(), "value": value} for value in values]
@@ -139,13 +139,15 @@ def contexts_vectors() -> dict[str, Any]:
     for shape, spread, weight in itertools.product(shapes, (0.2, 3, 300), (20, 1_000_000)):
         before, behind = 2, 1
         channels = before + shape[1] + behind
-        contexts = Contexts.of(random.integers(-weight, weight + 1, Contexts.size(channels)), channels)
-        contexts.mean[:] = random.integers(-400, 400, channels)
-        contexts.timed_mean[:] = random.integers(-400, 400, 2)
+        contexts = IntegerContextModel.of(
+            random.integers(-weight, weight + 1, IntegerContextModel.size(channels)), channels
+        )
+        contexts.mean_weight[:] = random.integers(-400, 400, channels)
+        contexts.temporal_mean_weight[:] = random.integers(-400, 400, 2)
         symbols = random.laplace(0, spread, shape).round().astype(np.int32)
         latents.append(
             {
-                "contextModel": write_contexts(contexts).hex(),
+                "contextModel": write_context_model(contexts).hex(),
                 "channels": channels,
                 "data": write_latent(symbols, contexts, before).hex(),
                 "firstChannel": before,
@@ -153,7 +155,7 @@ def contexts_vectors() -> dict[str, Any]:
                 "integers": symbols.ravel().tolist(),
             }
         )
-    orders = [[[key for key in entry if key is not None] for entry in references(keys)] for keys in range(1, 20)]
+    orders = [[[key for key in entry if key is not None] for entry in key_coding_order(keys)] for keys in range(1, 20)]
     return {"latents": latents, "orders": orders}
 
 
@@ -196,7 +198,7 @@ def file_vectors(name: str, path: Path) -> dict[str, Any]:
         latents = [reader._latent(index, frame, window) for index, window in enumerate(windows)]
         parts = [
             checksum(reader._key(part.latent, part.first_key + key, windows[part.latent]) for key in range(part.keys))
-            for part in segment.parts
+            for part in segment.key_groups
         ]
         angles = None if reader.angles is None else [float(angle) / 100 for angle in reader.angles[frame]]
         weights = decoder_tensors(reader.model)

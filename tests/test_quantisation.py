@@ -7,22 +7,22 @@ import numpy as np
 import pytest
 import torch
 
-from nerv360.bitstream.laplace import best_scale
-from nerv360.codec.chunks import read_weights, write_weights
-from nerv360.codec.quantize import dequantize, quantize, step_code
-from nerv360.layers.quantisation import WeightQuantiser, coded_bits, laplace_bits, noisy, straight_through
+from nerv360.bitstream.weights import dequantize, quantize, read_weights, step_code, write_weights
+from nerv360.entropy.laplace import best_scale
+from nerv360.entropy.rate import add_uniform_noise, laplace_bits, round_ste, tailed_laplace_bits
+from nerv360.training.weight_quantizer import WeightQuantizer
 
 SHAPES = {"a.weight": (24, 16, 3, 3), "a.bias": (24,), "b.weight": (3, 24, 3, 3), "b.bias": (3,)}
 
 
-def fitted() -> tuple[WeightQuantiser, dict[str, torch.Tensor]]:
+def fitted() -> tuple[WeightQuantizer, dict[str, torch.Tensor]]:
     """Weights of a Laplace distribution with steps of all sizes, and the scales at which they cost least."""
     torch.manual_seed(0)
     tensors = {
         name: torch.distributions.Laplace(0.0, 0.1 / (1 + index)).sample(shape)
         for index, (name, shape) in enumerate(SHAPES.items())
     }
-    quantiser = WeightQuantiser(tensors)
+    quantiser = WeightQuantizer(tensors)
     with torch.no_grad():
         quantiser.log2_step += torch.tensor([0.3, -0.77, 1.2, 2.05])
         for index, (name, step) in enumerate(zip(quantiser.names, quantiser.log2_step.exp2(), strict=True)):
@@ -30,7 +30,7 @@ def fitted() -> tuple[WeightQuantiser, dict[str, torch.Tensor]]:
     return quantiser, tensors
 
 
-def written(quantiser: WeightQuantiser, tensors: dict[str, torch.Tensor]) -> bytes:
+def written(quantiser: WeightQuantizer, tensors: dict[str, torch.Tensor]) -> bytes:
     steps = zip(quantiser.names, quantiser.log2_step.tolist(), strict=True)
     return write_weights({name: quantize(tensors[name].numpy(), step=step_code(step)) for name, step in steps})
 
@@ -86,7 +86,9 @@ def test_rate_and_error_both_move_steps_scales_and_weights(noise: bool) -> None:
 @pytest.mark.parametrize("scale", [0.05, 0.7, 3.0, 40.0])
 @pytest.mark.parametrize("mean", [0.0, 0.3, -2.6])
 @pytest.mark.parametrize(
-    ("bits_of", "parts"), [(laplace_bits, [(1, 1)]), (coded_bits, [(31 / 32, 1), (1 / 32, 4)])], ids=["plain", "coded"]
+    ("bits_of", "parts"),
+    [(laplace_bits, [(1, 1)]), (tailed_laplace_bits, [(31 / 32, 1), (1 / 32, 4)])],
+    ids=["plain", "coded"],
 )
 def test_bits_are_those_of_the_mass(
     bits_of: Callable[..., torch.Tensor], parts: list[tuple[float, float]], scale: float, mean: float
@@ -101,7 +103,7 @@ def test_bits_are_those_of_the_mass(
     assert bits.max() <= -math.log2(1e-9) + 1e-9
 
 
-@pytest.mark.parametrize("bits_of", [laplace_bits, coded_bits])
+@pytest.mark.parametrize("bits_of", [laplace_bits, tailed_laplace_bits])
 def test_gradients_of_bits(bits_of: Callable[..., torch.Tensor]) -> None:
     values = torch.tensor([0.0, 0.2, -0.49, 0.51, 3.7, -30.0], dtype=torch.float64, requires_grad=True)
     mean = torch.full((6,), 0.1, dtype=torch.float64, requires_grad=True)
@@ -109,7 +111,7 @@ def test_gradients_of_bits(bits_of: Callable[..., torch.Tensor]) -> None:
     assert torch.autograd.gradcheck(bits_of, (values, mean, log_scale))
 
 
-@pytest.mark.parametrize("bits_of", [laplace_bits, coded_bits])
+@pytest.mark.parametrize("bits_of", [laplace_bits, tailed_laplace_bits])
 def test_far_away_bits_and_gradients_are_finite(bits_of: Callable[..., torch.Tensor]) -> None:
     """Also under a scale that has shrunk away, as it does where all values are 0 beneath their noise."""
     values = torch.tensor([32767.0, -32767.0, 0.0, 0.45, -0.45, 0.3, 0.55], requires_grad=True)
@@ -123,17 +125,17 @@ def test_far_away_bits_and_gradients_are_finite(bits_of: Callable[..., torch.Ten
 
 def test_rounding_passes_gradients_and_gives_whole_numbers() -> None:
     values = torch.linspace(-1000, 1000, 12345, requires_grad=True)
-    rounded = straight_through(values)
+    rounded = round_ste(values)
     assert torch.equal(rounded, values.detach().round())
     rounded.sum().backward()
     assert (values.grad == 1).all()  # type: ignore[union-attr]
-    away = noisy(values.detach(), torch.Generator().manual_seed(0)) - values.detach()
+    away = add_uniform_noise(values.detach(), torch.Generator().manual_seed(0)) - values.detach()
     assert away.abs().max() <= 0.5001
     assert away.std() == pytest.approx(math.sqrt(1 / 12), rel=0.02)
 
 
 def test_a_tensor_of_zeros_can_be_fitted() -> None:
-    quantiser = WeightQuantiser({"a": torch.zeros(3)})
+    quantiser = WeightQuantizer({"a": torch.zeros(3)})
     _, bits = quantiser({"a": torch.zeros(3)}, None)
     assert math.isfinite(bits.item())
     assert best_scale(np.zeros(3, np.int32)) == 0

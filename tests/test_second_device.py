@@ -21,8 +21,8 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import build, channels_last, configure
 from nerv360.training import fit
 from nerv360.training.checkpoint import Progress
-from nerv360.training.fit import Example, Fitting, train_step
-from nerv360.training.optim import create_optimiser
+from nerv360.training.fit import TrainingModule, TrainingSample, train_step
+from nerv360.training.optimisers import create_optimiser
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
 
@@ -44,13 +44,13 @@ def step_twice(config: EncodingConfig, device: torch.device, done: float) -> tup
     """The loss after two steps, with that part of the fit done, and all numbers of the network."""
     torch.manual_seed(0)
     network = channels_last(build(configure(config, WIDTH, HEIGHT), FRAMES).to(device))
-    fitting = Fitting(network, config).to(device)
+    fitting = TrainingModule(network, config).to(device)
     optimiser, progress = create_optimiser(fitting, config), Progress(rate_weight=config.rate_weight)
     levels = torch.arange(3 * HEIGHT * WIDTH) * 37 % 256
     panorama = levels.to(torch.uint8).reshape(1, 3, HEIGHT, WIDTH).to(device)
     for first in range(2):
         views = [*VIEWS[first:], *VIEWS][: config.views]
-        train_step(fitting, optimiser, Example(panorama, 1, FRAMES, views, views), 1e-3, done, config, progress)
+        train_step(fitting, optimiser, TrainingSample(panorama, 1, FRAMES, views, views), 1e-3, done, config, progress)
         progress.step += 1
     return progress.loss, {name: tensor.cpu() for name, tensor in fitting.state_dict().items()}
 

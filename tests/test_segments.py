@@ -16,7 +16,7 @@ from nerv360.cluster import worker
 from nerv360.cluster.plan import EncodePlan, Request, plan
 from nerv360.cluster.scheduler import encode_plans
 from nerv360.cluster.worker import JobUpdate, run_in_process
-from nerv360.codec.joining import join
+from nerv360.codec.mux import mux
 from nerv360.config import PRESETS, EncodingConfig
 from nerv360.errors import BitstreamError, OutputError, TrainingError, VideoError
 from nerv360.geometry.viewport import Viewport
@@ -55,7 +55,7 @@ def film(two_shots: Path, tmp_path_factory: pytest.TempPathFactory) -> EncodePla
 @pytest.fixture(scope="module")
 def joined(film: EncodePlan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("joined") / "film.nerv360"
-    join([job.part for job in film.jobs], output)
+    mux([job.part for job in film.jobs], output)
     return output
 
 
@@ -208,7 +208,7 @@ def test_forged_manifests(film: EncodePlan, tmp_path: Path, old: str, new: str, 
 
 def test_parts_of_different_videos_are_not_joined(film: EncodePlan, encoded: Path, tmp_path: Path) -> None:
     with pytest.raises(BitstreamError, match="another video"):
-        join([film.jobs[0].part, encoded], tmp_path / "a.nerv360")
+        mux([film.jobs[0].part, encoded], tmp_path / "a.nerv360")
     assert not list(tmp_path.iterdir())
 
 

@@ -36,7 +36,7 @@ from helpers.processes import running
 from PIL import Image
 
 import nerv360
-from nerv360.codec.joining import join
+from nerv360.codec.mux import mux
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr
 from nerv360.serving import server as serving
@@ -421,7 +421,7 @@ def test_another_file_in_its_place(encoded: Path, tmp_path: Path) -> None:
         async with client.ws_connect("/frames") as viewer:
             await viewer.send_str(ask(1))
             picture_of(await answered(viewer))
-            join([encoded, encoded], new)
+            mux([encoded, encoded], new)
             new.replace(path)
             for name in ("video.nerv360", "network-0.onnx"):
                 assert (await client.get(f"/{name}")).status == 409

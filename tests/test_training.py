@@ -22,7 +22,7 @@ from nerv360.progress import FitUpdate
 from nerv360.training import fit as fitting
 from nerv360.training.checkpoint import capture
 from nerv360.training.losses import distortion, ms_ssim_window
-from nerv360.training.optim import create_optimiser, learning_rate
+from nerv360.training.optimisers import create_optimiser, learning_rate
 from nerv360.video.clip import Clip
 from nerv360.video.shuffle import shuffled
 
@@ -167,15 +167,15 @@ def test_a_collapsed_loss_returns_to_a_good_state_then_gives_up(
 def test_where_the_rate_is_fitted_quality_may_fall_slowly(quick: EncodingConfig, rate_weight: float) -> None:
     """As it does while the rate gets its weight, most where a clip that stands still begins as itself."""
     config = replace(quick, rate_weight=rate_weight)
-    network = fitting.Fitting(build(configure(config, 96, 48), 4), config)
+    network = fitting.TrainingModule(build(configure(config, 96, 48), 4), config)
     optimiser, progress = create_optimiser(network, config), fitting.Progress()
     good = capture(network, optimiser)
     for progress.step in range(1000):
         progress.loss = 1.002**progress.step  # 7.4 times what it was
-        good = fitting._watch(network, optimiser, progress, good)
+        good = fitting.recover_from_divergence(network, optimiser, progress, good)
         if progress.recoveries:
             break
     assert bool(progress.recoveries) == (rate_weight == 0)
     progress.loss = 2 * progress.best_loss
-    fitting._watch(network, optimiser, progress, good)
+    fitting.recover_from_divergence(network, optimiser, progress, good)
     assert progress.recoveries == 1 + (rate_weight == 0)  # sudden, it is a collapse

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nerv360.bitstream.layout import Moment
 from nerv360.config import ModelConfig
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window, convolve
+from nerv360.latents.grid import FrameTime
 from nerv360.layers.convnext import ConvNeXtEncoder
 from nerv360.layers.modulation import AffineResidualBlock
 from nerv360.models.nerv360 import NeRV360
@@ -66,7 +66,7 @@ def test_decoding_from_a_window_equals_decoding_from_the_whole() -> None:
     embedding = torch.rand(1, 2, 5, 10, dtype=torch.float64)
     everywhere = Window(5, 10, -5, -10, 15, 30)
     for view in VIEWS:
-        decoded = model.decode([model.windows(view)[0].crop(embedding)], Moment(0, 1), view)
+        decoded = model.decode([model.windows(view)[0].crop(embedding)], FrameTime(0, 1), view)
         time = model.time_stem(model._encode([0.5]))
         modulation = model.expand.residual.modulation(time)
         expanded = model.expand(everywhere.grown(2).crop(embedding), modulation, everywhere)
@@ -128,9 +128,9 @@ def test_half_precision_cells_are_sampled_at_precise_positions() -> None:
 def test_training_in_mixed_precision_comes_near_full_precision() -> None:
     torch.manual_seed(0)
     model, panorama = NeRV360(ModelConfig(192, 96, (12, 12, 12, 12, 12))), torch.rand(1, 3, 96, 192)
-    full = model.decode([model.embed(panorama, model.windows(VIEWS[0])[0])], Moment(0, 1), VIEWS[0])
+    full = model.decode([model.embed(panorama, model.windows(VIEWS[0])[0])], FrameTime(0, 1), VIEWS[0])
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = model.decode([model.embed(panorama, model.windows(VIEWS[0])[0])], Moment(0, 1), VIEWS[0])
+        mixed = model.decode([model.embed(panorama, model.windows(VIEWS[0])[0])], FrameTime(0, 1), VIEWS[0])
     torch.testing.assert_close(mixed.float(), full, atol=2e-2, rtol=0)
 
 
@@ -142,7 +142,7 @@ def test_gradients_of_local_and_whole_encoding_agree() -> None:
     gradients = []
     for patch in (model.embed(panorama, window), window.crop(model.embed(panorama))):
         model.zero_grad()
-        model.decode([patch], Moment(0, 1), view).square().sum().backward()
+        model.decode([patch], FrameTime(0, 1), view).square().sum().backward()
         gradients.append([p.grad.clone() for p in model.encoder.parameters() if p.grad is not None])
     torch.testing.assert_close(*gradients, atol=1e-9, rtol=1e-9)
 

@@ -47,7 +47,7 @@ def _without(*strides: int, motion: bool = False, still: bool = False) -> Change
         kept = [
             grid
             for grid in config.grids
-            if not (motion if grid.motion else still if not grid.period else grid.stride in strides)
+            if not (motion if grid.motion else still if not grid.key_interval else grid.stride in strides)
         ]
         return replace(config, grids=tuple(kept))
 
@@ -101,7 +101,7 @@ VARIANTS = {
     "no keys at 1/2": Variant(_without(2)),
     "no keys at 1/4 and 1/2": Variant(_without(2, 4)),
     "no picture beside the network": Variant(code=(nerv360_grid, "GridStage", StageWithoutPicture)),
-    "from zeros, not from the clip": Variant(code=(encoder, "begin", lambda *_: None)),
+    "from zeros, not from the clip": Variant(code=(encoder, "initialize_from_clip", lambda *_: None)),
     "the camera's rotation left in": Variant(code=(encoder, "estimate_rotations", lambda *_: None)),
     "views by chance": Variant(code=(fit, "sample_view", _view_by_chance)),
     "convolutions of 1x1": Variant(code=(EncodingConfig, "kernels", lambda config: (1,) * len(config.decoder_strides))),

@@ -8,8 +8,8 @@ import torch
 from sphere import Layout, Matrix, apply, apply_transposed, reading
 from torch import Tensor
 
-from nerv360.bitstream.laplace import REACH, TOTAL_BITS, best_scale, class_of, counts
-from nerv360.layers.quantisation import laplace_bits, noisy, straight_through
+from nerv360.entropy.laplace import MAX_SYMBOL, TOTAL_BITS, best_scale, frequencies, model_index
+from nerv360.entropy.rate import add_uniform_noise, laplace_bits, round_ste
 from nerv360.progress import OnProgress, tracked
 
 __all__ = ["Pyramid"]
@@ -50,7 +50,7 @@ class Pyramid:
         falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: 1 - done / steps)
         for number in tracked(range(steps), "fitting", steps, on_progress):
             noise = random if number < 0.75 * steps else None
-            integers = [noisy(grid, noise) if noise else straight_through(grid) for grid in grids]
+            integers = [add_uniform_noise(grid, noise) if noise else round_ste(grid) for grid in grids]
             bits = [
                 laplace_bits(each, torch.zeros(3), scale).sum() for each, scale in zip(integers, log_scale, strict=True)
             ]
@@ -82,7 +82,7 @@ def _bits(layout: Layout, grid: Tensor) -> float:
     bits = 0.0
     for channel in range(3):
         for number in np.unique(context[:, channel]):
-            symbols = integers[context[:, channel] == number, channel].clip(-REACH, REACH)
-            table = counts(class_of(best_scale(symbols)))
-            bits += 8 + float((TOTAL_BITS - np.log2(table[symbols + REACH])).sum())
+            symbols = integers[context[:, channel] == number, channel].clip(-MAX_SYMBOL, MAX_SYMBOL)
+            table = frequencies(model_index(best_scale(symbols)))
+            bits += 8 + float((TOTAL_BITS - np.log2(table[symbols + MAX_SYMBOL])).sum())
     return bits

@@ -16,10 +16,9 @@ import typer
 from numpy.typing import NDArray
 
 from nerv360.bitstream.container import Container
-from nerv360.bitstream.contexts import read_latent, write_contexts, write_latent
-from nerv360.codec.network import load_network
-from nerv360.layers.contexts import ContextModel
-from nerv360.training.contexts import fit_contexts
+from nerv360.codec.load_network import load_network
+from nerv360.latents.context_model import ContextModel, fit_context_model
+from nerv360.latents.integer_context_model import read_latent, write_context_model, write_latent
 
 sys.path.append(str(Path(__file__).parents[1]))
 from table import append
@@ -55,7 +54,7 @@ def _embeddings(file: Path) -> Keys:
         contexts, header = load_network(container, segment, torch.device("cpu")).contexts, container.header
         (latent,) = segment.latents
         size = latent.size(header.width, header.height)
-        shapes = [(part.keys, latent.channels, *size) for part in segment.parts]
+        shapes = [(part.keys, latent.channels, *size) for part in segment.key_groups]
         chunks = [container.chunk(segment, 2 + index) for index in range(len(shapes))]
         return np.concatenate(
             [
@@ -72,8 +71,8 @@ def _entropy(symbols: NDArray[np.int32]) -> float:
 
 
 def _contexts(groups: Sequence[Keys]) -> int:
-    contexts = fit_contexts([(group, 0) for group in groups], ContextModel(groups[0].shape[1]))
-    return len(write_contexts(contexts)) + sum(len(write_latent(group, contexts, 0)) for group in groups)
+    contexts = fit_context_model([(group, 0) for group in groups], ContextModel(groups[0].shape[1]))
+    return len(write_context_model(contexts)) + sum(len(write_latent(group, contexts, 0)) for group in groups)
 
 
 def _video(groups: Sequence[Keys], name: str, options: dict[str, str]) -> int:

@@ -18,11 +18,10 @@ from table import append, commit
 
 import nerv360
 from nerv360.bitstream.container import Container, write_container
-from nerv360.bitstream.laplace import best_scale
+from nerv360.bitstream.weights import QuantizedTensor, dequantize, quantize, read_weights, write_weights
 from nerv360.cli.console import progress_bar
-from nerv360.codec.chunks import read_weights, write_weights
-from nerv360.codec.network import load_network
-from nerv360.codec.quantize import QuantizedTensor, dequantize, quantize
+from nerv360.codec.load_network import load_network
+from nerv360.entropy.laplace import best_scale
 from nerv360.models.base import decoder_tensors
 from nerv360.progress import tracked
 

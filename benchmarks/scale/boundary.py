@@ -25,7 +25,7 @@ from table import append
 
 import nerv360
 from nerv360.codec import decoder as decoding
-from nerv360.codec.joining import join
+from nerv360.codec.mux import mux
 
 TABLE = Path(__file__).with_suffix(".tsv")
 SEEKS = 24
@@ -97,7 +97,7 @@ def seek(file: Path) -> None:
 def many(file: Path, repeat: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         parts = Path(folder) / "many.nerv360"
-        join([file] * repeat, parts)
+        mux([file] * repeat, parts)
         opened, first = [], []
         for _ in range(5):
             began = time.perf_counter()

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from nerv360.bitstream.layout import Latent, stage_strides, wrong_grids
 from nerv360.errors import ArgumentError
+from nerv360.latents.grid import LatentGrid, grid_layout_error, stage_strides
 
 __all__ = [
     "CONDITIONS",
@@ -52,28 +52,28 @@ class ModelConfig:
     conditions: tuple[str, ...] = ("yaw", "pitch")
     pe_base: float = 1.25
     pe_frequencies: int = 80
-    grids: tuple[Latent, ...] = ()
+    grids: tuple[LatentGrid, ...] = ()
     group_size: int = 8
 
     @property
-    def embedding(self) -> Latent:
+    def embedding(self) -> LatentGrid:
         """The embeddings y_t of the model nerv360."""
-        return Latent(math.prod(self.encoder_strides), self.embedding_channels, 1)
+        return LatentGrid(math.prod(self.encoder_strides), self.embedding_channels, 1)
 
     @property
-    def latents(self) -> tuple[Latent, ...]:
+    def latents(self) -> tuple[LatentGrid, ...]:
         """All that the network decodes from."""
         return self.grids or (self.embedding,)
 
     @property
-    def drawn_grids(self) -> list[Latent]:
+    def content_grids(self) -> list[LatentGrid]:
         """All grids but the motion."""
         return [grid for grid in self.grids if not grid.motion]
 
-    def entering(self) -> list[int]:
+    def latent_channels_per_stage(self) -> list[int]:
         """Channels of all grids that enter at the cut-out, then at every stage's output."""
         strides = stage_strides(self.decoder_strides)
-        return [sum(grid.channels for grid in self.drawn_grids if grid.stride == stride) for stride in strides]
+        return [sum(grid.channels for grid in self.content_grids if grid.stride == stride) for stride in strides]
 
     def stages(self) -> list[tuple[int, int, int, int]]:
         """Of every stage of the decoder: input channels, output channels, kernel, stride."""
@@ -121,7 +121,9 @@ class EncodingConfig:
     warmup: float = _setting(0.1, "Part of the steps over which the learning rate rises.")
     loss_lambda: float = _setting(60.0, "Weight of the pixel terms against the Fourier term (Eq. 2).")
     loss_alpha: float = _setting(0.7, "Share of L1 against MS-SSIM in the pixel terms (Eq. 2).")
-    grids: tuple[Latent, ...] = _setting((), "Latent grids of nerv360-grid; short clips go without the still ones.")
+    grids: tuple[LatentGrid, ...] = _setting(
+        (), "Latent grids of nerv360-grid; short clips go without the static ones."
+    )
     grid_learning_rate: float = _setting(0.2, "Peak of the learning rate of the grids, in steps of their quantiser.")
     rate_weight: float = _setting(
         0.0, "Weight of one bit per decoded pixel against the distortion; 0: the rate is not fitted."
@@ -130,6 +132,7 @@ class EncodingConfig:
     quality_db: float | None = _setting(None, "PSNR of views to reach, in dB; the weight of the rate is found.")
     weight_bits: int = _setting(8, "Bits per decoder weight before entropy coding, where the rate is not fitted.")
     embedding_bits: int = _setting(8, "Bits per embedding value before entropy coding.")
+    context_steps: int = _setting(200, "Steps of the context model's last fit, to the final integers.")
     group_size: int = _setting(8, "Frames whose embeddings are coded together: the unit of random access.")
     seed: int = _setting(0, "Seed of everything random.")
 
@@ -156,9 +159,9 @@ class EncodingConfig:
         if (self.model == "nerv360-grid") != bool(self.grids):
             raise ArgumentError(f"grids={self.grids}: the model nerv360-grid, and it alone, has grids")
         for grid in self.grids:
-            if not 1 <= grid.channels <= 64 or not 0 <= grid.period <= 10**7:
+            if not 1 <= grid.channels <= 64 or not 0 <= grid.key_interval <= 10**7:
                 raise ArgumentError(f"grids={grid}: channels must be in 1..64, period in 0..10^7")
-        if wrong := wrong_grids(self.grids, self.decoder_strides):
+        if wrong := grid_layout_error(self.grids, self.decoder_strides):
             raise ArgumentError(f"grids={self.grids}: {wrong}")
         if self.channels is not None and len(self.channels) != len(self.decoder_strides) + 1:
             raise ArgumentError(f"channels={self.channels}: must be {len(self.decoder_strides) + 1} widths")
@@ -199,9 +202,9 @@ class EncodingConfig:
         if not 0.01 <= spacing <= 100:
             raise ArgumentError(f"key_spacing={spacing:g}: must be in 0.01..100")
 
-        def spaced(grid: Latent) -> Latent:
-            keyed = grid.period and not grid.motion
-            return replace(grid, period=max(1, round(spacing * grid.period))) if keyed else grid
+        def spaced(grid: LatentGrid) -> LatentGrid:
+            keyed = grid.key_interval and not grid.motion
+            return replace(grid, key_interval=max(1, round(spacing * grid.key_interval))) if keyed else grid
 
         return replace(self, grids=tuple(map(spaced, self.grids)))
 
@@ -211,10 +214,12 @@ class EncodingConfig:
         Such a key is a still grid that moves; both for the same picture cost more than they gain. Only a grid at 1/1
         stays, where bits weigh little, or may yet: towards a target (docs/grid-model.md).
         """
-        if not any(grid.period >= frames and not grid.motion for grid in self.grids):
+        if not any(grid.key_interval >= frames and not grid.motion for grid in self.grids):
             return self
         fine = self.rate_weight < FINEST_WEIGHT or self.bitrate is not None or self.quality_db is not None
-        return replace(self, grids=tuple(grid for grid in self.grids if grid.period or (fine and grid.stride == 1)))
+        return replace(
+            self, grids=tuple(grid for grid in self.grids if grid.key_interval or (fine and grid.stride == 1))
+        )
 
     def kernels(self) -> tuple[int, ...]:
         """Kernel of each upsampling convolution: 1, then 3 (Boosting-NeRV), then 5 (HNeRV)."""
@@ -260,6 +265,7 @@ _RANGES = (
     ("loss_alpha", 0, 1),
     ("weight_bits", 2, 16),
     ("embedding_bits", 1, 8),
+    ("context_steps", 1, 10**5),
     ("group_size", 1, 64),
     ("seed", 0, 2**32 - 1),
 )
@@ -268,9 +274,9 @@ _GRID = EncodingConfig(
     model="nerv360-grid",
     channels=(4, 4, 4, 4, 4),
     grids=(
-        Latent(24, 4, 16, motion=True),
-        *(Latent(*grid) for grid in ((24, 2, 8), (8, 4, 32), (4, 2, 48), (2, 1, 48))),
-        *(Latent(*grid) for grid in ((8, 8, 0), (4, 6, 0), (2, 2, 0), (1, 1, 0))),
+        LatentGrid(24, 4, 16, motion=True),
+        *(LatentGrid(*grid) for grid in ((24, 2, 8), (8, 4, 32), (4, 2, 48), (2, 1, 48))),
+        *(LatentGrid(*grid) for grid in ((8, 8, 0), (4, 6, 0), (2, 2, 0), (1, 1, 0))),
     ),
     learning_rate=4e-3,
     grid_learning_rate=0.14,

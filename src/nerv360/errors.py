@@ -75,4 +75,4 @@ class MissingExtra(Nerv360Error):
 
 
 class TrainingError(Nerv360Error):
-    """Fitting failed and could not be recovered."""
+    """TrainingModule failed and could not be recovered."""

@@ -10,7 +10,7 @@ import pytest
 from helpers.browser import WAIT_MS, Page, Server, serving_app
 
 from nerv360.api import encode
-from nerv360.codec.joining import join
+from nerv360.codec.mux import mux
 from nerv360.config import PRESETS
 from nerv360.serving import server as serving
 
@@ -78,5 +78,5 @@ def play_server(clip: Path) -> Iterator[Server]:
 def two_segments(clip: Path, film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
     encode(film, folder / "other.nerv360", replace(PRESETS["fast"], epochs=3, group_size=4, seed=1))
-    join([clip, folder / "other.nerv360"], folder / "two.nerv360")
+    mux([clip, folder / "other.nerv360"], folder / "two.nerv360")
     return folder / "two.nerv360"

@@ -27,7 +27,7 @@ from helpers.browser import (
 from helpers.processes import running, wait_for
 
 import nerv360
-from nerv360.codec.joining import join
+from nerv360.codec.mux import mux
 from nerv360.serving import server as serving
 from nerv360.serving.site import export_site
 
@@ -188,7 +188,7 @@ def test_a_loop_over_many_segments_fetches_their_graphs_once(
     clip: Path, two_segments: Path, new_page: Callable[..., Page], tmp_path: Path
 ) -> None:
     path = tmp_path / "three.nerv360"
-    join([clip, two_segments.with_name("other.nerv360"), clip], path)
+    mux([clip, two_segments.with_name("other.nerv360"), clip], path)
     with serving_app(lambda: serving.create_app(path)) as server:
         page = new_page()
         fetched: list[str] = []

@@ -15,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from nerv360.bitstream.container import Container, Segment
-from nerv360.bitstream.contexts import read_latent
-from nerv360.bitstream.layout import Latent
-from nerv360.codec.chunks import read_weights
+from nerv360.bitstream.weights import read_weights
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import encode_clip
-from nerv360.codec.network import load_network
+from nerv360.codec.load_network import load_network
 from nerv360.config import EncodingConfig
 from nerv360.geometry.viewport import Viewport
+from nerv360.latents.grid import LatentGrid
+from nerv360.latents.integer_context_model import read_latent
 from nerv360.models.base import decoder_tensors
 from nerv360.types import BT709
 from nerv360.video.camera_motion import to_world_panorama
@@ -46,8 +46,8 @@ CASES = {
         model="nerv360-grid",
         channels=(4, 4, 4, 4, 4),
         grids=(
-            *(Latent(24, 4, 3, motion=True), Latent(24, 2, 1), Latent(8, 4, 2), Latent(4, 2, 5)),
-            *(Latent(24, 2, 0), Latent(2, 2, 0), Latent(1, 1, 0)),
+            *(LatentGrid(24, 4, 3, motion=True), LatentGrid(24, 2, 1), LatentGrid(8, 4, 2), LatentGrid(4, 2, 5)),
+            *(LatentGrid(24, 2, 0), LatentGrid(2, 2, 0), LatentGrid(1, 1, 0)),
         ),
         epochs=12,
         rate_weight=1.0,
@@ -79,11 +79,11 @@ def _of_segment(container: Container, segment: Segment) -> Iterator[tuple[str, N
     if network.angles is not None:
         yield "angles", network.angles.astype(np.int16)
     first = np.cumsum([0, *(latent.channels for latent in segment.latents)]).tolist()
-    for index, part in enumerate(segment.parts):
-        latent = segment.latents[part.latent]
-        shape = (part.keys, latent.channels, *latent.size(WIDTH, HEIGHT))
+    for index, group in enumerate(segment.key_groups):
+        latent = segment.latents[group.latent]
+        shape = (group.keys, latent.channels, *latent.size(WIDTH, HEIGHT))
         chunk = container.chunk(segment, 2 + index)
-        yield f"chunk{index}", read_latent(chunk, network.contexts, first[part.latent], shape).astype(np.int16)
+        yield f"chunk{index}", read_latent(chunk, network.contexts, first[group.latent], shape).astype(np.int16)
 
 
 def pictures(path: Path) -> dict[str, NDArray[np.uint8]]:
@@ -103,7 +103,7 @@ def make(folder: Path) -> None:
             frames = [_panned(frame, index) for index, frame in enumerate(frames)]
         write_frames(video, iter(frames), Fraction(30), BT709)
         path = folder / f"{name}.nerv360"
-        encode_clip(Clip.open(video), path, config, torch.device("cpu"), lambda *_: None, lambda *_: None)
+        encode_clip(Clip.open(video), path, config, torch.device("cpu"), lambda _: None)
         np.savez_compressed(folder / f"{name}.npz", **integers(path), **pictures(path))
         video.unlink()
 

@@ -7,10 +7,10 @@ import numpy as np
 from torch import Tensor
 
 from nerv360.backends.runner import Runner
-from nerv360.bitstream.layout import stage_strides
 from nerv360.config import ModelConfig
 from nerv360.errors import ArgumentError
 from nerv360.geometry.viewport import Viewport
+from nerv360.latents.grid import stage_strides
 from nerv360.models.base import Network
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.types import Picture
@@ -79,5 +79,7 @@ def strips(cells: int, rows: int, margin: int) -> Iterator[tuple[int, int, int]]
 def _bytes_per_row(width: int, config: ModelConfig) -> float:
     """Of the largest features of one row of cells."""
     strides = stage_strides(config.decoder_strides)
-    largest = max((c + g) / s**2 for c, g, s in zip(config.channels, config.entering(), strides, strict=True))
+    largest = max(
+        (c + g) / s**2 for c, g, s in zip(config.channels, config.latent_channels_per_stage(), strides, strict=True)
+    )
     return 4 * largest * width * strides[0]

@@ -1,7 +1,7 @@
 """The layout of a .nerv360 file: magic, version, header, segments of chunks (docs/bitstream.md).
 
     magic 8 | version u16 | header length u32 | header CRC-32 u32 | FileHeader | segment | segment | ...
-    segment = SegmentHeader | weights | latent tables | part 0 | part 1 | ...
+    segment = SegmentHeader | weights | latent tables | key group 0 | key group 1 | ...
 
 Everything needed for the first picture lies in front; every stretch can be fetched on its own by its byte range.
 """
@@ -21,9 +21,10 @@ from zlib import crc32
 from msgspec.structs import replace
 
 from nerv360.bitstream.header import Chunk, FileHeader, SegmentEntry, SegmentHeader, pack, unpack
-from nerv360.bitstream.layout import Latent, Part, count_parts, keys_per_chunk, parts
-from nerv360.bitstream.pieces import open_bytes
+from nerv360.bitstream.manifest import open_bytes
 from nerv360.errors import BitstreamError, VersionError
+from nerv360.latents.grid import LatentGrid
+from nerv360.latents.key_groups import KeyGroup, count_key_groups, key_groups, keys_per_group
 from nerv360.storage import Location, parse_location
 
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
@@ -47,25 +48,25 @@ class Segment:
     starts: list[int]  # of the chunks, from the offset
 
     @cached_property
-    def latents(self) -> list[Latent]:
+    def latents(self) -> list[LatentGrid]:
         return self.header.latents()
 
     @cached_property
-    def parts(self) -> list[Part]:
-        """What the chunks from the third on hold."""
-        return parts(self.latents, self.frames, self.header.group_size)
+    def key_groups(self) -> list[KeyGroup]:
+        """Content of the chunks from the third on."""
+        return key_groups(self.latents, self.frames, self.header.group_size)
 
     def chunk_of(self, latent: int, key: int) -> int:
         """The chunk that holds a key of a latent."""
-        step = keys_per_chunk(self.latents[latent].period, self.header.group_size)
+        step = keys_per_group(self.latents[latent].key_interval, self.header.group_size)
         return self._chunks[latent, key - key % step]
 
     @cached_property
     def _chunks(self) -> dict[tuple[int, int], int]:
-        return {(part.latent, part.first_key): 2 + index for index, part in enumerate(self.parts)}
+        return {(group.latent, group.first_key): 2 + index for index, group in enumerate(self.key_groups)}
 
     def chunk_range(self, index: int) -> tuple[int, int]:
-        """Offset and length of a chunk in the file: 0 is the weights, 1 the latent tables, 2 + k part k."""
+        """Offset and length of a chunk in the file: 0 is the weights, 1 the latent tables, 2 + k key group k."""
         return self.offset + self.starts[index], self.header.chunks[index].length
 
 
@@ -107,10 +108,9 @@ class Segments:
 
 
 class Container:
-    """An open .nerv360 file. Headers and chunks are checked when they are read, the first two headers on opening; also
-    a context manager.
+    """An open .nerv360 file. Headers and chunks are checked when they are read, the first two headers on opening.
 
-    The file may lie behind a URL, of which only what is needed is read, or in parts under a manifest (pieces.py).
+    The file may lie behind a URL, of which only what is needed is read, or in files under a manifest (manifest.py).
     Any thread may read from it. Raises BitstreamError for a file that is truncated, damaged, foreign, or makes
     impossible claims, and VersionError for a newer one.
     """
@@ -160,18 +160,18 @@ class Container:
                 self.chunk(segment, index)
 
     def copy(self, target: BinaryIO, start: int = 0) -> None:
-        """Write all of it, from a byte on, be it in parts or not."""
+        """Write all bytes from `start` on to a file, also those under a manifest."""
         for offset in range(start, self.size, COPIED_AT_ONCE):
             target.write(self._bytes(offset, COPIED_AT_ONCE))
 
     def budget(self) -> dict[str, int]:
-        """Bytes of every part; they sum to the size of the file."""
+        """Bytes of every kind of content; they sum to the size of the file."""
         spent: Counter[str] = Counter()
         for segment in self.segments:
             weights, tables, *rest = (chunk.length for chunk in segment.header.chunks)
             spent += {"weights": weights, "latent tables": tables}
-            for part, length in zip(segment.parts, rest, strict=True):
-                spent[_name(segment, part)] += length
+            for group, length in zip(segment.key_groups, rest, strict=True):
+                spent[_name(segment, group)] += length
         return {"headers": self.size - spent.total(), **spent}
 
     def _read_header(self) -> FileHeader:
@@ -224,11 +224,11 @@ class Container:
             raise BitstreamError(f"cannot be read: {error.strerror}") from None
 
 
-def _name(segment: Segment, part: Part) -> str:
+def _name(segment: Segment, group: KeyGroup) -> str:
     if not segment.header.grids:
         return "embeddings"
-    latent = segment.latents[part.latent]
-    when = f"every {latent.period} frames" if latent.period else "still"
+    latent = segment.latents[group.latent]
+    when = "static" if latent.static else f"every {latent.key_interval} frames"
     if latent.motion:
         return f"motion 1/{latent.stride}, {when}"
     return f"grid 1/{latent.stride}, {latent.channels} channels, {when}"
@@ -236,7 +236,7 @@ def _name(segment: Segment, part: Part) -> str:
 
 def _check_segment(segment: Segment, entry: SegmentEntry) -> None:
     header = segment.header
-    needed = 2 + count_parts(segment.latents, entry.frames, header.group_size)
+    needed = 2 + count_key_groups(segment.latents, entry.frames, header.group_size)
     if len(header.chunks) != needed:
         raise BitstreamError(f"{entry.frames} frames need {needed} chunks, the segment has {len(header.chunks)}")
     if entry.header_length + sum(chunk.length for chunk in header.chunks) != entry.length:

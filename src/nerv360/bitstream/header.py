@@ -10,12 +10,12 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from nerv360.bitstream.layout import Latent, wrong_grids
 from nerv360.errors import BitstreamError
 from nerv360.geometry.viewport import Viewport
+from nerv360.latents.grid import MAX_STRIDE, LatentGrid, grid_layout_error
 from nerv360.types import Colour
 
-__all__ = ["Chunk", "FileHeader", "Grid", "SegmentEntry", "SegmentHeader", "pack", "unpack"]
+__all__ = ["Chunk", "FileHeader", "SegmentEntry", "SegmentHeader", "pack", "unpack"]
 
 
 def _integer(low: int, high: int, meaning: str) -> Meta:
@@ -24,7 +24,6 @@ def _integer(low: int, high: int, meaning: str) -> Meta:
 
 Header = TypeVar("Header", bound=Struct)
 
-MAX_STRIDE = 512  # from the panorama to its embedding, and from the cut-out to the viewport
 _U32 = 2**32 - 1
 _Stride = Annotated[int, Meta(ge=1, le=16)]
 _Width = Annotated[int, Meta(ge=1, le=4096)]
@@ -61,15 +60,6 @@ class Chunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     crc32: Annotated[int, _integer(0, _U32, "CRC-32 of these bytes")]
 
 
-class Grid(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A latent grid on the panorama."""
-
-    stride: Annotated[int, _integer(1, MAX_STRIDE, "pixels of the panorama per cell, each way")]
-    channels: Annotated[int, _integer(1, 64, "numbers per cell")]
-    period: Annotated[int, _integer(0, 10**7, "most frames from key to key; 0: one key for all frames")]
-    motion: Annotated[bool, Meta(description="it holds how grids with keys move")]
-
-
 class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """A segment's network, and where its chunks lie: one behind the other, from the end of this header."""
 
@@ -87,12 +77,14 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
     view_height: Annotated[int, _integer(1, 16384, "height of the training viewport in pixels")]
     hfov_deg: Annotated[tuple[float, float], Meta(description="fields of view trained for, degrees, in 1..170")]
     roll_deg: Annotated[tuple[float, float], Meta(description="roll angles trained for, degrees")]
-    group_size: Annotated[int, _integer(1, 64, "frames per chunk of a latent (the last may have fewer)")]
-    grids: Annotated[list[Grid], Meta(max_length=32, description="see Grid; only in the model nerv360-grid")]
+    group_size: Annotated[int, _integer(1, 64, "frames per key group (the last may have fewer)")]
+    grids: Annotated[
+        list[LatentGrid], Meta(max_length=32, description="see LatentGrid; only in the model nerv360-grid")
+    ]
     oriented: Annotated[bool, Meta(description="the camera's angles are given, behind the latent tables")]
     chunks: Annotated[
         list[Chunk],
-        Meta(min_length=3, max_length=10**7, description="weights, latent tables, then the parts of the latents"),
+        Meta(min_length=3, max_length=10**7, description="weights, latent tables, then the key groups"),
     ]
     last_block: Annotated[_Block, Meta(description="where the last residual block works (if missing, full)")] = "full"
 
@@ -108,7 +100,7 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
             raise ValueError("channels, decoder_strides and kernels disagree")
         if self.oriented and not self.grids:
             raise ValueError("oriented: only with grids")
-        if self.grids and (wrong := wrong_grids(self.latents(), self.decoder_strides)):
+        if self.grids and (wrong := grid_layout_error(self.latents(), self.decoder_strides)):
             raise ValueError(f"grids: {wrong}")
         if any(kernel % 2 == 0 for kernel in self.kernels):
             raise ValueError(f"kernels={self.kernels}: must be odd")
@@ -121,11 +113,11 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
         """The viewport that the network was trained on, looking ahead, at the least field of view."""
         return Viewport(hfov_deg=self.hfov_deg[0], width=self.view_width, height=self.view_height)
 
-    def latents(self) -> list[Latent]:
+    def latents(self) -> list[LatentGrid]:
         """What the network decodes from: its grids, or the embeddings of the other models."""
         if self.grids:
-            return [Latent(grid.stride, grid.channels, grid.period, grid.motion) for grid in self.grids]
-        return [Latent(math.prod(self.encoder_strides), self.embedding_channels, 1)]
+            return self.grids
+        return [LatentGrid(math.prod(self.encoder_strides), self.embedding_channels, 1)]
 
 
 def pack(header: Struct) -> bytes:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from nerv360.bitstream.pieces import MANIFEST_ENDING
+from nerv360.bitstream.manifest import MANIFEST_ENDING
 from nerv360.cli import encode_options as option
 from nerv360.cli.console import console, progress_bar
 from nerv360.cli.encode_long import encode_long

@@ -80,7 +80,13 @@ def _network_rows(segment: Segment) -> Iterator[tuple[str, str]]:
     network = segment.header
     yield "network", f"{network.model}, widths {tuple(network.channels)}"
     for latent in segment.latents:
-        when = f"every {latent.period} frames" if latent.period > 1 else "every frame" if latent.period else "still"
+        when = (
+            f"every {latent.key_interval} frames"
+            if latent.key_interval > 1
+            else "every frame"
+            if latent.key_interval
+            else "static"
+        )
         yield "latent", f"1/{latent.stride} of the panorama, {latent.channels} channels, {when}"
     low, high = network.hfov_deg
     fields = f"{low:g}" if low == high else f"{low:g} to {high:g}"

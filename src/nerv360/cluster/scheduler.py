@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nerv360.bitstream.pieces import MANIFEST_ENDING
+from nerv360.bitstream.manifest import MANIFEST_ENDING
 from nerv360.cluster.plan import EncodePlan, SegmentJob, parts_folder
 from nerv360.cluster.worker import JobUpdate, OnJobProgress
-from nerv360.codec.joining import join
+from nerv360.codec.mux import mux
 from nerv360.errors import Nerv360Error
 from nerv360.progress import ignore
 from nerv360.storage import name_of, remove_folder
@@ -57,7 +57,7 @@ def _finish(plan: EncodePlan, updates: Sequence[JobUpdate]) -> Finished:
         reason = f"{len(failures)} of {len(updates)} segments failed; the first: {failures[0]}"
         return Finished(plan, 0, seconds, reason)
     try:
-        size = join([job.part for job in plan.jobs], plan.output)
+        size = mux([job.part for job in plan.jobs], plan.output)
     except Nerv360Error as error:
         return Finished(plan, 0, seconds, str(error))
     if not name_of(plan.output).endswith(MANIFEST_ENDING):

@@ -22,7 +22,7 @@ from nerv360.backends.registry import check_precision, choose_backend
 from nerv360.backends.tiling import check_pixels, check_size, draw_in_strips
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.header import SegmentHeader
-from nerv360.codec.reader import SegmentReader
+from nerv360.codec.segment_decoder import SegmentReader
 from nerv360.codec.stitching import patches_of, stitch
 from nerv360.errors import ArgumentError, Nerv360Error
 from nerv360.extract import extract_viewport
@@ -41,7 +41,7 @@ MAX_NATIVE_PIXELS = 1 << 23  # of a view that is decoded larger than asked for
 
 
 @dataclass(frozen=True)
-class Prepared:
+class RenderRequest:
     """A view of a frame, ready to be drawn: by a runner alone, on any thread."""
 
     frame_index: int
@@ -140,21 +140,21 @@ class Decoder:
         """
         ready = self._prepare(frame_index, view, draft)
         self._read_ahead(frame_index + 1)
-        return self._drawn(ready)
+        return self.render(ready)
 
     def play(self, views: Iterable[tuple[int, Viewport]]) -> Iterator[Picture]:
         """The pictures of (frame, view), one by one: while one is drawn, the next are read and prepared.
 
         Raises as `viewport` does, when it comes to the picture.
         """
-        waiting: deque[Future[Prepared]] = deque()
+        waiting: deque[Future[RenderRequest]] = deque()
         try:
             for frame_index, view in views:
                 waiting.append(self._ahead.submit(self._prepare, frame_index, view))
                 if len(waiting) > AHEAD:
-                    yield self._drawn(waiting.popleft().result())
+                    yield self.render(waiting.popleft().result())
             while waiting:
-                yield self._drawn(waiting.popleft().result())
+                yield self.render(waiting.popleft().result())
         finally:
             for each in waiting:
                 each.cancel()
@@ -164,8 +164,8 @@ class Decoder:
         first, *others = patches_of(self._segment(frame_index).header)
         ready = self._prepare(frame_index, first)
         if isinstance(ready.reader.model, PanoramaDecoder):
-            return self._whole(ready).copy()
-        patches = [(first, self._drawn(ready)), *((v, self._drawn(self._prepare(frame_index, v))) for v in others)]
+            return self.render_panorama(ready).copy()
+        patches = [(first, self.render(ready)), *((v, self.render(self._prepare(frame_index, v))) for v in others)]
         return _as_picture(stitch([(v, _as_tensor(each)) for v, each in patches], self.width, self.height))
 
     def _segment(self, frame_index: int) -> Segment:
@@ -205,10 +205,10 @@ class Decoder:
     def _warm_up(self, reader: SegmentReader, frame_index: int, view: Viewport) -> None:
         if not isinstance(reader.model, PanoramaDecoder):
             with suppress(Nerv360Error):  # whoever asks for the view is told
-                self._drawn(_sampled(reader, frame_index, view))
+                self.render(_sampled(reader, frame_index, view))
 
     @torch.inference_mode()
-    def _prepare(self, frame_index: int, view: Viewport, draft: bool = False) -> Prepared:
+    def _prepare(self, frame_index: int, view: Viewport, draft: bool = False) -> RenderRequest:
         """All of decoding but the drawing."""
         with self._reading:
             segment = self._segment(frame_index)
@@ -216,18 +216,18 @@ class Decoder:
             reader = self._reader(segment)
             self._open_ahead(segment, frame_index, view)
             if isinstance(reader.model, PanoramaDecoder):
-                return Prepared(frame_index, reader, *reader.whole(frame_index - segment.first_frame), view, view)
+                return RenderRequest(frame_index, reader, *reader.whole(frame_index - segment.first_frame), view, view)
             return _sampled(reader, frame_index, view, draft)
 
     @torch.inference_mode()
-    def _drawn(self, ready: Prepared) -> Picture:
+    def render(self, ready: RenderRequest) -> Picture:
         if isinstance(ready.reader.model, PanoramaDecoder):
-            return extract_viewport(self._whole(ready), ready.view)
+            return extract_viewport(self.render_panorama(ready), ready.view)
         picture = draw_in_strips(ready.reader.runner, ready.reader.model, ready.sampled, ready.modulations)
         picture = np.ascontiguousarray(picture[: ready.native.height, : ready.native.width])
         return _resized(picture, ready.view.width, ready.view.height)
 
-    def _whole(self, ready: Prepared) -> Picture:
+    def render_panorama(self, ready: RenderRequest) -> Picture:
         """The panorama of a frame, from a network that decodes nothing else."""
 
         def draw() -> Picture:
@@ -251,13 +251,13 @@ def _as_it_is(reader: SegmentReader) -> None:
     """The first segment is waited for."""
 
 
-def _sampled(reader: SegmentReader, frame_index: int, view: Viewport, draft: bool = False) -> Prepared:
+def _sampled(reader: SegmentReader, frame_index: int, view: Viewport, draft: bool = False) -> RenderRequest:
     """A view of a frame of the reader's segment, numbered in the video."""
     native = _native(view, reader.segment.header)
     if draft and native.width * native.height > view.width * view.height:
         native = view
     check_size(native, reader.model.config)
-    return Prepared(
+    return RenderRequest(
         frame_index, reader, *reader.sampled(frame_index - reader.segment.first_frame, native), native, view
     )
 

@@ -10,25 +10,26 @@ from numpy.typing import NDArray
 
 from nerv360.bitstream import header
 from nerv360.bitstream.container import Container, write_container
-from nerv360.bitstream.contexts import Contexts, read_latent, write_latent
-from nerv360.bitstream.entropy import Integers
-from nerv360.bitstream.layout import GRID_STEP, Latent, parts
-from nerv360.codec.chunks import read_weights, write_angles, write_tables, write_weights
-from nerv360.codec.network import MAX_LATENT_VALUES, latent_values, load_network
-from nerv360.codec.quantize import QuantizedTensor, Scaling, quantize, quantize_embedding, quantize_grid, step_code
+from nerv360.bitstream.latent_tables import write_angles, write_tables
+from nerv360.bitstream.weights import QuantizedTensor, quantize, read_weights, step_code, write_weights
+from nerv360.codec.load_network import MAX_LATENT_VALUES, latent_values, load_network
 from nerv360.config import EncodingConfig
+from nerv360.entropy.range_coder import Integers
 from nerv360.errors import ArgumentError, BitstreamError
-from nerv360.layers.contexts import ContextModel
+from nerv360.latents.context_model import ContextModel, fit_context_model
+from nerv360.latents.grid import GRID_STEP, LatentGrid
+from nerv360.latents.integer_context_model import IntegerContextModel, read_latent, write_latent
+from nerv360.latents.key_groups import key_groups
+from nerv360.latents.quantization import ChannelQuantizer, quantize_embedding, quantize_grid
 from nerv360.models.base import Network, build, configure, decoder_tensors, latents_of
 from nerv360.models.memory import enough_memory
 from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.progress import FitUpdate, OnProgress, Update
 from nerv360.storage import Location, atomic_write, name_of, remove, sibling
-from nerv360.training.beginning import begin
 from nerv360.training.checkpoint import Progress
-from nerv360.training.contexts import fit_contexts
-from nerv360.training.fit import Fitting, fit
-from nerv360.training.steering import Steering
+from nerv360.training.fit import TrainingModule, fit
+from nerv360.training.initialization import initialize_from_clip
+from nerv360.training.rate_control import RateController
 from nerv360.video.camera_motion import Angles, estimate_rotations
 from nerv360.video.clip import Clip
 
@@ -77,13 +78,13 @@ def encode_clip(
             "decoded; scale the panorama with --size"
         )
     model = build(shape, clip.frames).to(device)
-    fitting = Fitting(model, config).to(device)
+    fitting = TrainingModule(model, config).to(device)
     limit = size_limit(config, clip)
-    if limit is not None and limit < (least := _least_bytes(fitting, clip, config)):
+    if limit is not None and limit < (least := min_file_bytes(fitting, clip, config)):
         raise ArgumentError(
             f"a limit of {limit:,} bytes: the smallest file of these {clip.frames} frames takes {least:,}; allow more"
         )
-    steering = Steering(limit, config.quality_db, lambda: estimate_bytes(fitting, clip, config))
+    rate_controller = RateController(limit, config.quality_db, lambda: estimate_bytes(fitting, clip, config))
     checkpoint = checkpoint_path(output)
     with enough_memory(shape, "training", device, config.views):
         progress, angles = fit(
@@ -93,17 +94,17 @@ def encode_clip(
             checkpoint,
             lambda state, steps: on_progress(_fit_update(state, steps, fitting, clip, config)),
             lambda: _analyse(model, clip, on_progress),
-            steering.turn,
+            rate_controller.update,
         )
     size = write_model(fitting, fitted_latents(model, clip), clip, config, output, angles)
     remove(checkpoint)
     parameters = sum(tensor.numel() for tensor in decoder_tensors(model).values())
     bitrate = 8 * size * float(clip.frame_rate) / clip.frames
-    miss = steering.missed(size, progress.psnr_db)
+    miss = rate_controller.describe_miss(size, progress.psnr_db)
     return Encoded(output, size, clip.frames, bitrate, parameters, progress.psnr_db, progress.seconds, limit, miss)
 
 
-def _fit_update(state: Progress, steps: int, fitting: Fitting, clip: Clip, config: EncodingConfig) -> FitUpdate:
+def _fit_update(state: Progress, steps: int, fitting: TrainingModule, clip: Clip, config: EncodingConfig) -> FitUpdate:
     def estimate_bitrate() -> float:
         return 8 * estimate_bytes(fitting, clip, config) * float(clip.frame_rate) / clip.frames
 
@@ -128,7 +129,7 @@ def _analyse(model: Network, clip: Clip, on_progress: OnProgress) -> Angles | No
     passes = 2 + any(grid.motion for grid in model.config.grids)  # for its camera, its colours, its motion
     frames = _TrackedPasses(clip, passes * clip.frames, on_progress)
     angles = estimate_rotations(frames)
-    begin(model, frames, angles)
+    initialize_from_clip(model, frames, angles)
     return angles
 
 
@@ -163,18 +164,18 @@ class _Coded:
     """Everything of a network that is written, as integers."""
 
     weights: Mapping[str, QuantizedTensor]
-    pieces: Sequence[tuple[Integers, int]]  # keys [keys, channels, rows, columns], and the first of their channels
-    scalings: Sequence[Scaling]  # of channels that are spread over their range
-    contexts: Contexts
+    key_groups: Sequence[tuple[Integers, int]]  # keys [keys, channels, rows, columns], and the first of their channels
+    quantizers: Sequence[ChannelQuantizer]  # of channels that are spread over their range
+    contexts: IntegerContextModel
 
     def chunks(self, side: bytes) -> list[bytes]:
-        tables = write_tables(self.scalings, self.contexts) + side
-        parts = (write_latent(symbols, self.contexts, channel) for symbols, channel in self.pieces)
-        return [write_weights(self.weights), tables, *parts]
+        tables = write_tables(self.quantizers, self.contexts) + side
+        groups = (write_latent(symbols, self.contexts, channel) for symbols, channel in self.key_groups)
+        return [write_weights(self.weights), tables, *groups]
 
 
 def write_model(
-    fitting: Fitting,
+    fitting: TrainingModule,
     latents: Sequence[Latents],
     clip: Clip,
     config: EncodingConfig,
@@ -187,20 +188,20 @@ def write_model(
     """
 
     def made(dead_zone: float) -> tuple[_Coded, bytes]:
-        coded = _coded(fitting, latents, clip.frames, config, dead_zone)
+        coded = quantize_segment(fitting, latents, clip.frames, config, dead_zone)
         return coded, _file(fitting, coded, clip, config, angles)
 
     coded, data = made(ROUNDING)
     limit = size_limit(config, clip)
     if limit is not None and len(data) > limit:
-        coded, data = _thinned(made, limit) or (coded, data)
+        coded, data = fit_size_limit(made, limit) or (coded, data)
     with atomic_write(output) as partial:
         partial.write_bytes(data)
-        _read_again(partial, coded, angles)
+        verify_roundtrip(partial, coded, angles)
     return len(data)
 
 
-def _thinned(made: Callable[[float], tuple[_Coded, bytes]], limit: int) -> tuple[_Coded, bytes] | None:
+def fit_size_limit(made: Callable[[float], tuple[_Coded, bytes]], limit: int) -> tuple[_Coded, bytes] | None:
     """What is made with about the least dead zone that keeps the limit; None where the largest does not."""
     rejected, accepted = ROUNDING, LARGEST_DEAD_ZONE
     best = made(accepted)
@@ -222,66 +223,72 @@ def size_limit(config: EncodingConfig, clip: Clip) -> int | None:
 
 
 @torch.no_grad()
-def estimate_bytes(fitting: Fitting, clip: Clip, config: EncodingConfig) -> int:
+def estimate_bytes(fitting: TrainingModule, clip: Clip, config: EncodingConfig) -> int:
     """What a file would weigh now, but for the camera's angles; embeddings, not yet known, at their full bits."""
     model = fitting.model
     if config.grids:
         latents = [latent.cpu().numpy() for latent in latents_of(model, ())]
-        return len(_file(fitting, _coded(fitting, latents, clip.frames, config), clip, config, None))
+        return len(_file(fitting, quantize_segment(fitting, latents, clip.frames, config), clip, config, None))
     embedding = model.config.embedding
     rows, columns = embedding.size(model.config.width, model.config.height)
     values = clip.frames * rows * columns * embedding.channels
     return len(write_weights(_quantized_weights(fitting, config))) + values * config.embedding_bits // 8
 
 
-def _least_bytes(fitting: Fitting, clip: Clip, config: EncodingConfig) -> int:
+def min_file_bytes(fitting: TrainingModule, clip: Clip, config: EncodingConfig) -> int:
     """Of a file whose weights and grids are all zero."""
     latents = fitting.model.config.latents
     zeros = [np.zeros_like(latent.cpu().numpy(), dtype=np.int32) for latent in latents_of(fitting.model, ())]
     tensors = decoder_tensors(fitting.model).items()
     weights = {name: quantize(np.zeros(tensor.shape, np.float32), 8) for name, tensor in tensors}
     channels = sum(latent.channels for latent in latents)
-    contexts = Contexts.of(np.zeros(Contexts.size(channels), dtype=np.int32), channels)
-    coded = _Coded(weights, _pieces(latents, zeros, clip.frames, config), [], contexts)
+    contexts = IntegerContextModel.of(np.zeros(IntegerContextModel.size(channels), dtype=np.int32), channels)
+    coded = _Coded(weights, _groups(latents, zeros, clip.frames, config), [], contexts)
     return len(_file(fitting, coded, clip, config, None))
 
 
-def _file(fitting: Fitting, coded: _Coded, clip: Clip, config: EncodingConfig, angles: Angles | None) -> bytes:
+def _file(fitting: TrainingModule, coded: _Coded, clip: Clip, config: EncodingConfig, angles: Angles | None) -> bytes:
     chunks = coded.chunks(b"" if angles is None else write_angles(angles))
     segment = _segment_header(fitting.model, clip, config, oriented=angles is not None)
     return write_container(_file_header(clip), iter([(segment, chunks)]))
 
 
-def _coded(
-    fitting: Fitting, latents: Sequence[Latents], frames: int, config: EncodingConfig, dead_zone: float = ROUNDING
+def quantize_segment(
+    fitting: TrainingModule,
+    latents: Sequence[Latents],
+    frames: int,
+    config: EncodingConfig,
+    dead_zone: float = ROUNDING,
 ) -> _Coded:
     """Grids are multiples of their step; embeddings, fitted without regard to rate, are spread over their range."""
-    scalings: list[Scaling] = []
+    quantizers: list[ChannelQuantizer] = []
     if config.grids:
         symbols = [quantize_grid(latent, GRID_STEP, dead_zone) for latent in latents]
     else:
         (embedding,) = latents
         pairs = [quantize_embedding(channel, config.embedding_bits) for channel in embedding.swapaxes(0, 1)]
-        symbols, scalings = [np.stack([integers for integers, _ in pairs], axis=1)], [scaling for _, scaling in pairs]
+        symbols, quantizers = [np.stack([integers for integers, _ in pairs], axis=1)], [scaling for _, scaling in pairs]
     latent_shapes = fitting.model.config.latents
-    pieces = _pieces(latent_shapes, symbols, frames, config)
+    groups = _groups(latent_shapes, symbols, frames, config)
     if isinstance(fitting.model, NeRV360Grid):
-        known = fitting.model.encoder.contexts
+        known = fitting.model.latents.context_model
     else:
         known = ContextModel(sum(latent.channels for latent in latent_shapes))
-    return _Coded(_quantized_weights(fitting, config), pieces, scalings, fit_contexts(pieces, known))
+    return _Coded(
+        _quantized_weights(fitting, config), groups, quantizers, fit_context_model(groups, known, config.context_steps)
+    )
 
 
-def _pieces(
-    latents: Sequence[Latent], symbols: Sequence[Integers], frames: int, config: EncodingConfig
+def _groups(
+    latents: Sequence[LatentGrid], symbols: Sequence[Integers], frames: int, config: EncodingConfig
 ) -> list[tuple[Integers, int]]:
     """The keys of every chunk, and the number of their first channel."""
     first = np.cumsum([0, *(latent.channels for latent in latents)]).tolist()
-    layout = parts(latents, frames, config.group_size)
+    layout = key_groups(latents, frames, config.group_size)
     return [(symbols[p.latent][p.first_key : p.first_key + p.keys], first[p.latent]) for p in layout]
 
 
-def _quantized_weights(fitting: Fitting, config: EncodingConfig) -> dict[str, QuantizedTensor]:
+def _quantized_weights(fitting: TrainingModule, config: EncodingConfig) -> dict[str, QuantizedTensor]:
     tensors = {name: tensor.float().cpu().numpy() for name, tensor in decoder_tensors(fitting.model).items()}
     if fitting.quantiser is None:
         return {name: quantize(tensor, config.weight_bits) for name, tensor in tensors.items()}
@@ -321,19 +328,19 @@ def _segment_header(model: Network, clip: Clip, config: EncodingConfig, oriented
         roll_deg=config.roll_deg,
         group_size=config.group_size,
         oriented=oriented,
-        grids=[header.Grid(grid.stride, grid.channels, grid.period, grid.motion) for grid in shape.grids],
+        grids=list(shape.grids),
         chunks=[],
     )
 
 
-def _read_again(path: Path, coded: _Coded, angles: Angles | None) -> None:
+def verify_roundtrip(path: Path, coded: _Coded, angles: Angles | None) -> None:
     """Parse what was written and compare integers. Raises BitstreamError: never seen, and never let through."""
     with Container(path) as container:
         (segment,) = container.segments
         network = load_network(container, segment, torch.device("cpu"))
         same = np.array_equal(network.contexts.parameters(), coded.contexts.parameters())
-        if coded.scalings:
-            same &= [scaling for channels in network.scalings for scaling in channels] == coded.scalings
+        if coded.quantizers:
+            same &= [scaling for channels in network.quantizers for scaling in channels] == coded.quantizers
         if angles is None or network.angles is None:
             same &= angles is network.angles
         else:
@@ -342,7 +349,7 @@ def _read_again(path: Path, coded: _Coded, angles: Angles | None) -> None:
         for name, tensor in read_weights(container.chunk(segment, 0), shapes).items():
             same &= np.array_equal(tensor.symbols, coded.weights[name].symbols)
             same &= tensor.step == coded.weights[name].step
-        for index, (symbols, channel) in enumerate(coded.pieces):
+        for index, (symbols, channel) in enumerate(coded.key_groups):
             chunk = container.chunk(segment, 2 + index)
             same &= np.array_equal(read_latent(chunk, network.contexts, channel, symbols.shape), symbols)
     if not same:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from nerv360.bitstream.container import Container
-from nerv360.codec.reader import SegmentReader
+from nerv360.codec.segment_decoder import SegmentReader
 from nerv360.errors import MissingExtra
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.storage import Location, atomic_write

@@ -20,15 +20,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nerv360.bitstream.layout import Moment
 from nerv360.config import EncodingConfig
 from nerv360.errors import OutOfMemory
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
+from nerv360.latents.grid import FrameTime
 from nerv360.models.base import Network, build, channels_last, configure, latents_of
 from nerv360.models.memory import check_memory, is_out_of_memory
 from nerv360.training.checkpoint import Progress
-from nerv360.training.fit import Example, Fitting, sample_view, train_step
-from nerv360.training.optim import create_optimiser
+from nerv360.training.fit import TrainingModule, TrainingSample, sample_view, train_step
+from nerv360.training.optimisers import create_optimiser
 
 __all__ = ["PHASES", "Cost", "forget_peak", "measure", "measure_apart", "peak_memory"]
 
@@ -128,14 +128,14 @@ def _decoding(model: Network, config: EncodingConfig, device: torch.device, repe
     def work(index: int) -> None:
         view = views[index % FRAMES]
         with _half(device):
-            model.decode([window.crop(embedding) for window in model.windows(view)], Moment(0, 1), view)
+            model.decode([window.crop(embedding) for window in model.windows(view)], FrameTime(0, 1), view)
 
     return work
 
 
 def _training(model: Network, config: EncodingConfig, device: torch.device, repeats: int) -> Work:
     """One step of the optimiser, on views of a fit that are of its mean cost: those near a pole are far dearer."""
-    panorama, fitting = _panorama(model, device), Fitting(model, config).to(device)
+    panorama, fitting = _panorama(model, device), TrainingModule(model, config).to(device)
     optimiser = create_optimiser(fitting, config)
     views = [sample_view(config, model.config.width, 0, number) for number in range(SAMPLED)]
     begin = _typical([_seen(model, view) for view in views], repeats * config.views) - WARM_UP * config.views
@@ -143,7 +143,7 @@ def _training(model: Network, config: EncodingConfig, device: torch.device, repe
     def work(index: int) -> None:
         first = begin + index * config.views
         seen = [views[(first + k) % SAMPLED] for k in range(config.views)]
-        example = Example(panorama, index % FRAMES, FRAMES, seen, seen)
+        example = TrainingSample(panorama, index % FRAMES, FRAMES, seen, seen)
         train_step(fitting, optimiser, example, 1e-4, 0.5, config, Progress())
 
     return work

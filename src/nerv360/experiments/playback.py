@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nerv360.backends.tiling import check_size
 from nerv360.bitstream.container import Container
 from nerv360.codec.decoder import open_file
-from nerv360.codec.reader import SegmentReader
+from nerv360.codec.segment_decoder import SegmentReader
 from nerv360.errors import OutOfMemory
 from nerv360.evaluation.anchors import ANCHORS, encode_anchor
 from nerv360.experiments.bench_targets import DECODE_THEN_CROP, PLAIN, QUANTISED

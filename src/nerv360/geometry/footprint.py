@@ -73,11 +73,12 @@ class Footprint:
     def sample(
         self,
         cells: Tensor,  # of the window [1, C, rows, columns]
-        moved: Tensor | None = None,  # [1, 2, h, w] cells to the right and down that their content has moved by
+        displacement: Tensor
+        | None = None,  # [1, 2, h, w] cells to the right and down that their content has displacement by
     ) -> Tensor:  # [1, C, h, w]
         points = self.points.to(cells.device)
-        if moved is not None:
-            points = points - moved.permute(0, 2, 3, 1) * (2 / _size(self.window)).to(points)
+        if displacement is not None:
+            points = points - displacement.permute(0, 2, 3, 1) * (2 / _size(self.window)).to(points)
         return sample_at(cells, points)
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
-from nerv360.bitstream.layout import GRID_STEP, Moment
 from nerv360.config import EncodingConfig, ModelConfig
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
+from nerv360.latents.grid import GRID_STEP, FrameTime
 from nerv360.models.budget import decoder_size, solve_widths
 from nerv360.models.hnerv import HNeRV
 from nerv360.models.hnerv_boost import HNeRVBoost
@@ -29,13 +29,13 @@ class Codec(Protocol):
     def windows(self, view: Viewport) -> list[Window]:
         """The part of every latent that decoding `view` reads."""
 
-    def decode(self, latents: Sequence[Tensor], moment: Moment, view: Viewport) -> Tensor:
+    def decode(self, latents: Sequence[Tensor], moment: FrameTime, view: Viewport) -> Tensor:
         """Those parts, of the keys around that moment -> viewport [1, 3, h, w] in [0, 1]."""
 
     def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Tensor:
         """The convolutions that `decode` ends in (models/viewport_decoder.py, models/panoramic.py)."""
 
-    def analyse(
+    def training_inputs(
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
     ) -> tuple[list[list[Tensor]], Tensor]:
         """While fitting: those parts for each view, and their bits per decoded pixel.
@@ -43,7 +43,7 @@ class Codec(Protocol):
         With `noise`, it stands in for rounding.
         """
 
-    def refine(self, rate: float) -> None:
+    def step_latents(self, rate: float) -> None:
         """While fitting: one step of what the optimiser does not hold."""
 
 
@@ -73,13 +73,14 @@ def channels_last(model: Network) -> Network:
 def latents_of(model: Network, panoramas: Iterable[Tensor]) -> list[Tensor]:
     """The fitted latents [keys, channels, rows, columns] of a clip, whose frames are [1, 3, H, W]."""
     if isinstance(model, NeRV360Grid):
-        return [GRID_STEP * model.encoder.values(index) for index in range(len(model.config.grids))]
+        return [GRID_STEP * model.latents.values(index) for index in range(len(model.config.grids))]
     return [torch.cat([model.embed(panorama).float() for panorama in panoramas])]
 
 
 def decoder_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Name -> tensor of all but the encoder, in the order of the file."""
-    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("encoder.")}
+    """Tensors that a file holds, by name and in its order: all but those of `training_only` modules."""
+    kept = model.state_dict().items()
+    return {name: tensor for name, tensor in kept if name.partition(".")[0] != model.training_only}
 
 
 def configure(settings: EncodingConfig, width: int, height: int) -> ModelConfig:

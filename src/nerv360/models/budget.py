@@ -12,8 +12,8 @@ TOLERANCE = 0.02
 
 
 def decoder_size(model: nn.Module) -> int:
-    """Parameters of all but the encoder: what a file holds."""
-    return sum(p.numel() for name, p in model.named_parameters() if not name.startswith("encoder."))
+    """Number of parameters that a file holds: all but those of the module `training_only`."""
+    return sum(p.numel() for name, p in model.named_parameters() if name.partition(".")[0] != model.training_only)
 
 
 def taper(width: float, stages: int, reduction: float, minimum: int) -> tuple[int, ...]:

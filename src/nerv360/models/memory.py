@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import psutil
 import torch
 
-from nerv360.bitstream.layout import stage_strides
 from nerv360.config import ModelConfig
 from nerv360.errors import OutOfMemory
+from nerv360.latents.grid import stage_strides
 
 __all__ = ["bytes_needed", "check_memory", "enough_memory", "is_out_of_memory"]
 

@@ -10,11 +10,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from nerv360.bitstream.layout import stage_strides
 from nerv360.config import ModelConfig
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
+from nerv360.latents.grid import stage_strides
 from nerv360.layers.convnext import ConvNeXtEncoder
 from nerv360.layers.encoding import Stem, positional_encoding
 from nerv360.layers.modulation import AffineResidualBlock
@@ -75,6 +75,8 @@ class NeRV360(ViewportDecoder):
     Everything but the encoder is the decoder: it is what a file holds.
     """
 
+    training_only = "encoder"
+
     def __init__(self, config: ModelConfig, with_encoder: bool = True) -> None:
         super().__init__()
         self.config = config
@@ -109,7 +111,7 @@ class NeRV360(ViewportDecoder):
         """Panorama x_t [1, 3, H, W], uint8 or in [0, 1], of any size -> embedding y_t, or a window of it."""
         return self.encoder(panorama, window or Window.whole(self.config.grid_height, self.config.grid_width))
 
-    def analyse(
+    def training_inputs(
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
     ) -> tuple[list[list[Tensor]], Tensor]:
         """What `decode` needs for views of a frame; the rate of embeddings is not part of the loss."""
@@ -121,7 +123,7 @@ class NeRV360(ViewportDecoder):
             embeddings = [window.crop(whole) for window in windows]
         return [[embedding] for embedding in embeddings], torch.zeros((), device=panorama.device)
 
-    def refine(self, rate: float) -> None:
+    def step_latents(self, rate: float) -> None:
         """Nothing: all that is learned is in the optimiser's hands."""
 
     def features(self, latents: Sequence[Tensor], time: float, windows: Sequence[Window]) -> list[Tensor]:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nerv360.bitstream.layout import Moment
 from nerv360.config import ModelConfig
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
+from nerv360.latents.grid import FrameTime
 from nerv360.layers.convnext import ConvNeXtEncoder
 
 __all__ = ["PanoramaDecoder"]
@@ -23,6 +23,8 @@ class PanoramaDecoder(nn.Module):
     x_t ─ encoder ─ y_t ─ draw ─ panorama ─ extract ─ viewport
                      d              3     (yaw, pitch)
     """
+
+    training_only = "encoder"
 
     def __init__(self, config: ModelConfig, with_encoder: bool) -> None:
         super().__init__()
@@ -45,7 +47,7 @@ class PanoramaDecoder(nn.Module):
             return drawn
         return functional.interpolate(drawn, (self.config.height, self.config.width), mode="bilinear")
 
-    def decode(self, latents: Sequence[Tensor], moment: Moment, view: Viewport) -> Tensor:
+    def decode(self, latents: Sequence[Tensor], moment: FrameTime, view: Viewport) -> Tensor:
         """The whole embedding, at that time -> viewport [1, 3, view.height, view.width] in [0, 1]."""
         panorama = self.panorama(latents, moment.time)
         precise = torch.promote_types(panorama.dtype, torch.float32)  # directions in half precision would be pixels off
@@ -59,11 +61,11 @@ class PanoramaDecoder(nn.Module):
         """Panorama x_t [1, 3, H, W], uint8 or in [0, 1], of any size -> embedding y_t [1, d, rows, columns]."""
         return self.encoder(panorama, Window.whole(self.config.grid_height, self.config.grid_width))
 
-    def analyse(
+    def training_inputs(
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
     ) -> tuple[list[list[Tensor]], Tensor]:
         """What `panorama` and `decode` need of a frame; the rate of embeddings is not part of the loss."""
         return [[self.embed(panorama)]] * len(views), torch.zeros((), device=panorama.device)
 
-    def refine(self, rate: float) -> None:
+    def step_latents(self, rate: float) -> None:
         """Nothing: all that is learned is in the optimiser's hands."""

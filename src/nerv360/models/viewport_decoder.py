@@ -1,14 +1,15 @@
 """Networks that decode only the view (NeRV360, Fig. 1b)."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from nerv360.bitstream.layout import Moment
 from nerv360.config import ModelConfig
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
+from nerv360.latents.grid import FrameTime
 
 __all__ = ["ViewportDecoder"]
 
@@ -25,6 +26,7 @@ class ViewportDecoder(nn.Module):
     """
 
     config: ModelConfig
+    training_only: ClassVar[str]  # the module that a file does not hold
 
     def footprints(self, view: Viewport) -> list[Footprint]:
         """Where `view` reads the features of each latent."""
@@ -52,7 +54,7 @@ class ViewportDecoder(nn.Module):
         """What conditions `draw`."""
         return []
 
-    def sample(self, features: Sequence[Tensor], footprints: Sequence[Footprint], moment: Moment) -> list[Tensor]:
+    def sample(self, features: Sequence[Tensor], footprints: Sequence[Footprint], moment: FrameTime) -> list[Tensor]:
         """Windows of the features -> what the view reads [1, C, h, w] each."""
         return [footprint.sample(each) for footprint, each in zip(footprints, features, strict=True)]
 
@@ -63,7 +65,7 @@ class ViewportDecoder(nn.Module):
     def decode(
         self,
         latents: Sequence[Tensor],  # [keys, channels, rows, columns] each, what self.windows(view) names
-        moment: Moment,
+        moment: FrameTime,
         view: Viewport,
     ) -> Tensor:  # [1, 3, view.height, view.width] in [0, 1]
         footprints = self.footprints(view)

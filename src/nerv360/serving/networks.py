@@ -6,7 +6,7 @@ from onnx import TensorProto, numpy_helper
 from torch import nn
 
 from nerv360.bitstream.container import Container, Segment
-from nerv360.codec.reader import SegmentReader
+from nerv360.codec.segment_decoder import SegmentReader
 from nerv360.export.onnx import draw_graph
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.base import decoder_tensors

@@ -8,7 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from nerv360.bitstream.container import Container
-from nerv360.bitstream.pieces import MANIFEST_ENDING
+from nerv360.bitstream.manifest import MANIFEST_ENDING
 from nerv360.errors import ArgumentError
 from nerv360.serving.frames import Frames
 from nerv360.serving.site import manifest, network_names

@@ -28,8 +28,8 @@ class Progress:
     rate_scale: float = 1.0  # factor on the learning rate, halved at every recovery
     recoveries: int = 0
     rate_weight: float = 0.0  # of a bit per pixel now
-    felt_weight: float = 0.0  # that the fit has followed so far, where it is steered
-    returned: int = 0  # steps that the fit went back by
+    effective_rate_weight: float = 0.0  # that the fit has followed so far, where it is steered
+    rewound_steps: int = 0  # steps that the fit went back by
     skipped: int = 0  # steps in a row whose gradient was not finite
     seconds: float = 0.0  # of fitting, over all runs
 

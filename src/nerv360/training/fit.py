@@ -10,77 +10,77 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from nerv360.bitstream.layout import Moment
 from nerv360.config import EncodingConfig
 from nerv360.errors import TrainingError
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.viewport import Viewport
-from nerv360.layers.quantisation import WeightQuantiser
+from nerv360.latents.grid import FrameTime
 from nerv360.models.base import Network, channels_last, decoder_tensors
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.storage import Location
 from nerv360.training import checkpoint
 from nerv360.training.checkpoint import Progress, Tensors
 from nerv360.training.losses import distortion, squared_error
-from nerv360.training.optim import create_optimiser, learning_rate
+from nerv360.training.optimisers import create_optimiser, learning_rate
+from nerv360.training.weight_quantizer import WeightQuantizer
 from nerv360.video.camera_motion import Angles, camera_to_world, to_world_view
 from nerv360.video.clip import Clip
 from nerv360.video.shuffle import shuffled
 
-__all__ = ["NOISY_PART", "Example", "Fitting", "fit", "sample_view", "train_step"]
+__all__ = ["NOISE_FRACTION", "TrainingModule", "TrainingSample", "fit", "sample_view", "train_step"]
 
 SAVE_SECONDS, MOST_SECONDS = 20.0, 50.0  # between checkpoints; large ones, slow to write, are rarer
 FRAME_MEMORY = 2 << 30
 SNAPSHOT_STEPS = 100
 SMOOTHING = 0.98
-COLLAPSE = 1.5  # times the best running loss; the last one that was kept where the rate is fitted
+DIVERGENCE = 1.5  # times the best running loss; the last one that was kept where the rate is fitted
 MAX_RECOVERIES, MAX_SKIPPED = 5, 20
-NOISY_PART = 0.75  # of the steps; then the values of grids are rounded
-RAMP_PART = 0.25  # of the steps, over which the weight of the rate rises
+NOISE_FRACTION = 0.75  # of the steps; then the values of grids are rounded
+RATE_WARMUP_FRACTION = 0.25  # of the steps, over which the weight of the rate rises
 R2 = np.array([0.7548776662466927, 0.5698402909980532])  # 1 / g, 1 / g^2 with g^3 = g + 1
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainingSample:
     """What one step sees."""
 
     panorama: Tensor  # [1, 3, H, W] uint8
     frame: int
     frames: int  # of the clip
     views: Sequence[Viewport]  # in the panorama
-    worlds: Sequence[Viewport]  # the same on the model's sphere
+    world_views: Sequence[Viewport]  # the same on the model's sphere
 
     @property
-    def moment(self) -> Moment:
-        return Moment(self.frame, self.frames)
+    def moment(self) -> FrameTime:
+        return FrameTime(self.frame, self.frames)
 
 
-class Fitting(nn.Module):
+class TrainingModule(nn.Module):
     """A network while it is fitted, with the steps of its weights where their rate is fitted too."""
 
     def __init__(self, model: Network, config: EncodingConfig) -> None:
         super().__init__()
         self.model = model
-        self.quantiser = WeightQuantiser(decoder_tensors(model)) if config.rate_weight else None
+        self.quantiser = WeightQuantizer(decoder_tensors(model)) if config.rate_weight else None
 
     def forward(
-        self, example: Example, noise: torch.Generator | None
+        self, example: TrainingSample, noise: torch.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:  # [N, 3, h, w] drawn and wanted, in [0, 1]; bits per drawn pixel
         """What a step draws. With a generator, noise stands in for rounding."""
         if self.quantiser is None:
-            return _Drawing(self.model)(example, noise)
+            return _Rendering(self.model)(example, noise)
         parameters = {name: self.model.get_parameter(name) for name in self.quantiser.names}
         weights, bits = self.quantiser(parameters, noise)
         drawn, wanted, latent_bits = functional_call(
-            _Drawing(self.model), {f"model.{name}": tensor for name, tensor in weights.items()}, (example, noise)
+            _Rendering(self.model), {f"model.{name}": tensor for name, tensor in weights.items()}, (example, noise)
         )
         share = 1.0 if isinstance(self.model, PanoramaDecoder) else example.views[0].share
         return drawn, wanted, latent_bits + bits * share / (example.frames * math.prod(drawn.shape[-2:]))
 
 
 def fit(
-    fitting: Fitting,
+    fitting: TrainingModule,
     clip: Clip,
     config: EncodingConfig,
     checkpoint_path: Location,
@@ -91,7 +91,7 @@ def fit(
     """Minimise the loss over random viewports of the clip's frames, on the network's device; `report` sees every step.
 
     A network that decodes whole panoramas is fitted to those. `steer` may change the weight of the rate after every
-    step, and go back to an earlier part of the schedule.
+    step, and go back to an earlier progress_fraction of the schedule.
 
     `look` is called once, before the first step: it may prepare the network, and gives the camera's angles, which the
     checkpoint keeps. With them, the model's sphere is the world's, not the camera's.
@@ -105,12 +105,12 @@ def fit(
     optimiser = create_optimiser(fitting, config)
     identity = f"{clip.fingerprint()} {config}"
     if resumed := checkpoint.load(checkpoint_path, identity):
-        progress, now, good = resumed
+        progress, now, last_good_state = resumed
         checkpoint.restore(now, fitting, optimiser)
         angles = now["angles"].numpy() if "angles" in now else None
     else:
         angles = look()
-        progress, good = Progress(rate_weight=config.rate_weight), checkpoint.capture(fitting, optimiser)
+        progress, last_good_state = Progress(rate_weight=config.rate_weight), checkpoint.capture(fitting, optimiser)
     frames = shuffled(clip, config.seed, progress.step, FRAME_MEMORY)
     saved, pause, started = time.monotonic(), SAVE_SECONDS, time.monotonic() - progress.seconds
 
@@ -119,27 +119,27 @@ def fit(
         now = checkpoint.capture(fitting, optimiser)
         if angles is not None:
             now["angles"] = torch.from_numpy(angles)
-        checkpoint.save(checkpoint_path, progress, now, good, identity)
+        checkpoint.save(checkpoint_path, progress, now, last_good_state, identity)
 
     if resumed is None:
         save()
     try:
-        while progress.step - progress.returned < steps:
+        while progress.step - progress.rewound_steps < steps:
             index, frame = next(frames)
             panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
             first = progress.step // clip.frames * config.views
             views = [sample_view(config, clip.width, index, first + k) for k in range(config.views)]
-            worlds = (
+            world_views = (
                 views if angles is None else [to_world_view(view, camera_to_world(angles[index])) for view in views]
             )
-            example = Example(panorama, index, clip.frames, views, worlds)
-            step = progress.step - progress.returned
+            example = TrainingSample(panorama, index, clip.frames, views, world_views)
+            step = progress.step - progress.rewound_steps
             rate = progress.rate_scale * learning_rate(step, steps, config)
             train_step(fitting, optimiser, example, rate, step / steps, config, progress)
-            good = _watch(fitting, optimiser, progress, good)
+            last_good_state = recover_from_divergence(fitting, optimiser, progress, last_good_state)
             progress.step += 1
             steer(progress, steps)
-            report(progress, steps + progress.returned)
+            report(progress, steps + progress.rewound_steps)
             if time.monotonic() - saved > pause:
                 began = time.monotonic()
                 save()
@@ -152,22 +152,22 @@ def fit(
 
 
 def train_step(
-    fitting: Fitting,
+    fitting: TrainingModule,
     optimiser: torch.optim.Optimizer,
-    example: Example,
+    example: TrainingSample,
     rate: float,
-    part: float,  # of all steps that are done
+    progress_fraction: float,  # of all steps that are done
     config: EncodingConfig,
     progress: Progress,
 ) -> None:
     """One step of the optimiser; none where the loss or its gradient is not finite."""
     panorama, noise = example.panorama, None
-    if part < NOISY_PART:
+    if progress_fraction < NOISE_FRACTION:
         noise = torch.Generator(panorama.device).manual_seed(config.seed << 32 | progress.step)
     with torch.autocast(panorama.device.type, torch.bfloat16, enabled=panorama.is_cuda):
         decoded, source, bits = fitting(example, noise)
     side = math.sqrt(example.views[0].width * example.views[0].height)  # the Fourier term grows with it
-    rate_weight = progress.rate_weight * side * min(1.0, part / RAMP_PART)
+    rate_weight = progress.rate_weight * side * min(1.0, progress_fraction / RATE_WARMUP_FRACTION)
     if config.loss == "l2":
         error = squared_error(decoded.float(), source)
     else:
@@ -182,26 +182,26 @@ def train_step(
     progress.skipped = 0
     optimiser.param_groups[0]["lr"] = rate
     optimiser.step()
-    fitting.model.refine(rate / config.learning_rate * config.grid_learning_rate)
+    fitting.model.step_latents(rate / config.learning_rate * config.grid_learning_rate)
     with torch.no_grad():
         psnr_db = -10 * math.log10(max(1e-10, (decoded.float() - source).square().mean().item()))
     progress.loss = _smoothed(progress.loss, error.item(), progress.step)
     progress.psnr_db = _smoothed(progress.psnr_db, psnr_db, progress.step)
 
 
-class _Drawing(nn.Module):
+class _Rendering(nn.Module):
     """What a network draws of an example while it is fitted."""
 
     def __init__(self, model: Network) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, example: Example, noise: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, example: TrainingSample, noise: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         model, panorama = self.model, example.panorama
-        latents, bits = model.analyse(panorama, example.frame, example.worlds, noise)
+        latents, bits = model.training_inputs(panorama, example.frame, example.world_views, noise)
         if isinstance(model, PanoramaDecoder):
             return model.panorama(latents[0], example.moment.time), panorama.float() / 255, bits
-        pairs = zip(latents, example.worlds, strict=True)
+        pairs = zip(latents, example.world_views, strict=True)
         drawn = torch.cat([model.decode(latent, example.moment, world) for latent, world in pairs])
         rays = (viewport_rays(view, device=panorama.device) for view in example.views)
         return drawn, torch.cat([sample_sphere(panorama, each) for each in rays]) / 255, bits
@@ -213,9 +213,11 @@ def _smoothed(mean: float, value: float, step: int) -> float:
     return value if not math.isfinite(mean) else mean + weight * (value - mean)
 
 
-def _watch(fitting: Fitting, optimiser: torch.optim.Optimizer, progress: Progress, good: Tensors) -> Tensors:
-    """Keep a good state every so often; return to it, at half the rate, when the loss has collapsed."""
-    collapsed = progress.loss > COLLAPSE * progress.best_loss or progress.skipped > MAX_SKIPPED
+def recover_from_divergence(
+    fitting: TrainingModule, optimiser: torch.optim.Optimizer, progress: Progress, last_good_state: Tensors
+) -> Tensors:
+    """Keep a last_good_state state every so often; return to it, at half the rate, when the loss has collapsed."""
+    collapsed = progress.loss > DIVERGENCE * progress.best_loss or progress.skipped > MAX_SKIPPED
     if collapsed:
         progress.recoveries += 1
         if progress.recoveries > MAX_RECOVERIES:
@@ -223,14 +225,14 @@ def _watch(fitting: Fitting, optimiser: torch.optim.Optimizer, progress: Progres
                 f"the loss collapsed {progress.recoveries} times (now {progress.loss:.3g}, best "
                 f"{progress.best_loss:.3g}); encode with a lower learning rate"
             )
-        checkpoint.restore(good, fitting, optimiser)
+        checkpoint.restore(last_good_state, fitting, optimiser)
         progress.rate_scale, progress.loss, progress.skipped = progress.rate_scale / 2, progress.best_loss, 0
-        return good
+        return last_good_state
     if progress.step % SNAPSHOT_STEPS == SNAPSHOT_STEPS - 1:
         saving = fitting.quantiser is not None  # bits: quality may fall slowly
         progress.best_loss = progress.loss if saving else min(progress.best_loss, progress.loss)
         return checkpoint.capture(fitting, optimiser)
-    return good
+    return last_good_state
 
 
 def sample_view(config: EncodingConfig, panorama_width: int, frame: int, number: int) -> Viewport:

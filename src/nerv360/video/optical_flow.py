@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from nerv360.bitstream.layout import frame_of_key, key_count
+from nerv360.latents.grid import key_count, key_frame_index
 from nerv360.video.camera_motion import Angles, to_world_panorama
 
 __all__ = ["flow_at_keys"]
@@ -26,7 +26,7 @@ def flow_at_keys(
     At a key, every `period` frames, it is the mean of what moves in the half period before and behind it.
     """
     half = max(1, period // 2)
-    asked = [frame_of_key(period, key, count) for key in range(key_count(period, count))]
+    asked = [key_frame_index(period, key, count) for key in range(key_count(period, count))]
     pairs = [[(at, at + step) for step in (-half, half) if 0 <= at + step < count] for at in asked]
     needed = {frame for each in pairs for pair in each for frame in pair}
     grey: dict[int, NDArray[np.uint8]] = {}

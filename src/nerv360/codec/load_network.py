@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import torch
 
 from nerv360.bitstream.container import Container, Segment
-from nerv360.bitstream.contexts import Contexts
 from nerv360.bitstream.header import SegmentHeader
-from nerv360.bitstream.layout import GRID_STEP, key_count, keys_per_chunk
-from nerv360.codec.chunks import read_angles, read_tables, read_weights
-from nerv360.codec.quantize import Scaling, dequantize
+from nerv360.bitstream.latent_tables import read_angles, read_tables
+from nerv360.bitstream.weights import dequantize, read_weights
 from nerv360.config import MODELS, ModelConfig
 from nerv360.errors import BitstreamError
+from nerv360.latents.grid import GRID_STEP, key_count
+from nerv360.latents.integer_context_model import IntegerContextModel
+from nerv360.latents.key_groups import keys_per_group
+from nerv360.latents.quantization import ChannelQuantizer
 from nerv360.models.base import Network, build, channels_last, decoder_tensors
 from nerv360.video.camera_motion import Angles
 
@@ -28,8 +30,8 @@ class SegmentNetwork:
     """A segment's network and what its latents are read with."""
 
     model: Network
-    scalings: list[list[Scaling]]  # of every channel of every latent
-    contexts: Contexts
+    quantizers: list[list[ChannelQuantizer]]  # of every channel of every latent
+    contexts: IntegerContextModel
     angles: Angles | None
 
 
@@ -58,11 +60,11 @@ def load_network(container: Container, segment: Segment, device: torch.device) -
         angles = read_angles(rest, segment.frames) if segment.header.oriented else None
     except BitstreamError as error:
         raise BitstreamError(f"{container.path}: {error}") from None
-    each = iter(found or [Scaling(0.0, GRID_STEP)] * channels)
-    scalings = [[next(each) for _ in range(latent.channels)] for latent in segment.latents]
+    each = iter(found or [ChannelQuantizer(0.0, GRID_STEP)] * channels)
+    quantizers = [[next(each) for _ in range(latent.channels)] for latent in segment.latents]
     model = build(config)
     model.load_state_dict({name: torch.from_numpy(dequantize(tensor)) for name, tensor in weights.items()})
-    return SegmentNetwork(channels_last(model.eval().to(device)), scalings, contexts, angles)
+    return SegmentNetwork(channels_last(model.eval().to(device)), quantizers, contexts, angles)
 
 
 def latent_values(config: ModelConfig, frames: int, group_size: int) -> int:
@@ -70,7 +72,7 @@ def latent_values(config: ModelConfig, frames: int, group_size: int) -> int:
     return sum(
         math.prod(latent.size(config.width, config.height))
         * latent.channels
-        * min(key_count(latent.period, frames), keys_per_chunk(latent.period, group_size))
+        * min(key_count(latent.key_interval, frames), keys_per_group(latent.key_interval, group_size))
         for latent in config.latents
     )
 

@@ -7,18 +7,18 @@ import torch
 from numpy.typing import NDArray
 from test_camera_motion import HEIGHT, WIDTH, seen
 
-from nerv360.bitstream.layout import Latent, Moment
 from nerv360.config import ModelConfig
 from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
+from nerv360.latents.grid import FrameTime, LatentGrid
 from nerv360.models.base import build
 from nerv360.models.nerv360_grid import NeRV360Grid
-from nerv360.training.beginning import begin
+from nerv360.training.initialization import initialize_from_clip
 from nerv360.video.camera_motion import ANGLE_STEP_DEG, Angles, camera_to_world, to_world_view
 from nerv360.video.synthetic import render_frame
 
-GRIDS = (Latent(6, 3, 2), Latent(2, 3, 4), Latent(2, 4, 0), Latent(1, 3, 0))
+GRIDS = (LatentGrid(6, 3, 2), LatentGrid(2, 3, 4), LatentGrid(2, 4, 0), LatentGrid(1, 3, 0))
 CONFIG = ModelConfig(WIDTH, HEIGHT, (5, 4, 3), "nerv360-grid", decoder_strides=(3, 2), kernels=(1, 3), grids=GRIDS)
 VIEW = Viewport(20, 10, 0, 78.1, None, 96, 72)
 
@@ -28,11 +28,11 @@ def quality(frames: Sequence[NDArray[np.uint8]], index: int, angles: Angles | No
     torch.manual_seed(0)
     model = build(CONFIG, len(frames))
     assert isinstance(model, NeRV360Grid)
-    begin(model, frames, angles)
+    initialize_from_clip(model, frames, angles)
     assert not model.head.weight.any()
     world = VIEW if angles is None else to_world_view(VIEW, camera_to_world(angles[index]))
-    (latents,), _ = model.analyse(torch.zeros(()), index, [world], None)
-    decoded = model.decode(latents, Moment(index, len(frames)), world)[0].permute(1, 2, 0)
+    (latents,), _ = model.training_inputs(torch.zeros(()), index, [world], None)
+    decoded = model.decode(latents, FrameTime(index, len(frames)), world)[0].permute(1, 2, 0)
     return psnr((255 * decoded.detach()).round().numpy(), extract_viewport(frames[index], VIEW))
 
 

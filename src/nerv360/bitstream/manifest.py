@@ -1,6 +1,6 @@
-"""A .nerv360 file that lies in parts: a manifest holds its first bytes, and says which files hold the rest.
+"""Manifest of a .nerv360 file whose segments lie in files of their own: its first bytes, and where the segments lie.
 
-The manifest is JSON, its name ends in .json, and the parts are named relative to it:
+The manifest is JSON, its name ends in .json, and the files are named relative to it:
 
     {"head": "iU5FUl...", "segments": [{"file": "film.json.parts/00000-5d4140.nerv360", "offset": 63, "bytes": 314}]}
 """
@@ -16,14 +16,14 @@ from msgspec import Meta, Struct
 from nerv360.errors import BitstreamError
 from nerv360.storage import Location, name_of, open_file, sibling, size
 
-__all__ = ["MANIFEST_ENDING", "Manifest", "Piece", "open_bytes", "write_manifest"]
+__all__ = ["MANIFEST_ENDING", "Manifest", "SegmentLocation", "open_bytes", "write_manifest"]
 
 MANIFEST_ENDING = ".json"
 MAX_MANIFEST = 1 << 28
-PIECES_OPEN = 4
+FILES_OPEN = 4
 
 
-class Piece(Struct, frozen=True, forbid_unknown_fields=True):
+class SegmentLocation(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a segment lies. The name goes down from the manifest's folder: not up, and not elsewhere."""
 
     file: Annotated[str, Meta(pattern=r"^(?!/)(?!.*(?:^|/)\.\.(?:/|\Z))[^:\\\x00]+\Z", max_length=1024)]
@@ -35,11 +35,11 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     """All segments of a video, and the bytes that stand before them in one file."""
 
     head: bytes
-    segments: list[Piece]
+    segments: list[SegmentLocation]
 
 
 def open_bytes(where: Location) -> tuple[BinaryIO, int]:
-    """A .nerv360 file, whole or in parts, as one run of bytes, and their number.
+    """Open a .nerv360 file, or a manifest, as one run of bytes; also their number.
 
     Raises OSError where it cannot be opened, BitstreamError where it is no manifest in spite of its name.
     """
@@ -51,20 +51,20 @@ def open_bytes(where: Location) -> tuple[BinaryIO, int]:
         manifest = msgspec.json.decode(text, type=Manifest)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError) as error:
         raise BitstreamError(f"{where}: not a manifest of nerv360: {error}") from None
-    pieces = _Pieces(where, manifest)
-    return pieces, pieces.size  # type: ignore[return-value]
+    joined = _JoinedSegments(where, manifest)
+    return joined, joined.size  # type: ignore[return-value]
 
 
 def write_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
-class _Pieces(io.RawIOBase):
-    """The bytes of a manifest's file. A few parts are kept open."""
+class _JoinedSegments(io.RawIOBase):
+    """All bytes that a manifest names. A few files are kept open."""
 
     def __init__(self, where: Location, manifest: Manifest) -> None:
         self._where, self._manifest = where, manifest
-        self._starts = list(accumulate((piece.bytes for piece in manifest.segments), initial=len(manifest.head)))
+        self._starts = list(accumulate((segment.bytes for segment in manifest.segments), initial=len(manifest.head)))
         self.size = self._starts[-1]
         self._at = 0
         self._open: dict[str, BinaryIO] = {}
@@ -75,14 +75,14 @@ class _Pieces(io.RawIOBase):
         return offset
 
     def read(self, length: int = -1) -> bytes:
-        """From where it stands, across parts."""
+        """Read on, across files."""
         end = self.size if length < 0 else min(self._at + length, self.size)
         found = [self._manifest.head[self._at : end]]
         at = self._at + len(found[0])
         while at < end:
             index = bisect_right(self._starts, at) - 1
-            piece, skip = self._manifest.segments[index], at - self._starts[index]
-            found.append(self._part(piece, skip, min(piece.bytes - skip, end - at)))
+            segment, skip = self._manifest.segments[index], at - self._starts[index]
+            found.append(self._read_segment(segment, skip, min(segment.bytes - skip, end - at)))
             if not found[-1]:
                 break
             at += len(found[-1])
@@ -95,11 +95,11 @@ class _Pieces(io.RawIOBase):
         self._open.clear()
         super().close()
 
-    def _part(self, piece: Piece, skip: int, length: int) -> bytes:
-        if piece.file not in self._open:
-            if len(self._open) == PIECES_OPEN:
+    def _read_segment(self, segment: SegmentLocation, skip: int, length: int) -> bytes:
+        if segment.file not in self._open:
+            if len(self._open) == FILES_OPEN:
                 self._open.pop(next(iter(self._open))).close()
-            self._open[piece.file] = open_file(sibling(self._where, piece.file))
-        file = self._open[piece.file]
-        file.seek(piece.offset + skip)
+            self._open[segment.file] = open_file(sibling(self._where, segment.file))
+        file = self._open[segment.file]
+        file.seek(segment.offset + skip)
         return file.read(length)

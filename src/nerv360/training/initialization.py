@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nerv360.bitstream.layout import GRID_STEP, Latent, Moment, frame_of_key, keys_at
-from nerv360.layers.grids import LatentGrids
+from nerv360.latents.grid import GRID_STEP, FrameTime, LatentGrid, interpolation_weights, key_frame_index
+from nerv360.latents.latent_grids import LatentGrids
 from nerv360.models.nerv360_grid import MOTION_UNIT, NeRV360Grid
 from nerv360.video.camera_motion import Angles, to_world_panorama
 from nerv360.video.optical_flow import flow_at_keys
 
-__all__ = ["begin"]
+__all__ = ["initialize_from_clip"]
 
 LEAST_FRAMES = 16  # that still grids are the mean of, where there are so many
 LARGEST = 0.99  # of a colour in [-1, 1]: tanh reaches 1 nowhere
@@ -24,7 +24,7 @@ COLOURS = torch.tensor(  # red, green, blue of a grid's first three channels: br
 
 
 @torch.no_grad()
-def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angles | None) -> None:
+def initialize_from_clip(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angles | None) -> None:
     """Have the network draw a pyramid of the frames [H, W, 3]: by `to_rgb` alone, from the first channels of the grids.
 
     The frames are gone through once, and once more for a grid of motion.
@@ -35,17 +35,19 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
     where its angles are given.
     From zeros, a colour that few views see may never be learned: its weights and its values wait for each other.
     """
-    grids = model.encoder
+    grids = model.latents
     seen = _seen(grids, frames, angles)
-    filled: list[tuple[Latent, Tensor]] = []
+    filled: list[tuple[LatentGrid, Tensor]] = []
     drawn = [index for index, latent in enumerate(grids.latents) if not latent.motion]
     least = {stride: number * GRID_STEP for number, (stride, _) in enumerate(model.to_rgb_layers())}
     for index in sorted(drawn, key=lambda i: (len(seen[i]) > 1, -grids.latents[i].stride)):
         latent, wanted = grids.latents[index], seen[index]
         for key, picture in enumerate(wanted):
-            moment = Moment(frame_of_key(latent.period, key, grids.frames), grids.frames)
+            moment = FrameTime(key_frame_index(latent.key_interval, key, grids.frames), grids.frames)
             for other, values in filled:
-                known = torch.stack([weight * values[k] for k, weight in keys_at(other.period, moment)]).sum(dim=0)
+                known = torch.stack(
+                    [weight * values[k] for k, weight in interpolation_weights(other.key_interval, moment)]
+                ).sum(dim=0)
                 enlarged = functional.interpolate(known[None], list(picture.shape[1:]), mode="bilinear")[0]
                 picture[: len(known)] -= enlarged
         wanted = functional.hardshrink(wanted[:, : latent.channels], least[latent.stride])
@@ -58,7 +60,9 @@ def begin(model: NeRV360Grid, frames: Iterable[NDArray[np.uint8]], angles: Angle
     for index, latent in enumerate(grids.latents):
         if latent.motion:
             values = grids.values(index)
-            per_frame = flow_at_keys(frames, grids.frames, angles, latent.period, values.shape[2], values.shape[3])
+            per_frame = flow_at_keys(
+                frames, grids.frames, angles, latent.key_interval, values.shape[2], values.shape[3]
+            )
             values[:, :2].copy_(per_frame / (MOTION_UNIT * latent.stride * GRID_STEP))
     for parameter in model.head.parameters():
         nn.init.zeros_(parameter)
@@ -71,10 +75,14 @@ def _seen(grids: LatentGrids, frames: Iterable[NDArray[np.uint8]], angles: Angle
     from_rgb = torch.linalg.inv(COLOURS)
     for number, frame in enumerate(frames):
         wanted = [
-            (pictures[key], 1.0 if latent.period else 1 / len(of_mean))
+            (pictures[key], 1.0 if latent.key_interval else 1 / len(of_mean))
             for pictures, latent in zip(seen, grids.latents, strict=True)
             for key in range(len(pictures))
-            if (frame_of_key(latent.period, key, grids.frames) == number if latent.period else number in of_mean)
+            if (
+                key_frame_index(latent.key_interval, key, grids.frames) == number
+                if latent.key_interval
+                else number in of_mean
+            )
         ]
         if wanted:
             levels = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 127.5 - 1

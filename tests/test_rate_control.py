@@ -11,7 +11,7 @@ import nerv360
 from nerv360.codec.encoder import size_limit
 from nerv360.errors import ArgumentError
 from nerv360.training.checkpoint import Progress
-from nerv360.training.steering import MOST, Steering
+from nerv360.training.rate_control import MOST, RateController
 from nerv360.video.clip import Clip
 
 
@@ -25,10 +25,10 @@ class Film:
     def size(self) -> int:
         return round(self.bytes)
 
-    def fit(self, steering: Steering, steps: int) -> Progress:
+    def fit(self, steering: RateController, steps: int) -> Progress:
         progress = Progress(rate_weight=2.0)
-        while (step := progress.step - progress.returned) < steps:
-            again = bool(progress.returned)
+        while (step := progress.step - progress.rewound_steps) < steps:
+            again = bool(progress.rewound_steps)
             noise = max(0.0, 0.75 - step / steps)
             wanted = (
                 self.scale * progress.rate_weight**-0.45 * (1 + (1.5 if again else 3) * noise) * (0.93 if again else 1)
@@ -47,7 +47,7 @@ class Film:
 @pytest.mark.parametrize("steps", [500, 1600])
 def test_a_size_is_met(limit: int, steps: int) -> None:
     film = Film(40_000)
-    steering = Steering(limit, None, film.size)
+    steering = RateController(limit, None, film.size)
     progress = film.fit(steering, steps)
     assert 0.95 * limit <= film.size() <= limit
     assert not steering.missed(film.size(), 0)
@@ -56,7 +56,7 @@ def test_a_size_is_met(limit: int, steps: int) -> None:
 
 def test_a_size_out_of_reach_ends_the_fit() -> None:
     film = Film(40_000)
-    steering = Steering(100, None, film.size)
+    steering = RateController(100, None, film.size)
     progress = film.fit(steering, 500)
     assert progress.step <= 1.8 * 500
     assert progress.rate_weight == MOST
@@ -67,7 +67,7 @@ def test_a_size_out_of_reach_ends_the_fit() -> None:
 @pytest.mark.parametrize("steps", [500, 1600])
 def test_a_quality_is_met(quality_db: float, steps: int) -> None:
     film = Film(40_000)
-    steering = Steering(None, quality_db, lambda: 0)
+    steering = RateController(None, quality_db, lambda: 0)
     progress = film.fit(steering, steps)
     assert abs(progress.psnr_db - quality_db) <= 0.25
     assert not steering.missed(0, progress.psnr_db)
@@ -75,14 +75,19 @@ def test_a_quality_is_met(quality_db: float, steps: int) -> None:
 
 def test_a_fit_without_a_target_is_left_alone() -> None:
     film = Film(40_000)
-    progress = film.fit(Steering(None, None, film.size), 500)
+    progress = film.fit(RateController(None, None, film.size), 500)
     assert progress.rate_weight == 2.0
     assert progress.step == 500
 
 
 def test_a_miss_in_words() -> None:
-    size, quality = Steering(1000, None, lambda: 0), Steering(None, 30.0, lambda: 0)
-    assert size.missed(960, 20.0) == quality.missed(10**9, 30.1) == Steering(None, None, lambda: 0).missed(5, 9.0) == ""
+    size, quality = RateController(1000, None, lambda: 0), RateController(None, 30.0, lambda: 0)
+    assert (
+        size.missed(960, 20.0)
+        == quality.missed(10**9, 30.1)
+        == RateController(None, None, lambda: 0).missed(5, 9.0)
+        == ""
+    )
     assert size.missed(1001, 30.0) == "more than the limit of 1,000 bytes"
     assert size.missed(940, 30.0) == "less than 95 % of the limit of 1,000 bytes"
     assert quality.missed(940, 27.5) == "2.5 dB under 30 dB"
@@ -92,7 +97,7 @@ def test_a_miss_in_words() -> None:
 def test_what_dearer_bits_cost_is_no_collapse() -> None:
     """Else the fit would go back, and give up in the end."""
     progress = Progress(step=60, rate_weight=2.0, loss=9.0, best_loss=5.0)
-    Steering(1000, None, lambda: 5000).turn(progress, 100)
+    RateController(1000, None, lambda: 5000).turn(progress, 100)
     assert progress.rate_weight > 2.0
     assert progress.best_loss == 9.0
 

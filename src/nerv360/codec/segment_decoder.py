@@ -11,14 +11,14 @@ from nerv360.backends.cache import LRUCache
 from nerv360.backends.registry import create_runner
 from nerv360.backends.runner import Examples, Runner
 from nerv360.bitstream.container import Container, Segment
-from nerv360.bitstream.contexts import read_latent
-from nerv360.bitstream.layout import Moment, keys_at
-from nerv360.codec.network import load_network
-from nerv360.codec.quantize import dequantize_latent
+from nerv360.codec.load_network import load_network
 from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
+from nerv360.latents.grid import FrameTime, interpolation_weights
+from nerv360.latents.integer_context_model import read_latent
+from nerv360.latents.quantization import dequantize_latent
 from nerv360.models.memory import check_memory
 from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.video.camera_motion import camera_to_world, to_world_view
@@ -47,7 +47,7 @@ class SegmentReader:
             )
         network = load_network(container, segment, device)
         self.model, self.angles = network.model, network.angles
-        self.scalings, self.contexts = network.scalings, network.contexts
+        self.quantizers, self.contexts = network.quantizers, network.contexts
         check_memory(self.model.config, "decoding", device)
         self._parts: LRUCache[int, Tensor] = LRUCache(
             PARTS_KEPT * len(segment.latents), PARTS_ROOM, lambda part: part.nbytes
@@ -76,7 +76,7 @@ class SegmentReader:
     def read(self, frame: int) -> None:
         """Have the chunks of a frame in memory."""
         for latent, each in enumerate(self.segment.latents):
-            for key, _ in keys_at(each.period, self.moment(frame)):
+            for key, _ in interpolation_weights(each.key_interval, self.moment(frame)):
                 self._part(self.segment.chunk_of(latent, key))
 
     def world(self, frame: int, view: Viewport) -> Viewport:
@@ -87,8 +87,8 @@ class SegmentReader:
         """What `network.decode` takes for a view, in the world, of a frame of the segment."""
         return [self._latent(i, frame, window) for i, window in enumerate(self.model.windows(view))]
 
-    def moment(self, frame: int) -> Moment:
-        return Moment(frame, self.segment.frames)
+    def moment(self, frame: int) -> FrameTime:
+        return FrameTime(frame, self.segment.frames)
 
     @torch.inference_mode()
     def _examples(self) -> Examples:
@@ -119,13 +119,13 @@ class SegmentReader:
 
     def _latent(self, latent: int, frame: int, window: Window) -> Tensor:
         """A window [keys, channels, rows, columns] of the keys of a latent around a frame."""
-        keys = keys_at(self.segment.latents[latent].period, self.moment(frame))
+        keys = interpolation_weights(self.segment.latents[latent].key_interval, self.moment(frame))
         return torch.cat([self._key(latent, key, window) for key, _ in keys])
 
     def _key(self, latent: int, key: int, window: Window) -> Tensor:
         chunk = self.segment.chunk_of(latent, key)
-        symbols = window.crop(self._part(chunk)[key - self.segment.parts[chunk - 2].first_key][None]).numpy()
-        channels = [dequantize_latent(symbols[:, i], scaling) for i, scaling in enumerate(self.scalings[latent])]
+        symbols = window.crop(self._part(chunk)[key - self.segment.key_groups[chunk - 2].first_key][None]).numpy()
+        channels = [dequantize_latent(symbols[:, i], scaling) for i, scaling in enumerate(self.quantizers[latent])]
         return torch.from_numpy(np.stack(channels, axis=1)).to(self.device)
 
     def _part(self, chunk: int) -> Tensor:
@@ -133,7 +133,7 @@ class SegmentReader:
 
     def _read_part(self, chunk: int) -> Tensor:
         """Keys [keys, channels, rows, columns] of a latent: the integers of the file, in as few bytes as they fit."""
-        part, header = self.segment.parts[chunk - 2], self.container.header
+        part, header = self.segment.key_groups[chunk - 2], self.container.header
         rows, columns = self.segment.latents[part.latent].size(header.width, header.height)
         *others, channels = (latent.channels for latent in self.segment.latents[: part.latent + 1])
         before = sum(others)

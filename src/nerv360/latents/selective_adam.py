@@ -1,0 +1,38 @@
+"""Adam that moves only the cells that a step has read (Kingma and Ba, 2015; selective, as in Gaussian splatting)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["SelectiveAdam"]
+
+BETA1, BETA2 = 0.9, 0.99  # without bias correction: at these two the first step has the right length
+EPSILON = 1e-12
+
+
+class SelectiveAdam(nn.Module):
+    """Running moments of arrays [keys, channels, rows, columns]; the time of a step does not grow with the arrays."""
+
+    def __init__(self, shapes: Sequence[tuple[int, int, int, int]]) -> None:
+        super().__init__()
+        for index, shape in enumerate(shapes):
+            for name in ("exp_avg", "exp_avg_sq"):
+                self.register_buffer(f"{name}{index}", torch.zeros(shape))
+
+    @torch.no_grad()
+    def step(
+        self,
+        values: Tensor,  # [keys, channels, rows, columns] of array `index`; changed in place
+        index: int,
+        key: int,
+        cells: Tensor,  # [n] of rows * columns, each at most once
+        gradient: Tensor,  # [channels, n]
+        learning_rate: float,
+    ) -> None:
+        """Move the cells of one key along their gradient."""
+        exp_avg, exp_avg_sq = (self.get_buffer(f"{name}{index}")[key].flatten(1) for name in ("exp_avg", "exp_avg_sq"))
+        first = torch.lerp(exp_avg[:, cells], gradient, 1 - BETA1)
+        second = torch.lerp(exp_avg_sq[:, cells], gradient.square(), 1 - BETA2)
+        exp_avg[:, cells], exp_avg_sq[:, cells] = first, second
+        values[key].flatten(1)[:, cells] -= learning_rate * first / (second.sqrt() + EPSILON)
