@@ -342,7 +342,7 @@ def test_a_stranger_knows_the_tensors(config: ModelConfig) -> None:
 )
 def test_motions_that_cannot_be(wrong: list[LatentGrid]) -> None:
     grids = (*GRID_CONFIG.grids, *wrong)
-    rule = "motion is one grid of stride 6, of four channels, with a period"
+    rule = "motion is one grid of stride 6, of four channels, with a key interval"
     with pytest.raises(ValueError, match=rule):
         segment_header(replace(GRID_CONFIG, grids=grids))
     with pytest.raises(ArgumentError, match=rule):
@@ -396,7 +396,7 @@ def test_random_access_changes_nothing(path: Path) -> None:
         assert not np.array_equal(pictures[0], pictures[1])
 
 
-@pytest.mark.parametrize("kind", [FileHeader, SegmentEntry, Colour, SegmentHeader, Chunk])
+@pytest.mark.parametrize("kind", [FileHeader, SegmentEntry, Colour, SegmentHeader, LatentGrid, Chunk])
 def test_the_document_has_every_field(kind: type[msgspec.Struct]) -> None:
     section = DOCUMENT.read_text().split(f"\n### {kind.__name__}\n")[1].split("\n#")[0]
     assert [line for line in section.splitlines() if line.startswith("| ")][1:] == header_rows(kind)

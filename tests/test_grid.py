@@ -34,7 +34,7 @@ from nerv360.latents.grid import (
     key_frame_index,
 )
 from nerv360.latents.integer_context_model import write_latent
-from nerv360.latents.key_groups import keys_per_group
+from nerv360.latents.key_groups import key_groups, keys_per_group
 from nerv360.models.base import build, configure, decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.progress import Update
@@ -223,9 +223,9 @@ def test_bits_of_a_grid_are_those_of_its_file_size(noise: bool) -> None:
     grids, contexts = model.latents, model.latents.context_model
     grids.values(0).copy_(torch.distributions.Laplace(0.0, 3.0).sample(grids.values(0).shape))
     with torch.no_grad():
-        for parameter in (contexts.mix, contexts.spread, contexts.mean):
+        for parameter in (contexts.input_weight, contexts.scale_weight, contexts.mean_weight):
             parameter.zero_()
-        for log_scale in (grids.log_scale, contexts.log_scale):
+        for log_scale in (grids.log_scale, contexts.scale_bias):
             log_scale.fill_(math.log(3))
     values = grids.values(0).round().abs()
     mass = torch.where(values == 0, 1 - math.exp(-1 / 6), math.sinh(1 / 6) * torch.exp(-values / 3))

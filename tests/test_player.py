@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from nerv360.video.encoder import write_frames
+from nerv360.video.writer import write_frames
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -25,7 +25,7 @@ class Film:
     def size(self) -> int:
         return round(self.bytes)
 
-    def fit(self, steering: RateController, steps: int) -> Progress:
+    def fit(self, controller: RateController, steps: int) -> Progress:
         progress = Progress(rate_weight=2.0)
         while (step := progress.step - progress.rewound_steps) < steps:
             again = bool(progress.rewound_steps)
@@ -39,7 +39,7 @@ class Film:
             self.db += (wanted_db - self.db) * pace
             progress.psnr_db = self.db
             progress.step += 1
-            steering.turn(progress, steps)
+            controller.update(progress, steps)
         return progress
 
 
@@ -47,30 +47,30 @@ class Film:
 @pytest.mark.parametrize("steps", [500, 1600])
 def test_a_size_is_met(limit: int, steps: int) -> None:
     film = Film(40_000)
-    steering = RateController(limit, None, film.size)
-    progress = film.fit(steering, steps)
+    controller = RateController(limit, None, film.size)
+    progress = film.fit(controller, steps)
     assert 0.95 * limit <= film.size() <= limit
-    assert not steering.missed(film.size(), 0)
+    assert not controller.describe_miss(film.size(), 0)
     assert progress.step <= 1.8 * steps
 
 
 def test_a_size_out_of_reach_ends_the_fit() -> None:
     film = Film(40_000)
-    steering = RateController(100, None, film.size)
-    progress = film.fit(steering, 500)
+    controller = RateController(100, None, film.size)
+    progress = film.fit(controller, 500)
     assert progress.step <= 1.8 * 500
     assert progress.rate_weight == MOST
-    assert steering.missed(film.size(), 0) == "more than the limit of 100 bytes"
+    assert controller.describe_miss(film.size(), 0) == "more than the limit of 100 bytes"
 
 
 @pytest.mark.parametrize("quality_db", [26.0, 30.0, 33.0])
 @pytest.mark.parametrize("steps", [500, 1600])
 def test_a_quality_is_met(quality_db: float, steps: int) -> None:
     film = Film(40_000)
-    steering = RateController(None, quality_db, lambda: 0)
-    progress = film.fit(steering, steps)
+    controller = RateController(None, quality_db, lambda: 0)
+    progress = film.fit(controller, steps)
     assert abs(progress.psnr_db - quality_db) <= 0.25
-    assert not steering.missed(0, progress.psnr_db)
+    assert not controller.describe_miss(0, progress.psnr_db)
 
 
 def test_a_fit_without_a_target_is_left_alone() -> None:
@@ -83,21 +83,21 @@ def test_a_fit_without_a_target_is_left_alone() -> None:
 def test_a_miss_in_words() -> None:
     size, quality = RateController(1000, None, lambda: 0), RateController(None, 30.0, lambda: 0)
     assert (
-        size.missed(960, 20.0)
-        == quality.missed(10**9, 30.1)
-        == RateController(None, None, lambda: 0).missed(5, 9.0)
+        size.describe_miss(960, 20.0)
+        == quality.describe_miss(10**9, 30.1)
+        == RateController(None, None, lambda: 0).describe_miss(5, 9.0)
         == ""
     )
-    assert size.missed(1001, 30.0) == "more than the limit of 1,000 bytes"
-    assert size.missed(940, 30.0) == "less than 95 % of the limit of 1,000 bytes"
-    assert quality.missed(940, 27.5) == "2.5 dB under 30 dB"
-    assert quality.missed(940, 31.0) == "1.0 dB over 30 dB"
+    assert size.describe_miss(1001, 30.0) == "more than the limit of 1,000 bytes"
+    assert size.describe_miss(940, 30.0) == "less than 95 % of the limit of 1,000 bytes"
+    assert quality.describe_miss(940, 27.5) == "2.5 dB under 30 dB"
+    assert quality.describe_miss(940, 31.0) == "1.0 dB over 30 dB"
 
 
 def test_what_dearer_bits_cost_is_no_collapse() -> None:
     """Else the fit would go back, and give up in the end."""
     progress = Progress(step=60, rate_weight=2.0, loss=9.0, best_loss=5.0)
-    RateController(1000, None, lambda: 5000).turn(progress, 100)
+    RateController(1000, None, lambda: 5000).update(progress, 100)
     assert progress.rate_weight > 2.0
     assert progress.best_loss == 9.0
 

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from msgspec import structs
+
 from nerv360.errors import ArgumentError
 from nerv360.latents.grid import LatentGrid, grid_layout_error, stage_strides
 
@@ -204,7 +206,7 @@ class EncodingConfig:
 
         def spaced(grid: LatentGrid) -> LatentGrid:
             keyed = grid.key_interval and not grid.motion
-            return replace(grid, key_interval=max(1, round(spacing * grid.key_interval))) if keyed else grid
+            return structs.replace(grid, key_interval=max(1, round(spacing * grid.key_interval))) if keyed else grid
 
         return replace(self, grids=tuple(map(spaced, self.grids)))
 
