@@ -19,7 +19,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from nerv360.video.writer import write_frames
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -45,6 +44,7 @@ from nerv360.serving.networks import browser_graph
 from nerv360.serving.site import export_site
 from nerv360.types import BT709
 from nerv360.video.synthetic import render_frame
+from nerv360.video.writer import write_frames
 
 ROOT = Path(__file__).parents[1]
 LOOKS = [(0, 0, 0, 78.1), (179.9, 12, 0, 100), (-90, -88, 30, 60), (12, 90, -170, 78.1), (300, 45, 5, 20)]
