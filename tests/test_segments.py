@@ -55,7 +55,7 @@ def film(two_shots: Path, tmp_path_factory: pytest.TempPathFactory) -> EncodePla
 @pytest.fixture(scope="module")
 def joined(film: EncodePlan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("joined") / "film.nerv360"
-    mux([job.part for job in film.jobs], output)
+    mux([job.output for job in film.jobs], output)
     return output
 
 
@@ -131,9 +131,9 @@ def test_joining_copies_every_byte_of_the_segments(film: EncodePlan, joined: Pat
         assert sum(container.budget().values()) == joined.stat().st_size
     rest = joined.read_bytes()
     for job in reversed(film.jobs):
-        assert isinstance(job.part, Path)
-        with Container(job.part) as part:
-            body = job.part.read_bytes()[-part.header.segments[0].length :]
+        assert isinstance(job.output, Path)
+        with Container(job.output) as part:
+            body = job.output.read_bytes()[-part.header.segments[0].length :]
         assert rest.endswith(body)
         rest = rest[: -len(body)]
 
@@ -141,7 +141,7 @@ def test_joining_copies_every_byte_of_the_segments(film: EncodePlan, joined: Pat
 def test_many_segments_are_one_video(film: EncodePlan, joined: Path) -> None:
     expected = []
     for job in film.jobs:
-        with nerv360.open(job.part) as decoder:
+        with nerv360.open(job.output) as decoder:
             expected += [decoder.viewport(frame, VIEW) for frame in range(decoder.frames)]
     for path in (joined, film.output):
         with nerv360.open(path) as decoder:
@@ -208,7 +208,7 @@ def test_forged_manifests(film: EncodePlan, tmp_path: Path, old: str, new: str, 
 
 def test_parts_of_different_videos_are_not_joined(film: EncodePlan, encoded: Path, tmp_path: Path) -> None:
     with pytest.raises(BitstreamError, match="another video"):
-        mux([film.jobs[0].part, encoded], tmp_path / "a.nerv360")
+        mux([film.jobs[0].output, encoded], tmp_path / "a.nerv360")
     assert not list(tmp_path.iterdir())
 
 
@@ -232,7 +232,7 @@ def test_a_segment_that_fails_keeps_the_others(
     assert (tmp_path / "other.nerv360").exists()
     updates: list[JobUpdate] = []
     again = plan(Request(two_shots, tmp_path / "film.nerv360"), SHORT, 1.0)
-    damaged_part = planned.jobs[0].part
+    damaged_part = planned.jobs[0].output
     assert isinstance(damaged_part, Path)
     damaged_part.write_bytes(damaged_part.read_bytes()[:-1])
     (result,) = encode_plans([again], run_in_process, updates.append)

@@ -1,4 +1,4 @@
-"""Files on this machine or behind a URL (s3://, gs://, memory://, whatever fsspec knows), by the same few verbs.
+"""Read, write and remove files on this machine and behind URLs (s3://, gs://, memory://, whatever fsspec knows).
 
 A location is a Path on this machine, or the URL of a remote file as a string. Every failure is an OSError, but for
 `atomic_write`, whose failures are for the user.
@@ -38,7 +38,7 @@ BLOCK_BYTES = 1 << 20  # read at once; the last 32 are kept
 
 
 def parse_location(name: Location) -> Location:
-    """A path or URL as the user wrote it; file:// is a path."""
+    """Return the location that a user's text names; file:// is a path."""
     text = str(name)
     if "://" not in text:
         return Path(name)
@@ -56,12 +56,12 @@ def child(folder: Location, name: str) -> Location:
 
 
 def name_of(where: Location) -> str:
-    """The last part of its name."""
+    """The last component of a location."""
     return where.name if isinstance(where, Path) else where.rpartition("/")[2]
 
 
 def open_file(where: Location) -> BinaryIO:
-    """A file to read from, at any position: of a remote one, only what is read is fetched."""
+    """Open a file for reading, with seeking; of a remote file, only the blocks that are read are fetched."""
     if isinstance(where, Path):
         return open(where, "rb")
     with _failures(where):
@@ -70,7 +70,7 @@ def open_file(where: Location) -> BinaryIO:
 
 
 def size(where: Location) -> int:
-    """Its bytes."""
+    """The size of a file in bytes."""
     if isinstance(where, Path):
         return where.stat().st_size
     with _failures(where):
@@ -88,13 +88,13 @@ def exists(where: Location) -> bool:
 
 
 def make_folder(folder: Location) -> None:
-    """Remote stores have folders by the names of their files: there is nothing to make."""
+    """Make a folder on this machine; remote stores need none."""
     if isinstance(folder, Path):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def remove_folder(folder: Location) -> None:
-    """Remove a folder and all in it, where there is one."""
+    """Remove a folder and its contents, where there is one."""
     if isinstance(folder, Path):
         shutil.rmtree(folder, ignore_errors=True)
         return
@@ -132,9 +132,9 @@ def publish(local: Path, where: Location) -> None:
 
 @contextmanager
 def atomic_write(path: Location) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed at the end, removed after any failure.
+    """Yield a temporary path to write to; publish it as `path` at the end, remove it after any failure.
 
-    Where `path` is a URL, it is on this machine, and uploaded at the end.
+    The temporary file or folder lies in the folder of `path`; for a URL, on this machine. Raises OutputError.
     """
     if not isinstance(path, Path):
         with TemporaryDirectory() as folder:
@@ -183,7 +183,7 @@ def _remote(where: str) -> tuple[Any, str]:
 
 @contextmanager
 def _failures(where: str) -> Iterator[None]:
-    """Stores raise what they like; here it is an OSError."""
+    """Turn every failure of a store into an OSError."""
     try:
         yield
     except FileNotFoundError:

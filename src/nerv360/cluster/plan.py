@@ -1,4 +1,4 @@
-"""A long video -> the segments to be encoded, each a job that any machine can do."""
+"""Cut a long video into segments, each a job that any machine can do."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from nerv360.storage import Location, atomic_write, child, make_folder, name_of,
 from nerv360.video.clip import Clip
 from nerv360.video.shots import segments_of, survey
 
-__all__ = ["EncodePlan", "Request", "SegmentJob", "parts_folder", "plan"]
+__all__ = ["EncodePlan", "Request", "SegmentJob", "plan", "segments_folder"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Request:
 
 @dataclass(frozen=True)
 class SegmentJob:
-    """A segment to be encoded: all that a worker has to know."""
+    """One segment to encode: all that a worker needs."""
 
     clip: Clip
-    part: Location  # the file of this one segment
+    output: Location  # a file of this segment alone
     config: EncodingConfig
     device: str | None
 
@@ -51,15 +51,15 @@ class EncodePlan:
 
 
 class _Plan(msgspec.Struct, frozen=True):
-    """plan.json in the folder of the parts: what was found is not sought again."""
+    """plan.json in the folder of the segments, so that cuts are found once."""
 
     identity: str
     segments: list[tuple[int, int]]  # first frame, frames
     missing: list[int]
 
 
-def parts_folder(output: Location) -> Location:
-    """Where the parts of an unfinished file lie, and those of a manifest."""
+def segments_folder(output: Location) -> Location:
+    """The folder of an unfinished file's segments, and of a manifest's."""
     return sibling(output, name_of(output) + ".parts")
 
 
@@ -70,31 +70,31 @@ def plan(
     device: str | None = None,
     on_progress: OnProgress = ignore,
 ) -> EncodePlan:
-    """Look through a video and cut it. What was planned before is taken up again, if nothing has changed.
+    """Find the cuts of a video and plan its segments. An earlier plan is used again if nothing has changed.
 
     Raises VideoError, ArgumentError, MissingExtra, OutputError.
     """
     clip = Clip.open(request.video, start=request.start, frames=request.frames, size=request.size, force=request.force)
     longest = max(1, round(longest_s * clip.frame_rate))
     identity = f"{clip.fingerprint()} {longest}"
-    folder = parts_folder(request.output)
-    planned = _kept(child(folder, "plan.json"), identity)
+    folder = segments_folder(request.output)
+    planned = _read_plan(child(folder, "plan.json"), identity)
     if planned is None:
         found = survey(clip, on_progress)
         segments = [(each.start, len(each)) for each in segments_of(clip.frames, found, longest)]
         planned = _Plan(identity, segments, sorted(found.missing))
-        _keep(planned, folder)
+        _write_plan(planned, folder)
     clip = replace(clip, missing=frozenset(planned.missing))
     jobs = []
     for number, (first, frames) in enumerate(planned.segments):
         segment = clip.cut(first, frames)
         digest = hashlib.sha256(f"{identity} {first} {frames} {planned.missing} {config}".encode()).hexdigest()[:12]
-        part = child(folder, f"{number:05d}-{digest}.nerv360")
-        jobs.append(SegmentJob(segment, part, config, device))
+        output = child(folder, f"{number:05d}-{digest}.nerv360")
+        jobs.append(SegmentJob(segment, output, config, device))
     return EncodePlan(clip, request.output, jobs)
 
 
-def _kept(where: Location, identity: str) -> _Plan | None:
+def _read_plan(where: Location, identity: str) -> _Plan | None:
     try:
         with open_file(where) as file:
             found = msgspec.json.decode(file.read(), type=_Plan)
@@ -103,7 +103,7 @@ def _kept(where: Location, identity: str) -> _Plan | None:
     return found if found.identity == identity else None
 
 
-def _keep(planned: _Plan, folder: Location) -> None:
+def _write_plan(planned: _Plan, folder: Location) -> None:
     """Write the plan: where that cannot be done, nothing later could be written either."""
     try:
         make_folder(folder)

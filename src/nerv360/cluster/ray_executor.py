@@ -1,4 +1,4 @@
-"""Jobs as Ray tasks: on the processes of this machine, or on a cluster.
+"""Run jobs as Ray tasks, on the processes of this machine or on a cluster.
 
     driver ── one task per job, longest first ──> workers ── part, checkpoint ──> storage
       ^                                              │
@@ -103,7 +103,7 @@ def _encode_job(status: Any, number: int, job: SegmentJob, versions: str) -> Job
 
 
 def _versions() -> str:
-    """All that bytes depend on, beside the kind of machine."""
+    """The versions that the bytes of a file depend on."""
     return f"nerv360 {__version__}, torch {torch.__version__}"
 
 

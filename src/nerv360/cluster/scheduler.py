@@ -1,10 +1,10 @@
-"""Videos, planned -> their files: all segments of all videos together, longest first."""
+"""Encode planned videos: run the segments of all of them, then join each video's."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nerv360.bitstream.manifest import MANIFEST_ENDING
-from nerv360.cluster.plan import EncodePlan, SegmentJob, parts_folder
+from nerv360.cluster.plan import EncodePlan, SegmentJob, segments_folder
 from nerv360.cluster.worker import JobUpdate, OnJobProgress
 from nerv360.codec.mux import mux
 from nerv360.errors import Nerv360Error
@@ -18,7 +18,7 @@ Run = Callable[[Sequence[SegmentJob], OnJobProgress], None]
 
 @dataclass(frozen=True)
 class Finished:
-    """What became of a video."""
+    """The result of a video."""
 
     plan: EncodePlan
     size: int  # bytes; 0 where it failed
@@ -29,8 +29,8 @@ class Finished:
 def encode_plans(plans: Sequence[EncodePlan], run: Run, on_progress: OnJobProgress = ignore) -> list[Finished]:
     """Encode videos. Each gets its file as soon as its last segment is done; one that fails does not stop the others.
 
-    `run` does the jobs, numbered over all plans. Finished parts are kept until their file is written, so that a second
-    call does only what is missing.
+    `run` does the jobs, numbered over all plans. Finished segments are kept until their file is
+    written, so that a second call does only what is missing.
     """
     owners = [number for number, plan in enumerate(plans) for _ in plan.jobs]
     ended: dict[int, list[JobUpdate]] = {number: [] for number in range(len(plans))}
@@ -49,7 +49,7 @@ def encode_plans(plans: Sequence[EncodePlan], run: Run, on_progress: OnJobProgre
 
 
 def _finish(plan: EncodePlan, updates: Sequence[JobUpdate]) -> Finished:
-    """Join the parts of a video, and remove what is not needed any more."""
+    """Join the segments of a video, and remove their files."""
     seconds = sum(update.seconds for update in updates)
     in_order = sorted(updates, key=lambda update: update.job)
     failures = [update.reason for update in in_order if update.stage == "failed"]
@@ -57,9 +57,9 @@ def _finish(plan: EncodePlan, updates: Sequence[JobUpdate]) -> Finished:
         reason = f"{len(failures)} of {len(updates)} segments failed; the first: {failures[0]}"
         return Finished(plan, 0, seconds, reason)
     try:
-        size = mux([job.part for job in plan.jobs], plan.output)
+        size = mux([job.output for job in plan.jobs], plan.output)
     except Nerv360Error as error:
         return Finished(plan, 0, seconds, str(error))
     if not name_of(plan.output).endswith(MANIFEST_ENDING):
-        remove_folder(parts_folder(plan.output))
+        remove_folder(segments_folder(plan.output))
     return Finished(plan, size, seconds, "")

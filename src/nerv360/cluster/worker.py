@@ -1,4 +1,4 @@
-"""One job: a segment fitted and written, by whatever process. The same bytes wherever that is."""
+"""Encode one segment, in whatever process: the bytes are the same on every machine of a kind."""
 
 import os
 import platform
@@ -39,17 +39,17 @@ OnJobProgress = Callable[[JobUpdate], None]
 def encode_job(number: int, job: SegmentJob, on_progress: OnJobProgress) -> JobUpdate:
     """Fit a segment and write its part, with one thread, unless that part is there, and undamaged.
 
-    Goes on from the checkpoint beside the part. Raises what `encode_clip` does.
+    Resumes from the checkpoint beside it. Raises what `encode_clip` does.
     """
     worker = f"{platform.node()}:{os.getpid()}"
     done = JobUpdate("done", job.steps, job.steps, number, worker)
-    if _is_whole(job.part):
+    if _is_whole(job.output):
         return done
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         updates = _Updates(number, job, worker, on_progress)
-        result = encode_clip(job.clip, job.part, job.config, choose_device(job.device), updates)
+        result = encode_clip(job.clip, job.output, job.config, choose_device(job.device), updates)
     finally:
         torch.set_num_threads(threads)
     return replace(done, psnr_db=result.training_psnr_db, seconds=result.seconds)
@@ -69,10 +69,10 @@ class _Updates:
         steps = self.job.steps
         if isinstance(update, FitUpdate):
             done = steps - (update.total - update.done)
-            told = JobUpdate("fitting", done, steps, self.number, self.worker, update.psnr_db, update.seconds)
+            job_update = JobUpdate("fitting", done, steps, self.number, self.worker, update.psnr_db, update.seconds)
         else:
-            told = JobUpdate(update.stage, 0, steps, self.number, self.worker)
-        self.on_progress(told)
+            job_update = JobUpdate(update.stage, 0, steps, self.number, self.worker)
+        self.on_progress(job_update)
 
 
 def _is_whole(part: Location) -> bool:

@@ -34,13 +34,13 @@ class Anchor:
     crfs: tuple[int, ...]  # from the best quality to the least
 
     def options(self, crf: int, frames: int) -> dict[str, str]:
-        """All that the encoder is told for one rate of a clip of so many frames."""
+        """The encoder's options at a CRF, for a clip of so many frames."""
         length = str(frames)
         shared = {"crf": str(crf), "g": length, "threads": "1"}
         return shared | {name: length if value == AS_LONG_AS_THE_CLIP else value for name, value in self.fixed.items()}
 
     def settings(self, crf: int, frames: int, key_frames: Sequence[int]) -> str:
-        """The same, to be read, with the encoder's name and the key frames."""
+        """Encoder, pixel format, options and key frames as one line."""
         options = [f"{name}={value}" for name, value in self.options(crf, frames).items()]
         return " ".join([self.encoder, "yuv420p", *options, f"keys={_listed(key_frames, frames)}"])
 

@@ -113,7 +113,7 @@ def device_name(device: torch.device) -> str:
 
 
 def _processor() -> str:
-    """Its name, where Linux tells it: speeds of another one do not count here."""
+    """The processor's name on Linux; rows of speed count for one processor only."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Names of the ways to a view that `nerv360 bench` measures beside the backends (playback.py). No torch in here."""
+"""What `nerv360 bench` measures beside the backends (playback.py). No torch in here."""
 
 __all__ = ["DECODE_THEN_CROP", "PLAIN", "QUANTISED"]
 

@@ -82,24 +82,24 @@ def measure(
 ) -> Cost:
     """Time and memory of a phase ("encoding", "decoding" or "training") for a panorama of this size."""
     torch.set_num_threads(threads)
-    place, shape = torch.device(device), configure(config, width, height)
-    check_memory(shape, phase, place, config.views if phase == "training" else 1)
-    nn.Conv2d(3, 3, 3).to(place)(torch.rand(1, 3, 8, 8, device=place)).sum().backward()
-    forget_peak(place)
-    before = peak_memory(place)
-    model = channels_last(build(shape, FRAMES).to(place))
+    on_device, shape = torch.device(device), configure(config, width, height)
+    check_memory(shape, phase, on_device, config.views if phase == "training" else 1)
+    nn.Conv2d(3, 3, 3).to(on_device)(torch.rand(1, 3, 8, 8, device=on_device)).sum().backward()
+    forget_peak(on_device)
+    before = peak_memory(on_device)
+    model = channels_last(build(shape, FRAMES).to(on_device))
     prepare = {"encoding": _encoding, "decoding": _decoding, "training": _training}[phase]
-    work = prepare(model, config, place, repeats)
+    work = prepare(model, config, on_device, repeats)
     seconds = []
     for index in range(WARM_UP + repeats):
-        _synchronise(place)
+        _synchronise(on_device)
         started = time.perf_counter()
         work(index)
-        _synchronise(place)
+        _synchronise(on_device)
         seconds.append(time.perf_counter() - started)
     timed = sorted(seconds[WARM_UP:])
     p95 = timed[int(0.95 * (repeats - 1) + 0.5)]
-    after = peak_memory(place)
+    after = peak_memory(on_device)
     memory = None if before is None or after is None else after - before
     return Cost(statistics.mean(timed), statistics.median(timed), p95, repeats, memory)
 

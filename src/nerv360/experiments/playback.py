@@ -1,4 +1,4 @@
-"""How fast a file plays, backend by backend, each in a process of its own, beside two other ways to the same view.
+"""How fast a file plays, backend by backend, each in a process of its own, and two references for the same view.
 
 - plain: `network.decode` as it is written, in PyTorch with kernels in its own order, everything anew for every view;
 - libx265: decode-then-crop: the panorama decoded with a classical codec, the view cut out of it.
@@ -108,7 +108,7 @@ def measure_playback(
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(_measure, path, backend, view, repeats, threads, source).result()
-        except (BrokenProcessPool, MemoryError, RuntimeError):  # PyTorch's word for it is the last
+        except (BrokenProcessPool, MemoryError, RuntimeError):  # PyTorch raises the last
             raise OutOfMemory(
                 f"{backend}: was ended by the system for lack of memory; ask for a smaller view"
             ) from None
@@ -182,7 +182,7 @@ def _opened(path: Location, backend: str, threads: int) -> Any:
 
 
 class _Plain:
-    """Every view by `network.decode`, from chunks that are kept."""
+    """Every view by `network.decode`; only decoded chunks are cached."""
 
     def __init__(self, path: Location) -> None:
         self.container = Container(path)

@@ -180,7 +180,7 @@ def free_view_rows(run: Run, folder: Path, device: torch.device) -> Iterator[Row
 
 
 def file_of(run: Run, folder: Path) -> Path:
-    """Where a run's file is kept."""
+    """The path of a run's file."""
     return folder / f"{run.name}.nerv360"
 
 
@@ -241,7 +241,7 @@ def cost_of(
 ) -> Row:
     """Speed and memory of a phase, measured in a process of its own, unless costs.tsv has the row already.
 
-    Where the memory of the machine does not do, the row says so, and is not kept.
+    Where it does not fit the memory, the row has no figures and is not stored.
     """
     width, height = size
     view_width, view_height = config.training_view(width)

@@ -1,4 +1,4 @@
-"""Rows of results -> the paper's tables, ours beside the published ones; as tables of `rich`."""
+"""Build the paper's tables from rows of results, with the published figures below ours."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

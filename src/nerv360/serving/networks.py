@@ -27,17 +27,17 @@ def browser_graph(container: Container, segment: Segment) -> bytes:
 
 def _refer_to_weights(graph: onnx.ModelProto, model: nn.Module) -> None:
     offset = 0
-    places: dict[tuple[tuple[int, ...], bytes], int] = {}
+    offsets: dict[tuple[tuple[int, ...], bytes], int] = {}
     for tensor in decoder_tensors(model).values():
         data = tensor.float().contiguous().numpy().tobytes()
-        places[tuple(tensor.shape), data] = offset
+        offsets[tuple(tensor.shape), data] = offset
         offset += len(data)
     for constant in graph.graph.initializer:
         data = numpy_helper.to_array(constant).tobytes()
-        place = places.get((tuple(constant.dims), data))
-        if place is None:
+        found = offsets.get((tuple(constant.dims), data))
+        if found is None:
             continue
         constant.ClearField("raw_data")
         constant.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", WEIGHTS), ("offset", str(place)), ("length", str(len(data)))):
+        for key, value in (("location", WEIGHTS), ("offset", str(found)), ("length", str(len(data)))):
             constant.external_data.add(key=key, value=value)

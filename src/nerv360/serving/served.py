@@ -22,14 +22,14 @@ RATES_DIFFER = 0.03  # of the file and its source, in frames per second: where t
 
 
 class Served:
-    """A file, its frames, and what is told about it: of the one that was there when it was last taken up."""
+    """A file, its decoded frames, and the manifest of it that pages get, as of the last `reload`."""
 
     def __init__(self, path: Location, source: Path | None, start: int) -> None:
         self.path, self._source, self._start = path, source, start
         self.whole = isinstance(path, Path) and not path.name.endswith(MANIFEST_ENDING)
-        self.take_up()
+        self.reload()
 
-    def take_up(self) -> None:
+    def reload(self) -> None:
         """Raises BitstreamError where the file cannot be read, ArgumentError or VideoError for another's source."""
         stamp = _stamp(self.path)
         with Container(self.path) as container:
@@ -42,7 +42,7 @@ class Served:
         self.frames = Frames(self.path)
 
     def replaced(self) -> bool:
-        """Whether another file is in its place."""
+        """Whether the file has been replaced since the last `reload`."""
         return _stamp(self.path) != self._stamp
 
 

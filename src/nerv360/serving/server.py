@@ -20,7 +20,7 @@ from nerv360.storage import Location, parse_location
 __all__ = ["create_app", "serve", "tls"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-TAKING_UP = web.AppKey("taking_up", asyncio.Lock)
+RELOADING = web.AppKey("reloading", asyncio.Lock)
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",  # these two let the page use threads
     "Cross-Origin-Embedder-Policy": "require-corp",
@@ -35,14 +35,14 @@ def create_app(path: Location, *, source: Path | None = None, start: int = 0, lo
     """The application that serves a file, and its source video, of which frame `start` is the file's first.
 
     With `loopback`, it answers only to names of this machine. Browsers decode by themselves where the file lies here,
-    and not in parts. A file that takes its place is taken up when a page next asks what it plays.
+    and not in parts. A file that replaces it is loaded when a page next asks for the manifest.
 
     Raises BitstreamError where the file cannot be read, ArgumentError or VideoError for a source of another video.
     """
     app = web.Application(middlewares=[_own_names] if loopback else [])
     app[SERVED] = Served(parse_location(path), source, start)
     app[VIEWERS] = set()
-    app[TAKING_UP] = asyncio.Lock()
+    app[RELOADING] = asyncio.Lock()
     app.router.add_get("/player.json", _player_json)
     app.router.add_get(f"/{VIDEO}", _video)
     app.router.add_get(r"/network-{index:\d{1,6}}.onnx", _network)
@@ -59,13 +59,13 @@ def create_app(path: Location, *, source: Path | None = None, start: int = 0, lo
 
 
 async def _player_json(request: Request) -> StreamResponse:
-    """What the page plays; a file that has taken the place of the one before is taken up."""
+    """The manifest; a file that replaced the one before is loaded first."""
     served = request.app[SERVED]
-    async with request.app[TAKING_UP]:
+    async with request.app[RELOADING]:
         if served.replaced():
             before = served.frames
             try:
-                await asyncio.to_thread(served.take_up)
+                await asyncio.to_thread(served.reload)
             except Nerv360Error as error:
                 raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
             served.frames.warm_up()
@@ -75,7 +75,7 @@ async def _player_json(request: Request) -> StreamResponse:
 
 
 def _unchanged(request: Request) -> Served:
-    """What is served, if it is what the page was told of."""
+    """The served file, if it is the one of the manifest."""
     if request.app[SERVED].replaced():
         raise web.HTTPConflict(text="another video is in its place\n")
     return request.app[SERVED]

@@ -1,7 +1,7 @@
-"""The camera's rotation over a clip, found from its pictures. On the sphere a rotation is exact: nothing leaves it.
+"""Estimate the camera's rotation over a clip from its frames. On the sphere a rotation is exact: nothing leaves it.
 
-Not in the paper. With O_t the camera-to-world rotation of frame t, a view of frame t is the view turned by O_t of a
-world that stands still. Pairs of frames are aligned by Gauss-Newton steps on robust residuals, coarse to fine.
+Not in the paper. With O_t the camera-to-world rotation of frame t, a view of frame t is a view, rotated by O_t, of a
+static world. Pairs of frames are aligned by Gauss-Newton steps on robust residuals, coarse to fine.
 """
 
 from collections.abc import Iterable
@@ -30,13 +30,13 @@ Angles = NDArray[np.int32]  # [frames, 3] yaw, pitch, roll in steps of ANGLE_STE
 
 
 def camera_to_world(angles: NDArray[np.int32]) -> Tensor:
-    """Steps of yaw, pitch and roll [3] -> camera-to-world rotation [3, 3], float64."""
+    """Camera-to-world rotation [3, 3], float64, of yaw, pitch and roll [3] in steps of ANGLE_STEP_DEG."""
     yaw, pitch, roll = (torch.tensor([ANGLE_STEP_DEG * int(angle)], dtype=torch.float64) for angle in angles)
     return rotation(yaw, pitch, roll)[0]
 
 
 def to_world_view(view: Viewport, camera: Tensor) -> Viewport:
-    """The view in the world's coordinates of a view in those of a camera [3, 3]."""
+    """Transform a view from the coordinates of a camera [3, 3] to those of the world."""
     angles = (view.yaw_deg, view.pitch_deg, view.roll_deg)
     own = rotation(*(torch.tensor([angle], dtype=torch.float64) for angle in angles))[0]
     yaw, pitch, roll = _angles(camera @ own)
@@ -44,8 +44,7 @@ def to_world_view(view: Viewport, camera: Tensor) -> Viewport:
 
 
 def to_world_panorama(picture: Tensor, rows: int, columns: int, angles: NDArray[np.int32] | None) -> Tensor:
-    """A panorama [1, C, H, W] -> a smaller one [1, C, rows, columns]; in the world's directions, where its camera's
-    angles are given."""
+    """Resize a panorama [1, C, H, W] to [1, C, rows, columns]; with the camera's angles, in world coordinates too."""
     small = functional.interpolate(picture, (rows, columns), mode="area")
     if angles is None:
         return small
@@ -55,7 +54,7 @@ def to_world_panorama(picture: Tensor, rows: int, columns: int, angles: NDArray[
 
 
 def estimate_rotations(frames: Iterable[NDArray[np.uint8]]) -> Angles | None:
-    """The rotation of every frame [H, W, 3] against the first, or None where the camera stands still."""
+    """Estimate the rotation of every frame [H, W, 3] relative to the first; None for a static camera."""
     points = _even_points(POINTS)
     reference: list[Tensor] = []
     previous: list[Tensor] = []

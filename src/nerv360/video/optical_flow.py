@@ -1,4 +1,4 @@
-"""How a clip moves: optical flow around the keys of the motion grid."""
+"""Optical flow of a clip at the keys of the motion field."""
 
 from collections.abc import Iterable
 
@@ -21,9 +21,9 @@ SEAM = 32  # columns that are repeated on both sides
 def flow_at_keys(
     frames: Iterable[NDArray[np.uint8]], count: int, angles: Angles | None, period: int, rows: int, columns: int
 ) -> Tensor:
-    """Pixels of the panorama per frame to the right and down [keys, 2, rows, columns], of `count` frames [H, W, 3].
+    """Flow [keys, 2, rows, columns] of `count` frames [H, W, 3], in panorama pixels per frame to the right and down.
 
-    At a key, every `period` frames, it is the mean of what moves in the half period before and behind it.
+    At a key, every `period` frames, it is the mean flow over the half interval before it and the one after it.
     """
     half = max(1, period // 2)
     asked = [key_frame_index(period, key, count) for key in range(key_count(period, count))]
@@ -47,7 +47,7 @@ def flow_at_keys(
 
 
 def _grey(frame: NDArray[np.uint8], angles: NDArray[np.int32] | None) -> NDArray[np.uint8]:
-    """A small picture in the world's directions, with some columns from beyond the seam on either side."""
+    """A small grey panorama in world coordinates, padded across the seam on both sides."""
     picture = torch.from_numpy(frame).permute(2, 0, 1)[None].float().mean(dim=1, keepdim=True)
     height = min(ROWS, frame.shape[0])
     small = to_world_panorama(picture, height, 2 * height, angles)[0, 0]

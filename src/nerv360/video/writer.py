@@ -52,7 +52,7 @@ def encode_video(
 ) -> None:
     """Frames [h, w, 3] -> a video in the container of its ending: 8 bits, chroma halved where both sides are even.
 
-    The encoder is told to make `key_frames` such; whether others are is up to the options.
+    Frames of `key_frames` are forced to be key frames; the options decide about others.
 
     Raises OSError.
     """
