@@ -1,6 +1,7 @@
 """The contract that every network of this package keeps, and its making from settings."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -107,6 +108,7 @@ def configure(settings: EncodingConfig, width: int, height: int) -> ModelConfig:
             group_size=settings.group_size,
         )
 
+    @cache  # bisection comes back to the same rounded widths
     def size_of(channels: tuple[int, ...]) -> int:
         with torch.device("meta"):
             return decoder_size(build(with_widths(channels)))
