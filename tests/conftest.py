@@ -2,6 +2,9 @@
 
 import fcntl
 import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of every process of every test: several run side by side
+
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -48,6 +51,14 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     server = Commands(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def commands_with_torch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """For commands that need PyTorch, which takes seconds to import."""
+    server = Commands(tmp_path_factory.mktemp("commands_with_torch"), "torch")
     yield server
     server.close()
 

@@ -24,14 +24,9 @@ QUICK = ["--epochs", "1"]
 SLOW_TO_IMPORT = {"torch", "openvino", "onnxruntime", "onnx", "ray", "cv2"}
 
 
-def nerv360(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "nerv360", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=120)
-
-
-def test_the_whole_path(tmp_path: Path) -> None:
+def test_the_whole_path(commands_with_torch: Commands, tmp_path: Path) -> None:
     def run(*arguments: object) -> str:
-        result = nerv360(*arguments, cwd=tmp_path)
+        result = commands_with_torch(*arguments, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
         return result.stdout
 
@@ -209,9 +204,9 @@ def test_a_full_disk_leaves_nothing(folder: Path, video: Path) -> None:
 def test_an_interruption_says_that_it_can_go_on(folder: Path, video: Path) -> None:
     command = [sys.executable, "-m", "nerv360", "encode", str(video), "-o", "stopped.nerv360", "--epochs", "99999"]
     with running(command, cwd=folder, stderr=subprocess.PIPE) as encoding:
-        wait_for(lambda: list(folder.glob("*stopped*checkpoint*")), 60)
+        wait_for(lambda: list(folder.glob("*stopped*checkpoint*")))
         encoding.send_signal(signal.SIGINT)
-        _, told = encoding.communicate(timeout=60)
+        _, told = encoding.communicate()
     assert encoding.returncode == 130
     assert told.rstrip().endswith("interrupted: an encoding goes on where it was when called again")
     assert "Traceback" not in told

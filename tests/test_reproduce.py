@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,18 +39,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., P
     return folder
 
 
-def nerv360(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "nerv360", "reproduce", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, timeout=300)
-
-
 def only_file(folder: Path, pattern: str) -> Path:
     (path,) = folder.glob(pattern)
     return path
 
 
-def test_table_1_is_made_once(folder: Path) -> None:
-    first = nerv360(folder, "table1", "film.mp4", *SMALL, "--repeats", "1")
+def test_table_1_is_made_once(commands_with_torch: Commands, folder: Path) -> None:
+    run = partial(commands_with_torch, "reproduce", cwd=folder)
+    first = run("table1", "film.mp4", *SMALL, "--repeats", "1")
     assert first.returncode == 0, first.stderr
     out = folder / "reproduction"
     rows, costs = read_rows(out / "runs.tsv"), read_rows(out / "costs.tsv")
@@ -72,15 +69,15 @@ def test_table_1_is_made_once(folder: Path) -> None:
 
     times = {file: file.stat().st_mtime_ns for file in out.glob("*.nerv360")}
     before = (out / "runs.tsv").read_bytes()
-    again = nerv360(folder, "table1", "film.mp4", *SMALL, "--repeats", "1")
+    again = run("table1", "film.mp4", *SMALL, "--repeats", "1")
     assert again.returncode == 0, again.stderr
     assert (out / "runs.tsv").read_bytes() == before
     assert {file: file.stat().st_mtime_ns for file in out.glob("*.nerv360")} == times
 
-    part = nerv360(folder, "figure4", "film.mp4", *SMALL, "--only", "HNeRV")
+    part = run("figure4", "film.mp4", *SMALL, "--only", "HNeRV")
     assert part.returncode == 0, part.stderr
     assert not list(out.glob("figure4*"))  # of a part, which would take the place of the whole
-    picture = nerv360(folder, "figure4", "film.mp4", *SMALL)
+    picture = run("figure4", "film.mp4", *SMALL)
     assert picture.returncode == 0, picture.stderr
     assert (out / "runs.tsv").read_bytes() == before
     shown = np.array(Image.open(only_file(out, f"{NAME.replace('table1', 'figure4')}.png")))
@@ -112,14 +109,15 @@ def test_table_2_has_the_papers_seven_rows(video: Path) -> None:
     assert [run.config.conditions for run in runs].count(()) == 1
 
 
-def test_table_2_and_free_view_run(folder: Path) -> None:
+def test_table_2_and_free_view_run(commands_with_torch: Commands, folder: Path) -> None:
+    run = partial(commands_with_torch, "reproduce", cwd=folder)
     arguments = ["film.mp4", *SMALL, "-o", "other"]
-    result = nerv360(folder, "table2", *arguments, "--only", "w/o STAT inputs (yaw, pitch)")
+    result = run("table2", *arguments, "--only", "w/o STAT inputs (yaw, pitch)")
     assert result.returncode == 0, result.stderr
     assert "| 26.51" in result.stdout
     assert "nan" not in result.stdout
     assert not list((folder / "other").glob("*.md"))  # a part of a table is shown, and does not replace the whole
-    result = nerv360(folder, "freeview", *arguments)
+    result = run("freeview", *arguments)
     assert result.returncode == 0, result.stderr
     rows = read_rows(folder / "other" / "freeview.tsv")
     assert len(rows) == 2 * len(reproduce.FREE_VIEWS)
@@ -288,10 +286,10 @@ def test_a_view_takes_less_work_than_a_panorama() -> None:
         ("speed --phases cooking", "--phases cooking"),
     ],
 )
-def test_bad_input_is_one_line(commands: Commands, folder: Path, arguments: str, message: str) -> None:
+def test_bad_input_is_one_line(commands_with_torch: Commands, folder: Path, arguments: str, message: str) -> None:
     (folder / "foreign").mkdir(exist_ok=True)
     (folder / "foreign" / "fits.tsv").write_bytes(b"run\tseconds\xff\n")
-    result = commands("reproduce", *arguments.split(), cwd=folder)
+    result = commands_with_torch("reproduce", *arguments.split(), cwd=folder)
     assert result.returncode == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1

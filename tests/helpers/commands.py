@@ -1,6 +1,7 @@
 """Commands of nerv360, each in a process of its own, forked from one that has told its version and no more.
 
-Importing the command line is paid once, and what a command loads (PyTorch) is not there for the next.
+Importing the command line is paid once, and what a command loads (PyTorch) is not there for the next, unless the one
+that they are forked from has loaded it.
 """
 
 import contextlib
@@ -11,14 +12,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from helpers.limits import limit_bytes
 
 TESTS = Path(__file__).parents[1]
-HANG_SECONDS = 300
+HANG_SECONDS = 500
 
 
 @dataclass
@@ -34,10 +36,14 @@ class Finished:
 class Commands:
     """Runs them: `commands("info", "a.nerv360", cwd=folder)`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *loaded: str) -> None:
+        """`loaded` are packages that every command finds imported."""
         self._outputs = folder / "imported", folder / "stdout", folder / "stderr"
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "helpers.commands"], cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "helpers.commands", *loaded],
+            cwd=TESTS,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert self._server.stdin and self._server.stdout
         self._asked, self._answers = self._server.stdin, self._server.stdout
@@ -55,12 +61,14 @@ class Commands:
         self._server.communicate(timeout=10)
 
 
-def serve() -> None:
+def serve(loaded: Sequence[str]) -> None:
     from nerv360 import cli
 
     sys.argv = ["nerv360", "--version"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         cli.main()
+    for name in loaded:
+        import_module(name)
     gc.freeze()  # else every child copies all of it
     while line := sys.stdin.readline():
         child = os.fork()
@@ -88,4 +96,4 @@ def become(
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1:])
