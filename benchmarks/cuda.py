@@ -2,9 +2,10 @@
 
 python benchmarks/cuda.py [--decoder-size 2200000] [--model nerv360] -> rows of benchmarks/runtime/cuda.tsv
 
-A view of 1920x1080 of a panorama of 6144x3072, batch 1. Every variant is checked against the same weights in float32
-on the same card. Times are CUDA events over many pictures, the median; memory is torch.cuda.max_memory_allocated above
-what was there before the variant. The ceilings are a half-precision matrix product and a copy, measured first.
+A view of 1920x1080 of a panorama of 6144x3072, or all of it where the model draws panoramas; batch 1. Every variant is
+checked against the same weights in float32 on the same card. Times are CUDA events over many pictures, the median;
+memory is torch.cuda.max_memory_allocated above what was there before the variant. The ceilings are a half-precision
+matrix product and a copy, measured first.
 """
 
 import statistics
@@ -23,7 +24,8 @@ from nerv360.backends.pytorch import TorchRunner
 from nerv360.config import preset_for
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime
-from nerv360.models.base import build, channels_last, configure
+from nerv360.models.base import Network, build, channels_last, configure
+from nerv360.models.panoramic import PanoramaDecoder
 
 WARM_UP, REPEATS, MATRIX, COPY = 10, 50, 8192, 1 << 30
 
@@ -51,6 +53,19 @@ def ceilings(device: torch.device) -> tuple[float, float]:
     return product, 2 * COPY / milliseconds(lambda: target.copy_(source)) / 1e6
 
 
+def inputs(network: Network, view: Viewport, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
+    """What `draw` takes for a view, of latents of noise; where it draws panoramas, for the whole of one."""
+    latents = [
+        torch.randn(1, each.channels, window.rows, window.columns, device=device)
+        for each, window in zip(network.config.latents, network.windows(view), strict=True)
+    ]
+    if isinstance(network, PanoramaDecoder):
+        return latents, network.modulations(0.5)
+    footprints = network.footprints(view)
+    features = network.features(latents, 0.5, [each.window for each in footprints])
+    return network.sample(features, footprints, FrameTime(0, 1)), network.modulations(0.5, view)
+
+
 @torch.inference_mode()
 def main(model: str = "nerv360", decoder_size: int = 2_200_000) -> None:
     if not torch.cuda.is_available():
@@ -60,14 +75,7 @@ def main(model: str = "nerv360", decoder_size: int = 2_200_000) -> None:
     torch.manual_seed(0)
     network = build(configure(replace(preset_for(model, "paper-2.2m"), decoder_size=decoder_size), 6144, 3072)).eval()
     network = network.to(device)
-    footprints = network.footprints(view)
-    latents = [
-        torch.randn(1, each.channels, window.rows, window.columns, device=device)
-        for each, window in zip(network.config.latents, network.windows(view), strict=True)
-    ]
-    features = network.features(latents, 0.5, [each.window for each in footprints])
-    sampled = network.sample(features, footprints, FrameTime(0, 1))
-    modulations = network.modulations(0.5, view)
+    sampled, modulations = inputs(network, view, device)
     reference = network.draw(sampled, modulations)
     with FlopCounterMode(display=False) as counter:
         network.draw(sampled, modulations)

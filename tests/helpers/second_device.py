@@ -147,6 +147,8 @@ def _run(operator: Any, args: Any, kwargs: Any) -> Any:
     if "device" in host_kwargs:
         host_kwargs["device"] = torch.device("cpu")
     result = operator(*host_args, **host_kwargs)
+    if operator is aten.pixel_shuffle.default:
+        result = result.contiguous()  # on a CPU alone it keeps the order of channels-last features
     if graph is not None and "empty" not in operator.__name__:  # memory is taken once
         graph.calls.append((operator, host_args, host_kwargs, result))
     if to_host:

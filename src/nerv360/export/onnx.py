@@ -179,4 +179,5 @@ _TRANSLATIONS: dict[Any, Callable[..., str]] = {
     functional.gelu: _Graph._gelu,
     functional.interpolate: _Graph._interpolate,
     torch.pixel_shuffle: _Graph._shuffle,
+    "contiguous": lambda graph, features, memory_format: graph._of(features),
 }

@@ -93,9 +93,9 @@ class Window:
         column = torch.arange(self.left, self.left + self.columns, device=cells.device)
         parts = []
         for first, end, turned in self.sheets():
-            row = torch.arange(self.top + first, self.top + end, device=cells.device) % (2 * self.height)
-            row = (2 * self.height - 1 - row if turned else row) - source.top
-            part = cells[..., int(row.min()) : int(row.max()) + 1, :]
+            row = (self.top + first) % (2 * self.height)  # and those behind it, within one sheet
+            row = (2 * self.height - row - (end - first) if turned else row) - source.top
+            part = cells[..., row : row + end - first, :]
             part = part.flip(-2) if turned else part
             parts.append(_columns(part, column - source.left, turned))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)

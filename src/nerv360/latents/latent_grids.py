@@ -4,7 +4,8 @@ Not in the paper. Values are fitted under uniform noise (Balle et al., 2017) wit
 them, like the latents of Cool-Chic (Ladune et al., 2023), here on the sphere.
 """
 
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,9 +84,10 @@ class LatentGrids(nn.Module):
         of the file.
         """
         self._gathered = []
-        learning = noise is None or torch.rand((), generator=noise, device=noise.device).item() < CONTEXT_STEPS
+        learning = noise is None or random.Random(noise.initial_seed()).random() < CONTEXT_STEPS
         pairs = zip(footprints, cells_per_sample, strict=True)
         weights = {footprint.window: _sampling_weight(footprint, area) for footprint, area in pairs}
+        read = _weighted_cells(weights)
         latents: list[Tensor] = []
         coded: list[_CodedCells] = []
         for index, (latent, footprint) in enumerate(zip(self.latents, footprints, strict=True)):
@@ -96,8 +98,9 @@ class LatentGrids(nn.Module):
                 rounded = gathered.values.detach().round() if noise else round_ste(gathered.values)
                 values = add_uniform_noise(gathered.values, noise) if noise else rounded
                 keys.append(footprint.window.crop(values, window))
-                share_of_frame = share / self.frame_usage[index][key]
-                coded.append(self._coded_cells(gathered, window, values, rounded, share_of_frame * weight, learning))
+                chosen = read[footprint.window]
+                chosen_share = share / self.frame_usage[index][key] * weight[chosen]
+                coded.append(self._coded_cells(gathered, window, values, rounded, chosen, chosen_share, learning))
             latents.append(GRID_STEP * torch.cat(keys))
         return latents, self._bits(coded, noise is not None)
 
@@ -121,11 +124,12 @@ class LatentGrids(nn.Module):
         window: Window,
         values: Tensor,
         rounded: Tensor,
-        share: Tensor,
+        chosen: Tensor,  # [n] of rows * columns
+        share: Tensor,  # [n]
         learning: bool,
     ) -> _CodedCells:
-        """Those of a window's cells [1, C, rows, columns] that have a share [rows * columns] in the view."""
-        chosen, channels = share.nonzero()[:, 0], values.shape[1]
+        """Those of a window's cells [1, C, rows, columns] that have a share in the view."""
+        channels = values.shape[1]
         first_channel = sum(latent.channels for latent in self.latents[: gathered.grid])
         channel = torch.arange(first_channel, first_channel + channels, device=share.device)
         context = None
@@ -133,7 +137,7 @@ class LatentGrids(nn.Module):
             references = self._references(gathered)
             context = gather_context(rounded[0], references, chosen, first_channel, window.top, window.left)
         return _CodedCells(
-            share[chosen].repeat(channels),
+            share.repeat(channels),
             channel.repeat_interleave(len(chosen)),
             values[0].flatten(1)[:, chosen].flatten(),
             rounded[0].flatten(1)[:, chosen].flatten(),
@@ -185,3 +189,10 @@ def _sampling_weight(footprint: Footprint, area: Tensor) -> Tensor:
     read = footprint.sample(footprint.window.crop(cells, window))
     (weight,) = torch.autograd.grad((read[:, 0] * area).sum(), cells)
     return weight.flatten()
+
+
+def _weighted_cells(weights: Mapping[Window, Tensor]) -> dict[Window, Tensor]:
+    """Indices [n] of the cells whose weight is not 0. The host waits once, for how many they are."""
+    counts = torch.stack([weight.count_nonzero() for weight in weights.values()]).tolist()
+    pairs = zip(weights.items(), counts, strict=True)
+    return {window: weight.nonzero_static(size=count)[:, 0] for (window, weight), count in pairs}

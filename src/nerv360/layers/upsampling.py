@@ -1,9 +1,18 @@
 """Upsampling blocks: convolution, pixel shuffle, activation (NeRV, Sec. 3.2; Boosting-NeRV, Sec. 3.3)."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["NeRVBlock", "SNeRVBlock"]
+__all__ = ["NeRVBlock", "SNeRVBlock", "pixel_shuffle"]
+
+
+def pixel_shuffle(features: Tensor, stride: int) -> Tensor:
+    """[B, C stride^2, H, W] -> [B, C, stride H, stride W], channels last in memory, as the next convolution wants them.
+
+    PyTorch's own keeps that order on a CPU alone.
+    """
+    return functional.pixel_shuffle(features, stride).contiguous(memory_format=torch.channels_last)
 
 
 class Upsampling(nn.Module):
@@ -15,7 +24,7 @@ class Upsampling(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs * stride**2, kernel, padding=kernel // 2)
 
     def forward(self, features: Tensor) -> Tensor:
-        return functional.pixel_shuffle(self.conv(features), self.stride)
+        return pixel_shuffle(self.conv(features), self.stride)
 
 
 class NeRVBlock(Upsampling):

@@ -16,6 +16,7 @@ from nerv360.geometry.footprint import Footprint, cells_per_sample
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime, LatentGrid, interpolation_weights, key_frame_index, stage_strides
 from nerv360.latents.latent_grids import LatentGrids
+from nerv360.layers.upsampling import pixel_shuffle
 from nerv360.models.viewport_decoder import ViewportDecoder
 
 __all__ = ["NeRV360Grid"]
@@ -35,7 +36,7 @@ class GridStage(nn.Module):
         self.to_rgb = nn.Conv2d(latents, 3, 1, bias=False) if latents else None
 
     def forward(self, features: Tensor, picture: Tensor, latents: list[Tensor]) -> tuple[Tensor, Tensor]:
-        features = functional.pixel_shuffle(self.conv(features), self.stride)
+        features = pixel_shuffle(self.conv(features), self.stride)
         if self.stride > 1:
             picture = functional.interpolate(picture, scale_factor=self.stride, mode="bilinear")
         if self.project is not None and self.to_rgb is not None:

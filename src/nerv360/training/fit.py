@@ -12,8 +12,7 @@ from torch.func import functional_call
 
 from nerv360.config import EncodingConfig
 from nerv360.errors import TrainingError
-from nerv360.geometry.rays import viewport_rays
-from nerv360.geometry.sampling import sample_sphere
+from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime
 from nerv360.models.base import Network, channels_last, decoder_tensors
@@ -176,17 +175,19 @@ def train_step(
     optimiser.zero_grad()
     loss.backward()
     gradient = torch.nn.utils.get_total_norm([p.grad for p in fitting.parameters() if p.grad is not None])
-    if not math.isfinite(gradient.item() + loss.item()):
+    with torch.no_grad():
+        mean_square = squared_error(decoded.float(), source)
+    told = torch.stack((gradient + loss, error, mean_square))
+    finite, error_now, mean_square_now = told.tolist()  # the one wait for the device
+    if not math.isfinite(finite):
         progress.skipped += 1
         return
     progress.skipped = 0
     optimiser.param_groups[0]["lr"] = rate
     optimiser.step()
     fitting.model.step_latents(rate / config.learning_rate * config.grid_learning_rate)
-    with torch.no_grad():
-        psnr_db = -10 * math.log10(max(1e-10, (decoded.float() - source).square().mean().item()))
-    progress.loss = _smoothed(progress.loss, error.item(), progress.step)
-    progress.psnr_db = _smoothed(progress.psnr_db, psnr_db, progress.step)
+    progress.loss = _smoothed(progress.loss, error_now, progress.step)
+    progress.psnr_db = _smoothed(progress.psnr_db, -10 * math.log10(max(1e-10, mean_square_now)), progress.step)
 
 
 class _Rendering(nn.Module):
@@ -203,8 +204,14 @@ class _Rendering(nn.Module):
             return model.panorama(latents[0], example.moment.time), panorama.float() / 255, bits
         pairs = zip(latents, example.world_views, strict=True)
         drawn = torch.cat([model.decode(latent, example.moment, world) for latent, world in pairs])
-        rays = (viewport_rays(view, device=panorama.device) for view in example.views)
-        return drawn, torch.cat([sample_sphere(panorama, each) for each in rays]) / 255, bits
+        return drawn, torch.cat([_cut(panorama, view) for view in example.views]) / 255, bits
+
+
+def _cut(panorama: Tensor, view: Viewport) -> Tensor:
+    """The view [1, 3, h, w] of a panorama, in 0..255: its window is known without the device."""
+    rows, columns = panorama.shape[-2:]
+    footprint = Footprint.of(view, 1, rows, columns, 1, panorama)
+    return footprint.sample(footprint.window.crop(panorama).float())
 
 
 def _smoothed(mean: float, value: float, step: int) -> float:
