@@ -18,7 +18,13 @@ from nerv360.types import Colour, Picture
 __all__ = ["Clip", "matrix_of"]
 
 MAX_WIDTH, MIN_WIDTH = 16384, 48
-EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+EXACT = (
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.BITEXACT
+    | Interpolation.FULL_CHR_H_INP  # without these two, every other column's colour is dropped
+    | Interpolation.FULL_CHR_H_INT
+)
 LOCAL_ONLY = {"protocol_whitelist": "file", "max_reload": "0"}  # nothing over the network; playlists are not waited for
 FINGERPRINT_BYTES = 1 << 20
 SEEK_BACK_SECONDS = (0, 10)  # before a frame that is sought; where that lands behind it, all is read from the beginning
