@@ -1,4 +1,4 @@
-"""Every command and snippet of the README runs, in its order, in one folder; every link leads somewhere."""
+"""Every command and snippet of the README runs, in its order, in one folder; what documents link to and name exists."""
 
 import re
 import subprocess
@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "nerv360"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/**/*.md")])
+ROOTS = (ROOT, SOURCE, SOURCE / "web", SOURCE / "web" / "player")  # where paths begin, beside the document's own folder
+MADE = ("demo/", "film.nerv360.parts/")  # by make, and while a long video is encoded
 
 
 def test_readme_runs(tmp_path: Path) -> None:
@@ -22,7 +25,43 @@ def test_readme_runs(tmp_path: Path) -> None:
         assert result.returncode == 0, f"{text}\n{result.stderr}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-        assert (document.parent / link).exists(), link
+    for link, heading in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", document.read_text()):
+        target = document.parent / link if link else document
+        assert target.exists(), link
+        if heading:
+            assert heading in anchors(target), f"{link}#{heading}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_paths_exist(document: Path) -> None:
+    roots = (document.parent, *ROOTS)
+    for path, name in named_paths(document.read_text()):
+        found = next((root / path for root in roots if (root / path).exists()), None)
+        assert found, path
+        assert not name or re.search(rf"\b{name}\b", found.read_text()), f"{path}: {name}"
+
+
+def test_paths_are_found_in_documents() -> None:
+    text = (
+        "`codec/decoder.py`: `Decoder`, `a.py` (`b`), `layers/` and `film.mp4` of\n    clock.js, canvas.js   drawing\n"
+    )
+    files = [("codec/decoder.py", "Decoder"), ("a.py", "b"), ("layers/", ""), ("clock.js", ""), ("canvas.js", "")]
+    assert named_paths(text) == files
+
+
+def named_paths(text: str) -> list[tuple[str, str]]:
+    """Source files and folders that a document names, in backquotes or at the beginning of an indented line.
+
+    With each, what the document says is defined in it: `file`: `name` or `file` (`name`).
+    """
+    quoted = re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|js)|(?:[\w.-]+/)+)`(?:(?::| \() ?`(\w+)`)?", text)
+    listed = [name for line in re.findall(r"^    ((?:[\w-]+\.js,? +)+)", text, re.MULTILINE) for name in line.split()]
+    return [(path, name) for path, name in [*quoted, *((file.strip(","), "") for file in listed)] if path not in MADE]
+
+
+def anchors(document: Path) -> set[str]:
+    """The headings of a document, as links name them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
