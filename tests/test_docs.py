@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_architecture import LEVELS
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "nerv360"
@@ -41,6 +42,13 @@ def test_named_paths_exist(document: Path) -> None:
         found = next((root / path for root in roots if (root / path).exists()), None)
         assert found, path
         assert not name or re.search(rf"\b{name}\b", found.read_text()), f"{path}: {name}"
+
+
+def test_import_order_is_the_one_that_is_checked() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    block = re.search(r"\n## Imports\n.*?\n\n((?:    [^\n]*\n)+)", text, re.DOTALL)
+    assert block
+    assert [set(line.strip().split(", ")) for line in block[1].splitlines()] == LEVELS
 
 
 def test_paths_are_found_in_documents() -> None:
