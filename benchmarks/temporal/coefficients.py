@@ -147,7 +147,7 @@ def _code_band(
     plane, coefficients, band, orientation, parent, first, second, luma, with_luma, before, behind, kind, rate_weight,
     p, n, w, s, data, bits, flags,
 ):  # fmt: skip
-    """A band [top, left, rows, columns] of a plane. `parent`, `first` and `second` are bands like it, or have no rows."""
+    """A band [top, left, rows, columns] of a plane; `parent`, `first`, `second` are such bands, or have no rows."""
     top, left, h, width = band
     bottom, right = top + h, left + width
     encoding = not s[DECODING]
