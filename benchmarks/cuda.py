@@ -11,7 +11,6 @@ matrix product and a copy, measured first.
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,8 +23,9 @@ from nerv360.backends.pytorch import TorchRunner
 from nerv360.config import preset_for
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime
-from nerv360.models.base import Network, build, channels_last, configure
-from nerv360.models.panoramic import PanoramaDecoder
+from nerv360.models.build import build, channels_last
+from nerv360.models.decoder_network import DecoderNetwork
+from nerv360.training.configure import configure
 
 WARM_UP, REPEATS, MATRIX, COPY = 10, 50, 8192, 1 << 30
 
@@ -53,14 +53,12 @@ def ceilings(device: torch.device) -> tuple[float, float]:
     return product, 2 * COPY / milliseconds(lambda: target.copy_(source)) / 1e6
 
 
-def inputs(network: Network, view: Viewport, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
+def inputs(network: DecoderNetwork, view: Viewport, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
     """What `draw` takes for a view, of latents of noise; where it draws panoramas, for the whole of one."""
     latents = [
         torch.randn(1, each.channels, window.rows, window.columns, device=device)
         for each, window in zip(network.config.latents, network.windows(view), strict=True)
     ]
-    if isinstance(network, PanoramaDecoder):
-        return latents, network.modulations(0.5)
     footprints = network.footprints(view)
     features = network.features(latents, 0.5, [each.window for each in footprints])
     return network.sample(features, footprints, FrameTime(0, 1)), network.modulations(0.5, view)
@@ -73,7 +71,7 @@ def main(model: str = "nerv360", decoder_size: int = 2_200_000) -> None:
     torch.backends.cudnn.allow_tf32 = False  # the reference is float32
     device, view = torch.device("cuda"), Viewport(20, 15)
     torch.manual_seed(0)
-    network = build(configure(replace(preset_for(model, "paper-2.2m"), decoder_size=decoder_size), 6144, 3072)).eval()
+    network = build(configure(preset_for(model, "paper-2.2m").replace(decoder_size=decoder_size), 6144, 3072)).eval()
     network = network.to(device)
     sampled, modulations = inputs(network, view, device)
     reference = network.draw(sampled, modulations)

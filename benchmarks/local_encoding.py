@@ -18,10 +18,11 @@ from nerv360.config import PRESETS
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.latents.grid import FrameTime
-from nerv360.models.base import build, configure
-from nerv360.training.fit import sample_view
+from nerv360.models.build import build
+from nerv360.training.configure import configure
 from nerv360.training.losses import distortion
 from nerv360.training.optimisers import create_optimiser
+from nerv360.training.sampling import sample_view
 from nerv360.video.synthetic import render_frame
 
 
@@ -39,7 +40,12 @@ def main(size: Annotated[str, typer.Option()] = "1536x768", steps: int = 20) -> 
         source = sample_sphere(panorama, viewport_rays(view)) / 255
         window = model.windows(view)[0]
         patch = model.embed(panorama, window) if local else window.crop(model.embed(panorama))
-        loss = distortion(model.decode([patch], FrameTime(0, 1), view), source, config.loss_lambda, config.loss_alpha)
+        loss = distortion(
+            model.decode([patch], FrameTime(0, 1), view),
+            source,
+            config.optimisation.loss_lambda,
+            config.optimisation.loss_alpha,
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -6,7 +6,6 @@ CHECKPOINT is the file beside an unfinished encoding (copy it before the encodin
 """
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,10 +14,12 @@ from safetensors.torch import load_file
 
 from nerv360 import api
 from nerv360.cli.options import parse_size
-from nerv360.codec.encoder import fitted_latents, write_model
+from nerv360.codec.encoder import fitted_latents
+from nerv360.codec.segment_writer import write_segment
 from nerv360.config import PRESETS
-from nerv360.models.base import build, configure
-from nerv360.training.fit import TrainingModule
+from nerv360.models.build import build
+from nerv360.training.configure import configure
+from nerv360.training.training_module import TrainingModule
 from nerv360.video.clip import Clip
 
 DEPTHS = ((16, 8), (8, 8), (8, 6), (7, 6), (6, 6), (8, 5), (8, 4))
@@ -30,14 +31,14 @@ def main(checkpoint: Path, video: Path, start: int = 0, frames: int | None = Non
     fitting = TrainingModule(build(configure(config, clip.width, clip.height), clip.frames), config)
     tensors = load_file(checkpoint)
     fitting.load_state_dict({k.removeprefix("now.model."): v for k, v in tensors.items() if k.startswith("now.model.")})
-    (embeddings,) = fitted_latents(fitting.model, clip)
+    (embeddings,) = fitted_latents(fitting.network, clip)
     table = Path(__file__).with_suffix(".tsv")
     lines = ["video\tweight_bits\tembedding_bits\tbytes\tvp0_psnr_db\tvp1_psnr_db\tmean_psnr_db\tms_ssim\ttorch"]
     for weight_bits, embedding_bits in DEPTHS:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "a.nerv360"
-            depths = replace(config, weight_bits=weight_bits, embedding_bits=embedding_bits)
-            written = write_model(fitting, [embeddings], clip, depths, file)
+            depths = config.replace(weight_bits=weight_bits, embedding_bits=embedding_bits)
+            written = write_segment(fitting, [embeddings], clip, depths, file)
             result = api.eval_file(file, clip)
         each = [f"{quality.psnr_db:.3f}" for quality in result.trajectories.values()]
         mean = [f"{result.mean.psnr_db:.3f}", f"{result.mean.ms_ssim:.4f}", torch.__version__]

@@ -16,10 +16,13 @@ from table import append
 
 from nerv360.config import PRESETS
 from nerv360.geometry.viewport import Viewport
-from nerv360.models.base import build, configure
+from nerv360.models.build import build
 from nerv360.training.checkpoint import Progress
-from nerv360.training.fit import TrainingModule, TrainingSample, train_step
+from nerv360.training.configure import configure
 from nerv360.training.optimisers import create_optimiser
+from nerv360.training.sampling import TrainingSample
+from nerv360.training.step import train_step
+from nerv360.training.training_module import TrainingModule
 
 FRAMES = 64
 

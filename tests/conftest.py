@@ -6,7 +6,6 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # of every process of every test: several run side by side
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,8 +21,8 @@ from nerv360.video.writer import write_frames
 
 torch.set_num_threads(1)
 CONTEXT_STEPS = 40  # right, if the file is not quite so small
-QUICK = replace(
-    PRESETS["tiny"], decoder_size=106_000, encoder_channels=8, epochs=6, group_size=4, context_steps=CONTEXT_STEPS
+QUICK = PRESETS["tiny"].replace(
+    decoder_size=106_000, encoder_channels=8, epochs=6, group_size=4, context_steps=CONTEXT_STEPS
 )
 
 
@@ -96,5 +95,5 @@ def fitted_grids(video: Path, once: Callable[..., Path]) -> Path:
 
     return once(
         "fitted.nerv360",
-        lambda path: encode(video, path, replace(PRESETS["fast"], epochs=6, context_steps=CONTEXT_STEPS)),
+        lambda path: encode(video, path, PRESETS["fast"].replace(epochs=6, context_steps=CONTEXT_STEPS)),
     )

@@ -20,35 +20,36 @@ from nerv360.backends import registry, tiling
 from nerv360.backends.cache import LRUCache
 from nerv360.backends.registry import BACKENDS, choose_backend, create_runner
 from nerv360.codec.decoder import Decoder
-from nerv360.codec.segment_decoder import SegmentReader
-from nerv360.config import PRESETS, ModelConfig
+from nerv360.codec.segment_decoder import SegmentDecoder
+from nerv360.config import PRESETS
 from nerv360.errors import ArgumentError, MissingExtra
 from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime, LatentGrid
-from nerv360.models.base import Network, build, configure
-from nerv360.models.panoramic import PanoramaDecoder
-from nerv360.models.viewport_decoder import ViewportDecoder
+from nerv360.models.build import build
+from nerv360.models.decoder_network import DecoderNetwork
+from nerv360.models.network_config import NetworkConfig
+from nerv360.training.configure import configure
 from nerv360.types import Picture
 
 WIDTHS = (14, 13, 12, 12, 12)
 GRIDS = (LatentGrid(24, 2, 4), LatentGrid(8, 3, 0), LatentGrid(2, 2, 0), LatentGrid(1, 1, 0))
 NETWORKS = {
-    "nerv360": ModelConfig(192, 96, WIDTHS),
-    "half": ModelConfig(192, 96, WIDTHS, last_block="half"),
-    "none": ModelConfig(192, 96, WIDTHS, last_block="none"),
-    "expanded after": ModelConfig(192, 96, WIDTHS, expand_first=False),
-    "odd": ModelConfig(192, 96, (9, 8, 7), encoder_strides=(2, 3), decoder_strides=(2, 3), kernels=(1, 3)),
-    "grids": ModelConfig(192, 96, (8, 8, 8, 8, 8), "nerv360-grid", grids=GRIDS),
-    "hnerv": ModelConfig(192, 96, WIDTHS, "hnerv", kernels=(1, 3, 5, 5)),
-    "hnerv-boost": ModelConfig(192, 96, WIDTHS, "hnerv-boost", conditions=()),
+    "nerv360": NetworkConfig(192, 96, WIDTHS),
+    "half": NetworkConfig(192, 96, WIDTHS, last_block="half"),
+    "none": NetworkConfig(192, 96, WIDTHS, last_block="none"),
+    "expanded after": NetworkConfig(192, 96, WIDTHS, expand_first=False),
+    "odd": NetworkConfig(192, 96, (9, 8, 7), encoder_strides=(2, 3), decoder_strides=(2, 3), kernels=(1, 3)),
+    "grids": NetworkConfig(192, 96, (8, 8, 8, 8, 8), "nerv360-grid", grids=GRIDS),
+    "hnerv": NetworkConfig(192, 96, WIDTHS, "hnerv", kernels=(1, 3, 5, 5)),
+    "hnerv-boost": NetworkConfig(192, 96, WIDTHS, "hnerv-boost", conditions=()),
 }
 VIEW = Viewport(20, 30, 0, 70, None, 96, 72)
 CPU = torch.device("cpu")
 
 
-def network(name: str) -> Network:
+def network(name: str) -> DecoderNetwork:
     """With weights that leave no part of it idle."""
     torch.manual_seed(0)
     made = build(NETWORKS[name]).eval()
@@ -57,10 +58,8 @@ def network(name: str) -> Network:
     return made
 
 
-def inputs(made: Network, view: Viewport) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def inputs(made: DecoderNetwork, view: Viewport) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     torch.manual_seed(1)
-    if isinstance(made, PanoramaDecoder):
-        return [torch.randn(1, 1, made.config.grid_height, made.config.grid_width)], made.modulations(0.3)
     footprints = made.footprints(view)
     shapes = [(1, each.channels, *each.size(192, 96)) for each in made.config.latents]
     latents = [window.crop(torch.randn(shape)) for window, shape in zip(made.windows(view), shapes, strict=True)]
@@ -68,7 +67,7 @@ def inputs(made: Network, view: Viewport) -> tuple[list[torch.Tensor], list[torc
     return made.sample(features, footprints, FrameTime(0, 1)), made.modulations(0.3, view)
 
 
-def drawn(made: Network, sampled: list[torch.Tensor], modulations: list[torch.Tensor]) -> Picture:
+def drawn(made: DecoderNetwork, sampled: list[torch.Tensor], modulations: list[torch.Tensor]) -> Picture:
     """The obvious version."""
     picture = made.draw(sampled, modulations)[0].permute(1, 2, 0)
     return (picture * 255).round().to(torch.uint8).numpy()
@@ -92,12 +91,12 @@ def test_backends_draw_what_the_network_draws(name: str, backend: str) -> None:
 def test_backends_show_a_fitted_file_alike(encoded: Path, fitted_grids: Path, backend: str) -> None:
     for path in (encoded, fitted_grids):
         with nerv360.open(path, backend=backend) as decoder:
-            reader = SegmentReader(decoder.container, decoder.container.segment_of(0), "torch", CPU)
+            reader = SegmentDecoder(decoder.container, decoder.container.segment_of(0), "torch", CPU)
             for frame in (0, 3, 5):
                 view = replace(decoder.native_view(), yaw_deg=60.0 * frame, pitch_deg=15.0 * frame)
-                world = reader.world(frame, view)
+                world = reader.world_view(frame, view)
                 with torch.inference_mode():
-                    expected = reader.model.decode(reader.latents(frame, world), reader.moment(frame), world)
+                    expected = reader.network.decode(reader.latents(frame, world), reader.at(frame), world)
                 levels = (expected[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
                 assert psnr(decoder.viewport(frame, view), levels) > 60
 
@@ -120,7 +119,7 @@ def test_the_polynomial_is_a_sine() -> None:
 @torch.inference_mode()
 def test_strips_make_the_whole_picture(name: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = network(name)
-    assert isinstance(made, ViewportDecoder)
+    assert isinstance(made, DecoderNetwork)
     sampled, modulations = inputs(made, replace(VIEW, height=288))
     runner = create_runner(backend, made, CPU)
     whole = runner.draw(sampled, modulations)
@@ -134,7 +133,7 @@ def test_strips_make_the_whole_picture(name: str, backend: str, monkeypatch: pyt
 def test_strips_without_their_margin_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
     made = network("nerv360")
     monkeypatch.setattr(tiling, "STRIP_BYTES", 1 << 14)
-    monkeypatch.setattr(type(made), "reach", 0)
+    monkeypatch.setattr(type(made), "receptive_margin", 0)
     with torch.inference_mode():
         sampled, modulations = inputs(made, replace(VIEW, height=288))
         runner = create_runner("torch", made, CPU)
@@ -174,9 +173,9 @@ def test_a_paused_frame_is_expanded_once(encoded: Path, monkeypatch: pytest.Monk
     calls: list[int] = []
     with nerv360.open(encoded) as decoder:
         decoder.viewport(0, VIEW)
-        features = decoder._reader(decoder.container.segment_of(0)).model.features
+        features = decoder._decoder(decoder.container.segment_of(0)).network.features
         monkeypatch.setattr(
-            decoder._reader(decoder.container.segment_of(0)).model,
+            decoder._decoder(decoder.container.segment_of(0)).network,
             "features",
             lambda *given: calls.append(1) or features(*given),
         )
@@ -190,7 +189,7 @@ def test_a_paused_frame_is_expanded_once(encoded: Path, monkeypatch: pytest.Monk
 
 
 def test_a_paused_panorama_is_drawn_once(video: Path, quick: Any, tmp_path: Path) -> None:
-    nerv360.encode(video, tmp_path / "a.nerv360", replace(quick, model="hnerv", epochs=1))
+    nerv360.encode(video, tmp_path / "a.nerv360", quick.replace(model="hnerv", epochs=1))
     with nerv360.open(tmp_path / "a.nerv360") as decoder:
         panorama = decoder.panorama(2)
         with (
@@ -198,7 +197,7 @@ def test_a_paused_panorama_is_drawn_once(video: Path, quick: Any, tmp_path: Path
             pytest.raises(ArgumentError, match="dB by it"),
         ):
             other.viewport(0, VIEW)
-        runner = decoder._reader(decoder.container.segment_of(2)).runner
+        runner = decoder._decoder(decoder.container.segment_of(2)).runner
         runner.draw = None  # type: ignore[assignment, method-assign]
         assert np.array_equal(decoder.viewport(2, VIEW), extract_viewport(panorama, VIEW))
         panorama[:] = 0  # the caller's own
@@ -270,8 +269,8 @@ def test_closing_gives_threads_and_memory_back(encoded: Path, backend: str) -> N
         with nerv360.open(encoded, backend=backend) as decoder:
             decoder.viewport(0, VIEW)
             decoder.viewport(1, VIEW)
-            reader = decoder._reader(decoder.container.segment_of(0))
-            behind.extend(weakref.ref(each) for each in (reader, reader.model, reader.runner))
+            reader = decoder._decoder(decoder.container.segment_of(0))
+            behind.extend(weakref.ref(each) for each in (reader, reader.network, reader.runner))
 
     for _ in range(8):
         use()

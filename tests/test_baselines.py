@@ -15,29 +15,31 @@ from torch import Tensor
 from torch.nn import functional
 
 from nerv360 import api
-from nerv360.config import PRESETS, EncodingConfig, ModelConfig, preset_for, presets_of
+from nerv360.config import PRESETS, EncodingConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError, OutOfMemory
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime
-from nerv360.models.base import build, configure
-from nerv360.models.budget import decoder_size
+from nerv360.models.build import build, decoder_size
 from nerv360.models.memory import bytes_needed, check_memory, enough_memory
 from nerv360.models.nerv360 import NeRV360
-from nerv360.models.panoramic import PanoramaDecoder
+from nerv360.models.network_config import NetworkConfig
+from nerv360.models.panorama_network import PanoramaNetwork
 from nerv360.training import fit as fitting
+from nerv360.training import step
+from nerv360.training.configure import configure
 from nerv360.training.losses import squared_error
 
 BASELINES = ("hnerv", "hnerv-boost")
-TOY = ModelConfig(96, 48, (14, 13, 12, 12, 12), encoder_channels=8, conditions=())
+TOY = NetworkConfig(96, 48, (14, 13, 12, 12, 12), encoder_channels=8, conditions=())
 VIEW = Viewport(20, 30, 0, 70, None, 72, 48)
 
 
-def toy(model: str) -> tuple[PanoramaDecoder, dict[str, Tensor], Tensor]:
+def toy(model: str) -> tuple[PanoramaNetwork, dict[str, Tensor], Tensor]:
     torch.manual_seed(1)
     kernels = (1, 3, 5, 5) if model == "hnerv" else (1, 3, 3, 3)
     network = build(replace(TOY, model=model, kernels=kernels)).double()
-    assert isinstance(network, PanoramaDecoder)
+    assert isinstance(network, PanoramaNetwork)
     return network, network.state_dict(), torch.rand(1, 1, 2, 4, dtype=torch.float64)
 
 
@@ -67,7 +69,7 @@ def test_hnerv_is_convolution_shuffle_and_gelu() -> None:
         features = shuffled(convolved(features, weights, f"{name}.conv"), stride)
         features = features * (1 + torch.erf(features / math.sqrt(2))) / 2
     torch.testing.assert_close(
-        network.draw([embedding], network.modulations(0.3)), drawn(features, weights), rtol=0, atol=1e-12
+        network.draw([embedding], network.modulations(0.3, VIEW)), drawn(features, weights), rtol=0, atol=1e-12
     )
 
 
@@ -96,14 +98,14 @@ def test_hnerv_boost_is_sine_blocks_and_tat_residual_blocks() -> None:
         features = features + convolved(affine(inner, f"{name}.residual.affine1"), weights, f"{name}.residual.conv1")
     # the positional encoding is float32: its rounding is all that differs
     torch.testing.assert_close(
-        network.draw([embedding], network.modulations(0.3)), drawn(features, weights), rtol=0, atol=1e-6
+        network.draw([embedding], network.modulations(0.3, VIEW)), drawn(features, weights), rtol=0, atol=1e-6
     )
 
 
 @pytest.mark.parametrize("model", BASELINES)
 @pytest.mark.parametrize("size", [100_000, 140_000, 500_000, 2_200_000, 17_600_000])
 def test_sizes_within_two_percent(model: str, size: int) -> None:
-    config = configure(EncodingConfig(model, decoder_size=size), 6144, 3072)
+    config = configure(EncodingConfig.of(model=model, decoder_size=size), 6144, 3072)
     assert config.kernels == ((1, 3, 5, 5) if model == "hnerv" else (1, 3, 3, 3))
     assert (config.grid_height, config.grid_width) == (128, 256)
     with torch.device("meta"):
@@ -114,8 +116,17 @@ def test_sizes_within_two_percent(model: str, size: int) -> None:
 def test_the_presets_of_the_paper_are_the_baselines_too(model: str) -> None:
     assert {"tiny", "small", "paper-2.2m", "paper-17.6m"} <= set(presets_of(model))
     theirs = preset_for(model, "paper-2.2m")
-    assert (theirs.model, theirs.loss, theirs.optimiser, theirs.learning_rate) == (model, "eq2", "adan", 3e-3)
-    assert (theirs.decoder_size, theirs.epochs, theirs.encoder_strides) == (2_200_000, 300, (3, 2, 2, 2))
+    assert (
+        theirs.architecture.model,
+        theirs.optimisation.loss,
+        theirs.optimisation.optimiser,
+        theirs.optimisation.learning_rate,
+    ) == (model, "eq2", "adan", 3e-3)
+    assert (theirs.architecture.decoder_size, theirs.optimisation.epochs, theirs.architecture.encoder_strides) == (
+        2_200_000,
+        300,
+        (3, 2, 2, 2),
+    )
     assert ("hnerv-published" in presets_of(model)) == (model == "hnerv")
 
 
@@ -123,9 +134,9 @@ def test_the_presets_of_the_paper_are_the_baselines_too(model: str) -> None:
 @pytest.mark.parametrize("model", BASELINES)
 def test_a_view_is_cut_out_of_the_panorama(model: str, width: int, height: int) -> None:
     network = build(replace(TOY, model=model, width=width, height=height))
-    assert isinstance(network, PanoramaDecoder)
+    assert isinstance(network, PanoramaNetwork)
     embedding = torch.rand(1, 1, network.config.grid_height, network.config.grid_width)
-    panorama = network.panorama([embedding], 0.5)
+    panorama = network.panorama([embedding], FrameTime(0, 1))
     assert panorama.shape == (1, 3, height, width)
     levels = (panorama * 255)[0].permute(1, 2, 0).round().to(torch.uint8).contiguous().numpy()
     view = (network.decode([embedding], FrameTime(0, 1), VIEW) * 255)[0].permute(1, 2, 0).detach().numpy()
@@ -148,8 +159,8 @@ def interrupted_ends_the_same(video: Path, whole: Path, config: EncodingConfig) 
 @pytest.mark.parametrize("model", BASELINES)
 def test_through_a_file(model: str, video: Path, quick: EncodingConfig, tmp_path: Path) -> None:
     path = tmp_path / "a.nerv360"
-    api.encode(video, path, replace(quick, model=model, epochs=2))
-    interrupted_ends_the_same(video, path, replace(quick, model=model, epochs=2))
+    api.encode(video, path, quick.replace(model=model, epochs=2))
+    interrupted_ends_the_same(video, path, quick.replace(model=model, epochs=2))
     with api.open(path) as decoder:
         panorama, view = decoder.panorama(3), decoder.viewport(3, replace(VIEW, width=100, height=60))
         assert panorama.shape == (80, 160, 3)
@@ -158,10 +169,14 @@ def test_through_a_file(model: str, video: Path, quick: EncodingConfig, tmp_path
 
 def test_hnerv_as_published(video: Path, quick: EncodingConfig, tmp_path: Path) -> None:
     published = preset_for("hnerv", "hnerv-published")
-    assert (published.loss, published.optimiser, published.learning_rate) == ("l2", "adam", 1e-3)
+    assert (published.optimisation.loss, published.optimisation.optimiser, published.optimisation.learning_rate) == (
+        "l2",
+        "adam",
+        1e-3,
+    )
     a, b = torch.rand(1, 3, 8, 9), torch.rand(1, 3, 8, 9)
     assert squared_error(a, b).item() == pytest.approx(float(np.square(a.numpy() - b.numpy()).mean()), rel=1e-6)
-    config = replace(published, decoder_size=quick.decoder_size, encoder_channels=8, epochs=4)
+    config = published.replace(decoder_size=quick.architecture.decoder_size, encoder_channels=8, epochs=4)
     losses: list[float] = []
     api.encode(video, tmp_path / "a.nerv360", config, on_progress=on_steps(lambda step: losses.append(step.loss)))
     assert losses[-1] < losses[0] < 0.5  # a squared error, and it falls
@@ -179,7 +194,7 @@ def test_hnerv_as_published(video: Path, quick: EncodingConfig, tmp_path: Path) 
 )
 def test_impossible_settings_are_named(change: dict[str, object]) -> None:
     with pytest.raises(ArgumentError, match=f"{list(change)[-1]}="):
-        EncodingConfig(**change)  # type: ignore[arg-type]
+        EncodingConfig.of(**change)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("model", BASELINES)
@@ -216,7 +231,7 @@ def test_wide_inner_stages_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     strides: dict[str, Any] = {"encoder_strides": (8, 8, 8), "decoder_strides": (8, 8, 8), "kernels": (1, 1, 1)}
     for width in (1, 4096):
-        config = ModelConfig(16384, 16384, (1, 1, width, 1), "hnerv", **strides)
+        config = NetworkConfig(16384, 16384, (1, 1, width, 1), "hnerv", **strides)
         if width == 1:
             check_memory(config, "decoding", torch.device("cpu"))
         else:
@@ -238,8 +253,8 @@ def test_several_views_are_those_that_single_steps_see() -> None:
 
 def test_several_views_per_step(video: Path, quick: EncodingConfig, tmp_path: Path) -> None:
     sizes = []
-    original: Callable[..., Tensor] = fitting.distortion
+    original: Callable[..., Tensor] = step.distortion
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "distortion", lambda a, *rest: (sizes.append(len(a)), original(a, *rest))[1])
-        api.encode(video, tmp_path / "a.nerv360", replace(quick, epochs=1, views=3))
+        patch.setattr(step, "distortion", lambda a, *rest: (sizes.append(len(a)), original(a, *rest))[1])
+        api.encode(video, tmp_path / "a.nerv360", quick.replace(epochs=1, views=3))
     assert sizes == [3] * 6

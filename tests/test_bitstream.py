@@ -24,7 +24,7 @@ from nerv360.bitstream.header import Chunk, FileHeader, SegmentEntry, SegmentHea
 from nerv360.bitstream.latent_tables import write_tables
 from nerv360.bitstream.weights import quantize, write_weights
 from nerv360.codec.load_network import load_network
-from nerv360.config import EncodingConfig, ModelConfig
+from nerv360.config import EncodingConfig
 from nerv360.entropy.laplace import FRACTIONS, MAX_SYMBOL, SCALES, best_scale, frequencies, model_index
 from nerv360.entropy.range_coder import (
     MAX_ABS_VALUE,
@@ -39,12 +39,13 @@ from nerv360.latents.coding_order import CODING_PASSES
 from nerv360.latents.grid import LatentGrid
 from nerv360.latents.integer_context_model import PARAMETER_MODEL, IntegerContextModel, read_latent, write_latent
 from nerv360.latents.quantization import ChannelQuantizer, dequantize_latent
-from nerv360.models.base import build, decoder_tensors
+from nerv360.models.build import build, decoder_tensors
+from nerv360.models.network_config import NetworkConfig
 from nerv360.types import BT709, Colour
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "bitstream.md"
 WIDTH, HEIGHT, FRAMES, GROUP = 50, 26, 5, 2
-CONFIG = ModelConfig(
+CONFIG = NetworkConfig(
     width=WIDTH,
     height=HEIGHT,
     channels=(4, 3, 3),
@@ -54,7 +55,7 @@ CONFIG = ModelConfig(
     embedding_channels=2,
     pe_frequencies=4,
 )
-GRID_CONFIG = ModelConfig(
+GRID_CONFIG = NetworkConfig(
     WIDTH,
     HEIGHT,
     (5, 4, 3),
@@ -72,28 +73,10 @@ coded = st.tuples(st.integers(-3, 9) | st.integers(-300, 300) | st.integers(-FAR
 pieces = st.lists(st.lists(coded, max_size=40), max_size=4)
 
 
-def segment_header(config: ModelConfig = CONFIG) -> SegmentHeader:
-    return SegmentHeader(
-        model=config.model,
-        channels=list(config.channels),
-        encoder_strides=list(config.encoder_strides),
-        decoder_strides=list(config.decoder_strides),
-        kernels=list(config.kernels),
-        embedding_channels=config.embedding_channels,
-        expand_first=config.expand_first,
-        last_block=config.last_block,
-        conditions=list(config.conditions),
-        pe_base=config.pe_base,
-        pe_frequencies=config.pe_frequencies,
-        view_width=20,
-        view_height=12,
-        hfov_deg=(78.1, 78.1),
-        roll_deg=(0.0, 0.0),
-        group_size=GROUP,
-        grids=list(config.grids),
-        oriented=False,
-        chunks=[Chunk(0, 0)] * 3,
-    )
+def segment_header(config: NetworkConfig = CONFIG) -> SegmentHeader:
+    view = {"view_width": 20, "view_height": 12, "hfov_deg": (78.1, 78.1), "roll_deg": (0.0, 0.0)}
+    header = SegmentHeader.of_network(config, **view, oriented=False)
+    return msgspec.structs.replace(header, group_size=GROUP, chunks=[Chunk(0, 0)] * 3)
 
 
 def random_symbols(seed: int = 0) -> NDArray[np.int32]:
@@ -299,12 +282,12 @@ def test_a_stranger_reads_the_same(path: Path) -> None:
     assert np.array_equal(theirs.symbols_of[0], random_symbols())
     with Container(path) as container:
         network = load_network(container, container.segments[0], torch.device("cpu"))
-    ours = {name: tensor.numpy() for name, tensor in decoder_tensors(network.model).items()}
+    ours = {name: tensor.numpy() for name, tensor in decoder_tensors(network.network).items()}
     assert list(theirs.weights) == list(ours)
     for name, tensor in ours.items():
         assert theirs.weights[name].shape == tensor.shape
         np.testing.assert_allclose(theirs.weights[name], tensor, rtol=1e-6)  # two libraries' 2^x
-    assert [n for each in theirs.contexts.values() for n in each] == network.contexts.parameters().tolist()
+    assert [n for each in theirs.contexts.values() for n in each] == network.context_model.parameters().tolist()
     for channel, scaling in enumerate(network.quantizers[0]):
         expected = dequantize_latent(random_symbols()[:, channel], scaling)
         assert np.array_equal(theirs.latents[0][:, channel], expected)
@@ -314,17 +297,17 @@ def test_a_stranger_reads_the_same(path: Path) -> None:
     "config",
     [
         CONFIG,
-        ModelConfig(96, 48, (7, 6, 5, 5, 4), conditions=("fov",)),
-        ModelConfig(96, 48, (7, 6, 5, 5, 4), last_block="half"),
-        ModelConfig(96, 48, (7, 6, 5, 5, 4), last_block="none"),
-        ModelConfig(9, 9, (2, 1), "nerv360", (5,), (3,), (5,)),
-        ModelConfig(96, 48, (7, 6, 5, 5, 4), "hnerv", kernels=(1, 3, 5, 5)),
-        ModelConfig(96, 48, (7, 6, 5, 5, 4), "hnerv-boost", conditions=()),
+        NetworkConfig(96, 48, (7, 6, 5, 5, 4), conditions=("fov",)),
+        NetworkConfig(96, 48, (7, 6, 5, 5, 4), last_block="half"),
+        NetworkConfig(96, 48, (7, 6, 5, 5, 4), last_block="none"),
+        NetworkConfig(9, 9, (2, 1), "nerv360", (5,), (3,), (5,)),
+        NetworkConfig(96, 48, (7, 6, 5, 5, 4), "hnerv", kernels=(1, 3, 5, 5)),
+        NetworkConfig(96, 48, (7, 6, 5, 5, 4), "hnerv-boost", conditions=()),
         GRID_CONFIG,
         replace(GRID_CONFIG, grids=(*GRID_CONFIG.grids, LatentGrid(6, 4, 3, motion=True))),
     ],
 )
-def test_a_stranger_knows_the_tensors(config: ModelConfig) -> None:
+def test_a_stranger_knows_the_tensors(config: NetworkConfig) -> None:
     with torch.device("meta"):
         tensors = decoder_tensors(build(config))
     shapes = reference_decoder.tensor_shapes(msgspec.msgpack.decode(pack(segment_header(config))))
@@ -346,7 +329,7 @@ def test_motions_that_cannot_be(wrong: list[LatentGrid]) -> None:
     with pytest.raises(ValueError, match=rule):
         segment_header(replace(GRID_CONFIG, grids=grids))
     with pytest.raises(ArgumentError, match=rule):
-        EncodingConfig("nerv360-grid", decoder_strides=GRID_CONFIG.decoder_strides, grids=grids)
+        EncodingConfig.of(model="nerv360-grid", decoder_strides=GRID_CONFIG.decoder_strides, grids=grids)
 
 
 def test_budget_sums_to_the_file(path: Path) -> None:
@@ -368,7 +351,7 @@ def test_two_segments(tmp_path: Path) -> None:
         assert container.segment_of(FRAMES) is container.segments[1]
         for segment, (_, chunks) in zip(container.segments, parts, strict=True):
             assert [container.chunk(segment, i) for i in range(len(chunks))] == chunks
-            contexts = load_network(container, segment, torch.device("cpu")).contexts
+            contexts = load_network(container, segment, torch.device("cpu")).context_model
             group = read_latent(chunks[-1], contexts, 0, (1, 2, CONFIG.grid_height, CONFIG.grid_width))
             assert group.shape == (1, 2, 4, 8)
     _, segments = reference_decoder.read_file((tmp_path / "two").read_bytes())
@@ -456,7 +439,7 @@ def _cells(kind: inspect.Type) -> tuple[str, str]:
             return kind.cls.__name__, ""
         case inspect.TupleType():
             return f"array of {len(kind.item_types)} {_cells(kind.item_types[0])[0]}s", ""
-        case inspect.ListType():
+        case inspect.ListType() | inspect.VarTupleType():
             name, limits = _cells(kind.item_type)
             length = f"{kind.min_length or 0}..{kind.max_length} items"
             return (

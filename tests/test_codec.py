@@ -13,15 +13,17 @@ import torch
 import nerv360
 from nerv360.codec import decoder as decoding
 from nerv360.codec import stitching
-from nerv360.codec.encoder import fitted_latents, write_model
+from nerv360.codec.encoder import fitted_latents
+from nerv360.codec.segment_writer import write_segment
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr, ws_psnr
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime
-from nerv360.models.base import build, configure
-from nerv360.training.fit import TrainingModule
+from nerv360.models.build import build
+from nerv360.training.configure import configure
+from nerv360.training.training_module import TrainingModule
 from nerv360.types import BT709
 from nerv360.video.clip import Clip
 
@@ -43,10 +45,12 @@ def test_viewports_of_any_size(encoded: Path, width: int, height: int) -> None:
 
 def test_file_and_model_give_the_same_picture(video: Path, quick: EncodingConfig, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    clip, config = Clip.open(video), replace(quick, weight_bits=16)
+    clip, config = Clip.open(video), quick.replace(weight_bits=16)
     model = build(configure(config, clip.width, clip.height), clip.frames)
     (embeddings,) = fitted_latents(model, clip)
-    write_model(TrainingModule(model, config), [embeddings], clip, config, tmp_path / "a.nerv360")
+    write_segment(
+        TrainingModule(model, config.rate_target.rate_weight), [embeddings], clip, config, tmp_path / "a.nerv360"
+    )
     with nerv360.open(tmp_path / "a.nerv360") as decoder, torch.no_grad():
         for index, yaw, pitch in ((0, 0, 0), (5, 170, 80)):
             view = replace(decoder.native_view(), yaw_deg=yaw, pitch_deg=pitch)
@@ -136,7 +140,7 @@ def test_any_clip_size(
     make_video: Callable[..., Path], quick: EncodingConfig, tmp_path: Path, width: int, height: int, frames: int
 ) -> None:
     video = make_video(width=width, height=height, frames=frames)
-    result = nerv360.encode(video, tmp_path / "a.nerv360", replace(quick, epochs=1))
+    result = nerv360.encode(video, tmp_path / "a.nerv360", quick.replace(epochs=1))
     assert result.size == (tmp_path / "a.nerv360").stat().st_size
     with nerv360.open(tmp_path / "a.nerv360") as decoder:
         assert decoder.panorama(frames - 1).shape == (height, width, 3)

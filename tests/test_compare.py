@@ -165,7 +165,7 @@ def test_a_finished_run_is_not_run_again(
 def test_our_files_are_measured_as_eval_does(
     video: Path, fitted_grids: Path, tmp_path: Path, few_rates: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PRESETS, "fast", replace(PRESETS["fast"], epochs=1))
+    monkeypatch.setitem(PRESETS, "fast", PRESETS["fast"].replace(epochs=1))
     compare(video, [fitted_grids], "8", "fast", "x264", output=tmp_path)
     rows = read_rows(tmp_path / "runs.tsv")
     assert [row["codec"] for row in rows] == ["x264", "x264", *["nerv360-grid"] * 2]

@@ -16,8 +16,9 @@ from torch.nn import functional
 
 import nerv360
 from nerv360.bitstream.container import Container
-from nerv360.codec.encoder import Encoded, _analyse, estimate_bytes, fitted_latents, write_model
-from nerv360.config import PRESETS, EncodingConfig, ModelConfig
+from nerv360.codec.encoder import Encoded, _initialize, fitted_latents
+from nerv360.codec.segment_writer import estimate_bytes, write_segment
+from nerv360.config import PRESETS, EncodingConfig
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.rays import viewport_rays
@@ -35,15 +36,18 @@ from nerv360.latents.grid import (
 )
 from nerv360.latents.integer_context_model import write_latent
 from nerv360.latents.key_groups import key_groups, keys_per_group
-from nerv360.models.base import build, configure, decoder_tensors
+from nerv360.models.build import build, decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
+from nerv360.models.network_config import NetworkConfig
 from nerv360.progress import Update
-from nerv360.training.fit import TrainingModule, TrainingSample
+from nerv360.training.configure import configure
+from nerv360.training.sampling import TrainingSample
+from nerv360.training.training_module import TrainingModule
 from nerv360.video.clip import Clip
 
 GRIDS = (LatentGrid(6, 2, 2), LatentGrid(2, 3, 3), LatentGrid(1, 1, 0), LatentGrid(6, 1, 1), LatentGrid(1, 2, 4))
 MOVING = (*GRIDS, LatentGrid(6, 4, 3, motion=True))
-TOY = ModelConfig(96, 48, (5, 4, 3), "nerv360-grid", decoder_strides=(3, 2), kernels=(1, 3), grids=GRIDS)
+TOY = NetworkConfig(96, 48, (5, 4, 3), "nerv360-grid", decoder_strides=(3, 2), kernels=(1, 3), grids=GRIDS)
 FRAMES = 8
 VIEWS = [
     Viewport(0, 0, 0, 80, None, 36, 24),
@@ -51,7 +55,7 @@ VIEWS = [
     Viewport(20, 88, 0, 80, None, 36, 24),
     Viewport(-100, -70, 190, 100, None, 35, 23),
 ]
-CONFIG = EncodingConfig(
+CONFIG = EncodingConfig.of(
     model="nerv360-grid",
     channels=(4, 4, 4, 4, 4),
     grids=(LatentGrid(24, 2, 2), LatentGrid(8, 2, 0), LatentGrid(1, 1, 4)),
@@ -62,7 +66,7 @@ CONFIG = EncodingConfig(
 )
 
 
-def fitted(config: ModelConfig = TOY) -> NeRV360Grid:
+def fitted(config: NetworkConfig = TOY) -> NeRV360Grid:
     """A network with random grids, of FRAMES frames."""
     torch.manual_seed(0)
     model = build(config, FRAMES)
@@ -258,14 +262,14 @@ def test_bits_by_contexts_are_those_of_the_file(period: int) -> None:
 
 def test_weights_are_paid_for_once_by_all_views_of_all_frames() -> None:
     model, panorama = fitted(replace(TOY, width=48, height=24)), torch.zeros(1, 3, 24, 48, dtype=torch.uint8)
-    fitting, plain = (TrainingModule(model, EncodingConfig(rate_weight=weight)) for weight in (1.0, 0.0))
-    assert fitting.quantiser is not None
+    fitting, plain = (TrainingModule(model, weight) for weight in (1.0, 0.0))
+    assert fitting.quantizer is not None
     views = [replace(view, width=36, height=36) for view in CUBE]
     examples = [TrainingSample(panorama, frame, 2, [view], [view]) for frame in range(2) for view in views]
     with_weights, without = (
         sum(each(example, None)[2].item() * 36 * 36 for example in examples) for each in (fitting, plain)
     )
-    _, bits = fitting.quantiser(decoder_tensors(model), None)
+    _, bits = fitting.quantizer(decoder_tensors(model), None)
     assert with_weights - without == pytest.approx(bits.item(), rel=1e-3)  # float32: measured 4e-9
 
 
@@ -273,21 +277,21 @@ def test_weights_are_paid_for_once_by_all_views_of_all_frames() -> None:
 def test_the_analysis_tells_of_every_frame_of_every_pass(video: Path, passes: int) -> None:
     clip, config = Clip.open(video), CONFIG if passes == 2 else PRESETS["fast"]
     updates: list[Update] = []
-    _analyse(build(configure(config, clip.width, clip.height), clip.frames), clip, updates.append)
+    _initialize(build(configure(config, clip.width, clip.height), clip.frames), clip, updates.append)
     total = passes * clip.frames
     assert updates == [Update("analysing", done + 1, total) for done in range(total)]
 
 
 @pytest.mark.parametrize("rate_weight", [0.0, 2.0])
 def test_file_and_model_give_the_same_picture(video: Path, tmp_path: Path, rate_weight: float) -> None:
-    clip, config = Clip.open(video), replace(CONFIG, weight_bits=16, rate_weight=rate_weight)
+    clip, config = Clip.open(video), CONFIG.replace(weight_bits=16, rate_weight=rate_weight)
     torch.manual_seed(0)
     model = build(configure(config, clip.width, clip.height), clip.frames)
     assert isinstance(model, NeRV360Grid)
     for index in range(3):
         model.latents.values(index).normal_(std=8).round_()
-    fitting = TrainingModule(model, config)
-    size = write_model(fitting, fitted_latents(model, clip), clip, config, tmp_path / "a.nerv360")
+    fitting = TrainingModule(model, config.rate_target.rate_weight)
+    size = write_segment(fitting, fitted_latents(model, clip), clip, config, tmp_path / "a.nerv360")
     assert size == (tmp_path / "a.nerv360").stat().st_size
     assert estimate_bytes(fitting, clip, config) == size
     with nerv360.open(tmp_path / "a.nerv360") as decoder:
@@ -322,10 +326,10 @@ def test_encoding_learns_and_repeats(video: Path, learnt: Encoded, tmp_path: Pat
 
 def test_a_greater_weight_of_the_rate_makes_a_smaller_file(make_video: Callable[..., Path], tmp_path: Path) -> None:
     small, grids = make_video(96, 48, 2), (LatentGrid(24, 2, 2), LatentGrid(8, 2, 0), LatentGrid(2, 1, 1))
-    config = replace(CONFIG, grids=grids, epochs=30, learning_rate=3e-2, loss="l2")
+    config = CONFIG.replace(grids=grids, epochs=30, learning_rate=3e-2, loss="l2")
     results, budgets = [], []
     for weight in (1e-4, 1e-2):
-        results.append(nerv360.encode(small, tmp_path / "a", replace(config, rate_weight=weight)))
+        results.append(nerv360.encode(small, tmp_path / "a", config.replace(rate_weight=weight)))
         with Container(tmp_path / "a") as container:
             budgets.append(container.budget())
     assert results[1].size < 0.75 * results[0].size  # measured: 0.61
@@ -339,7 +343,7 @@ def test_denser_keys_follow_what_moves(make_video: Callable[..., Path], tmp_path
     video = make_video(width=96, height=48, frames=16)
     results = []
     for spacing in (1, 0.125):
-        config = replace(PRESETS["fast"], epochs=4).with_keys(spacing)
+        config = PRESETS["fast"].replace(epochs=4).with_key_spacing(spacing)
         nerv360.encode(video, tmp_path / "clip.nerv360", config)
         results.append(nerv360.eval_file(tmp_path / "clip.nerv360", video))
     sparse, dense = results
@@ -349,10 +353,10 @@ def test_denser_keys_follow_what_moves(make_video: Callable[..., Path], tmp_path
 
 @pytest.mark.parametrize(("spacing", "periods"), [(0.25, [2, 8, 12, 12]), (0.01, [1, 1, 1, 1]), (2, [16, 64, 96, 96])])
 def test_spacing_of_keys_leaves_stills_and_motion(spacing: float, periods: list[int]) -> None:
-    config = PRESETS["medium"].with_keys(spacing)
-    assert [grid.key_interval for grid in config.grids if grid.key_interval and not grid.motion] == periods
-    assert [grid for grid in config.grids if grid.motion or not grid.key_interval] == [
-        grid for grid in PRESETS["medium"].grids if grid.motion or not grid.key_interval
+    config = PRESETS["medium"].with_key_spacing(spacing)
+    assert [grid.key_interval for grid in config.architecture.grids if grid.key_interval and not grid.motion] == periods
+    assert [grid for grid in config.architecture.grids if grid.motion or not grid.key_interval] == [
+        grid for grid in PRESETS["medium"].architecture.grids if grid.motion or not grid.key_interval
     ]
 
 
@@ -370,10 +374,10 @@ def test_spacing_of_keys_leaves_stills_and_motion(spacing: float, periods: list[
 def test_short_clips_have_no_still_grids_beside_keys_that_last(
     frames: int, change: dict[str, float], still: list[int]
 ) -> None:
-    config = replace(PRESETS["medium"], **change).for_frames(frames)
-    assert [grid.stride for grid in config.grids if not grid.key_interval] == still
-    assert [grid for grid in config.grids if grid.key_interval] == [
-        grid for grid in PRESETS["medium"].grids if grid.key_interval
+    config = PRESETS["medium"].replace(**change).for_frames(frames)
+    assert [grid.stride for grid in config.architecture.grids if not grid.key_interval] == still
+    assert [grid for grid in config.architecture.grids if grid.key_interval] == [
+        grid for grid in PRESETS["medium"].architecture.grids if grid.key_interval
     ]
 
 
@@ -429,7 +433,7 @@ def test_parts_lie_in_the_order_of_playing() -> None:
 @pytest.mark.parametrize("change", [{"grids": ()}, {"model": "nerv360"}, {"channels": (4, 4)}, {"rate_weight": -1.0}])
 def test_impossible_settings(change: dict[str, object]) -> None:
     with pytest.raises(ArgumentError, match=next(iter(change)) if "model" not in change else "grids"):
-        replace(CONFIG, **change)  # type: ignore[arg-type]
+        CONFIG.replace(**change)
 
 
 def test_no_cell_is_twice_in_a_reduced_window() -> None:
@@ -451,8 +455,10 @@ def test_decoding_and_then_fitting_the_same_view() -> None:
         windows = [window.crop(each) for window, each in zip(model.windows(view), keys_around(model, 0), strict=True)]
         model.decode(windows, FrameTime(0, 8), view)
     (latents,), bits = model.training_inputs(torch.zeros(()), 0, [view], None)
+    before = model.latents.values(0).clone()
     (model.decode(latents, FrameTime(0, 1), view).sum() + bits).backward()
     model.step_latents(0.1)
+    assert not torch.equal(model.latents.values(0), before)
 
 
 def test_angles_are_found_once(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -473,6 +479,6 @@ def test_angles_are_found_once(video: Path, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_panorama_too_large_to_be_decoded_is_refused_before_fitting(video: Path, tmp_path: Path) -> None:
-    config = replace(CONFIG, grids=(*CONFIG.grids, *[LatentGrid(2, 64, 0)] * 900))
+    config = CONFIG.replace(grids=(*CONFIG.architecture.grids, *[LatentGrid(2, 64, 0)] * 900))
     with pytest.raises(ArgumentError, match="scale the panorama"):
         nerv360.encode(video, tmp_path / "a", config)

@@ -4,6 +4,7 @@ import random
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -20,14 +21,16 @@ from nerv360.bitstream.container import MAGIC, PREAMBLE, VERSION, Container
 from nerv360.bitstream.header import FileHeader, SegmentHeader, pack
 from nerv360.bitstream.latent_tables import write_tables
 from nerv360.codec.load_network import MAX_LATENT_VALUES, latent_values
-from nerv360.config import PRESETS, ModelConfig
+from nerv360.config import PRESETS
 from nerv360.entropy.laplace import MAX_SYMBOL
 from nerv360.entropy.range_coder import MAX_ESCAPE, read_varint, write_varint
 from nerv360.errors import ArgumentError, BitstreamError, VersionError
 from nerv360.latents.grid import LatentGrid
 from nerv360.latents.integer_context_model import IntegerContextModel
 from nerv360.latents.quantization import ChannelQuantizer
-from nerv360.models.base import build, configure, decoder_tensors
+from nerv360.models.build import build, decoder_tensors
+from nerv360.models.network_config import NetworkConfig
+from nerv360.training.configure import configure
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489")
 
@@ -289,10 +292,10 @@ def test_work_without_end(
 
 
 def test_wide_stages_do_not_take_all_memory() -> None:
-    config = ModelConfig(96, 48, (1, 4096), decoder_strides=(8,), kernels=(1,), encoder_strides=(1,))
+    config = NetworkConfig(96, 48, (1, 4096), decoder_strides=(8,), kernels=(1,), encoder_strides=(1,))
     with pytest.raises(ArgumentError, match="ask for a smaller view"):
         check_size(nerv360.Viewport(width=8192, height=1080), config)
-    narrow = ModelConfig(96, 48, (1, 1), decoder_strides=(8,), kernels=(1,), encoder_strides=(1,))
+    narrow = NetworkConfig(96, 48, (1, 1), decoder_strides=(8,), kernels=(1,), encoder_strides=(1,))
     check_size(nerv360.Viewport(width=8192, height=8192), narrow)
     with pytest.raises(ArgumentError, match="ask for a smaller view, of at most"):
         check_size(nerv360.Viewport(width=16384, height=8192), narrow)
@@ -300,10 +303,10 @@ def test_wide_stages_do_not_take_all_memory() -> None:
 
 def test_latents_are_counted_together() -> None:
     grids = tuple(LatentGrid(1, 1, 0) for _ in range(32))
-    config = ModelConfig(8192, 8192, (1, 1), "nerv360-grid", decoder_strides=(1,), kernels=(1,), grids=grids)
-    assert latent_values(config, 10, 16) == 32 * 8192 * 8192 > MAX_LATENT_VALUES
+    config = NetworkConfig(8192, 8192, (1, 1), "nerv360-grid", decoder_strides=(1,), kernels=(1,), grids=grids)
+    assert latent_values(replace(config, group_size=16), 10) == 32 * 8192 * 8192 > MAX_LATENT_VALUES
     large = configure(PRESETS["medium"], 8192, 4096)
-    assert latent_values(large, 600, 16) <= MAX_LATENT_VALUES
+    assert latent_values(large, 600) <= MAX_LATENT_VALUES
 
 
 @pytest.mark.parametrize("count", [2, 4, 6])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nerv360.config import PRESETS, EncodingConfig, ModelConfig
+from nerv360.config import PRESETS, EncodingConfig
 from nerv360.errors import ArgumentError
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.viewport import Viewport
@@ -14,10 +14,11 @@ from nerv360.latents.grid import FrameTime
 from nerv360.layers.encoding import positional_encoding
 from nerv360.layers.modulation import AffineTransform
 from nerv360.layers.upsampling import SNeRVBlock
-from nerv360.models.base import build, configure
-from nerv360.models.budget import decoder_size
+from nerv360.models.build import build, decoder_size
+from nerv360.models.network_config import NetworkConfig
+from nerv360.training.configure import configure
 
-TOY = ModelConfig(192, 96, (14, 13, 12, 12, 12), encoder_channels=8)
+TOY = NetworkConfig(192, 96, (14, 13, 12, 12, 12), encoder_channels=8)
 VIEW = Viewport(20, 30, 0, 70, None, 72, 48)
 
 
@@ -47,14 +48,14 @@ def test_snerv_block() -> None:
 
 @pytest.mark.parametrize("size", [120_000, 140_000, 500_000, 2_200_000, 17_600_000])
 def test_widths_land_within_two_percent(size: int) -> None:
-    config = configure(EncodingConfig(decoder_size=size), 6144, 3072)
+    config = configure(EncodingConfig.of(decoder_size=size), 6144, 3072)
     with torch.device("meta"):
         assert decoder_size(build(config)) == pytest.approx(size, rel=0.02)
 
 
 def test_impossible_sizes_name_the_nearest() -> None:
     with pytest.raises(ArgumentError, match="the nearest has 10"):
-        configure(EncodingConfig(decoder_size=1000), 6144, 3072)
+        configure(EncodingConfig.of(decoder_size=1000), 6144, 3072)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -117,9 +118,9 @@ def test_any_viewport_size_is_a_crop_of_a_larger_one(width: int, height: int) ->
 
 def test_what_is_trained_over_is_a_condition() -> None:
     assert EncodingConfig().learned_conditions() == ("yaw", "pitch")
-    ranges = EncodingConfig(hfov_deg=(60, 110), roll_deg=(-180, 180))
+    ranges = EncodingConfig.of(hfov_deg=(60, 110), roll_deg=(-180, 180))
     assert ranges.learned_conditions() == ("yaw", "pitch", "roll", "fov")
-    assert replace(ranges, conditions=("fov", "yaw")).learned_conditions() == ("fov", "yaw", "roll")
+    assert ranges.replace(conditions=("fov", "yaw")).learned_conditions() == ("fov", "yaw", "roll")
 
 
 @pytest.mark.parametrize(
@@ -134,4 +135,4 @@ def test_what_is_trained_over_is_a_condition() -> None:
 )
 def test_impossible_settings_are_named(change: dict[str, object], named: str) -> None:
     with pytest.raises(ArgumentError, match=named):
-        EncodingConfig(**change)  # type: ignore[arg-type]
+        EncodingConfig.of(**change)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from torch.nn import functional
 from nerv360.api import encode
 from nerv360.bitstream.container import Container
 from nerv360.codec.decoder import _native
-from nerv360.codec.segment_decoder import SegmentReader
+from nerv360.codec.segment_decoder import SegmentDecoder
 from nerv360.config import PRESETS, EncodingConfig
 from nerv360.entropy.laplace import FRACTIONS, SCALES, frequencies
 from nerv360.entropy.range_coder import SymbolEncoder
@@ -37,7 +37,7 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.latents.coding_order import key_coding_order
 from nerv360.latents.integer_context_model import IntegerContextModel, write_context_model, write_latent
-from nerv360.models.base import decoder_tensors
+from nerv360.models.build import decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.serving import networks
 from nerv360.serving.networks import browser_graph
@@ -58,13 +58,13 @@ def browser_files(encoded: Path, video: Path, quick: EncodingConfig, once: Calla
     still = render_frame(0, width=160, height=80, frames=64)
     pictures = (np.roll(still, 3 * index, axis=1) for index in range(6))
     turning = once("turning.mp4", lambda path: write_frames(path, pictures, Fraction(25), BT709))
-    grid = replace(PRESETS["fast"], epochs=2, group_size=4)
+    grid = PRESETS["fast"].replace(epochs=2, group_size=4)
     conditions = ("pitch", "roll", "fov", "yaw")
-    late = replace(quick, epochs=1, decoder_size=125_299, expand_first=False, conditions=conditions)
+    late = quick.replace(epochs=1, decoder_size=125_299, expand_first=False, conditions=conditions)
     files = {"nerv360": encoded}
     for name, source, config in (
         ("late", video, late),
-        ("half", video, replace(quick, epochs=1, last_block="half")),
+        ("half", video, quick.replace(epochs=1, last_block="half")),
         ("grid", video, grid),
         ("oriented", turning, grid),
     ):
@@ -167,12 +167,12 @@ def checksum(tensors: Iterable[Tensor]) -> int:
     return crc32(b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors))
 
 
-def preview(reader: SegmentReader, frame: int, view: Viewport) -> list[float] | None:
+def preview(reader: SegmentDecoder, frame: int, view: Viewport) -> list[float] | None:
     """The picture that a network draws beside its features, without the last stage, in steps of 1/255."""
-    model = reader.model
+    model = reader.network
     if not isinstance(model, NeRV360Grid):
         return None
-    sampled, _ = reader.sampled(frame, view)
+    sampled, _ = reader.draw_inputs(frame, view)
     grids = [grid.stride for grid in model.config.grids if not grid.motion]
 
     def entering(stride: int) -> Tensor:
@@ -191,17 +191,19 @@ def file_vectors(name: str, path: Path) -> dict[str, Any]:
     even = replace(view, width=76)  # of twice the preview's sides
     with Container(path) as container, torch.inference_mode():
         (segment,) = container.segments
-        reader = SegmentReader(container, segment, "torch", torch.device("cpu"))
-        sampled, modulations = reader.sampled(frame, view)
+        reader = SegmentDecoder(container, segment, "torch", torch.device("cpu"))
+        sampled, modulations = reader.draw_inputs(frame, view)
         sizes = [latent.size(container.header.width, container.header.height) for latent in segment.latents]
         windows = [Window.whole(*size) for size in sizes]
-        latents = [reader._latent(index, frame, window) for index, window in enumerate(windows)]
+        latents = [reader._reader.window(index, reader.at(frame), window) for index, window in enumerate(windows)]
         parts = [
-            checksum(reader._key(part.latent, part.first_key + key, windows[part.latent]) for key in range(part.keys))
+            checksum(
+                reader._reader._key(part.latent, part.first_key + key, windows[part.latent]) for key in range(part.keys)
+            )
             for part in segment.key_groups
         ]
         angles = None if reader.angles is None else [float(angle) / 100 for angle in reader.angles[frame]]
-        weights = decoder_tensors(reader.model)
+        weights = decoder_tensors(reader.network)
         previewed = preview(reader, frame, even)
     return {
         "name": f"{name}.nerv360",
@@ -292,7 +294,7 @@ def test_a_site_is_whole_or_not_there(
 
 def test_networks_of_panoramas_are_refused(video: Path, quick: EncodingConfig, tmp_path: Path) -> None:
     path = tmp_path / "a.nerv360"
-    encode(video, path, replace(quick, model="hnerv", epochs=1))
+    encode(video, path, quick.replace(model="hnerv", epochs=1))
     with pytest.raises(ArgumentError, match="nerv360 play"):
         export_site(path, tmp_path / "site")
     parity = export_onnx(path, tmp_path / "a.onnx")  # which other programs can draw

@@ -1,17 +1,15 @@
 """Targets of size and quality: the weight of the rate is found while a network is fitted."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from test_grid import CONFIG
 
 import nerv360
-from nerv360.codec.encoder import size_limit
 from nerv360.errors import ArgumentError
 from nerv360.training.checkpoint import Progress
-from nerv360.training.rate_control import MOST, RateController
+from nerv360.training.rate_control import MAX_WEIGHT, RateController
 from nerv360.video.clip import Clip
 
 
@@ -59,7 +57,7 @@ def test_a_size_out_of_reach_ends_the_fit() -> None:
     controller = RateController(100, None, film.size)
     progress = film.fit(controller, 500)
     assert progress.step <= 1.8 * 500
-    assert progress.rate_weight == MOST
+    assert progress.rate_weight == MAX_WEIGHT
     assert controller.describe_miss(film.size(), 0) == "more than the limit of 100 bytes"
 
 
@@ -104,10 +102,10 @@ def test_what_dearer_bits_cost_is_no_collapse() -> None:
 
 def test_a_file_keeps_within_its_limit(video: Path, tmp_path: Path) -> None:
     clip = Clip.open(video)
-    free = nerv360.encode(clip, tmp_path / "free", replace(CONFIG, epochs=40, rate_weight=1e-3, loss="l2"))
-    config = replace(CONFIG, epochs=40, rate_weight=1e-3, loss="l2", bitrate=0.8 * free.bitrate)
+    free = nerv360.encode(clip, tmp_path / "free", CONFIG.replace(epochs=40, rate_weight=1e-3, loss="l2"))
+    config = CONFIG.replace(epochs=40, rate_weight=1e-3, loss="l2", bitrate=0.8 * free.bitrate)
     limited = nerv360.encode(clip, tmp_path / "limited", config)
-    assert limited.limit == size_limit(config, clip)
+    assert limited.limit == config.rate_target.max_bytes(clip.frames, float(clip.frame_rate))
     assert limited.size == (tmp_path / "limited").stat().st_size <= limited.limit < free.size
 
 
@@ -115,12 +113,12 @@ def test_a_limit_that_no_file_keeps(video: Path, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="a limit of 100 bytes: the smallest file of these"):
         clip = Clip.open(video)
         bitrate = 800.5 * float(clip.frame_rate) / clip.frames
-        nerv360.encode(clip, tmp_path / "a", replace(CONFIG, rate_weight=1.0, bitrate=bitrate))
+        nerv360.encode(clip, tmp_path / "a", CONFIG.replace(rate_weight=1.0, bitrate=bitrate))
     assert not list(tmp_path.iterdir())
 
 
 def test_targets_that_contradict_each_other() -> None:
     with pytest.raises(ArgumentError, match="give one of them"):
-        replace(CONFIG, rate_weight=1.0, bitrate=1e5, quality_db=30.0)
+        CONFIG.replace(rate_weight=1.0, bitrate=1e5, quality_db=30.0)
     with pytest.raises(ArgumentError, match="rate_weight must not be 0"):
-        replace(CONFIG, rate_weight=0.0, bitrate=1e5)
+        CONFIG.replace(rate_weight=0.0, bitrate=1e5)

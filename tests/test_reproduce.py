@@ -23,8 +23,10 @@ from nerv360.evaluation.results_store import Row, append_row, device_name, read_
 from nerv360.evaluation.tables import markdown
 from nerv360.experiments import benchmark, reproduce, tables
 from nerv360.experiments.reproduce import Run, table1_runs, table2_runs
-from nerv360.models.base import build, configure
-from nerv360.models.budget import decoder_size
+from nerv360.models.build import build, decoder_size
+from nerv360.models.registry import MODELS
+from nerv360.models.spec import MemoryUse
+from nerv360.training.configure import configure
 from nerv360.video.clip import Clip
 
 NAME = "table1-film-0-2-192x96-140000-1-seed-0-*"  # and a digest of the film
@@ -93,7 +95,7 @@ def test_a_run_is_known_by_its_clip_and_settings(video: Path) -> None:
     assert len(names) == 2 * 4 + 7 - 1  # the first row of Table II is the third of Table I
     assert runs[2].name == runs[8].name
     assert Run("x", settings, replace(clip, start=1)).name not in names
-    assert Run("x", replace(settings, epochs=7), clip).name not in names
+    assert Run("x", settings.replace(epochs=7), clip).name not in names
 
 
 def test_table_2_has_the_papers_seven_rows(video: Path) -> None:
@@ -105,8 +107,8 @@ def test_table_2_has_the_papers_seven_rows(video: Path) -> None:
             assert decoder_size(build(shape)) == pytest.approx(17_600_000, rel=0.02)
         embedding = f"{shape.embedding_channels}x{shape.grid_height}x{shape.grid_width}"
         assert embedding == tables.PUBLISHED_2[run.variant][0]
-    assert [run.config.expand_first for run in runs].count(False) == 1
-    assert [run.config.conditions for run in runs].count(()) == 1
+    assert [run.config.architecture.expand_first for run in runs].count(False) == 1
+    assert [run.config.architecture.conditions for run in runs].count(()) == 1
 
 
 def test_table_2_and_free_view_run(commands_with_torch: Commands, folder: Path) -> None:
@@ -183,17 +185,22 @@ def test_what_does_not_fit_is_extrapolated_and_marked() -> None:
 
 
 def test_equal_time_takes_epochs_by_speed(video: Path) -> None:
-    runs = table1_runs(replace(PRESETS["tiny"], epochs=12), [Clip.open(video)], [0])
+    runs = table1_runs(PRESETS["tiny"].replace(epochs=12), [Clip.open(video)], [0])
     speeds = {"hnerv": 1.0, "hnerv-boost": 0.01, "nerv360": 2.0}
     costs = [
-        {"model": run.config.model, "views": str(run.config.views), "phase": "training", "frames_per_s": str(speed)}
+        {
+            "model": run.config.architecture.model,
+            "views": str(run.config.view_sampling.views),
+            "phase": "training",
+            "frames_per_s": str(speed),
+        }
         for run in runs
-        for speed in [speeds[run.config.model] / run.config.views]
+        for speed in [speeds[run.config.architecture.model] / run.config.view_sampling.views]
     ]
-    assert [run.config.epochs for run in reproduce.equal_time(runs, costs)] == [6, 1, 12, 2]
+    assert [run.config.optimisation.epochs for run in reproduce.equal_time(runs, costs)] == [6, 1, 12, 2]
     costs[1]["frames_per_s"] = ""  # too large for the memory
     assert [reproduce.trainable(run, costs) for run in runs] == [True, False, True, True]
-    assert [run.config.epochs for run in reproduce.equal_time(runs, costs)] == [6, 12, 2]
+    assert [run.config.optimisation.epochs for run in reproduce.equal_time(runs, costs)] == [6, 12, 2]
     costs[2]["frames_per_s"] = ""
     with pytest.raises(OutOfMemory, match="no time to compare"):
         reproduce.equal_time(runs, costs)
@@ -241,18 +248,18 @@ def test_a_measurement_ends_with_the_command_that_asked(folder: Path) -> None:
 
 
 def test_memory_is_that_of_the_phase() -> None:
-    small = EncodingConfig("hnerv-boost", decoder_size=140_000, encoder_channels=8)
+    small = EncodingConfig.of(model="hnerv-boost", decoder_size=140_000, encoder_channels=8)
     sizes = [(384, 192), (1152, 576)]
     costs = [benchmark.measure_apart(small, *size, "decoding", "cpu", 1, 2) for size in sizes]
     assert all(0 < cost.median_s <= cost.p95_s for cost in costs)
     assert costs[1].peak_bytes > 3 * costs[0].peak_bytes
-    ours = benchmark.measure_apart(replace(small, model="nerv360"), *sizes[1], "decoding", "cpu", 1, 2)
+    ours = benchmark.measure_apart(small.replace(model="nerv360"), *sizes[1], "decoding", "cpu", 1, 2)
     assert ours.peak_bytes < costs[1].peak_bytes / 2
 
 
 def test_a_view_takes_less_work_than_a_panorama() -> None:
     def decoding_flops(model: str) -> int:
-        config = EncodingConfig(model, decoder_size=140_000, encoder_channels=8)
+        config = EncodingConfig.of(model=model, decoder_size=140_000, encoder_channels=8)
         network, cpu = build(configure(config, 1152, 576), benchmark.FRAMES), torch.device("cpu")
         decode = benchmark._decoding(network, config, cpu, 1)
         with FlopCounterMode(display=False) as counter:
@@ -335,11 +342,12 @@ def test_what_does_not_fit_leaves_the_finished_rows(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = replace(Clip.open(folder / "film.mp4"), frames=2)
-    runs = table1_runs(replace(PRESETS["tiny"], epochs=1), [clip], [0])
+    runs = table1_runs(PRESETS["tiny"].replace(epochs=1), [clip], [0])
     cpu = torch.device("cpu")
     reproduce.fit_run(runs[2], tmp_path, cpu)
     reproduce.measure_run(runs[2], tmp_path, cpu)
-    monkeypatch.setattr("nerv360.models.memory.BYTES_PER_PIXEL", {("hnerv", "training"): (10**12, 0)})
+    hungry = replace(MODELS["hnerv"], memory={"training": MemoryUse(10**12)})
+    monkeypatch.setitem(MODELS, "hnerv", hungry)
     with pytest.raises(OutOfMemory):
         reproduce.fit_run(runs[0], tmp_path, cpu)
     assert [row["variant"] for row in read_rows(tmp_path / "runs.tsv")] == ["NeRV360"]

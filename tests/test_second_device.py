@@ -1,7 +1,6 @@
 """What a machine with a GPU does, on a second device in the host's memory (helpers/second_device.py)."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,27 +14,31 @@ from nerv360.backends.pytorch import TorchRunner
 from nerv360.backends.tiling import draw_in_strips
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import checkpoint_path, encode_clip
-from nerv360.config import MODELS, PRESETS, EncodingConfig, preset_for, presets_of
+from nerv360.config import PRESETS, EncodingConfig, preset_for, presets_of
 from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime, interpolation_weights
-from nerv360.models.base import build, channels_last, configure
+from nerv360.models.build import build, channels_last
+from nerv360.models.registry import MODELS
 from nerv360.training import fit
 from nerv360.training.checkpoint import Progress
-from nerv360.training.fit import TrainingModule, TrainingSample, train_step
+from nerv360.training.configure import configure
 from nerv360.training.optimisers import create_optimiser
+from nerv360.training.sampling import TrainingSample
+from nerv360.training.step import train_step
+from nerv360.training.training_module import TrainingModule
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
 
 WIDTH, HEIGHT, FRAMES = 144, 72, 4
-SMALL = replace(PRESETS["tiny"], channels=(14, 12, 12, 12, 12), view_width=48, view_height=48)
-GRID = replace(PRESETS["medium"], view_width=48, view_height=48)
+SMALL = PRESETS["tiny"].replace(channels=(14, 12, 12, 12, 12), view_width=48, view_height=48)
+GRID = PRESETS["medium"].replace(view_width=48, view_height=48)
 CONFIGS = {
     "nerv360": SMALL,
-    "nerv360, its rate fitted": replace(SMALL, rate_weight=1.0),
-    "nerv360, two views": replace(SMALL, views=2),
-    "hnerv": replace(SMALL, model="hnerv"),
-    "hnerv-boost": replace(SMALL, model="hnerv-boost"),
+    "nerv360, its rate fitted": SMALL.replace(rate_weight=1.0),
+    "nerv360, two views": SMALL.replace(views=2),
+    "hnerv": SMALL.replace(model="hnerv"),
+    "hnerv-boost": SMALL.replace(model="hnerv-boost"),
     "nerv360-grid": GRID,
 }
 VIEWS = [Viewport(yaw, pitch, width=48, height=48) for yaw, pitch in ((175, 10), (0, 80))]
@@ -46,16 +49,22 @@ WAITS = {"nerv360-grid": 2}  # of a step: how many cells a view reads, and its l
 
 def fitting_on(device: torch.device, config: EncodingConfig) -> TrainingModule:
     torch.manual_seed(0)
-    return TrainingModule(channels_last(build(configure(config, WIDTH, HEIGHT), FRAMES).to(device)), config).to(device)
+    rate_weight = config.rate_target.rate_weight
+    return TrainingModule(channels_last(build(configure(config, WIDTH, HEIGHT), FRAMES).to(device)), rate_weight).to(
+        device
+    )
 
 
 def two_steps(fitting: TrainingModule, config: EncodingConfig, done: float) -> float:
     """The loss after them, with that part of the fit done."""
-    optimiser, progress = create_optimiser(fitting, config), Progress(rate_weight=config.rate_weight)
+    optimiser, progress = (
+        create_optimiser(fitting, config.optimisation),
+        Progress(rate_weight=config.rate_target.rate_weight),
+    )
     levels = torch.arange(3 * HEIGHT * WIDTH) * 37 % 256
     panorama = levels.to(torch.uint8).reshape(1, 3, HEIGHT, WIDTH).to(next(fitting.parameters()).device)
     for first in range(2):
-        views = [*VIEWS[first:], *VIEWS][: config.views]
+        views = [*VIEWS[first:], *VIEWS][: config.view_sampling.views]
         train_step(fitting, optimiser, TrainingSample(panorama, 1, FRAMES, views, views), 1e-3, done, config, progress)
         progress.step += 1
     return progress.loss
@@ -68,7 +77,7 @@ def test_steps_equal_those_of_the_cpu_and_hardly_wait(config: EncodingConfig, do
         there = fitting_on(DEVICE, config)
         waits.clear()
         loss = two_steps(there, config, done)
-        assert len(waits) == 2 * WAITS.get(config.model, 1), waits
+        assert len(waits) == 2 * WAITS.get(config.architecture.model, 1), waits
     here = fitting_on(torch.device("cpu"), config)
     assert loss == pytest.approx(two_steps(here, config, done), rel=1e-6)
     for name, tensor in here.state_dict().items():
@@ -107,8 +116,8 @@ def pictures(path: Path, device: str) -> list[Picture]:
 
 
 def shrunk(config: EncodingConfig) -> EncodingConfig:
-    size = replace(config, channels=(14, 12, 12, 12, 12), decoder_size=1, view_width=48, view_height=48)
-    return replace(size, encoder_channels=8, epochs=2)
+    size = config.replace(channels=(14, 12, 12, 12, 12), decoder_size=1, view_width=48, view_height=48)
+    return size.replace(encoder_channels=8, epochs=2)
 
 
 PRESETS_SHRUNK = {
@@ -155,7 +164,7 @@ def test_a_gpu_draws_a_view_whole_and_captures_it_once(monkeypatch: pytest.Monke
 
 
 def test_threads_capture_one_after_the_other() -> None:
-    network = build(configure(replace(SMALL, model="hnerv"), WIDTH, HEIGHT)).eval()
+    network = build(configure(SMALL.replace(model="hnerv"), WIDTH, HEIGHT)).eval()
     embeddings = [torch.full((1, 1, 3, 6), float(number)) for number in range(4)]
 
     @torch.inference_mode()
@@ -169,7 +178,7 @@ def test_threads_capture_one_after_the_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [SMALL, replace(SMALL, model="hnerv"), GRID], ids=["nerv360", "hnerv", "nerv360-grid"]
+    "config", [SMALL, SMALL.replace(model="hnerv"), GRID], ids=["nerv360", "hnerv", "nerv360-grid"]
 )
 @torch.inference_mode()
 def test_features_are_channels_last_at_every_convolution(config: EncodingConfig) -> None:

@@ -24,7 +24,7 @@ from nerv360.video.clip import Clip
 from nerv360.video.shots import Survey, segments_of, survey
 from nerv360.video.synthetic import render_frame
 
-SHORT: EncodingConfig = replace(PRESETS["tiny"], decoder_size=106_000, encoder_channels=8, epochs=1)
+SHORT: EncodingConfig = PRESETS["tiny"].replace(decoder_size=106_000, encoder_channels=8, epochs=1)
 VIEW = Viewport(yaw_deg=20, width=48, height=48)
 
 
@@ -156,12 +156,12 @@ def test_the_next_segment_is_opened_ahead(joined: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("nerv360.codec.decoder.OPEN_AHEAD_SECONDS", 0.5)
     with nerv360.open(joined) as decoder:
         decoder.viewport(3, VIEW)
-        assert set(decoder._readers._values) == {0}
+        assert set(decoder._decoders._values) == {0}
         decoder.viewport(6, VIEW)
-        assert set(decoder._readers._values) == {0, 10}
+        assert set(decoder._decoders._values) == {0, 10}
         for frame in range(24):
             decoder.viewport(frame, VIEW)
-        assert len(decoder._readers._values) <= 3
+        assert len(decoder._decoders._values) <= 3
 
 
 def test_quality_of_every_segment(two_shots: Path, joined: Path) -> None:

@@ -2,27 +2,30 @@
 
 import math
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers.processes import running, wait_for
-from helpers.progress import on_steps, stop_at
+from helpers.progress import Stopped, on_steps, stop_at
 from pytorch_msssim import ms_ssim
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from nerv360.api import encode
 from nerv360.codec.encoder import checkpoint_path
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError, TrainingError
-from nerv360.models.base import build, configure
+from nerv360.models.build import build
 from nerv360.progress import FitUpdate
 from nerv360.training import fit as fitting
-from nerv360.training.checkpoint import capture
+from nerv360.training import step
+from nerv360.training.configure import configure
 from nerv360.training.losses import distortion, ms_ssim_window
-from nerv360.training.optimisers import create_optimiser, learning_rate
+from nerv360.training.optimisers import learning_rate
+from nerv360.training.sampling import sample_view
+from nerv360.training.training_module import TrainingModule
 from nerv360.video.clip import Clip
 from nerv360.video.shuffle import shuffled
 
@@ -50,16 +53,16 @@ def test_ms_ssim_needs_33_pixels() -> None:
 
 
 def test_learning_rate() -> None:
-    config = EncodingConfig(learning_rate=1e-2, learning_rate_start=1e-4, warmup=0.1)
-    assert learning_rate(0, 1000, config) == pytest.approx(1e-4)
-    assert learning_rate(100, 1000, config) == pytest.approx(1e-2)
-    assert learning_rate(550, 1000, config) == pytest.approx(5e-3)
-    assert learning_rate(1000, 1000, config) == pytest.approx(0)
+    config = EncodingConfig.of(learning_rate=1e-2, learning_rate_start=1e-4, warmup=0.1)
+    assert learning_rate(0, 1000, config.optimisation) == pytest.approx(1e-4)
+    assert learning_rate(100, 1000, config.optimisation) == pytest.approx(1e-2)
+    assert learning_rate(550, 1000, config.optimisation) == pytest.approx(5e-3)
+    assert learning_rate(1000, 1000, config.optimisation) == pytest.approx(0)
 
 
 def test_views_cover_the_sphere_evenly(video: Path) -> None:
-    clip, config = Clip.open(video), EncodingConfig(hfov_deg=(60, 110), roll_deg=(-180, 180))
-    views = [fitting.sample_view(config, clip.width, frame, epoch) for frame in range(4) for epoch in range(500)]
+    clip, config = Clip.open(video), EncodingConfig.of(hfov_deg=(60, 110), roll_deg=(-180, 180))
+    views = [sample_view(config, clip.width, frame, epoch) for frame in range(4) for epoch in range(500)]
     for values, low, high in (
         ([math.sin(math.radians(v.pitch_deg)) for v in views], -1, 1),
         ([v.yaw_deg for v in views], -180, 180),
@@ -113,10 +116,11 @@ def test_a_killed_encoding_goes_on(video: Path, encoded: Path, quick: EncodingCo
     output = tmp_path / "killed.nerv360"
     code = (
         "import signal, torch; torch.set_num_threads(1)\n"
-        "from dataclasses import replace; from pathlib import Path\n"
+        "from pathlib import Path\n"
         "from nerv360.training import fit; fit.SAVE_SECONDS = fit.MOST_SECONDS = 0.0\n"
         "from nerv360 import api, config; from nerv360.progress import FitUpdate\n"
-        "quick = replace(config.PRESETS['tiny'], decoder_size=106_000, encoder_channels=8, epochs=6, group_size=4)\n"
+        "quick = config.PRESETS['tiny'].replace(decoder_size=106_000, encoder_channels=8, epochs=6,"
+        "                group_size=4, context_steps=40)\n"
         "def pause_at_4(update):\n"
         "    if isinstance(update, FitUpdate) and update.done == 4: signal.pause()\n"
         f"api.encode({str(video)!r}, {str(output)!r}, quick, on_progress=pause_at_4)\n"
@@ -134,7 +138,7 @@ def test_a_damaged_or_foreign_checkpoint_is_not_used(video: Path, quick: Encodin
     output = tmp_path / "fresh.nerv360"
     checkpoint_path(output).write_bytes(b"\x08\0\0\0\0\0\0\0garbage")
     steps: list[int] = []
-    encode(video, output, replace(quick, epochs=1), on_progress=on_steps(lambda step: steps.append(step.done)))
+    encode(video, output, quick.replace(epochs=1), on_progress=on_steps(lambda step: steps.append(step.done)))
     assert steps[0] == 1
 
 
@@ -142,9 +146,9 @@ def test_a_gradient_that_is_not_finite_is_skipped(
     video: Path, quick: EncodingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = iter(range(10**6))
-    monkeypatch.setattr(fitting, "distortion", lambda *a: distortion(*a) * (math.nan if next(calls) in (3, 4) else 1.0))
+    monkeypatch.setattr(step, "distortion", lambda *a: distortion(*a) * (math.nan if next(calls) in (3, 4) else 1.0))
     seen: list[FitUpdate] = []
-    encode(video, tmp_path / "a.nerv360", replace(quick, epochs=2), on_progress=on_steps(seen.append))
+    encode(video, tmp_path / "a.nerv360", quick.replace(epochs=2), on_progress=on_steps(seen.append))
     assert [p.skipped for p in seen[:7]] == [0, 0, 0, 1, 2, 0, 0]
     assert math.isfinite(seen[-1].loss)
 
@@ -154,28 +158,64 @@ def test_a_collapsed_loss_returns_to_a_good_state_then_gives_up(
 ) -> None:
     monkeypatch.setattr(fitting, "SNAPSHOT_STEPS", 5)
     calls = iter(range(10**6))
-    monkeypatch.setattr(fitting, "distortion", lambda *a: distortion(*a) * (1 if next(calls) < 12 else 100))
+    monkeypatch.setattr(step, "distortion", lambda *a: distortion(*a) * (1 if next(calls) < 12 else 100))
     seen: list[FitUpdate] = []
     with pytest.raises(TrainingError, match="lower learning rate"):
-        encode(video, tmp_path / "a.nerv360", replace(quick, epochs=50), on_progress=on_steps(seen.append))
+        encode(video, tmp_path / "a.nerv360", quick.replace(epochs=50), on_progress=on_steps(seen.append))
     assert seen[-1].recoveries == fitting.MAX_RECOVERIES
     assert seen[-1].rate_scale == 2.0**-fitting.MAX_RECOVERIES
     assert not (tmp_path / "a.nerv360").exists()
 
 
 @pytest.mark.parametrize("rate_weight", [0.0, 1.0])
-def test_where_the_rate_is_fitted_quality_may_fall_slowly(quick: EncodingConfig, rate_weight: float) -> None:
+def test_where_the_rate_is_fitted_quality_may_fall_slowly(
+    video: Path, quick: EncodingConfig, rate_weight: float, tmp_path: Path
+) -> None:
     """As it does while the rate gets its weight, most where a clip that stands still begins as itself."""
-    config = replace(quick, rate_weight=rate_weight)
-    network = fitting.TrainingModule(build(configure(config, 96, 48), 4), config)
-    optimiser, progress = create_optimiser(network, config), fitting.Progress()
-    good = capture(network, optimiser)
+    clip, config = Clip.open(video), quick.replace(rate_weight=rate_weight)
+    module = TrainingModule(build(configure(config, clip.width, clip.height), clip.frames), rate_weight)
+    fit = fitting.Fit(module, clip, config, tmp_path / "a.checkpoint")
+    progress = fit.progress
     for progress.step in range(1000):
         progress.loss = 1.002**progress.step  # 7.4 times what it was
-        good = fitting.recover_from_divergence(network, optimiser, progress, good)
+        fit.recover_from_divergence()
         if progress.recoveries:
             break
     assert bool(progress.recoveries) == (rate_weight == 0)
     progress.loss = 2 * progress.best_loss
-    fitting.recover_from_divergence(network, optimiser, progress, good)
-    assert progress.recoveries == 1 + (rate_weight == 0)  # sudden, it is a collapse
+    fit.recover_from_divergence()
+    assert progress.recoveries == 1 + (rate_weight == 0)  # sudden, it is divergence
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"version": "1"}, "another version of nerv360 wrote it"),
+        ({"version": None}, "another version of nerv360 wrote it"),
+        ({"rewound_steps": None}, "fields are missing in it"),
+        ({"identity": "other"}, "it is of another video or of other settings"),
+    ],
+)
+def test_a_checkpoint_of_another_version_begins_the_fit_anew(
+    video: Path,
+    quick: EncodingConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    change: dict[str, str | None],
+    reason: str,
+) -> None:
+    output, config = tmp_path / "a.nerv360", quick.replace(epochs=1)
+    with pytest.raises(Stopped):
+        encode(video, output, config, on_progress=stop_at(3))
+    path = checkpoint_path(output)
+    assert isinstance(path, Path)
+    with safe_open(path, framework="pt") as file:
+        metadata = {name: value for name, value in (file.metadata() | change).items() if value is not None}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, metadata)
+    steps: list[FitUpdate] = []
+    encode(video, output, config, on_progress=on_steps(steps.append))
+    assert steps[0].done == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: not used, for {reason}; the fit begins anew"
+    ]

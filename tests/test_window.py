@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nerv360.config import ModelConfig
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
 from nerv360.geometry.viewport import Viewport
@@ -14,6 +13,7 @@ from nerv360.latents.grid import FrameTime
 from nerv360.layers.convnext import ConvNeXtEncoder
 from nerv360.layers.modulation import AffineResidualBlock
 from nerv360.models.nerv360 import NeRV360
+from nerv360.models.network_config import NetworkConfig
 from nerv360.video.synthetic import render_frame
 
 VIEWS = [
@@ -62,7 +62,7 @@ def test_residual_block_on_the_sphere(window: Window) -> None:
 def test_decoding_from_a_window_equals_decoding_from_the_whole() -> None:
     """Views of a pole included: the features are sampled from the whole expanded grid."""
     torch.manual_seed(0)
-    model = NeRV360(ModelConfig(240, 120, (16, 14, 12, 12, 12), embedding_channels=2)).double()
+    model = NeRV360(NetworkConfig(240, 120, (16, 14, 12, 12, 12), embedding_channels=2), 1).double()
     embedding = torch.rand(1, 2, 5, 10, dtype=torch.float64)
     everywhere = Window(5, 10, -5, -10, 15, 30)
     for view in VIEWS:
@@ -94,7 +94,7 @@ def whole_embedding(encoder: ConvNeXtEncoder, panorama: Tensor) -> Tensor:
 
 def test_local_encoding_equals_whole_frame_encoding() -> None:
     torch.manual_seed(0)
-    model = NeRV360(ModelConfig(240, 120, (16, 14, 12, 12, 12), encoder_channels=8, embedding_channels=2)).double()
+    model = NeRV360(NetworkConfig(240, 120, (16, 14, 12, 12, 12), encoder_channels=8, embedding_channels=2), 1).double()
     for parameter in model.encoder.parameters():
         torch.nn.init.normal_(parameter, std=0.3)  # so that every layer matters
     panorama = torch.rand(1, 3, 120, 240, dtype=torch.float64)
@@ -108,7 +108,7 @@ def test_local_encoding_equals_whole_frame_encoding() -> None:
 
 def test_local_encoding_in_float32() -> None:
     torch.manual_seed(0)
-    model = NeRV360(ModelConfig(624, 312, (16, 14, 12, 12, 12)))
+    model = NeRV360(NetworkConfig(624, 312, (16, 14, 12, 12, 12)), 1)
     panorama = torch.randint(0, 256, (1, 3, 312, 624), dtype=torch.uint8)
     whole = model.embed(panorama)
     for view in VIEWS:
@@ -127,7 +127,7 @@ def test_half_precision_cells_are_sampled_at_precise_positions() -> None:
 
 def test_training_in_mixed_precision_comes_near_full_precision() -> None:
     torch.manual_seed(0)
-    model, panorama = NeRV360(ModelConfig(192, 96, (12, 12, 12, 12, 12))), torch.rand(1, 3, 96, 192)
+    model, panorama = NeRV360(NetworkConfig(192, 96, (12, 12, 12, 12, 12)), 1), torch.rand(1, 3, 96, 192)
     full = model.decode([model.embed(panorama, model.windows(VIEWS[0])[0])], FrameTime(0, 1), VIEWS[0])
     with torch.autocast("cpu", torch.bfloat16):
         mixed = model.decode([model.embed(panorama, model.windows(VIEWS[0])[0])], FrameTime(0, 1), VIEWS[0])
@@ -136,7 +136,7 @@ def test_training_in_mixed_precision_comes_near_full_precision() -> None:
 
 def test_gradients_of_local_and_whole_encoding_agree() -> None:
     torch.manual_seed(0)
-    model = NeRV360(ModelConfig(192, 96, (12, 12, 12, 12, 12), encoder_channels=8)).double()
+    model = NeRV360(NetworkConfig(192, 96, (12, 12, 12, 12, 12), encoder_channels=8), 1).double()
     panorama, view = torch.rand(1, 3, 96, 192, dtype=torch.float64), VIEWS[2]
     window = model.windows(view)[0]
     gradients = []

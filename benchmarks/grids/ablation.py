@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 from unittest.mock import patch
@@ -32,7 +32,7 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.models import nerv360_grid
 from nerv360.models.nerv360_grid import GridStage
 from nerv360.training import fit
-from nerv360.training.fit import sample_view
+from nerv360.training.sampling import sample_view
 from nerv360.video.clip import Clip
 
 TABLE = Path(__file__).with_suffix(".tsv")
@@ -46,16 +46,16 @@ def _without(*strides: int, motion: bool = False, still: bool = False) -> Change
     def change(config: EncodingConfig) -> EncodingConfig:
         kept = [
             grid
-            for grid in config.grids
+            for grid in config.architecture.grids
             if not (motion if grid.motion else still if not grid.key_interval else grid.stride in strides)
         ]
-        return replace(config, grids=tuple(kept))
+        return config.replace(grids=tuple(kept))
 
     return change
 
 
 def _width(channels: int) -> Change:
-    return lambda config: replace(config, channels=(channels,) * len(config.channels or ()))
+    return lambda config: config.replace(channels=(channels,) * len(config.architecture.channels or ()))
 
 
 class DeepStage(GridStage):
@@ -124,7 +124,7 @@ def main(
     clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None)
     for each in name:
         variant = VARIANTS[each]
-        config = variant.settings(replace(PRESETS[preset], rate_weight=rate_weight, seed=seed))
+        config = variant.settings(PRESETS[preset].replace(rate_weight=rate_weight, seed=seed))
         with ExitStack() as stack:
             if variant.code is not None:
                 stack.enter_context(patch.object(*variant.code))

@@ -37,7 +37,7 @@ from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
 from nerv360.geometry.window import Window, sample_at
 from nerv360.progress import tracked
-from nerv360.training.fit import sample_view
+from nerv360.training.sampling import sample_view
 from nerv360.video.clip import Clip
 from nerv360.video.synthetic import render_frame
 

@@ -22,7 +22,7 @@ from nerv360.bitstream.weights import QuantizedTensor, dequantize, quantize, rea
 from nerv360.cli.console import progress_bar
 from nerv360.codec.load_network import load_network
 from nerv360.entropy.laplace import best_scale
-from nerv360.models.base import decoder_tensors
+from nerv360.models.build import decoder_tensors
 from nerv360.progress import tracked
 
 SHARES, DEPTHS = (0.1, 0.2, 0.3, 0.5), (7, 6, 5)

@@ -3,20 +3,19 @@
 python benchmarks/reproduction/parameters.py 140000,500000,2200000
 """
 
-from dataclasses import replace
-
 import torch
 import typer
 
 from nerv360.config import PAPER_MODELS, SCALES
-from nerv360.models.base import build, configure, decoder_tensors
+from nerv360.models.build import build, decoder_tensors
+from nerv360.training.configure import configure
 
 
 def main(sizes: str, models: str = ",".join(PAPER_MODELS)) -> None:
     small = SCALES["small"]
     for size in map(int, sizes.split(",")):
         for model in models.split(","):
-            shape = configure(replace(small.settings, model=model, decoder_size=size), small.width, small.height)
+            shape = configure(small.settings.replace(model=model, decoder_size=size), small.width, small.height)
             with torch.device("meta"):
                 tensors = decoder_tensors(build(shape))
             conditions = sum(t.numel() for name, t in tensors.items() if "stem" in name or "affine" in name)

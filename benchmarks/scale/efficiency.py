@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def main(segments: int = 4, workers: int = 2, epochs: int = 30) -> None:
                 assert update.stage != "failed", update
                 heard.append(time.monotonic())
 
-            config = replace(PRESETS["fast"], epochs=epochs)
+            config = PRESETS["fast"].replace(epochs=epochs)
             parts = [folder / f"{kind}-{number}.nerv360" for number in range(segments)]
             jobs = [SegmentJob(film.cut(FRAMES * i, FRAMES), part, config, "cpu") for i, part in enumerate(parts)]
             run(jobs, on_progress)

@@ -9,7 +9,6 @@ the running mean over training views, and at the end that of the file, read back
 
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,10 +20,12 @@ from table import append
 
 import nerv360
 from nerv360.cli.options import parse_size
-from nerv360.codec.encoder import fitted_latents, write_model
+from nerv360.codec.encoder import fitted_latents
+from nerv360.codec.segment_writer import write_segment
 from nerv360.config import PRESETS
-from nerv360.models.base import build, configure, decoder_tensors
+from nerv360.models.build import build, decoder_tensors
 from nerv360.training.checkpoint import Progress
+from nerv360.training.configure import configure
 from nerv360.training.fit import fit
 from nerv360.video.clip import Clip
 
@@ -34,7 +35,7 @@ MARKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 def main(video: Path, first: int = 130, frames: int = 24, size: str = "624x312", epochs: int = 30) -> None:
     torch.set_num_threads(1)
-    config = replace(PRESETS["fast"], epochs=epochs)
+    config = PRESETS["fast"].replace(epochs=epochs)
     left = Clip.open(video, start=first, frames=2 * frames, size=parse_size(size))
     left, right = left.cut(0, frames), left.cut(frames, frames)
 
@@ -50,7 +51,7 @@ def main(video: Path, first: int = 130, frames: int = 24, size: str = "624x312",
 
         with tempfile.TemporaryDirectory() as folder:
             fit(model, clip, config, Path(folder) / "checkpoint", report)
-            written = write_model(model, fitted_latents(model, clip), clip, config, Path(folder) / "a.nerv360")
+            written = write_segment(model, fitted_latents(model, clip), clip, config, Path(folder) / "a.nerv360")
             quality = nerv360.eval_file(Path(folder) / "a.nerv360", clip).mean
         row: dict[str, object] = {
             "run": name,

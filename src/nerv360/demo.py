@@ -28,7 +28,7 @@ def demo(folder: Path, video: Path | None) -> None:
     clip = replace(whole, frames=min(FRAMES, whole.frames), width=WIDTH, height=HEIGHT)
     from nerv360 import api
 
-    config = replace(PRESETS["medium"], epochs=-(-STEPS // clip.frames), rate_weight=RATE_WEIGHT)
+    config = PRESETS["medium"].replace(epochs=-(-STEPS // clip.frames), rate_weight=RATE_WEIGHT)
     output = folder / "clip.nerv360"
     started = time.perf_counter()
     with progress_bar() as on_progress:

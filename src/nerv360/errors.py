@@ -75,4 +75,4 @@ class MissingExtra(Nerv360Error):
 
 
 class TrainingError(Nerv360Error):
-    """TrainingModule failed and could not be recovered."""
+    """Fitting failed and could not be recovered."""

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def film(make_video: Callable[..., Path]) -> Path:
 def clip(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of more groups than are read ahead."""
     path = tmp_path_factory.mktemp("clip") / "clip.nerv360"
-    encode(film, path, replace(PRESETS["fast"], epochs=3, group_size=4))
+    encode(film, path, PRESETS["fast"].replace(epochs=3, group_size=4))
     return path
 
 
@@ -77,6 +76,6 @@ def play_server(clip: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def two_segments(clip: Path, film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    encode(film, folder / "other.nerv360", replace(PRESETS["fast"], epochs=3, group_size=4, seed=1))
+    encode(film, folder / "other.nerv360", PRESETS["fast"].replace(epochs=3, group_size=4, seed=1))
     mux([clip, folder / "other.nerv360"], folder / "two.nerv360")
     return folder / "two.nerv360"

@@ -6,7 +6,6 @@ of the format replaces them.
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from nerv360.config import EncodingConfig
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import LatentGrid
 from nerv360.latents.integer_context_model import read_latent
-from nerv360.models.base import decoder_tensors
+from nerv360.models.build import decoder_tensors
 from nerv360.types import BT709
 from nerv360.video.camera_motion import to_world_panorama
 from nerv360.video.clip import Clip
@@ -34,15 +33,15 @@ FOLDER = Path(__file__).parents[1] / "data" / "golden"
 WIDTH, HEIGHT, FRAMES = 192, 96, 6
 PAN_STEPS = 150  # by which the camera of the second clip turns every frame, in hundredths of a degree
 
-_PAPER = EncodingConfig(channels=(4, 4, 4, 4, 4), encoder_channels=4, epochs=24, weight_bits=3, group_size=4)
+_PAPER = EncodingConfig.of(channels=(4, 4, 4, 4, 4), encoder_channels=4, epochs=24, weight_bits=3, group_size=4)
 CASES = {
     "nerv360": _PAPER,
-    "nerv360-variant": replace(
-        _PAPER, expand_first=False, last_block="half", conditions=("pitch",), hfov_deg=(70, 90), embedding_channels=2
+    "nerv360-variant": _PAPER.replace(
+        expand_first=False, last_block="half", conditions=("pitch",), hfov_deg=(70, 90), embedding_channels=2
     ),
-    "hnerv": replace(_PAPER, model="hnerv", channels=(12, 10, 8, 8, 6), weight_bits=6),
-    "hnerv-boost": replace(_PAPER, model="hnerv-boost"),
-    "nerv360-grid": EncodingConfig(
+    "hnerv": _PAPER.replace(model="hnerv", channels=(12, 10, 8, 8, 6), weight_bits=6),
+    "hnerv-boost": _PAPER.replace(model="hnerv-boost"),
+    "nerv360-grid": EncodingConfig.of(
         model="nerv360-grid",
         channels=(4, 4, 4, 4, 4),
         grids=(
@@ -71,11 +70,11 @@ def integers(path: Path) -> dict[str, NDArray[np.integer]]:
 
 def _of_segment(container: Container, segment: Segment) -> Iterator[tuple[str, NDArray[np.integer]]]:
     network = load_network(container, segment, torch.device("cpu"))
-    shapes = {name: tuple(tensor.shape) for name, tensor in decoder_tensors(network.model).items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in decoder_tensors(network.network).items()}
     weights = list(read_weights(container.chunk(segment, 0), shapes).values())
     yield "steps", np.array([tensor.step for tensor in weights], np.int16)
     yield "weights", np.concatenate([tensor.symbols.ravel() for tensor in weights]).astype(np.int16)
-    yield "contexts", network.contexts.parameters().astype(np.int16)
+    yield "contexts", network.context_model.parameters().astype(np.int16)
     if network.angles is not None:
         yield "angles", network.angles.astype(np.int16)
     first = np.cumsum([0, *(latent.channels for latent in segment.latents)]).tolist()
@@ -83,7 +82,7 @@ def _of_segment(container: Container, segment: Segment) -> Iterator[tuple[str, N
         latent = segment.latents[group.latent]
         shape = (group.keys, latent.channels, *latent.size(WIDTH, HEIGHT))
         chunk = container.chunk(segment, 2 + index)
-        yield f"chunk{index}", read_latent(chunk, network.contexts, first[group.latent], shape).astype(np.int16)
+        yield f"chunk{index}", read_latent(chunk, network.context_model, first[group.latent], shape).astype(np.int16)
 
 
 def pictures(path: Path) -> dict[str, NDArray[np.uint8]]:
@@ -99,7 +98,7 @@ def make(folder: Path) -> None:
     for name, config in CASES.items():
         video = folder / "clip.mp4"
         frames = [render_frame(index, width=WIDTH, height=HEIGHT, frames=64) for index in range(FRAMES)]
-        if config.grids:
+        if config.architecture.grids:
             frames = [_panned(frame, index) for index, frame in enumerate(frames)]
         write_frames(video, iter(frames), Fraction(30), BT709)
         path = folder / f"{name}.nerv360"

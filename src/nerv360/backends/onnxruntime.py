@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from nerv360.export.onnx import draw_graph
-from nerv360.models.base import Network
+from nerv360.models.decoder_network import DecoderNetwork
 from nerv360.types import Picture
 
 __all__ = ["ONNXRuntimeRunner"]
 
 
 class ONNXRuntimeRunner:
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: DecoderNetwork) -> None:
         self.network = network
         self._session: onnxruntime.InferenceSession | None = None
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from nerv360.backends.cache import LRUCache
 from nerv360.backends.runner import Examples
 from nerv360.export.onnx import draw_graph
-from nerv360.models.base import Network
+from nerv360.models.decoder_network import DecoderNetwork
 from nerv360.types import Picture
 
 __all__ = ["OpenVINORunner"]
@@ -26,7 +26,7 @@ SINE = (0.999999604, -0.166665535, 0.00833240766, -0.000198087415, 2.69982411e-0
 class OpenVINORunner:
     """A compiled graph for each size; with examples, one whose convolutions are quantised to 8 bits for them."""
 
-    def __init__(self, network: Network, examples: Examples | None = None) -> None:
+    def __init__(self, network: DecoderNetwork, examples: Examples | None = None) -> None:
         self.network, self.examples = network, examples
         self._core = openvino.Core()
         self._model: openvino.Model | None = None

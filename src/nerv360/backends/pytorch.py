@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from nerv360.backends.cache import LRUCache
-from nerv360.models.base import Network, channels_last
+from nerv360.models.build import channels_last
+from nerv360.models.decoder_network import DecoderNetwork
 from nerv360.types import Picture
 
 __all__ = ["TorchRunner"]
@@ -31,7 +32,7 @@ class _Captured:
 class TorchRunner:
     """`network.draw` itself."""
 
-    def __init__(self, network: Network, device: torch.device) -> None:
+    def __init__(self, network: DecoderNetwork, device: torch.device) -> None:
         self.network, self.device = network, device
         self._captured: LRUCache[tuple[torch.Size, ...], _Captured] = LRUCache(GRAPHS_KEPT)
         if device.type != "cpu":

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import device
 
     from nerv360.backends.runner import Examples, Runner
-    from nerv360.models.base import Network
+    from nerv360.models.decoder_network import DecoderNetwork
 
 __all__ = [
     "BACKENDS",
@@ -69,7 +69,9 @@ def check_precision(precision: str, backend: str) -> None:
         raise MissingExtra("precision=int8: needs onnxruntime, to quantise; pip install 'nerv360[cpu,onnxruntime]'")
 
 
-def create_runner(backend: str, network: "Network", device: "device", examples: "Examples | None" = None) -> "Runner":
+def create_runner(
+    backend: str, network: "DecoderNetwork", device: "device", examples: "Examples | None" = None
+) -> "Runner":
     """A network made ready by a backend of `choose_backend`; with examples of what it will draw, in 8 bits."""
     if backend == "openvino":
         from nerv360.backends.openvino import OpenVINORunner

@@ -7,12 +7,11 @@ import numpy as np
 from torch import Tensor
 
 from nerv360.backends.runner import Runner
-from nerv360.config import ModelConfig
 from nerv360.errors import ArgumentError
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import stage_strides
-from nerv360.models.base import Network
-from nerv360.models.panoramic import PanoramaDecoder
+from nerv360.models.decoder_network import DecoderNetwork
+from nerv360.models.network_config import NetworkConfig
 from nerv360.types import Picture
 
 __all__ = ["STRIP_BYTES", "check_pixels", "check_size", "draw_in_strips", "strips"]
@@ -24,7 +23,7 @@ MAX_ROW_BYTES = 512 << 20  # of those of a row of cells: a strip has one at leas
 MAX_PIXELS = 1 << 26  # of a view
 
 
-def check_size(view: Viewport, config: ModelConfig) -> None:
+def check_size(view: Viewport, config: NetworkConfig) -> None:
     """Raises ArgumentError for a view that would take too much memory even in strips."""
     check_pixels(view)
     widest = int(MAX_ROW_BYTES / _bytes_per_row(1, config))
@@ -43,13 +42,15 @@ def check_pixels(view: Viewport) -> None:
         )
 
 
-def draw_in_strips(runner: Runner, model: Network, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Picture:
+def draw_in_strips(
+    runner: Runner, model: DecoderNetwork, sampled: Sequence[Tensor], modulations: Sequence[Tensor]
+) -> Picture:
     """The same picture as `runner.draw` of everything at once: strips overlap by what a pixel depends on."""
-    assert not isinstance(model, PanoramaDecoder)
+    assert not model.draws_panorama
     stride = math.prod(model.config.decoder_strides)
     cells = min(each.shape[-2] for each in sampled)
     width = stride * min(each.shape[-1] for each in sampled)
-    margin = -(-model.reach // stride)
+    margin = -(-model.receptive_margin // stride)
     room = STRIP_BYTES if sampled[0].device.type == "cpu" else GPU_STRIP_BYTES
     most = max(1, LEAST_MARGINS * margin, int(room / _bytes_per_row(width, model.config)))
     if most >= cells:
@@ -76,7 +77,7 @@ def strips(cells: int, rows: int, margin: int) -> Iterator[tuple[int, int, int]]
         yield top, first, end
 
 
-def _bytes_per_row(width: int, config: ModelConfig) -> float:
+def _bytes_per_row(width: int, config: NetworkConfig) -> float:
     """Of the largest features of one row of cells."""
     strides = stage_strides(config.decoder_strides)
     largest = max(

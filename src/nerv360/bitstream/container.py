@@ -25,6 +25,7 @@ from nerv360.bitstream.manifest import open_bytes
 from nerv360.errors import BitstreamError, VersionError
 from nerv360.latents.grid import LatentGrid
 from nerv360.latents.key_groups import KeyGroup, count_key_groups, key_groups, keys_per_group
+from nerv360.models.registry import model_spec
 from nerv360.storage import Location, parse_location
 
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
@@ -48,7 +49,7 @@ class Segment:
     starts: list[int]  # of the chunks, from the offset
 
     @cached_property
-    def latents(self) -> list[LatentGrid]:
+    def latents(self) -> tuple[LatentGrid, ...]:
         return self.header.latents()
 
     @cached_property
@@ -171,7 +172,7 @@ class Container:
             weights, tables, *rest = (chunk.length for chunk in segment.header.chunks)
             spent += {"weights": weights, "latent tables": tables}
             for group, length in zip(segment.key_groups, rest, strict=True):
-                spent[_name(segment, group)] += length
+                spent[model_spec(segment.header.model).latents.describe(segment.latents[group.latent])] += length
         return {"headers": self.size - spent.total(), **spent}
 
     def _read_header(self) -> FileHeader:
@@ -222,16 +223,6 @@ class Container:
                 return self._file.read(length)
         except OSError as error:
             raise BitstreamError(f"cannot be read: {error.strerror}") from None
-
-
-def _name(segment: Segment, group: KeyGroup) -> str:
-    if not segment.header.grids:
-        return "embeddings"
-    latent = segment.latents[group.latent]
-    when = "static" if latent.static else f"every {latent.key_interval} frames"
-    if latent.motion:
-        return f"motion 1/{latent.stride}, {when}"
-    return f"grid 1/{latent.stride}, {latent.channels} channels, {when}"
 
 
 def _check_segment(segment: Segment, entry: SegmentEntry) -> None:

@@ -4,15 +4,17 @@ These classes are the writer, the reader's checks, the rows of `nerv360 info`, a
 Headers are MessagePack arrays: the values in this order, without their names.
 """
 
-import math
-from typing import Annotated, TypeVar
+from dataclasses import fields
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 from nerv360.errors import BitstreamError
 from nerv360.geometry.viewport import Viewport
-from nerv360.latents.grid import MAX_STRIDE, LatentGrid, grid_layout_error
+from nerv360.latents.grid import LatentGrid
+from nerv360.models.fields import Condition, EmbeddingChannels, GroupSize, Kernels, LastBlock, Strides, Widths
+from nerv360.models.network_config import NetworkConfig
 from nerv360.types import Colour
 
 __all__ = ["Chunk", "FileHeader", "SegmentEntry", "SegmentHeader", "pack", "unpack"]
@@ -25,11 +27,6 @@ def _integer(low: int, high: int, meaning: str) -> Meta:
 Header = TypeVar("Header", bound=Struct)
 
 _U32 = 2**32 - 1
-_Stride = Annotated[int, Meta(ge=1, le=16)]
-_Width = Annotated[int, Meta(ge=1, le=4096)]
-_Kernel = Annotated[int, Meta(ge=1, le=7)]
-_Block = Annotated[str, Meta(pattern=r"^(full|half|none)\Z")]
-_Condition = Annotated[str, Meta(pattern=r"^(yaw|pitch|roll|fov)\Z")]
 
 
 class SegmentEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -64,60 +61,61 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
     """A segment's network, and where its chunks lie: one behind the other, from the end of this header."""
 
     model: Annotated[str, Meta(max_length=32, description="the network's name")]
-    channels: Annotated[list[_Width], Meta(min_length=2, max_length=9, description="widths: c2, then every stage's")]
-    encoder_strides: Annotated[list[_Stride], Meta(min_length=1, max_length=8, description="panorama to embedding")]
-    decoder_strides: Annotated[list[_Stride], Meta(min_length=1, max_length=8, description="cut-out to viewport")]
-    kernels: Annotated[list[_Kernel], Meta(min_length=1, max_length=8, description="of the upsampling convolutions")]
-    embedding_channels: Annotated[int, _integer(1, 256, "channels of the embedding, d")]
+    channels: Annotated[Widths, Meta(description="widths: c2, then every stage's")]
+    encoder_strides: Annotated[Strides, Meta(description="panorama to embedding")]
+    decoder_strides: Annotated[Strides, Meta(description="cut-out to viewport")]
+    kernels: Annotated[Kernels, Meta(description="of the upsampling convolutions")]
+    embedding_channels: Annotated[EmbeddingChannels, Meta(description="channels of the embedding, d")]
     expand_first: Annotated[bool, Meta(description="expansion before the extraction, not after")]
-    conditions: Annotated[list[_Condition], Meta(max_length=4, description="inputs of STAT beside time")]
+    conditions: Annotated[tuple[Condition, ...], Meta(max_length=4, description="inputs of STAT beside time")]
     pe_base: Annotated[float, Meta(ge=1, le=16, description="positional encoding, b")]
     pe_frequencies: Annotated[int, _integer(1, 256, "positional encoding, l")]
     view_width: Annotated[int, _integer(1, 16384, "width of the training viewport in pixels")]
     view_height: Annotated[int, _integer(1, 16384, "height of the training viewport in pixels")]
     hfov_deg: Annotated[tuple[float, float], Meta(description="fields of view trained for, degrees, in 1..170")]
     roll_deg: Annotated[tuple[float, float], Meta(description="roll angles trained for, degrees")]
-    group_size: Annotated[int, _integer(1, 64, "frames per key group (the last may have fewer)")]
+    group_size: Annotated[GroupSize, Meta(description="frames per key group (the last may have fewer)")]
     grids: Annotated[
-        list[LatentGrid], Meta(max_length=32, description="see LatentGrid; only in the model nerv360-grid")
+        tuple[LatentGrid, ...], Meta(max_length=32, description="see LatentGrid; only in the model nerv360-grid")
     ]
     oriented: Annotated[bool, Meta(description="the camera's angles are given, behind the latent tables")]
     chunks: Annotated[
         list[Chunk],
         Meta(min_length=3, max_length=10**7, description="weights, latent tables, then the key groups"),
     ]
-    last_block: Annotated[_Block, Meta(description="where the last residual block works (if missing, full)")] = "full"
+    last_block: Annotated[LastBlock, Meta(description="where the last residual block works (if missing, full)")] = (
+        "full"
+    )
 
     def __post_init__(self) -> None:
         low, high = self.hfov_deg
         if not 1 <= low <= high <= 170:
             raise ValueError(f"hfov_deg={self.hfov_deg}")
-        if max(math.prod(self.encoder_strides), math.prod(self.decoder_strides)) > MAX_STRIDE:
-            raise ValueError(f"strides {self.encoder_strides}, {self.decoder_strides}: more than {MAX_STRIDE} in all")
         if not -360 <= self.roll_deg[0] <= self.roll_deg[1] <= 360:
             raise ValueError(f"roll_deg={self.roll_deg}")
-        if not len(self.channels) - 1 == len(self.decoder_strides) == len(self.kernels):
-            raise ValueError("channels, decoder_strides and kernels disagree")
-        if self.oriented and not self.grids:
-            raise ValueError("oriented: only with grids")
-        if self.grids and (wrong := grid_layout_error(self.latents(), self.decoder_strides)):
-            raise ValueError(f"grids: {wrong}")
-        if any(kernel % 2 == 0 for kernel in self.kernels):
-            raise ValueError(f"kernels={self.kernels}: must be odd")
-        if self.last_block != "full" and self.model != "nerv360":
-            raise ValueError(f"last_block={self.last_block}: only in the model nerv360")
-        if len(set(self.conditions)) < len(self.conditions):
-            raise ValueError(f"conditions={self.conditions}")
+        network = self.network(1, 1)
+        if self.oriented and not network.spec.world_aligned:
+            raise ValueError(f"oriented: not in the model {self.model}")
+
+    def network(self, width: int, height: int) -> NetworkConfig:
+        """The network for a panorama of this size. Raises ArgumentError where the fields contradict each other."""
+        return NetworkConfig(width, height, **{name: getattr(self, name) for name in _NETWORK_FIELDS})
+
+    @staticmethod
+    def of_network(network: NetworkConfig, **others: Any) -> "SegmentHeader":
+        """A header with a network's fields, and others; the chunks are filled in when the file is written."""
+        return SegmentHeader(**{name: getattr(network, name) for name in _NETWORK_FIELDS}, **others, chunks=[])
 
     def trained_view(self) -> Viewport:
         """The viewport that the network was trained on, looking ahead, at the least field of view."""
         return Viewport(hfov_deg=self.hfov_deg[0], width=self.view_width, height=self.view_height)
 
-    def latents(self) -> list[LatentGrid]:
+    def latents(self) -> tuple[LatentGrid, ...]:
         """What the network decodes from: its grids, or the embeddings of the other models."""
-        if self.grids:
-            return self.grids
-        return [LatentGrid(math.prod(self.encoder_strides), self.embedding_channels, 1)]
+        return self.network(1, 1).latents
+
+
+_NETWORK_FIELDS = tuple(f.name for f in fields(NetworkConfig) if f.name in SegmentHeader.__struct_fields__)
 
 
 def pack(header: Struct) -> bytes:

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +11,10 @@ import typer
 from nerv360.bitstream.container import Container
 from nerv360.cli.console import console, progress_bar, remarks
 from nerv360.cli.options import make_folder, parse_size
-from nerv360.config import DEFAULT_MODEL, DEFAULT_PRESET, PRESETS, EncodingConfig, presets_of
+from nerv360.config import DEFAULT_PRESET, PRESETS, EncodingConfig, presets_of
 from nerv360.errors import ArgumentError, MissingExtra
 from nerv360.geometry.viewport import Viewport
+from nerv360.models.registry import DEFAULT_MODEL
 from nerv360.progress import part_of
 from nerv360.video.clip import Clip
 
@@ -96,7 +96,9 @@ def compare(
     make_folder(output)
     comparison = Comparison(clip, Viewport(width=width, height=height), key_frames, output)
     comparison.check_table()
-    encoded = [_encode(f"{preset}, rate weight {config.rate_weight:g}", config, clip, output) for config in targets]
+    encoded = [
+        _encode(f"{preset}, rate weight {config.rate_target.rate_weight:g}", config, clip, output) for config in targets
+    ]
     curves = _measure(comparison, chosen, [*((path, path.name, None) for path in file or []), *encoded])
     _show(curves, left_out, output)
 
@@ -121,7 +123,7 @@ def _parse_targets(rate_weights: str | None, preset: str) -> list[EncodingConfig
         weights = [float(weight) for weight in rate_weights.split(",")] if rate_weights else []
     except ValueError:
         raise ArgumentError(f"--rate-weights {rate_weights}: must be numbers, as 1,2,4") from None
-    return [replace(PRESETS[preset], rate_weight=weight) for weight in weights]
+    return [PRESETS[preset].replace(rate_weight=weight) for weight in weights]
 
 
 def _check_file(path: Path, clip: Clip) -> list[int]:
@@ -159,8 +161,8 @@ def _encode(settings: str, config: EncodingConfig, clip: Clip, folder: Path) -> 
     from nerv360.api import choose_device
     from nerv360.experiments.reproduce import Run, file_of, fit_run
 
-    console.print(f"{config.model}: {settings}")
-    run = Run(config.model, config, clip)
+    console.print(f"{config.architecture.model}: {settings}")
+    run = Run(config.architecture.model, config, clip)
     with progress_bar() as on_progress:
         seconds = fit_run(run, folder, choose_device(None), on_progress)
     return file_of(run, folder), settings, seconds

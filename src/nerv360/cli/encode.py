@@ -1,6 +1,5 @@
 """`nerv360 encode`: fit a network to a video."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from nerv360.bitstream.manifest import MANIFEST_ENDING
@@ -71,7 +70,7 @@ def encode(
     request = Request(parse_location(video), parse_location(output), start, frames, scaled, force)
     clip = _open(request)
     if size_limit:
-        config = replace(config, bitrate=8 * parse_size_limit(size_limit) * float(clip.frame_rate) / clip.frames)
+        config = config.replace(bitrate=8 * parse_size_limit(size_limit) * float(clip.frame_rate) / clip.frames)
     if segment or workers or ray or output.endswith(MANIFEST_ENDING):
         encode_long([request], config, segment_s, workers, ray, device)
     else:

@@ -104,7 +104,10 @@ def _line(result: "Finished") -> str:
     if result.reason:
         return f"{result.plan.output}: failed"
     clip, count = result.plan.clip, len(result.plan.jobs)
-    bitrate, most = 8 * result.size * float(clip.frame_rate) / clip.frames, result.plan.jobs[0].config.bitrate
+    bitrate, most = (
+        8 * result.size * float(clip.frame_rate) / clip.frames,
+        result.plan.jobs[0].config.rate_target.bitrate,
+    )
     over = f"; more than the limit of {most / 1000:.1f} kbit/s" if most is not None and bitrate > most else ""
     return (
         f"{result.plan.output}: {result.size:,} bytes for {clip.frames} frames in {count} segments, "

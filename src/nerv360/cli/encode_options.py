@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from nerv360.config import DEFAULT_PRESET, MODELS, help_of, presets_of
+from nerv360.config import DEFAULT_PRESET, help_of, presets_of
+from nerv360.models.registry import MODELS
 
 __all__ = [
     "SEGMENT_SECONDS",

@@ -1,12 +1,12 @@
 """From the options of `nerv360 encode` to the settings of an encoding."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from nerv360.cli.options import parse_amount, parse_range
-from nerv360.config import DEFAULT_MODEL, DEFAULT_PRESET, MODELS, PRESETS, EncodingConfig, preset_for, presets_of
+from nerv360.config import DEFAULT_PRESET, PRESETS, EncodingConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError
+from nerv360.models.registry import DEFAULT_MODEL, MODELS
 
 __all__ = ["choose_settings", "parse_size_limit", "with_options"]
 
@@ -28,7 +28,7 @@ def choose_settings(model: str | None, preset: str | None) -> EncodingConfig:
     if preset not in names:
         wanted = f" for --model {model}" if model else ""
         raise ArgumentError(f"--preset {preset}: must be one of {', '.join(names)}{wanted}")
-    return preset_for(model or PRESETS[preset].model, preset)
+    return preset_for(model or PRESETS[preset].architecture.model, preset)
 
 
 def with_options(settings: EncodingConfig, options: Mapping[str, Any]) -> EncodingConfig:
@@ -40,7 +40,7 @@ def with_options(settings: EncodingConfig, options: Mapping[str, Any]) -> Encodi
     useless = _useless_options(settings)
     for option, value in given.items():
         if option in useless:
-            raise ArgumentError(f"{option} {value}: has no meaning for {settings.model}; leave it out")
+            raise ArgumentError(f"{option} {value}: has no meaning for {settings.architecture.model}; leave it out")
     if len(rivals := [option for option in RATE_TARGETS if option in given]) > 1:
         raise ArgumentError(f"{' and '.join(rivals)}: each of them decides the rate; give one")
     if (size_limit := given.pop("--size-limit", None)) is not None:
@@ -52,8 +52,8 @@ def with_options(settings: EncodingConfig, options: Mapping[str, Any]) -> Encodi
         )
         for option, value in given.items()
     }
-    config = replace(settings, **changes)
-    return config if key_spacing is None else config.with_keys(key_spacing)
+    config = settings.replace(**changes)
+    return config if key_spacing is None else config.with_key_spacing(key_spacing)
 
 
 def parse_size_limit(text: str) -> float:
@@ -62,7 +62,10 @@ def parse_size_limit(text: str) -> float:
 
 
 def _useless_options(settings: EncodingConfig) -> set[str]:
-    if settings.grids:
-        return {"--decoder-size", "--embedding-bits", "--weight-bits", "--views"}
-    useless = {*RATE_TARGETS, "--key-spacing"}
-    return useless | {"--views", "--hfov", "--roll"} if settings.model.startswith("hnerv") else useless
+    spec = settings.architecture.spec
+    useless = {"--decoder-size", "--embedding-bits", "--weight-bits"} if spec.latents.fitted else {*RATE_TARGETS}
+    if not spec.latents.fitted:
+        useless |= {"--key-spacing"}
+    if not spec.several_views:
+        useless |= {"--views"}
+    return useless | {"--hfov", "--roll"} if spec.draws_panorama else useless

@@ -198,12 +198,12 @@ def speed(
     device: Device = None,
 ) -> None:
     """Speed and memory of the three networks without fitting them: on a GPU, the paper's in a few minutes."""
-    settings = replace(find_scale(scale).settings, view_width=None, view_height=None)
+    settings = find_scale(scale).settings.replace(view_width=None, view_height=None)
     if decoder_size is not None:
-        settings = replace(settings, decoder_size=decoder_size)
+        settings = settings.replace(decoder_size=decoder_size)
     if viewport is not None:
         width, height = parse_size(viewport, "--viewport")
-        settings = replace(settings, view_width=width, view_height=height)
+        settings = settings.replace(view_width=width, view_height=height)
     sizes = [parse_size(size, "panorama") for size in panoramas.split(",")]
     for width, height in sizes:
         if not (96 <= width <= 16384 and 2 * height == width):
@@ -216,9 +216,9 @@ def speed(
     wanted = phases.split(",")
     if not set(wanted) <= set(PHASES):
         raise ArgumentError(f"--phases {phases}: must be among {', '.join(PHASES)}")
-    configs = [replace(settings, model=model) for model in NAMES]
+    configs = [settings.replace(model=model) for model in NAMES]
     shown = panoramas.replace(",", "-")[:LONGEST_NAME]
-    setting = f"{shown}-{viewport or '5-16'}-{settings.decoder_size}-{'-'.join(dict.fromkeys(wanted))}"
+    setting = f"{shown}-{viewport or '5-16'}-{settings.architecture.decoder_size}-{'-'.join(dict.fromkeys(wanted))}"
     show_table(
         costs_table(measure_costs(configs, sizes, wanted, output, repeats, device)), output / f"speed-{setting}", None
     )

@@ -74,7 +74,8 @@ def setting_name(scale: Scale, clips: Sequence[Clip], seeds: Sequence[int]) -> s
     settings, drawn = scale.settings, "-".join(map(str, seeds))
     digest = hashlib.sha256(" ".join(clip.fingerprint() for clip in clips).encode()).hexdigest()[:6]
     size = f"{scale.width}x{scale.height}"
-    return f"{videos}-{size}-{settings.decoder_size}-{settings.epochs}-seed-{drawn[:LONGEST_NAME]}-{digest}"
+    scaled = f"{settings.architecture.decoder_size}-{settings.optimisation.epochs}"
+    return f"{videos}-{size}-{scaled}-seed-{drawn[:LONGEST_NAME]}-{digest}"
 
 
 def find_scale(name: str) -> Scale:
@@ -97,7 +98,7 @@ def prepare(
     """The scale with what was asked for in its place, and the videos at it."""
     given: dict[str, Any] = {"epochs": epochs, "decoder_size": decoder_size}
     chosen = find_scale(scale)
-    settings = replace(chosen.settings, **{name: value for name, value in given.items() if value is not None})
+    settings = chosen.settings.replace(**{name: value for name, value in given.items() if value is not None})
     asked = parse_size(size) if size else None
     width, height = asked or (chosen.width, chosen.height)
     if 2 * height != width:
@@ -120,7 +121,7 @@ def make_results_folder(output: Path) -> None:
 
 def choose_runs(runs: "Sequence[Run]", only: str | None) -> "list[Run]":
     """The runs of one row, or all; every one of them can be built."""
-    from nerv360.models.base import configure
+    from nerv360.training.configure import configure
 
     chosen = [run for run in runs if only in (None, run.variant)]
     if not chosen:

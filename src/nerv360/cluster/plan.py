@@ -38,7 +38,7 @@ class SegmentJob:
 
     @property
     def steps(self) -> int:
-        return self.clip.frames * self.config.epochs
+        return self.clip.frames * self.config.optimisation.epochs
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,11 @@ from nerv360.backends.registry import check_precision, choose_backend
 from nerv360.backends.tiling import check_pixels, check_size, draw_in_strips
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.header import SegmentHeader
-from nerv360.codec.segment_decoder import SegmentReader
+from nerv360.codec.segment_decoder import SegmentDecoder
 from nerv360.codec.stitching import patches_of, stitch
 from nerv360.errors import ArgumentError, Nerv360Error
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
-from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.storage import Location
 from nerv360.types import Colour, Picture
 
@@ -45,7 +44,7 @@ class RenderRequest:
     """A view of a frame, ready to be drawn: by a runner alone, on any thread."""
 
     frame_index: int
-    reader: SegmentReader
+    segment: SegmentDecoder
     sampled: list[Tensor]
     modulations: list[Tensor]
     native: Viewport  # what is drawn
@@ -69,7 +68,7 @@ class Decoder:
     """An open .nerv360 file. Reads and keeps what the views asked for need, and no more; a context manager.
 
         file ─ chunks of frame t ─ latents ─ features ─ extract ─ draw ─ viewport
-        └──────────────── reader ─────────────────────────────┘ └ runner ┘
+        └──────────── segment decoder ────────────────────────┘ └ runner ┘
 
     A decoder belongs to one thread at a time. On threads of its own it reads ahead, and opens the next segment before
     the present one ends. A few segments are kept open.
@@ -78,7 +77,7 @@ class Decoder:
     def __init__(self, container: Container, backend: str, device: torch.device, precision: str = "float") -> None:
         self.container = container
         self.backend, self.device, self.precision = backend, device, precision
-        self._readers: LRUCache[int, Future[SegmentReader]] = LRUCache(SEGMENTS_KEPT)
+        self._decoders: LRUCache[int, Future[SegmentDecoder]] = LRUCache(SEGMENTS_KEPT)
         self._panoramas: LRUCache[int, Picture] = LRUCache(1)
         self._reading = threading.Lock()
         self._ahead = ThreadPoolExecutor(1, "nerv360-ahead")
@@ -96,7 +95,7 @@ class Decoder:
         self._ahead.shutdown(cancel_futures=True)
         self._opening.shutdown(cancel_futures=True)
         self.container.close()
-        self._readers.clear()
+        self._decoders.clear()
         self._panoramas.clear()
 
     @property
@@ -138,9 +137,9 @@ class Decoder:
         Raises ArgumentError for a frame outside the video or a view that is too large, BitstreamError where the file
         is damaged.
         """
-        ready = self._prepare(frame_index, view, draft)
+        request = self._prepare(frame_index, view, draft)
         self._read_ahead(frame_index + 1)
-        return self.render(ready)
+        return self.render(request)
 
     def play(self, views: Iterable[tuple[int, Viewport]]) -> Iterator[Picture]:
         """The pictures of (frame, view), one by one: while one is drawn, the next are read and prepared.
@@ -162,10 +161,10 @@ class Decoder:
     def panorama(self, frame_index: int) -> Picture:
         """RGB picture [height, width, 3] of a whole frame; most networks decode it as overlapping viewports."""
         first, *others = patches_of(self._segment(frame_index).header)
-        ready = self._prepare(frame_index, first)
-        if isinstance(ready.reader.model, PanoramaDecoder):
-            return self.render_panorama(ready).copy()
-        patches = [(first, self.render(ready)), *((v, self.render(self._prepare(frame_index, v))) for v in others)]
+        request = self._prepare(frame_index, first)
+        if request.segment.network.draws_panorama:
+            return self.render_panorama(request).copy()
+        patches = [(first, self.render(request)), *((v, self.render(self._prepare(frame_index, v))) for v in others)]
         return _as_picture(stitch([(v, _as_tensor(each)) for v, each in patches], self.width, self.height))
 
     def _segment(self, frame_index: int) -> Segment:
@@ -173,39 +172,39 @@ class Decoder:
             raise ArgumentError(f"frame {frame_index}: the video has frames 0..{self.frames - 1}")
         return self.container.segment_of(frame_index)
 
-    def _reader(self, segment: Segment) -> SegmentReader:
+    def _decoder(self, segment: Segment) -> SegmentDecoder:
         try:
-            return self._opened(segment, self._draw_meanwhile if self._readers else _as_it_is).result()
+            return self._opened(segment, self._draw_meanwhile if self._decoders else _as_it_is).result()
         except BaseException:
-            self._readers.discard(segment.first_frame)  # it may be had the next time
+            self._decoders.discard(segment.first_frame)  # it may be had the next time
             raise
 
-    def _opened(self, segment: Segment, then: Callable[[SegmentReader], object]) -> "Future[SegmentReader]":
-        """The reader of a segment, which is opened where it is not open; the caller holds `_reading`."""
+    def _opened(self, segment: Segment, then: Callable[[SegmentDecoder], object]) -> "Future[SegmentDecoder]":
+        """The decoder of a segment, which is opened where it is not open; the caller holds `_reading`."""
 
-        def start() -> SegmentReader:
-            reader = SegmentReader(self.container, segment, self.backend, self.device, self.precision)
-            then(reader)
-            return reader
+        def start() -> SegmentDecoder:
+            decoder = SegmentDecoder(self.container, segment, self.backend, self.device, self.precision)
+            then(decoder)
+            return decoder
 
-        return self._readers.get(segment.first_frame, lambda: self._opening.submit(start))
+        return self._decoders.get(segment.first_frame, lambda: self._opening.submit(start))
 
     def _open_ahead(self, segment: Segment, frame_index: int, view: Viewport) -> None:
         """Have the next segment ready for this view when the present one is about to end: its network compiled."""
         end = segment.first_frame + segment.frames
         if end < self.frames and end - frame_index <= OPEN_AHEAD_SECONDS * self.frame_rate:
-            self._opened(self.container.segment_of(end), lambda reader: self._warm_up(reader, end, view))
+            self._opened(self.container.segment_of(end), lambda decoder: self._warm_up(decoder, end, view))
 
-    def _draw_meanwhile(self, reader: SegmentReader) -> None:
+    def _draw_meanwhile(self, decoder: SegmentDecoder) -> None:
         """A segment that nobody foresaw is drawn by PyTorch until its network is compiled."""
         if self.backend != "torch":
-            reader.runner = FallbackRunner(reader.runner, TorchRunner(reader.model, self.device), self._opening)
+            decoder.runner = FallbackRunner(decoder.runner, TorchRunner(decoder.network, self.device), self._opening)
 
     @torch.inference_mode()
-    def _warm_up(self, reader: SegmentReader, frame_index: int, view: Viewport) -> None:
-        if not isinstance(reader.model, PanoramaDecoder):
+    def _warm_up(self, decoder: SegmentDecoder, frame_index: int, view: Viewport) -> None:
+        if not decoder.network.draws_panorama:
             with suppress(Nerv360Error):  # whoever asks for the view is told
-                self.render(_sampled(reader, frame_index, view))
+                self.render(_request(decoder, frame_index, view))
 
     @torch.inference_mode()
     def _prepare(self, frame_index: int, view: Viewport, draft: bool = False) -> RenderRequest:
@@ -213,53 +212,55 @@ class Decoder:
         with self._reading:
             segment = self._segment(frame_index)
             check_pixels(view)
-            reader = self._reader(segment)
+            decoder = self._decoder(segment)
             self._open_ahead(segment, frame_index, view)
-            if isinstance(reader.model, PanoramaDecoder):
-                return RenderRequest(frame_index, reader, *reader.whole(frame_index - segment.first_frame), view, view)
-            return _sampled(reader, frame_index, view, draft)
+            return _request(decoder, frame_index, view, draft)
 
     @torch.inference_mode()
-    def render(self, ready: RenderRequest) -> Picture:
-        if isinstance(ready.reader.model, PanoramaDecoder):
-            return extract_viewport(self.render_panorama(ready), ready.view)
-        picture = draw_in_strips(ready.reader.runner, ready.reader.model, ready.sampled, ready.modulations)
-        picture = np.ascontiguousarray(picture[: ready.native.height, : ready.native.width])
-        return _resized(picture, ready.view.width, ready.view.height)
+    def render(self, request: RenderRequest) -> Picture:
+        """Draw a view."""
+        if request.segment.network.draws_panorama:
+            return extract_viewport(self.render_panorama(request), request.view)
+        segment = request.segment
+        picture = draw_in_strips(segment.runner, segment.network, request.sampled, request.modulations)
+        picture = np.ascontiguousarray(picture[: request.native.height, : request.native.width])
+        return _resized(picture, request.view.width, request.view.height)
 
-    def render_panorama(self, ready: RenderRequest) -> Picture:
-        """The panorama of a frame, from a network that decodes nothing else."""
+    def render_panorama(self, request: RenderRequest) -> Picture:
+        """Draw the panorama of a frame, by a network that decodes nothing else."""
 
         def draw() -> Picture:
-            return _resized(ready.reader.runner.draw(ready.sampled, ready.modulations), self.width, self.height)
+            drawn = request.segment.runner.draw(request.sampled, request.modulations)
+            return _resized(drawn, self.width, self.height)
 
-        return self._panoramas.get(ready.frame_index, draw)
+        return self._panoramas.get(request.frame_index, draw)
 
     def _read_ahead(self, frame_index: int) -> None:
-        """Have the chunks of a frame decoded in the background."""
+        """Have the key groups of a frame decoded in the background."""
 
         def read() -> None:
             with self._reading:
                 segment = self._segment(frame_index)
-                self._reader(segment).read(frame_index - segment.first_frame)
+                self._decoder(segment).preload(frame_index - segment.first_frame)
 
         if frame_index < self.frames and (self._awaited is None or self._awaited.done()):
             self._awaited = self._ahead.submit(read)
 
 
-def _as_it_is(reader: SegmentReader) -> None:
+def _as_it_is(decoder: SegmentDecoder) -> None:
     """The first segment is waited for."""
 
 
-def _sampled(reader: SegmentReader, frame_index: int, view: Viewport, draft: bool = False) -> RenderRequest:
-    """A view of a frame of the reader's segment, numbered in the video."""
-    native = _native(view, reader.segment.header)
-    if draft and native.width * native.height > view.width * view.height:
-        native = view
-    check_size(native, reader.model.config)
-    return RenderRequest(
-        frame_index, reader, *reader.sampled(frame_index - reader.segment.first_frame, native), native, view
-    )
+def _request(decoder: SegmentDecoder, frame_index: int, view: Viewport, draft: bool = False) -> RenderRequest:
+    """A view of a frame of the decoder's segment, numbered in the video."""
+    native = view
+    if not decoder.network.draws_panorama:
+        native = _native(view, decoder.segment.header)
+        if draft and native.width * native.height > view.width * view.height:
+            native = view
+        check_size(native, decoder.network.config)
+    inputs = decoder.draw_inputs(frame_index - decoder.segment.first_frame, native)
+    return RenderRequest(frame_index, decoder, *inputs, native, view)
 
 
 def _native(view: Viewport, header: SegmentHeader) -> Viewport:

@@ -6,32 +6,32 @@ from dataclasses import dataclass
 import torch
 
 from nerv360.bitstream.container import Container, Segment
-from nerv360.bitstream.header import SegmentHeader
 from nerv360.bitstream.latent_tables import read_angles, read_tables
 from nerv360.bitstream.weights import dequantize, read_weights
-from nerv360.config import MODELS, ModelConfig
 from nerv360.errors import BitstreamError
-from nerv360.latents.grid import GRID_STEP, key_count
+from nerv360.latents.grid import key_count
 from nerv360.latents.integer_context_model import IntegerContextModel
 from nerv360.latents.key_groups import keys_per_group
 from nerv360.latents.quantization import ChannelQuantizer
-from nerv360.models.base import Network, build, channels_last, decoder_tensors
+from nerv360.models.build import build, channels_last, decoder_tensors
+from nerv360.models.decoder_network import DecoderNetwork
+from nerv360.models.network_config import NetworkConfig
 from nerv360.video.camera_motion import Angles
 
 __all__ = ["MAX_LATENT_VALUES", "SegmentNetwork", "latent_values", "load_network"]
 
 MAX_PARAMETERS = 1 << 27
 MAX_LATENT_VALUES = 1 << 27
-LEAST_BYTES_PER_PARAMETER = 1 / 64
+MIN_BYTES_PER_PARAMETER = 1 / 64
 
 
 @dataclass
 class SegmentNetwork:
     """A segment's network and what its latents are read with."""
 
-    model: Network
+    network: DecoderNetwork
     quantizers: list[list[ChannelQuantizer]]  # of every channel of every latent
-    contexts: IntegerContextModel
+    context_model: IntegerContextModel
     angles: Angles | None
 
 
@@ -40,64 +40,48 @@ def load_network(container: Container, segment: Segment, device: torch.device) -
 
     Raises BitstreamError where the header and the chunks do not fit each other.
     """
-    config = _model_config(container, segment.header)
-    values = latent_values(config, segment.frames, segment.header.group_size)
-    with torch.device("meta"):
-        shapes = {name: tuple(tensor.shape) for name, tensor in decoder_tensors(build(config)).items()}
-    parameters = sum(math.prod(shape) for shape in shapes.values())
-    data = container.chunk(segment, 0)
-    if parameters > MAX_PARAMETERS or len(data) < parameters * LEAST_BYTES_PER_PARAMETER:
-        raise BitstreamError(f"{container.path}: {parameters} parameters in {len(data)} bytes: impossible")
-    if values > MAX_LATENT_VALUES:
-        raise BitstreamError(f"{container.path}: latents of {values} values; at most {MAX_LATENT_VALUES} are decoded")
+    config = segment.header.network(container.header.width, container.header.height)
+    weights, tables = container.chunk(segment, 0), container.chunk(segment, 1)
     try:
-        weights = read_weights(data, shapes)
-        channels = sum(latent.channels for latent in segment.latents)
-        spread = 0 if segment.header.grids else channels
-        found, contexts, rest = read_tables(container.chunk(segment, 1), spread, channels)
-        if rest and not segment.header.oriented:
-            raise BitstreamError("latent tables go on behind the last")
-        angles = read_angles(rest, segment.frames) if segment.header.oriented else None
+        network = _read_network(weights, segment, config)
+        read = _read_latent_tables(tables, segment, config)
     except BitstreamError as error:
         raise BitstreamError(f"{container.path}: {error}") from None
-    each = iter(found or [ChannelQuantizer(0.0, GRID_STEP)] * channels)
-    quantizers = [[next(each) for _ in range(latent.channels)] for latent in segment.latents]
-    model = build(config)
-    model.load_state_dict({name: torch.from_numpy(dequantize(tensor)) for name, tensor in weights.items()})
-    return SegmentNetwork(channels_last(model.eval().to(device)), quantizers, contexts, angles)
+    return SegmentNetwork(channels_last(network.eval().to(device)), *read)
 
 
-def latent_values(config: ModelConfig, frames: int, group_size: int) -> int:
-    """Numbers in the largest parts of all latents: what showing one frame takes."""
+def latent_values(config: NetworkConfig, frames: int) -> int:
+    """Numbers in the largest key groups of all latents: what showing one frame takes."""
     return sum(
         math.prod(latent.size(config.width, config.height))
         * latent.channels
-        * min(key_count(latent.key_interval, frames), keys_per_group(latent.key_interval, group_size))
+        * min(key_count(latent.key_interval, frames), keys_per_group(latent.key_interval, config.group_size))
         for latent in config.latents
     )
 
 
-def _model_config(container: Container, header: SegmentHeader) -> ModelConfig:
-    if header.model not in MODELS or (header.model == "nerv360-grid") != bool(header.grids):
-        raise BitstreamError(
-            f"{container.path}: model {header.model!r} is not known to this version, or not with these grids"
-        )
-    if header.model.startswith("hnerv") and math.prod(header.encoder_strides) != math.prod(header.decoder_strides):
-        raise BitstreamError(f"{container.path}: model {header.model!r} must draw as many pixels as it was made from")
-    return ModelConfig(
-        width=container.header.width,
-        height=container.header.height,
-        channels=tuple(header.channels),
-        model=header.model,
-        encoder_strides=tuple(header.encoder_strides),
-        decoder_strides=tuple(header.decoder_strides),
-        kernels=tuple(header.kernels),
-        embedding_channels=header.embedding_channels,
-        expand_first=header.expand_first,
-        last_block=header.last_block,
-        conditions=tuple(header.conditions),
-        pe_base=header.pe_base,
-        pe_frequencies=header.pe_frequencies,
-        grids=tuple(header.latents()) if header.grids else (),
-        group_size=header.group_size,
-    )
+def _read_network(data: bytes, segment: Segment, config: NetworkConfig) -> DecoderNetwork:
+    with torch.device("meta"):
+        shapes = {name: tuple(tensor.shape) for name, tensor in decoder_tensors(build(config)).items()}
+    parameters, values = sum(map(math.prod, shapes.values())), latent_values(config, segment.frames)
+    if parameters > MAX_PARAMETERS or len(data) < parameters * MIN_BYTES_PER_PARAMETER:
+        raise BitstreamError(f"{parameters} parameters in {len(data)} bytes: impossible")
+    if values > MAX_LATENT_VALUES:
+        raise BitstreamError(f"latents of {values} values; at most {MAX_LATENT_VALUES} are decoded")
+    weights = read_weights(data, shapes)
+    network = build(config)
+    network.load_state_dict({name: torch.from_numpy(dequantize(tensor)) for name, tensor in weights.items()})
+    return network
+
+
+def _read_latent_tables(
+    data: bytes, segment: Segment, config: NetworkConfig
+) -> tuple[list[list[ChannelQuantizer]], IntegerContextModel, Angles | None]:
+    kind, channels = config.spec.latents, sum(latent.channels for latent in config.latents)
+    stored, context_model, rest = read_tables(data, kind.stored_quantizers(channels), channels)
+    if rest and not segment.header.oriented:
+        raise BitstreamError("latent tables go on behind the last")
+    angles = read_angles(rest, segment.frames) if segment.header.oriented else None
+    each = iter(kind.quantizers(stored, channels))
+    quantizers = [[next(each) for _ in range(latent.channels)] for latent in config.latents]
+    return quantizers, context_model, angles

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 from nerv360.bitstream.container import Container
-from nerv360.codec.segment_decoder import SegmentReader
+from nerv360.codec.segment_decoder import SegmentDecoder
 from nerv360.errors import MissingExtra
-from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.storage import Location, atomic_write
 
 __all__ = ["Parity", "export_onnx"]
@@ -43,17 +42,16 @@ def export_onnx(path: Location, output: Path, segment_index: int = 0) -> Parity:
 
     with Container(path) as container:
         segment = container.segments[segment_index]
-        reader = SegmentReader(container, segment, "torch", torch.device("cpu"))
+        reader = SegmentDecoder(container, segment, "torch", torch.device("cpu"))
         header = segment.header
         view = header.trained_view()
         frames = sorted({0, segment.frames // 2, segment.frames - 1})
         differences = []
         session = None
         for frame in frames:
-            panoramic = isinstance(reader.model, PanoramaDecoder)
-            sampled, modulations = reader.whole(frame) if panoramic else reader.sampled(frame, view)
+            sampled, modulations = reader.draw_inputs(frame, view)
             if session is None:
-                data = draw_graph(reader.model, sampled, modulations).SerializeToString()
+                data = draw_graph(reader.network, sampled, modulations).SerializeToString()
                 session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
             names = [each.name for each in session.get_inputs()]
             arrays = [each.contiguous().numpy() for each in (*sampled, *modulations)]

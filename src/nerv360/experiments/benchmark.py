@@ -24,11 +24,15 @@ from nerv360.config import EncodingConfig
 from nerv360.errors import OutOfMemory
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
 from nerv360.latents.grid import FrameTime
-from nerv360.models.base import Network, build, channels_last, configure, latents_of
+from nerv360.models.build import build, channels_last
+from nerv360.models.decoder_network import DecoderNetwork
 from nerv360.models.memory import check_memory, is_out_of_memory
 from nerv360.training.checkpoint import Progress
-from nerv360.training.fit import TrainingModule, TrainingSample, sample_view, train_step
+from nerv360.training.configure import configure
 from nerv360.training.optimisers import create_optimiser
+from nerv360.training.sampling import TrainingSample, sample_view
+from nerv360.training.step import train_step
+from nerv360.training.training_module import TrainingModule
 
 __all__ = ["PHASES", "Cost", "forget_peak", "measure", "measure_apart", "peak_memory"]
 
@@ -61,8 +65,8 @@ def measure_apart(
             if not (isinstance(error, BrokenProcessPool) or is_out_of_memory(error)):
                 raise
             raise OutOfMemory(
-                f"{config.model}, {width}x{height}: {phase} was ended by the system, or does not fit the memory; "
-                "take a smaller panorama or decoder"
+                f"{config.architecture.model}, {width}x{height}: {phase} was ended by the system, or does not fit the "
+                "memory; take a smaller panorama or decoder"
             ) from None
 
 
@@ -83,7 +87,7 @@ def measure(
     """Time and memory of a phase ("encoding", "decoding" or "training") for a panorama of this size."""
     torch.set_num_threads(threads)
     on_device, shape = torch.device(device), configure(config, width, height)
-    check_memory(shape, phase, on_device, config.views if phase == "training" else 1)
+    check_memory(shape, phase, on_device, config.view_sampling.views if phase == "training" else 1)
     nn.Conv2d(3, 3, 3).to(on_device)(torch.rand(1, 3, 8, 8, device=on_device)).sum().backward()
     forget_peak(on_device)
     before = peak_memory(on_device)
@@ -104,22 +108,22 @@ def measure(
     return Cost(statistics.mean(timed), statistics.median(timed), p95, repeats, memory)
 
 
-def _encoding(model: Network, config: EncodingConfig, device: torch.device, repeats: int) -> Work:
+def _encoding(model: DecoderNetwork, config: EncodingConfig, device: torch.device, repeats: int) -> Work:
     """Panorama -> embedding."""
     panorama = _panorama(model, device)
 
     @torch.inference_mode()
     def work(index: int) -> None:
         with _half(device):
-            latents_of(model, [panorama])
+            model.fitted_latents([panorama])
 
     return work
 
 
-def _decoding(model: Network, config: EncodingConfig, device: torch.device, repeats: int) -> Work:
+def _decoding(model: DecoderNetwork, config: EncodingConfig, device: torch.device, repeats: int) -> Work:
     """Embedding -> viewport, along a trajectory."""
     shape = model.config
-    del model.encoder
+    delattr(model, model.training_only)
     embedding = torch.rand(1, shape.embedding_channels, shape.grid_height, shape.grid_width, device=device)
     width, height = config.training_view(shape.width)
     views = linear_trajectory(Viewport(width=width, height=height), FRAMES, *JVET_TRAJECTORIES["Balboa"][0])
@@ -133,23 +137,24 @@ def _decoding(model: Network, config: EncodingConfig, device: torch.device, repe
     return work
 
 
-def _training(model: Network, config: EncodingConfig, device: torch.device, repeats: int) -> Work:
+def _training(model: DecoderNetwork, config: EncodingConfig, device: torch.device, repeats: int) -> Work:
     """One step of the optimiser, on views of a fit that are of its mean cost: those near a pole are far dearer."""
-    panorama, fitting = _panorama(model, device), TrainingModule(model, config).to(device)
-    optimiser = create_optimiser(fitting, config)
+    panorama, fitting = _panorama(model, device), TrainingModule(model, config.rate_target.rate_weight).to(device)
+    optimiser = create_optimiser(fitting, config.optimisation)
     views = [sample_view(config, model.config.width, 0, number) for number in range(SAMPLED)]
-    begin = _typical([_seen(model, view) for view in views], repeats * config.views) - WARM_UP * config.views
+    count = config.view_sampling.views
+    begin = _typical([_seen(model, view) for view in views], repeats * count) - WARM_UP * count
 
     def work(index: int) -> None:
-        first = begin + index * config.views
-        seen = [views[(first + k) % SAMPLED] for k in range(config.views)]
+        first = begin + index * count
+        seen = [views[(first + k) % SAMPLED] for k in range(count)]
         example = TrainingSample(panorama, index % FRAMES, FRAMES, seen, seen)
         train_step(fitting, optimiser, example, 1e-4, 0.5, config, Progress())
 
     return work
 
 
-def _seen(model: Network, view: Viewport) -> int:
+def _seen(model: DecoderNetwork, view: Viewport) -> int:
     """Cells of the latents that a view needs."""
     return sum(window.rows * window.columns for window in model.windows(view))
 
@@ -162,7 +167,7 @@ def _typical(costs: Sequence[int], length: int) -> int:
     return distances.index(min(distances))
 
 
-def _panorama(model: Network, device: torch.device) -> Tensor:
+def _panorama(model: DecoderNetwork, device: torch.device) -> Tensor:
     return torch.randint(0, 256, (1, 3, model.config.height, model.config.width), dtype=torch.uint8, device=device)
 
 

@@ -28,14 +28,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from nerv360.backends.tiling import check_size
 from nerv360.bitstream.container import Container
 from nerv360.codec.decoder import open_file
-from nerv360.codec.segment_decoder import SegmentReader
+from nerv360.codec.segment_decoder import SegmentDecoder
 from nerv360.errors import OutOfMemory
 from nerv360.evaluation.anchors import ANCHORS, encode_anchor
 from nerv360.experiments.bench_targets import DECODE_THEN_CROP, PLAIN, QUANTISED
 from nerv360.experiments.benchmark import forget_peak, peak_memory
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
-from nerv360.models.panoramic import PanoramaDecoder
 from nerv360.storage import Location
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
@@ -91,13 +90,12 @@ def machine_peak() -> MachinePeak:
 def drawing_gmac(path: Location, view: Viewport) -> float:
     """Billions of multiplications and additions that `draw` does for such a view, by PyTorch's own count."""
     with Container(path) as container:
-        reader = SegmentReader(container, container.segment_of(0), "torch", torch.device("cpu"))
-        check_size(view, reader.model.config)
-        panoramic = isinstance(reader.model, PanoramaDecoder)
-        sampled, modulations = reader.whole(0) if panoramic else reader.sampled(0, view)
+        reader = SegmentDecoder(container, container.segment_of(0), "torch", torch.device("cpu"))
+        check_size(view, reader.network.config)
+        sampled, modulations = reader.draw_inputs(0, view)
         shapes = [[each.to("meta") for each in inputs] for inputs in (sampled, modulations)]
         with FlopCounterMode(display=False) as counter:
-            reader.model.to("meta").draw(*shapes)
+            reader.network.to("meta").draw(*shapes)
     return float(counter.get_total_flops()) / 2e9
 
 
@@ -187,14 +185,14 @@ class _Plain:
     def __init__(self, path: Location) -> None:
         self.container = Container(path)
         self.frames = self.container.segments[0].frames
-        self.reader = SegmentReader(self.container, self.container.segment_of(0), "torch", torch.device("cpu"))
-        for parameter in self.reader.model.parameters():
+        self.reader = SegmentDecoder(self.container, self.container.segment_of(0), "torch", torch.device("cpu"))
+        for parameter in self.reader.network.parameters():
             parameter.data = parameter.data.contiguous()
 
     @torch.inference_mode()
     def viewport(self, frame: int, view: Viewport) -> Picture:
-        world = self.reader.world(frame, view)
-        picture = self.reader.model.decode(self.reader.latents(frame, world), self.reader.moment(frame), world)
+        world = self.reader.world_view(frame, view)
+        picture = self.reader.network.decode(self.reader.latents(frame, world), self.reader.at(frame), world)
         return (picture[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
     def play(self, views: Sequence[tuple[int, Viewport]]) -> Iterator[Picture]:

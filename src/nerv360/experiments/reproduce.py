@@ -14,7 +14,7 @@ import torch
 
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import encode_clip
-from nerv360.config import EncodingConfig, ModelConfig
+from nerv360.config import EncodingConfig
 from nerv360.errors import OutOfMemory
 from nerv360.evaluation.evaluate import dynamic_viewports, evaluate
 from nerv360.evaluation.results_store import (
@@ -32,10 +32,12 @@ from nerv360.evaluation.results_store import (
 from nerv360.experiments.benchmark import measure_apart
 from nerv360.experiments.figures import free_view_psnr
 from nerv360.geometry.viewport import JVET_HFOV_DEG
-from nerv360.models.base import build, configure
-from nerv360.models.budget import decoder_size
+from nerv360.models.build import build, decoder_size
+from nerv360.models.network_config import NetworkConfig
+from nerv360.models.registry import MODELS
 from nerv360.progress import OnProgress, ignore
 from nerv360.storage import name_of
+from nerv360.training.configure import configure
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
 
@@ -58,7 +60,7 @@ __all__ = [
     "trainable",
 ]
 
-NAMES = {"hnerv": "HNeRV", "hnerv-boost": "HNeRV-Boost", "nerv360": "NeRV360"}  # in the order of Table I
+NAMES = {name: MODELS[name].title for name in ("hnerv", "hnerv-boost", "nerv360")}  # in the order of Table I
 MANY_VIEWS = 8
 FREE_VIEWS = [(hfov, roll) for roll in (0.0, 30.0, 90.0, 180.0) for hfov in (60.0, 70.0, 78.1, 90.0, 100.0, 110.0)]
 COLUMNS = {
@@ -91,13 +93,13 @@ class Run:
         """Of its file and of its row: the same for the same clip and settings, and for no others."""
         chosen = {f.name: value for f in fields(self.config) if (value := getattr(self.config, f.name)) != f.default}
         digest = hashlib.sha256(f"{self.clip.fingerprint()} {chosen}".encode()).hexdigest()
-        return f"{Path(name_of(self.clip.path)).stem}-{self.config.model}-{digest[:12]}"
+        return f"{Path(name_of(self.clip.path)).stem}-{self.config.architecture.model}-{digest[:12]}"
 
 
 def table1_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Iterable[int]) -> list[Run]:
     """HNeRV, HNeRV-Boost and NeRV360 under the same settings (Table I); and NeRV360 with several views per step."""
-    configs = {name: replace(settings, model=model) for model, name in NAMES.items()}
-    configs[f"NeRV360, {MANY_VIEWS} views per step"] = replace(settings, model="nerv360", views=MANY_VIEWS)
+    configs = {name: settings.replace(model=model) for model, name in NAMES.items()}
+    configs[f"NeRV360, {MANY_VIEWS} views per step"] = settings.replace(model="nerv360", views=MANY_VIEWS)
     return [
         Run(variant, replace(config, seed=seed), clip)
         for seed in seeds
@@ -108,7 +110,7 @@ def table1_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Iterable
 
 def table2_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Iterable[int]) -> list[Run]:
     """NeRV360 and its six ablations (Table II)."""
-    half, quarter = (*settings.encoder_strides, 2), (*settings.encoder_strides, 2, 2)
+    half, quarter = (*settings.architecture.encoder_strides, 2), (*settings.architecture.encoder_strides, 2, 2)
     changes: dict[str, dict[str, Any]] = {
         "NeRV360": {},
         "w/ 4x channels, 1/2 resolution": {"encoder_strides": half, "embedding_channels": 4},
@@ -119,7 +121,7 @@ def table2_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Iterable
         "w/o STAT inputs (yaw, pitch)": {"conditions": ()},
     }
     return [
-        Run(variant, replace(settings, model="nerv360", seed=seed, **change), clip)
+        Run(variant, settings.replace(model="nerv360", seed=seed, **change), clip)
         for seed in seeds
         for clip in clips
         for variant, change in changes.items()
@@ -128,9 +130,9 @@ def table2_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Iterable
 
 def free_view_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Iterable[int]) -> list[Run]:
     """NeRV360 at the fixed field of view, and trained over fields of view and roll (Sec. IV)."""
-    free = replace(settings, hfov_deg=FREE_HFOV_DEG, roll_deg=FREE_ROLL_DEG)
+    free = settings.replace(hfov_deg=FREE_HFOV_DEG, roll_deg=FREE_ROLL_DEG)
     return [
-        Run(variant, replace(config, model="nerv360", seed=seed), clip)
+        Run(variant, config.replace(model="nerv360", seed=seed), clip)
         for seed in seeds
         for clip in clips
         for variant, config in (("fixed view", settings), ("free view", free))
@@ -147,19 +149,21 @@ def equal_time(runs: Sequence[Run], costs: Sequence[Row]) -> list[Run]:
 
     Raises OutOfMemory where the speed of NeRV360 could not be measured.
     """
-    reference = _training_speed(replace(runs[0].config, model="nerv360", views=1), costs)
+    reference = _training_speed(runs[0].config.replace(model="nerv360", views=1), costs)
     if reference is None:
         raise OutOfMemory("nerv360: its training does not fit the memory, so there is no time to compare; see --size")
     speeds = [(run, _training_speed(run.config, costs)) for run in runs]
     return [
-        replace(run, config=replace(run.config, epochs=max(1, round(run.config.epochs * speed / reference))))
+        replace(
+            run, config=run.config.replace(epochs=max(1, round(run.config.optimisation.epochs * speed / reference)))
+        )
         for run, speed in speeds
         if speed is not None
     ]
 
 
 def _training_speed(config: EncodingConfig, costs: Iterable[Row]) -> float | None:
-    wanted = {"model": config.model, "views": str(config.views), "phase": "training"}
+    wanted = {"model": config.architecture.model, "views": str(config.view_sampling.views), "phase": "training"}
     measured = next(row["frames_per_s"] for row in costs if wanted.items() <= row.items())
     return float(measured) if measured else None
 
@@ -212,21 +216,21 @@ def measure_run(run: Run, folder: Path, device: torch.device, on_progress: OnPro
     row: dict[str, object] = {
         "run": run.name,
         "variant": run.variant,
-        "model": config.model,
+        "model": config.architecture.model,
         "video": name_of(clip.path),
         "start": clip.start,
         "frames": clip.frames,
         "panorama": f"{clip.width}x{clip.height}",
         "viewport": result.viewport,
         "decoder_size": _parameters(shape),
-        "views": config.views,
+        "views": config.view_sampling.views,
         "embedding": f"{shape.embedding_channels}x{shape.grid_height}x{shape.grid_width}",
-        "epochs": config.epochs,
-        "steps": config.epochs * clip.frames,
+        "epochs": config.optimisation.epochs,
+        "steps": config.optimisation.epochs * clip.frames,
         "minutes": f"{float(fitted['seconds']) / 60:.2f}",
         "seed": config.seed,
-        "loss": config.loss,
-        "optimiser": f"{config.optimiser} {config.learning_rate:g}",
+        "loss": config.optimisation.loss,
+        "optimiser": f"{config.optimisation.optimiser} {config.optimisation.learning_rate:g}",
         "bytes": result.size,
         **quality_columns(result),
         **provenance(device),
@@ -246,11 +250,11 @@ def cost_of(
     width, height = size
     view_width, view_height = config.training_view(width)
     known = {
-        "model": config.model,
+        "model": config.architecture.model,
         "decoder_size": str(_parameters(configure(config, width, height))),
         "panorama": f"{width}x{height}",
         "viewport": f"{view_width}x{view_height}",
-        "views": str(config.views if phase == "training" else 1),
+        "views": str(config.view_sampling.views if phase == "training" else 1),
         "phase": phase,
         "device": device_name(device),
         "repeats": str(repeats),
@@ -275,7 +279,7 @@ def cost_of(
     return row
 
 
-def _parameters(shape: ModelConfig) -> int:
+def _parameters(shape: NetworkConfig) -> int:
     with torch.device("meta"):
         return decoder_size(build(shape))
 

@@ -44,7 +44,7 @@ def table1(rows: Sequence[Row], costs: Sequence[Row], left_out: Sequence[str] = 
     table = Table(title=f"Table I: {_setting(rows)}", box=box.MARKDOWN)
     for name in ("Model", "Decoder", "Embedding", "PSNR", "MS-SSIM", *_phases("FPS"), *_phases("GiB")):
         table.add_column(name, no_wrap=True)
-    for name in ("File, bytes", "TrainingModule, min"):
+    for name in ("File, bytes", "Fitting, min"):
         table.add_column(name, no_wrap=True)
     for variant, group in _grouped(rows):
         matching = _costs_of(group[0], costs)

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx
 from torch.nn import functional
 
-from nerv360.models.base import Network
+from nerv360.models.decoder_network import DecoderNetwork
 
 __all__ = ["OPSET", "draw_graph"]
 
@@ -25,7 +25,7 @@ OPSET = 18
 FEW = 4  # channels that a convolution leaves: those of the picture
 
 
-def draw_graph(network: Network, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> onnx.ModelProto:
+def draw_graph(network: DecoderNetwork, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> onnx.ModelProto:
     """The graph of a network in float32; of the inputs, only their number and their channels matter."""
     names = [f"sampled{i}" for i in range(len(sampled))] + [f"modulation{i}" for i in range(len(modulations))]
     graph = _Graph(network, even=network.config.decoder_strides[-1] % 2 == 0)
@@ -46,7 +46,7 @@ def draw_graph(network: Network, sampled: Sequence[Tensor], modulations: Sequenc
     return model
 
 
-def _traced(network: Network, names: Sequence[str], sampled: int) -> fx.Graph:
+def _traced(network: DecoderNetwork, names: Sequence[str], sampled: int) -> fx.Graph:
     """What `draw` does to its inputs. (fx.symbolic_trace would patch all modules of all threads meanwhile.)"""
     tracer = fx.Tracer()
     tracer.root, tracer.graph, tracer.tensor_attrs = network, fx.Graph(), {}
@@ -59,7 +59,7 @@ def _traced(network: Network, names: Sequence[str], sampled: int) -> fx.Graph:
 class _Graph:
     """ONNX nodes in the making, from those of a trace."""
 
-    def __init__(self, network: Network, even: bool) -> None:
+    def __init__(self, network: DecoderNetwork, even: bool) -> None:
         self.network = network
         self.even = even  # rows and columns of the picture
         self.nodes: list[onnx.NodeProto] = []

@@ -24,7 +24,12 @@ class Footprint:
     """The samples that a view takes of a grid, one for every block of stride x stride of its pixels."""
 
     window: Window  # what bilinear sampling reads
-    points: Tensor  # [1, h, w, 2] column and row within the window, in [-1, 1]
+    points: Tensor  # [1, h, w, 2] column and row within the window, in [-1, 1]; [0]: every cell as it is
+
+    @classmethod
+    def everything(cls, window: Window) -> "Footprint":
+        """All cells of a window, as they are."""
+        return cls(window, torch.empty(0))
 
     @classmethod
     @torch.inference_mode(False)  # what decoding has computed, fitting may use
@@ -73,9 +78,10 @@ class Footprint:
     def sample(
         self,
         cells: Tensor,  # of the window [1, C, rows, columns]
-        displacement: Tensor
-        | None = None,  # [1, 2, h, w] cells to the right and down that their content has displacement by
+        displacement: Tensor | None = None,  # [1, 2, h, w] cells by which the content has moved right and down
     ) -> Tensor:  # [1, C, h, w]
+        if not len(self.points):
+            return cells
         points = self.points.to(cells.device)
         if displacement is not None:
             points = points - displacement.permute(0, 2, 3, 1) * (2 / _size(self.window)).to(points)

@@ -2,18 +2,11 @@
 
 from collections.abc import Callable
 
-from torch import nn
-
 from nerv360.errors import NoSuchDecoder
 
-__all__ = ["decoder_size", "solve_widths", "taper"]
+__all__ = ["solve_widths", "taper"]
 
 TOLERANCE = 0.02
-
-
-def decoder_size(model: nn.Module) -> int:
-    """Number of parameters that a file holds: all but those of the module `training_only`."""
-    return sum(p.numel() for name, p in model.named_parameters() if name.partition(".")[0] != model.training_only)
 
 
 def taper(width: float, stages: int, reduction: float, minimum: int) -> tuple[int, ...]:

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nerv360.config import ModelConfig
+from nerv360.geometry.viewport import Viewport
 from nerv360.layers.encoding import Stem, positional_encoding
 from nerv360.models.nerv360 import CONDITION, STEM_HIDDEN, Expansion, Stage
-from nerv360.models.panoramic import PanoramaDecoder
+from nerv360.models.network_config import NetworkConfig
+from nerv360.models.panorama_network import PanoramaNetwork
 
 __all__ = ["HNeRVBoost"]
 
 
-class HNeRVBoost(PanoramaDecoder):
+class HNeRVBoost(PanoramaNetwork):
     """The blocks of NeRV360, conditioned on time alone, on the whole panorama.
 
     y_t ─ expand ─ stage ─ stage ─ stage ─ stage ─ head ─ panorama
@@ -24,15 +25,15 @@ class HNeRVBoost(PanoramaDecoder):
           TAT(t)         TAT(t) in every stage
     """
 
-    def __init__(self, config: ModelConfig, with_encoder: bool = True) -> None:
-        super().__init__(config, with_encoder)
+    def __init__(self, config: NetworkConfig, frames: int | None = None) -> None:
+        super().__init__(config, frames)
         widths = config.channels
         self.time_stem = Stem(2 * config.pe_frequencies, STEM_HIDDEN, CONDITION)
         self.expand = Expansion(config.embedding_channels, widths[0])
         self.stages = nn.ModuleList(Stage(*stage) for stage in config.stages())
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
-    def modulations(self, time: float) -> list[Tensor]:
+    def modulations(self, time: float, view: Viewport) -> list[Tensor]:
         """gamma and beta [4, 1, C, 1, 1] of every residual block."""
         encoded = positional_encoding([time], self.config.pe_base, self.config.pe_frequencies)
         condition = self.time_stem(encoded.to(self.head.weight))

@@ -10,16 +10,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from nerv360.config import ModelConfig
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.latents.grid import stage_strides
-from nerv360.layers.convnext import ConvNeXtEncoder
 from nerv360.layers.encoding import Stem, positional_encoding
 from nerv360.layers.modulation import AffineResidualBlock
 from nerv360.layers.upsampling import SNeRVBlock
-from nerv360.models.viewport_decoder import ViewportDecoder
+from nerv360.models.embedding_network import EmbeddingNetwork
+from nerv360.models.network_config import NetworkConfig
 
 __all__ = ["CONDITION", "STEM_HIDDEN", "Expansion", "NeRV360", "Stage"]
 
@@ -48,24 +47,24 @@ class Stage(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, residual: str = "full") -> None:
         super().__init__()
-        self.place = residual
+        self.residual_at = residual
         self.block = SNeRVBlock(inputs, outputs, kernel, stride)
         if residual != "none":
             self.residual = AffineResidualBlock(CONDITION, outputs if residual == "full" else inputs)
 
     def modulations(self, condition: Tensor) -> list[Tensor]:
         """gamma and beta [4, 1, C, 1, 1] of the residual block, if there is one."""
-        return [] if self.place == "none" else [self.residual.modulation(condition)]
+        return [] if self.residual_at == "none" else [self.residual.modulation(condition)]
 
     def forward(self, features: Tensor, modulation: Tensor | None) -> Tensor:
         if modulation is None:
             return self.block(features)
-        if self.place == "half":
+        if self.residual_at == "half":
             return self.block(self.residual(features, modulation))
         return self.residual(self.block(features), modulation)
 
 
-class NeRV360(ViewportDecoder):
+class NeRV360(EmbeddingNetwork):
     """The paper's model.
 
         x_t ─ encoder ─ y_t ─ expand ─ extract ─ stage ─ stage ─ stage ─ stage ─ head ─ viewport
@@ -75,14 +74,9 @@ class NeRV360(ViewportDecoder):
     Everything but the encoder is the decoder: it is what a file holds.
     """
 
-    training_only = "encoder"
-
-    def __init__(self, config: ModelConfig, with_encoder: bool = True) -> None:
-        super().__init__()
-        self.config = config
+    def __init__(self, config: NetworkConfig, frames: int | None = None) -> None:
+        super().__init__(config, frames)
         widths, encoded = config.channels, 2 * config.pe_frequencies
-        if with_encoder:
-            self.encoder = ConvNeXtEncoder(config.encoder_strides, config.encoder_channels, config.embedding_channels)
         self.time_stem = Stem(encoded, STEM_HIDDEN, CONDITION)
         self.view_stem = Stem(encoded * (1 + len(config.conditions)), STEM_HIDDEN, CONDITION)
         self.expand = Expansion(config.embedding_channels, widths[0])
@@ -95,7 +89,7 @@ class NeRV360(ViewportDecoder):
         return Expansion.HALO if self.config.expand_first else 0
 
     @property
-    def reach(self) -> int:
+    def receptive_margin(self) -> int:
         strides, block = stage_strides(self.config.decoder_strides), AffineResidualBlock.HALO
         stages = sum(k // 2 * a + block * b for k, a, b in zip(self.config.kernels, strides, strides[1:], strict=False))
         early = block * strides[-2] if self.config.last_block == "half" else 0
@@ -106,25 +100,6 @@ class NeRV360(ViewportDecoder):
         rows, columns = self.config.grid_height, self.config.grid_width
         stride = math.prod(self.config.decoder_strides)
         return [Footprint.of(view, stride, rows, columns, stride, self.head.weight)]
-
-    def embed(self, panorama: Tensor, window: Window | None = None) -> Tensor:
-        """Panorama x_t [1, 3, H, W], uint8 or in [0, 1], of any size -> embedding y_t, or a window of it."""
-        return self.encoder(panorama, window or Window.whole(self.config.grid_height, self.config.grid_width))
-
-    def training_inputs(
-        self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
-    ) -> tuple[list[list[Tensor]], Tensor]:
-        """What `decode` needs for views of a frame; the rate of embeddings is not part of the loss."""
-        windows = [window for view in views for window in self.windows(view)]
-        if len(windows) == 1:
-            embeddings = [self.embed(panorama, windows[0])]
-        else:
-            whole = self.embed(panorama)
-            embeddings = [window.crop(whole) for window in windows]
-        return [[embedding] for embedding in embeddings], torch.zeros((), device=panorama.device)
-
-    def step_latents(self, rate: float) -> None:
-        """Nothing: all that is learned is in the optimiser's hands."""
 
     def features(self, latents: Sequence[Tensor], time: float, windows: Sequence[Window]) -> list[Tensor]:
         """Windows of the embedding, halo included -> the same windows expanded (all that needs no view)."""

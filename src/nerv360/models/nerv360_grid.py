@@ -4,22 +4,33 @@ Differs from NeRV360 (models/nerv360.py): there is no encoder, the latents thems
 latents of its own resolution, some still, some keyed in time; they know where they are, so nothing is conditioned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nerv360.config import ModelConfig
 from nerv360.geometry.footprint import Footprint, cells_per_sample
 from nerv360.geometry.viewport import Viewport
-from nerv360.latents.grid import FrameTime, LatentGrid, interpolation_weights, key_frame_index, stage_strides
+from nerv360.latents.context_model import ContextModel
+from nerv360.latents.grid import (
+    GRID_STEP,
+    FrameTime,
+    LatentGrid,
+    interpolation_weights,
+    key_frame_index,
+    stage_strides,
+)
 from nerv360.latents.latent_grids import LatentGrids
 from nerv360.layers.upsampling import pixel_shuffle
-from nerv360.models.viewport_decoder import ViewportDecoder
+from nerv360.models.decoder_network import DecoderNetwork
+from nerv360.models.network_config import NetworkConfig
 
-__all__ = ["NeRV360Grid"]
+__all__ = ["MOTION_UNIT", "NeRV360Grid"]
+
+MOTION_UNIT = 1 / 48  # of a cell of the motion field, per frame
+MAX_DISPLACEMENT = 1  # cells of the motion field that a key is displaced by at most
 
 
 class GridStage(nn.Module):
@@ -48,11 +59,7 @@ class GridStage(nn.Module):
         return features.sin(), picture
 
 
-MOTION_UNIT = 1 / 48  # of a cell of the motion per frame
-MAX_DISPLACEMENT = 1  # cells of the motion that a key is displacement by at most
-
-
-class NeRV360Grid(ViewportDecoder):
+class NeRV360Grid(DecoderNetwork):
     """Sampled along the view's rays, each latent grid enters the stage of its resolution, and a picture beside it.
 
     grids   1/24        1/8         1/4         1/2         1/1
@@ -64,25 +71,22 @@ class NeRV360Grid(ViewportDecoder):
 
     training_only = "latents"
 
-    def __init__(self, config: ModelConfig, frames: int | None = None) -> None:
-        """With `frames`, a network to be fitted to so many; without, one that can only decode."""
-        super().__init__()
-        self.config = config
+    def __init__(self, config: NetworkConfig, frames: int | None = None) -> None:
+        super().__init__(config, frames)
         self.total_stride, *self.strides = stage_strides(config.decoder_strides)  # before and behind the stages
-        widths, (first, *latent_channels_per_stage) = config.channels, config.latent_channels_per_stage()
+        widths, (first, *entering) = config.channels, config.latent_channels_per_stage()
         if frames is not None:
             self.latents = LatentGrids(config.grids, config.width, config.height, frames, config.group_size)
         self.expand = nn.Conv2d(first, widths[0], 1)
         self.to_rgb = nn.Conv2d(first, 3, 1, bias=False)
         self.stages = nn.ModuleList(
-            GridStage(*stage, latents)
-            for stage, latents in zip(config.stages(), latent_channels_per_stage, strict=True)
+            GridStage(*stage, latents) for stage, latents in zip(config.stages(), entering, strict=True)
         )
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1, padding_mode="replicate")
         self._latest: tuple[Viewport, list[Footprint]] | None = None  # a step of fitting asks twice
 
     @property
-    def reach(self) -> int:
+    def receptive_margin(self) -> int:
         before = (self.total_stride, *self.strides)
         return max(
             sum(k // 2 * stride for k, stride in zip(self.config.kernels, before, strict=False)) + 1,
@@ -95,60 +99,67 @@ class NeRV360Grid(ViewportDecoder):
         if self._latest and self._latest[0] == view:
             return self._latest[1]
         by_stride = {stride: self._footprint(view, stride) for stride in {grid.stride for grid in self.config.grids}}
-        grown = [by_stride[grid.stride].grown(self._margin(grid)) for grid in self.config.grids]
+        grown = [by_stride[grid.stride].grown(self._motion_margin(grid)) for grid in self.config.grids]
         self._latest = view, grown
         return grown
 
-    def sample(self, features: Sequence[Tensor], footprints: Sequence[Footprint], moment: FrameTime) -> list[Tensor]:
-        """Of every grid but the motion: its keys around the moment, displacement to it and mixed."""
+    def sample(self, features: Sequence[Tensor], footprints: Sequence[Footprint], at: FrameTime) -> list[Tensor]:
+        """Of every grid but the motion field: its keys around a frame, motion-compensated and blended."""
         read = list(zip(self.config.grids, features, footprints, strict=True))
-        motion = next((self._interpolate_keys(*each, moment, None) for each in read if each[0].motion), None)
-        return [self._interpolate_keys(*each, moment, motion) for each in read if not each[0].motion]
+        motion = next((self._interpolate_keys(*each, at, None) for each in read if each[0].motion), None)
+        return [self._interpolate_keys(*each, at, motion) for each in read if not each[0].motion]
 
     def _interpolate_keys(
-        self, grid: LatentGrid, keys: Tensor, footprint: Footprint, moment: FrameTime, motion: Tensor | None
-    ) -> Tensor:
-        """What a view reads of a grid's keys [keys, C, rows, columns], displacement along the motion [1, 4, h, w]:
-
-        how far its content goes in a frame, right and down, and by how much more since a key, and less until the next.
-        """
-        parts = []
-        for cells, (key, weight) in zip(keys[:, None], interpolation_weights(grid.key_interval, moment), strict=True):
-            frames, displacement = moment.frame - key_frame_index(grid.key_interval, key, moment.frames), None
-            if motion is not None and grid.key_interval and frames:
-                steady, change = motion.chunk(2, dim=1)
-                per_frame = steady + change if frames > 0 else steady - change
-                cells_moved = (MOTION_UNIT * frames * per_frame).clamp(-MAX_DISPLACEMENT, MAX_DISPLACEMENT)
+        self,
+        grid: LatentGrid,
+        keys: Tensor,  # [keys, C, rows, columns], those around the frame
+        footprint: Footprint,
+        at: FrameTime,
+        motion: Tensor | None,  # [1, 4, h, w] as the view samples it
+    ) -> Tensor:  # [1, C, h, w]
+        """Sample the keys where the content of the frame was, and blend them with their weights."""
+        samples = []
+        for cells, (key, weight) in zip(keys[:, None], interpolation_weights(grid.key_interval, at), strict=True):
+            frames, displacement = at.frame - key_frame_index(grid.key_interval, key, at.frames), None
+            if motion is not None and not grid.static and frames:
                 size = [int(n) for n in footprint.points.shape[1:3]]
-                displacement = functional.interpolate(cells_moved, size, mode="bilinear") * (
-                    self.total_stride / grid.stride
-                )
-            parts.append(weight * footprint.sample(cells, displacement))
-        return sum(parts[1:], start=parts[0])
+                displacement = self._displacement(motion, frames, size) * (self.total_stride / grid.stride)
+            samples.append(weight * footprint.sample(cells, displacement))
+        return sum(samples[1:], start=samples[0])
 
-    def _margin(self, grid: LatentGrid) -> int:
-        """Cells around a view that it may read, for they move into it."""
-        moves = grid.key_interval > 0 and not grid.motion and any(other.motion for other in self.config.grids)
+    @staticmethod
+    def _displacement(motion: Tensor, frames: int, size: list[int]) -> Tensor:
+        """How far content has moved since a key so many frames before (or, if negative, behind) [1, 2, *size].
+
+        In cells of the motion field, which holds velocity right and down, and its change: more since a key, and less
+        until the next.
+        """
+        steady, change = motion.chunk(2, dim=1)
+        per_frame = steady + change if frames > 0 else steady - change
+        cells = (MOTION_UNIT * frames * per_frame).clamp(-MAX_DISPLACEMENT, MAX_DISPLACEMENT)
+        return functional.interpolate(cells, size, mode="bilinear")
+
+    def _motion_margin(self, grid: LatentGrid) -> int:
+        """Cells around a view that it may read, for motion brings them into it."""
+        moves = not grid.static and not grid.motion and any(other.motion for other in self.config.grids)
         return -(-MAX_DISPLACEMENT * self.total_stride // grid.stride) if moves else 0
 
     def draw(
         self,
-        sampled: Sequence[Tensor],  # [1, channels, h, w], every grid but the motion at its own resolution of the view
+        sampled: Sequence[Tensor],  # [1, channels, h, w], every content grid at its own resolution of the view
         modulations: Sequence[Tensor] = (),
     ) -> Tensor:  # [1, 3, H, W] in [0, 1], in whole cells
-        latent_channels_per_stage: dict[int, list[Tensor]] = {
-            stride: [] for stride in (self.total_stride, *self.strides)
-        }
+        entering: dict[int, list[Tensor]] = {stride: [] for stride in (self.total_stride, *self.strides)}
         for each, grid in zip(sampled, self.config.content_grids, strict=True):
-            latent_channels_per_stage[grid.stride].append(each)
-        first = torch.cat(latent_channels_per_stage[self.total_stride], dim=1)
+            entering[grid.stride].append(each)
+        first = torch.cat(entering[self.total_stride], dim=1)
         features, picture = self.expand(first).sin(), self.to_rgb(first)
         for stage, stride in zip(self.stages, self.strides, strict=True):
-            features, picture = stage(features, picture, latent_channels_per_stage[stride])
+            features, picture = stage(features, picture, entering[stride])
         return torch.tanh(self.head(features) + picture) * 0.5 + 0.5
 
     def to_rgb_layers(self) -> list[tuple[int, nn.Conv2d]]:
-        """Those that draw the picture beside the network, and the stride of the grids that they read."""
+        """Layers that draw the picture beside the network, each with the stride of the grids that it reads."""
         behind = [
             (stride, cast(GridStage, stage).to_rgb) for stride, stage in zip(self.strides, self.stages, strict=True)
         ]
@@ -157,19 +168,23 @@ class NeRV360Grid(ViewportDecoder):
     def training_inputs(
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
     ) -> tuple[list[list[Tensor]], Tensor]:
-        """What `decode` needs for the one view of a frame, and its bits per decoded pixel, while fitting."""
         (view,) = views
         footprints = self.footprints(view)
         by_stride = {grid.stride: each for grid, each in zip(self.config.grids, footprints, strict=True)}
         cells = {stride: cells_per_sample(view, each, stride, self.total_stride) for stride, each in by_stride.items()}
-        latents, bits = self.latents.sample_windows(
-            frame, footprints, [cells[grid.stride] for grid in self.config.grids], noise
-        )
+        per_grid = [cells[grid.stride] for grid in self.config.grids]
+        latents, bits = self.latents.sample_windows(frame, footprints, per_grid, noise)
         return [latents], bits / (view.width * view.height)
 
-    def step_latents(self, rate: float) -> None:
+    def step_latents(self, learning_rate: float) -> None:
         """One step of the grids, by the gradients of the last `training_inputs`."""
-        self.latents.step(rate)
+        self.latents.step(learning_rate)
+
+    def fitted_latents(self, panoramas: Iterable[Tensor]) -> list[Tensor]:
+        return [GRID_STEP * self.latents.values(index) for index in range(len(self.config.grids))]
+
+    def context_model(self) -> ContextModel:
+        return self.latents.context_model
 
     def _footprint(self, view: Viewport, stride: int) -> Footprint:
         rows, columns = LatentGrid(stride, 1, 0).size(self.config.width, self.config.height)

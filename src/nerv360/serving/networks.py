@@ -3,13 +3,13 @@
 import onnx
 import torch
 from onnx import TensorProto, numpy_helper
-from torch import nn
 
 from nerv360.bitstream.container import Container, Segment
-from nerv360.codec.segment_decoder import SegmentReader
+from nerv360.codec.segment_decoder import SegmentDecoder
 from nerv360.export.onnx import draw_graph
 from nerv360.geometry.viewport import Viewport
-from nerv360.models.base import decoder_tensors
+from nerv360.models.build import decoder_tensors
+from nerv360.models.decoder_network import DecoderNetwork
 
 __all__ = ["browser_graph"]
 
@@ -19,16 +19,16 @@ WEIGHTS = "weights"  # the name under which the graph asks for them
 @torch.inference_mode()
 def browser_graph(container: Container, segment: Segment) -> bytes:
     """An ONNX file whose weights are external data: all tensors of the file, in its order, as float32."""
-    reader = SegmentReader(container, segment, "torch", torch.device("cpu"))
-    graph = draw_graph(reader.model, *reader.sampled(0, Viewport(width=64, height=64)))
-    _refer_to_weights(graph, reader.model)
+    reader = SegmentDecoder(container, segment, "torch", torch.device("cpu"))
+    graph = draw_graph(reader.network, *reader.draw_inputs(0, Viewport(width=64, height=64)))
+    _refer_to_weights(graph, reader.network)
     return graph.SerializeToString()
 
 
-def _refer_to_weights(graph: onnx.ModelProto, model: nn.Module) -> None:
+def _refer_to_weights(graph: onnx.ModelProto, network: DecoderNetwork) -> None:
     offset = 0
     offsets: dict[tuple[tuple[int, ...], bytes], int] = {}
-    for tensor in decoder_tensors(model).values():
+    for tensor in decoder_tensors(network).values():
         data = tensor.float().contiguous().numpy().tobytes()
         offsets[tuple(tensor.shape), data] = offset
         offset += len(data)

@@ -13,6 +13,7 @@ from zlib import crc32
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.header import pack
 from nerv360.errors import ArgumentError, MissingExtra, OutputError
+from nerv360.models.registry import MODELS
 from nerv360.progress import OnProgress, ignore, tracked
 from nerv360.storage import Location, atomic_write, name_of
 
@@ -21,7 +22,6 @@ __all__ = ["VIDEO", "export_site", "manifest", "network_names", "page_files"]
 PAGE = Path(__file__).parents[1] / "web"
 TYPES = {".html", ".css", ".js", ".gz", ".svg", ".txt"}  # .gz: WebAssembly; .txt: the licence of its runtime
 VIDEO = "video.nerv360"
-IN_BROWSERS = ("nerv360-grid", "nerv360")
 THREADS = "/*\n  Cross-Origin-Opener-Policy: same-origin\n  Cross-Origin-Embedder-Policy: require-corp\n"
 
 
@@ -33,7 +33,7 @@ def page_files() -> dict[str, Path]:
 
 def network_names(container: Container) -> list[str] | None:
     """The names of the segments' ONNX files, or None where browsers cannot decode the video."""
-    if not all(segment.header.model in IN_BROWSERS for segment in container.segments):
+    if not all(MODELS[segment.header.model].in_browser for segment in container.segments):
         return None
     return [f"network-{index}.onnx" for index in range(len(container.segments))]
 

@@ -1,0 +1,131 @@
+"""The contract of every network: what training, the codec, backends and exports ask of it. There is one decode path."""
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nerv360.geometry.footprint import Footprint
+from nerv360.geometry.viewport import Viewport
+from nerv360.geometry.window import Window
+from nerv360.latents.context_model import ContextModel
+from nerv360.latents.grid import FrameTime
+from nerv360.models.network_config import NetworkConfig
+
+__all__ = ["DecoderNetwork"]
+
+
+class DecoderNetwork(nn.Module):
+    """A network that decodes views (NeRV360, Fig. 1b). One that decodes panoramas overrides some of it (panorama.py).
+
+        latents ─ features ─ sample ─ draw ─ present ─ viewport
+                             (view)     │     (view)
+        time, view ─ modulations ───────┘
+
+    Features depend on the frame, footprints on the view, modulations on both: players keep what does not change.
+    `draw` is nothing but convolutions on arrays of a fixed size.
+    """
+
+    training_only: ClassVar[str]  # name of the module that a file does not hold
+    draws_panorama: ClassVar[bool] = False  # `draw` gives the panorama, whatever the view
+
+    config: NetworkConfig
+
+    def __init__(self, config: NetworkConfig, frames: int | None = None) -> None:
+        """With `frames`, a network to be fitted to so many; without, one that can only decode."""
+        super().__init__()
+        self.config = config
+
+    # Decoding
+
+    def footprints(self, view: Viewport) -> list[Footprint]:
+        """Where `view` reads the features of each latent."""
+        raise NotImplementedError
+
+    def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Tensor:
+        """What the view reads [1, C, h, w] each -> its picture [1, 3, H, W] in [0, 1], in whole cells."""
+        raise NotImplementedError
+
+    @property
+    def receptive_margin(self) -> int:
+        """Pixels around one of the picture on whose features `draw` depends for it."""
+        raise NotImplementedError
+
+    @property
+    def halo(self) -> int:
+        """Cells around what a view reads on which its features depend."""
+        return 0
+
+    def features(self, latents: Sequence[Tensor], time: float, windows: Sequence[Window]) -> list[Tensor]:
+        """Latents of those windows, halo included -> their features: all that can be done without a view."""
+        return list(latents)
+
+    def modulations(self, time: float, view: Viewport) -> list[Tensor]:
+        """What conditions `draw`."""
+        return []
+
+    def sample(self, features: Sequence[Tensor], footprints: Sequence[Footprint], at: FrameTime) -> list[Tensor]:
+        """Windows of the features -> what the view reads [1, C, h, w] each."""
+        return [footprint.sample(each) for footprint, each in zip(footprints, features, strict=True)]
+
+    def present(self, picture: Tensor, view: Viewport) -> Tensor:
+        """What `draw` gives -> the view [1, 3, view.height, view.width]."""
+        return picture[..., : view.height, : view.width]
+
+    def windows(self, view: Viewport) -> list[Window]:
+        """The part of every latent that decoding `view` reads."""
+        return [footprint.window.grown(self.halo) for footprint in self.footprints(view)]
+
+    def decode(
+        self,
+        latents: Sequence[Tensor],  # [keys, channels, rows, columns] each, what self.windows(view) names
+        at: FrameTime,
+        view: Viewport,
+    ) -> Tensor:  # [1, 3, view.height, view.width] in [0, 1]
+        footprints = self.footprints(view)
+        features = self.features(latents, at.time, [footprint.window for footprint in footprints])
+        picture = self.draw(self.sample(features, footprints, at), self.modulations(at.time, view))
+        return self.present(picture, view)
+
+    # Training
+
+    def training_inputs(
+        self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
+    ) -> tuple[list[list[Tensor]], Tensor]:
+        """Latents that `decode` needs for each view of a frame, and their bits per decoded pixel.
+
+        With a generator, noise stands in for rounding.
+        """
+        raise NotImplementedError
+
+    def training_outputs(self, latents: Sequence[Sequence[Tensor]], at: FrameTime, views: Sequence[Viewport]) -> Tensor:
+        """What the loss sees of each view's latents [N, 3, h, w]."""
+        pairs = zip(latents, views, strict=True)
+        return torch.cat([self.decode(each, at, view) for each, view in pairs])
+
+    def training_targets(self, panorama: Tensor, views: Sequence[Viewport]) -> Tensor:
+        """What `training_outputs` should be, out of the panorama [1, 3, H, W] uint8."""
+        return torch.cat([_crop_view(panorama, view) for view in views]) / 255
+
+    def training_share(self, view: Viewport) -> float:
+        """Share of the panorama's pixels that a training output has."""
+        return view.share
+
+    def step_latents(self, learning_rate: float) -> None:
+        """One step of what the optimiser does not hold."""
+
+    def fitted_latents(self, panoramas: Iterable[Tensor]) -> list[Tensor]:
+        """Latents [keys, channels, rows, columns] of a clip, whose frames are [1, 3, H, W]."""
+        raise NotImplementedError
+
+    def context_model(self) -> ContextModel:
+        """Context model that the last fit, to the final integers, begins with."""
+        return ContextModel(sum(latent.channels for latent in self.config.latents))
+
+
+def _crop_view(panorama: Tensor, view: Viewport) -> Tensor:
+    """The view [1, 3, h, w] of a panorama, in 0..255: its window is known without the device."""
+    rows, columns = panorama.shape[-2:]
+    footprint = Footprint.of(view, 1, rows, columns, 1, panorama)
+    return footprint.sample(footprint.window.crop(panorama).float())

@@ -1,0 +1,44 @@
+"""Networks that decode from an embedding y_t of every frame, made by an encoder that a file does not hold."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from nerv360.geometry.viewport import Viewport
+from nerv360.geometry.window import Window
+from nerv360.layers.convnext import ConvNeXtEncoder
+from nerv360.models.decoder_network import DecoderNetwork
+from nerv360.models.network_config import NetworkConfig
+
+__all__ = ["EmbeddingNetwork"]
+
+
+class EmbeddingNetwork(DecoderNetwork):
+    """Base of such networks: x_t ─ encoder ─ y_t."""
+
+    training_only = "encoder"
+
+    def __init__(self, config: NetworkConfig, frames: int | None = None) -> None:
+        super().__init__(config, frames)
+        if frames is not None:
+            self.encoder = ConvNeXtEncoder(config.encoder_strides, config.encoder_channels, config.embedding_channels)
+
+    def embed(self, panorama: Tensor, window: Window | None = None) -> Tensor:
+        """Panorama x_t [1, 3, H, W], uint8 or in [0, 1], of any size -> embedding y_t, or a window of it."""
+        return self.encoder(panorama, window or Window.whole(self.config.grid_height, self.config.grid_width))
+
+    def training_inputs(
+        self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
+    ) -> tuple[list[list[Tensor]], Tensor]:
+        """Embeddings for views of a frame; their rate is not part of the loss."""
+        windows = [window for view in views for window in self.windows(view)]
+        if len(windows) == 1:
+            embeddings = [self.embed(panorama, windows[0])]
+        else:
+            whole = self.embed(panorama)
+            embeddings = [window.crop(whole) for window in windows]
+        return [[embedding] for embedding in embeddings], torch.zeros((), device=panorama.device)
+
+    def fitted_latents(self, panoramas: Iterable[Tensor]) -> list[Tensor]:
+        return [torch.cat([self.embed(panorama).float() for panorama in panoramas])]

@@ -1,0 +1,73 @@
+"""Registry of the models: the only place where a model's name decides anything. No torch in here."""
+
+from nerv360.errors import ArgumentError
+from nerv360.latents.kinds import EMBEDDINGS, GRIDS
+from nerv360.models.spec import MemoryUse, ModelSpec
+
+__all__ = ["DEFAULT_MODEL", "MODELS", "model_spec"]
+
+DEFAULT_MODEL = "nerv360-grid"
+_PAPER_PRESETS = ("tiny", "small", "paper-2.2m", "paper-17.6m")
+
+MODELS = {
+    spec.name: spec
+    for spec in (
+        ModelSpec(
+            name="nerv360-grid",
+            title="NeRV360-Grid",
+            summary="our own",
+            network="nerv360.models.nerv360_grid:NeRV360Grid",
+            latents=GRIDS,
+            presets=("medium", "fast", "slow"),
+            options=frozenset({"grids"}),
+            world_aligned=True,
+            initialization="nerv360.training.initialization:initialize_from_clip",
+        ),
+        ModelSpec(
+            name="nerv360",
+            title="NeRV360",
+            summary="the paper's",
+            network="nerv360.models.nerv360:NeRV360",
+            latents=EMBEDDINGS,
+            presets=("tiny", "tiny-half", "tiny-none", *_PAPER_PRESETS[1:]),
+            options=frozenset({"last_block", "conditions"}),
+            several_views=True,
+            memory={"encoding": MemoryUse(350), "training": MemoryUse(350)},  # the encoder sees a view's surroundings
+            memory_of_views=(MemoryUse(950), MemoryUse(20, 4.7)),  # the encoder sees everything
+        ),
+        ModelSpec(
+            name="hnerv",
+            title="HNeRV",
+            summary="the paper's first baseline",
+            network="nerv360.models.hnerv:HNeRV",
+            latents=EMBEDDINGS,
+            presets=(*_PAPER_PRESETS, "hnerv-published"),
+            draws_panorama=True,
+            equal_strides=True,
+            max_kernel=5,
+            int8=False,
+            in_browser=False,
+            memory={"encoding": MemoryUse(350), "decoding": MemoryUse(150, 7), "training": MemoryUse(1100, 16)},
+        ),
+        ModelSpec(
+            name="hnerv-boost",
+            title="HNeRV-Boost",
+            summary="the paper's second baseline",
+            network="nerv360.models.hnerv_boost:HNeRVBoost",
+            latents=EMBEDDINGS,
+            presets=_PAPER_PRESETS,
+            draws_panorama=True,
+            equal_strides=True,
+            int8=False,
+            in_browser=False,
+            memory={"encoding": MemoryUse(350), "decoding": MemoryUse(110, 15), "training": MemoryUse(1200, 46)},
+        ),
+    )
+}
+
+
+def model_spec(name: str) -> ModelSpec:
+    """Specification of a model. Raises ArgumentError."""
+    if name not in MODELS:
+        raise ArgumentError(f"model={name!r}: must be one of {', '.join(MODELS)}")
+    return MODELS[name]

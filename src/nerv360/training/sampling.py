@@ -1,0 +1,75 @@
+"""What a step of the fit sees: a frame, and views of it spread evenly over the sphere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nerv360.config import EncodingConfig
+from nerv360.geometry.viewport import Viewport
+from nerv360.latents.grid import FrameTime
+from nerv360.video.camera_motion import Angles, camera_to_world, to_world_view
+
+__all__ = ["TrainingSample", "sample_view", "training_sample"]
+
+R2 = np.array([0.7548776662466927, 0.5698402909980532])  # 1 / g, 1 / g^2 with g^3 = g + 1
+
+
+@dataclass(frozen=True)
+class TrainingSample:
+    """What one step sees."""
+
+    panorama: Tensor  # [1, 3, H, W] uint8
+    frame: int
+    frames: int  # of the clip
+    views: Sequence[Viewport]  # in the panorama
+    world_views: Sequence[Viewport]  # the same on the network's sphere
+
+    @property
+    def at(self) -> FrameTime:
+        """When it is."""
+        return FrameTime(self.frame, self.frames)
+
+
+def training_sample(
+    frame: NDArray[np.uint8],  # [H, W, 3]
+    index: int,  # of the frame
+    frames: int,  # of the clip
+    step: int,
+    config: EncodingConfig,
+    angles: Angles | None,  # of the camera
+    device: torch.device,
+) -> TrainingSample:
+    """Views of a frame for a step of the fit."""
+    panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
+    count = config.view_sampling.views
+    first = step // frames * count
+    views = [sample_view(config, frame.shape[1], index, first + number) for number in range(count)]
+    if angles is None:
+        return TrainingSample(panorama, index, frames, views, views)
+    world_views = [to_world_view(view, camera_to_world(angles[index])) for view in views]
+    return TrainingSample(panorama, index, frames, views, world_views)
+
+
+def sample_view(config: EncodingConfig, panorama_width: int, frame: int, number: int) -> Viewport:
+    """Training viewport of a frame, by number: its centre uniform on the sphere.
+
+    Uniform on the sphere means that pitch is the arcsine of a uniform number, so the poles are not seen more often
+    than their area. A frame's centres follow an additive recurrence (R2) from a random start: they cover the sphere
+    evenly, not by chance.
+    """
+    width, height = config.training_view(panorama_width)
+    random = np.random.default_rng((config.seed, frame, number))
+    start = np.random.default_rng((config.seed, frame)).uniform(size=2)
+    across, up = (start + number * R2) % 1
+    return Viewport(
+        yaw_deg=float(360 * across - 180),
+        pitch_deg=float(np.degrees(np.arcsin(2 * up - 1))),
+        roll_deg=float(random.uniform(*config.view_sampling.roll_deg)),
+        hfov_deg=float(random.uniform(*config.view_sampling.hfov_deg)),
+        width=width,
+        height=height,
+    )
