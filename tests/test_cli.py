@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,8 @@ def test_a_full_disk_leaves_nothing(folder: Path, video: Path) -> None:
 
 def test_an_interruption_says_that_it_can_go_on(folder: Path, video: Path) -> None:
     command = [sys.executable, "-m", "nerv360", "encode", str(video), "-o", "stopped.nerv360", "--epochs", "99999"]
-    with running(command, cwd=folder, stderr=subprocess.PIPE) as encoding:
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs, and theirs, do not
+    with running(command, cwd=folder, stderr=subprocess.PIPE, preexec_fn=heeding) as encoding:
         wait_for(lambda: list(folder.glob("*stopped*checkpoint*")))
         encoding.send_signal(signal.SIGINT)
         _, told = encoding.communicate()

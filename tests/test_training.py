@@ -1,6 +1,7 @@
 """The loss against its formula; the schedule; determinism, resumption and recovery of a fit."""
 
 import math
+import pickle
 import sys
 from pathlib import Path
 
@@ -115,12 +116,10 @@ def saved_step(path: Path) -> int:
 def test_a_killed_encoding_goes_on(video: Path, encoded: Path, quick: EncodingConfig, tmp_path: Path) -> None:
     output = tmp_path / "killed.nerv360"
     code = (
-        "import signal, torch; torch.set_num_threads(1)\n"
-        "from pathlib import Path\n"
+        "import pickle, signal, torch; torch.set_num_threads(1)\n"
         "from nerv360.training import fit; fit.SAVE_SECONDS = fit.MOST_SECONDS = 0.0\n"
-        "from nerv360 import api, config; from nerv360.progress import FitUpdate\n"
-        "quick = config.PRESETS['tiny'].replace(decoder_size=106_000, encoder_channels=8, epochs=6,"
-        "                group_size=4, context_steps=40)\n"
+        "from nerv360 import api; from nerv360.progress import FitUpdate\n"
+        f"quick = pickle.loads({pickle.dumps(quick)!r})\n"
         "def pause_at_4(update):\n"
         "    if isinstance(update, FitUpdate) and update.done == 4: signal.pause()\n"
         f"api.encode({str(video)!r}, {str(output)!r}, quick, on_progress=pause_at_4)\n"
