@@ -32,7 +32,7 @@ def main(size: Annotated[str, typer.Option()] = "1536x768", steps: int = 20) -> 
     panorama = torch.from_numpy(render_frame(0, width=width, height=height, frames=1)).permute(2, 0, 1)[None]
     torch.manual_seed(0)
     model = build(configure(config, width, height), 1)
-    optimiser = create_optimiser(model, config)
+    optimiser = create_optimiser(model, config.optimisation)
 
     def step(epoch: int, local: bool) -> float:
         view = sample_view(config, width, 0, epoch)

@@ -28,7 +28,9 @@ DEPTHS = ((16, 8), (8, 8), (8, 6), (7, 6), (6, 6), (8, 5), (8, 4))
 def main(checkpoint: Path, video: Path, start: int = 0, frames: int | None = None, size: str | None = None) -> None:
     clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None)
     config = PRESETS["tiny"]
-    fitting = TrainingModule(build(configure(config, clip.width, clip.height), clip.frames), config)
+    fitting = TrainingModule(
+        build(configure(config, clip.width, clip.height), clip.frames), config.rate_target.rate_weight
+    )
     tensors = load_file(checkpoint)
     fitting.load_state_dict({k.removeprefix("now.model."): v for k, v in tensors.items() if k.startswith("now.model.")})
     (embeddings,) = fitted_latents(fitting.network, clip)

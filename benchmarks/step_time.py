@@ -30,8 +30,8 @@ FRAMES = 64
 def main(width: int, view_width: int, view_height: int, hfov: float) -> None:
     torch.set_num_threads(1)
     config = PRESETS["medium"]
-    fitting = TrainingModule(build(configure(config, width, width // 2), FRAMES), config)
-    optimiser = create_optimiser(fitting, config)
+    fitting = TrainingModule(build(configure(config, width, width // 2), FRAMES), config.rate_target.rate_weight)
+    optimiser = create_optimiser(fitting, config.optimisation)
     panorama = torch.randint(0, 256, (1, 3, width // 2, width), dtype=torch.uint8)
     seconds = []
     for index in range(7):

@@ -49,11 +49,11 @@ def smooth_latent(shape: tuple[int, int, int, int], seed: int = 0) -> Integers:
     return np.rint(own * busy[:, :rows, :columns]).astype(np.int32)
 
 
-def fitted_contexts(pieces: list[Integers]) -> IntegerContextModel:
+def fitted_contexts(groups: list[Integers]) -> IntegerContextModel:
     """Without the hundreds of steps of the real one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nerv360.latents.context_model.BATCH", 1024)
-        return fit_context_model([(piece, 0) for piece in pieces], ContextModel(pieces[0].shape[1]), steps=60)
+        return fit_context_model([(group, 0) for group in groups], ContextModel(groups[0].shape[1]), steps=60)
 
 
 # The order
@@ -96,10 +96,10 @@ def test_latents_survive(shape: tuple[int, int, int, int], first_channel: int) -
     symbols, contexts = random_latent(shape), random_contexts(7, shape[0])
     data = write_latent(symbols, contexts, first_channel)
     assert np.array_equal(read_latent(data, contexts, first_channel, shape), symbols)
-    assert np.array_equal(by_a_stranger(data, contexts, first_channel, shape), symbols)
+    assert np.array_equal(by_the_reference_decoder(data, contexts, first_channel, shape), symbols)
 
 
-def by_a_stranger(
+def by_the_reference_decoder(
     data: bytes, contexts: IntegerContextModel, first_channel: int, shape: tuple[int, int, int, int]
 ) -> Integers:
     theirs = reference_decoder.read_contexts(write_context_model(contexts), len(contexts.scale_bias))
@@ -129,7 +129,7 @@ def test_extreme_contexts_are_exact(parameters: list[int], spread: int, seed: in
         except (BitstreamError, reference_decoder.Refusal):
             return None
 
-    assert result(read_latent) == result(by_a_stranger)
+    assert result(read_latent) == result(by_the_reference_decoder)
 
 
 def classes_of(symbols: Integers, contexts: IntegerContextModel) -> list[NDArray[np.int64]]:
@@ -143,8 +143,8 @@ def classes_of(symbols: Integers, contexts: IntegerContextModel) -> list[NDArray
 def stream_of(classes: list[NDArray[np.int64]], seed: int) -> bytes:
     """Integers of these classes, near their middle symbol."""
     encoder, rng = SymbolEncoder(), np.random.default_rng(seed)
-    for piece in classes:
-        encoder.encode(rng.integers(-2, 3, len(piece)).astype(np.int32), piece)
+    for group in classes:
+        encoder.encode(rng.integers(-2, 3, len(group)).astype(np.int32), group)
     return encoder.finish()
 
 
@@ -269,10 +269,10 @@ def test_a_window_knows_what_the_whole_grid_knows() -> None:
     assert whole.channel.tolist() == [3] * 40 * 48 + [4] * 40 * 48
 
 
-def known_of_piece(piece: Integers, first_channel: int) -> tuple[Tensor, ContextFeatures, list[tuple[int, ...]]]:
+def context_of_group(group: Integers, first_channel: int) -> tuple[Tensor, ContextFeatures, list[tuple[int, ...]]]:
     """Every cell of every key, with what is known of it."""
-    keys, channels, rows, columns = piece.shape
-    real = torch.from_numpy(piece).float()
+    keys, channels, rows, columns = group.shape
+    real = torch.from_numpy(group).float()
     values, known, where = [], [], []
     for key, before, behind in key_coding_order(keys):
         others = [] if before is None else [real[before], real[before if behind is None else behind]]
@@ -299,18 +299,18 @@ def model_of(contexts: IntegerContextModel) -> ContextModel:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("scale", [1, 300])
 def test_both_networks_are_the_same(seed: int, scale: int) -> None:
-    piece, contexts = scale * smooth_latent((4, 2, 13, 26), seed), random_contexts(5, seed)
+    group, contexts = scale * smooth_latent((4, 2, 13, 26), seed), random_contexts(5, seed)
     model = model_of(contexts)
     assert np.array_equal(model.integers().parameters(), contexts.parameters())
-    _, known, where = known_of_piece(piece, 2)
+    _, known, where = context_of_group(group, 2)
     with torch.no_grad():
         mean, log_scale = (each.numpy() for each in model(known))
-    found = np.zeros_like(piece, dtype=np.int64), np.zeros_like(piece, dtype=np.int64)
-    growing = np.zeros_like(piece)
+    found = np.zeros_like(group, dtype=np.int64), np.zeros_like(group, dtype=np.int64)
+    growing = np.zeros_like(group)
     for cells, centre, classes in exact._coding_passes(growing, contexts, 2):
         found[0][cells] = classes // FRACTIONS
         found[1][cells] = FRACTIONS * centre + classes % FRACTIONS - 4
-        growing[cells] = piece[cells]
+        growing[cells] = group[cells]
     index = tuple(np.array(where).T)
     steps = log_scale / math.log(2) * SCALES_PER_OCTAVE + UNIT_SCALE
     scales, eighths = found[0][index], found[1][index]
@@ -323,16 +323,16 @@ def test_both_networks_are_the_same(seed: int, scale: int) -> None:
 @pytest.mark.parametrize("kind", ["grid", "embedding"])
 def test_estimated_bits_are_those_of_the_file(kind: str) -> None:
     if kind == "grid":
-        pieces = [smooth_latent((5, 2, 26, 52), seed) for seed in (0, 1)]
+        groups = [smooth_latent((5, 2, 26, 52), seed) for seed in (0, 1)]
     else:  # 8 bits, spread over their range
         rng = np.random.default_rng(0)
         wide = rng.normal(100, 30, (4, 3, 8, 12))
-        pieces = [np.clip(np.rint(wide + rng.normal(0, 9, wide.shape)), 0, 255).astype(np.int32) for _ in range(2)]
-    contexts = fitted_contexts(pieces)
+        groups = [np.clip(np.rint(wide + rng.normal(0, 9, wide.shape)), 0, 255).astype(np.int32) for _ in range(2)]
+    contexts = fitted_contexts(groups)
     model, bits = model_of(contexts), 0.0
-    for piece in pieces:
-        values, known, _ = known_of_piece(piece, 0)
+    for group in groups:
+        values, known, _ = context_of_group(group, 0)
         with torch.no_grad():
             bits += tailed_laplace_bits(values, *model(known)).sum().item()
-    size = sum(len(write_latent(piece, contexts, 0)) for piece in pieces)
+    size = sum(len(write_latent(group, contexts, 0)) for group in groups)
     assert bits / 8 == pytest.approx(size, rel=0.01)  # measured: 0.2 %, 0.4 %

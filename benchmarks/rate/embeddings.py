@@ -51,7 +51,7 @@ def main(file: Path) -> None:
 def _embeddings(file: Path) -> Keys:
     with Container(file) as container:
         (segment,) = container.segments
-        contexts, header = load_network(container, segment, torch.device("cpu")).contexts, container.header
+        contexts, header = load_network(container, segment, torch.device("cpu")).context_model, container.header
         (latent,) = segment.latents
         size = latent.size(header.width, header.height)
         shapes = [(part.keys, latent.channels, *size) for part in segment.key_groups]

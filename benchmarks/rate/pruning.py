@@ -33,7 +33,7 @@ def main(file: Path, video: Path, start: int = 0) -> None:
     with Container(file) as container:
         (segment,) = container.segments
         network = load_network(container, segment, torch.device("cpu"))
-        shapes = {name: tuple(tensor.shape) for name, tensor in decoder_tensors(network.model).items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in decoder_tensors(network.network).items()}
         chunks = [container.chunk(segment, index) for index in range(len(segment.header.chunks))]
         heads = container.header, segment.header
     variants = list(_variants(read_weights(chunks[0], shapes)))

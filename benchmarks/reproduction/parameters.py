@@ -6,12 +6,12 @@ python benchmarks/reproduction/parameters.py 140000,500000,2200000
 import torch
 import typer
 
-from nerv360.config import PAPER_MODELS, SCALES
+from nerv360.config import SCALES
 from nerv360.models.build import build, decoder_tensors
 from nerv360.training.configure import configure
 
 
-def main(sizes: str, models: str = ",".join(PAPER_MODELS)) -> None:
+def main(sizes: str, models: str = "nerv360,hnerv,hnerv-boost") -> None:
     small = SCALES["small"]
     for size in map(int, sizes.split(",")):
         for model in models.split(","):

@@ -26,7 +26,8 @@ from nerv360.config import PRESETS
 from nerv360.models.build import build, decoder_tensors
 from nerv360.training.checkpoint import Progress
 from nerv360.training.configure import configure
-from nerv360.training.fit import fit
+from nerv360.training.fit import Fit
+from nerv360.training.training_module import TrainingModule
 from nerv360.video.clip import Clip
 
 TABLE = Path(__file__).with_suffix(".tsv")
@@ -50,8 +51,9 @@ def main(video: Path, first: int = 130, frames: int = 24, size: str = "624x312",
             curve.append(progress.psnr_db)
 
         with tempfile.TemporaryDirectory() as folder:
-            fit(model, clip, config, Path(folder) / "checkpoint", report)
-            written = write_segment(model, fitted_latents(model, clip), clip, config, Path(folder) / "a.nerv360")
+            module = TrainingModule(model, config.rate_target.rate_weight)
+            Fit(module, clip, config, Path(folder) / "checkpoint").run(report)
+            written = write_segment(module, fitted_latents(model, clip), clip, config, Path(folder) / "a.nerv360")
             quality = nerv360.eval_file(Path(folder) / "a.nerv360", clip).mean
         row: dict[str, object] = {
             "run": name,
