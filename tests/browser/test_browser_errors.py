@@ -9,6 +9,7 @@ import pytest
 from helpers.browser import LEAST_DB, WAITING, Page, Server, quality_db, serving_app, settled, static_app, wait_until
 
 from nerv360.serving import server as serving
+from nerv360.serving import viewers
 from nerv360.serving.site import export_site
 
 pytestmark = pytest.mark.browser
@@ -128,8 +129,8 @@ def test_a_server_that_hangs_is_waited_for(
     assert quality_db(page, clip) > LEAST_DB
 
     silent = page.evaluate("import('./player/download.js').then(({ SILENT_MS }) => SILENT_MS)")
-    assert silent > 2000 * serving.WORKING_S  # it hears of a server that works before it is given up
-    monkeypatch.setattr(serving, "MAX_VIEWERS", 0)
+    assert silent > 2000 * viewers.WORKING_S  # it hears of a server that works before it is given up
+    monkeypatch.setattr(viewers, "MAX_VIEWERS", 0)
     page.reload()
     page.get_by_text("0 viewers are watching. Playing goes on").wait_for()
     monkeypatch.undo()
