@@ -100,7 +100,7 @@ def read_segment(file: list[Any], frames: int, header: list[Any], body: bytes) -
     for chunk, (_, index, _, count) in zip(chunks[2:], sorted(order), strict=True):
         stride, channels, *_ = latents[index]
         size = math.ceil(file[1] / stride), 2 * math.ceil(file[0] / (2 * stride))
-        found[index].append(np.array(read_part(chunk, contexts, channels_before[index], count, channels, *size)))
+        found[index].append(np.array(read_latent(chunk, contexts, channels_before[index], count, channels, *size)))
     integers = [np.concatenate(parts) for parts in found]
     reals = []
     for scaling, values in zip(scalings, integers, strict=True):
@@ -175,7 +175,8 @@ def read_weights(data: bytes, shapes: dict[str, tuple[int, ...]]) -> tuple[list[
 
 
 def read_contexts(data: bytes, channels: int) -> Contexts:
-    sizes = {"mix": 4 * 8, "place": 10 * 8, "spread": 8, "scale": channels, "mean": channels, "timed_mean": 2}
+    sizes = {"input_weight": 4 * 8, "pass_bias": 10 * 8, "scale_weight": 8}
+    sizes |= {"scale_bias": channels, "mean_weight": channels, "temporal_mean_weight": 2}
     stream = Stream(data)
     integers = stream.piece([276] * sum(sizes.values()))
     stream.end()
@@ -185,33 +186,33 @@ def read_contexts(data: bytes, channels: int) -> Contexts:
     return contexts
 
 
-# Part
+# Latent
 
 
-def read_part(
+def read_latent(
     data: bytes, contexts: Contexts, first_channel: int, keys: int, channels: int, rows: int, columns: int
 ) -> list[list[Grid]]:
     """[keys, channels, rows, columns]"""
     stream = Stream(data)
-    part: list[list[Grid]] = [[[[0] * columns for _ in range(rows)] for _ in range(channels)] for _ in range(keys)]
-    read_key(stream, contexts, first_channel, part[0], None)
+    group: list[list[Grid]] = [[[[0] * columns for _ in range(rows)] for _ in range(channels)] for _ in range(keys)]
+    read_key(stream, contexts, first_channel, group[0], None)
     step = 1
     while 2 * step < keys:
         step *= 2
     while step:
         for key in range(step, keys, 2 * step):
             after = key + step if key + step < keys else key - step
-            read_key(stream, contexts, first_channel, part[key], (part[key - step], part[after]))
+            read_key(stream, contexts, first_channel, group[key], (group[key - step], group[after]))
         step //= 2
     stream.end()
-    return part
+    return group
 
 
 def read_key(
     stream: "Stream", contexts: Contexts, first_channel: int, key: list[Grid], others: tuple[list[Grid], ...] | None
 ) -> None:
     rows, columns = len(key[0]), len(key[0][0])
-    for place, (row, column, spacing, near, far) in enumerate(turns()):
+    for coding_pass, (row, column, spacing, near, far) in enumerate(coding_passes()):
         cells = [
             (channel, i, j)
             for channel in range(len(key))
@@ -223,8 +224,8 @@ def read_key(
             around = [
                 [cell(key[channel], i + down, j + right) for down, right in neighbours] for neighbours in (near, far)
             ]
-            other = None if others is None else [grids[channel][i][j] for grids in others]
-            shift, class_of = class_of_cell(contexts, place, first_channel + channel, *around, other)
+            reference_keys = None if others is None else [grids[channel][i][j] for grids in others]
+            shift, class_of = class_of_cell(contexts, coding_pass, first_channel + channel, *around, reference_keys)
             shifts.append(shift)
             classes.append(class_of)
         for (channel, i, j), shift, coded in zip(cells, shifts, stream.piece(classes), strict=True):
@@ -232,7 +233,7 @@ def read_key(
             key[channel][i][j] = shift + coded
 
 
-def turns() -> list[tuple[int, int, int, list[tuple[int, int]], list[tuple[int, int]]]]:
+def coding_passes() -> list[tuple[int, int, int, list[tuple[int, int]], list[tuple[int, int]]]]:
     """Row, column, spacing, near, far."""
     found: list[Any] = [(0, 0, 8, [], [])]
     for d in (4, 2, 1):
@@ -252,22 +253,27 @@ def cell(grid: Grid, row: int, column: int) -> int:
 
 
 def class_of_cell(
-    contexts: Contexts, place: int, channel: int, near: list[int], far: list[int], other: list[int] | None
+    contexts: Contexts,
+    coding_pass: int,
+    channel: int,
+    near: list[int],
+    far: list[int],
+    reference_keys: list[int] | None,
 ) -> tuple[int, int]:
     """m and the class."""
-    mix, at_place, spread = contexts["mix"], contexts["place"], contexts["spread"]
-    levels = [level(sum(map(abs, values))) for values in (near, far, other or [])]
-    total = 256 * contexts["scale"][channel] + 2048
+    input_weight, pass_bias = contexts["input_weight"], contexts["pass_bias"]
+    levels = [level(sum(map(abs, values))) for values in (near, far, reference_keys or [])]
+    total = 256 * contexts["scale_bias"][channel] + 2048
     for i in range(8):
-        h = 16 * (at_place[8 * place + i] + (0 if other is None else mix[24 + i]))
-        h += sum(value * mix[8 * row + i] for row, value in enumerate(levels))
-        total += max(0, h) * spread[i]
+        h = 16 * (pass_bias[8 * coding_pass + i] + (0 if reference_keys is None else input_weight[24 + i]))
+        h += sum(value * input_weight[8 * row + i] for row, value in enumerate(levels))
+        total += max(0, h) * contexts["scale_weight"][i]
     scale = min(39, max(0, total // 4096))
-    if other is None:
-        e = (2 * sum(near) * contexts["mean"][channel] + 128) // 256
+    if reference_keys is None:
+        e = (2 * sum(near) * contexts["mean_weight"][channel] + 128) // 256
     else:
-        together, beside = contexts["timed_mean"]
-        e = (2 * sum(near) * together + 4 * sum(other) * beside + 128) // 256
+        together, beside = contexts["temporal_mean_weight"]
+        e = (2 * sum(near) * together + 4 * sum(reference_keys) * beside + 128) // 256
     m = (e + 4) // 8
     return m, 8 * scale + e - 8 * m + 4
 

@@ -103,7 +103,7 @@ def by_the_reference_decoder(
     data: bytes, contexts: IntegerContextModel, first_channel: int, shape: tuple[int, int, int, int]
 ) -> Integers:
     theirs = reference_decoder.read_contexts(write_context_model(contexts), len(contexts.scale_bias))
-    return np.array(reference_decoder.read_part(data, theirs, first_channel, *[shape[i] for i in (0, 1, 2, 3)]))
+    return np.array(reference_decoder.read_latent(data, theirs, first_channel, *[shape[i] for i in (0, 1, 2, 3)]))
 
 
 SIZE = IntegerContextModel.size(2)

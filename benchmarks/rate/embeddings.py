@@ -23,6 +23,7 @@ from nerv360.latents.integer_context_model import read_latent, write_context_mod
 sys.path.append(str(Path(__file__).parents[1]))
 from table import append
 
+STEPS = 200  # of fitting a context model
 LEAST_SIDE = 64  # of a video; the last row and column are repeated as far
 Keys = NDArray[np.int32]  # [keys, channels, rows, columns]
 
@@ -71,7 +72,7 @@ def _entropy(symbols: NDArray[np.int32]) -> float:
 
 
 def _contexts(groups: Sequence[Keys]) -> int:
-    contexts = fit_context_model([(group, 0) for group in groups], ContextModel(groups[0].shape[1]))
+    contexts = fit_context_model([(group, 0) for group in groups], ContextModel(groups[0].shape[1]), STEPS)
     return len(write_context_model(contexts)) + sum(len(write_latent(group, contexts, 0)) for group in groups)
 
 

@@ -25,10 +25,9 @@ from nerv360.latents.integer_context_model import (
     IntegerContextModel,
 )
 
-__all__ = ["FITTING_STEPS", "ContextModel", "fit_context_model"]
+__all__ = ["ContextModel", "fit_context_model"]
 
 MIN_LOG_SCALE, MAX_LOG_SCALE = ((scale - UNIT_SCALE) * math.log(2) / SCALES_PER_OCTAVE for scale in (0, SCALES - 1))
-FITTING_STEPS = 200
 BATCH, MAX_CELLS, LEARNING_RATE = 2048, 1 << 20, 0.1  # of the fit to final integers
 
 
@@ -76,9 +75,7 @@ class ContextModel(nn.Module):
         return [(round_ste(value * one) / one, one, offset) for value, one, offset in scaled]
 
 
-def fit_context_model(
-    groups: Sequence[tuple[Integers, int]], model: ContextModel, steps: int = FITTING_STEPS
-) -> IntegerContextModel:
+def fit_context_model(groups: Sequence[tuple[Integers, int]], model: ContextModel, steps: int) -> IntegerContextModel:
     """Fit a copy of `model` to integers that are final, and give it in integers.
 
     A group is the keys of a chunk [keys, channels, rows, columns] and the index of its first channel.

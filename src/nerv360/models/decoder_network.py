@@ -17,7 +17,7 @@ __all__ = ["DecoderNetwork"]
 
 
 class DecoderNetwork(nn.Module):
-    """A network that decodes views (NeRV360, Fig. 1b). One that decodes panoramas overrides some of it (panorama.py).
+    """A network that decodes views (NeRV360, Fig. 1b). One that decodes panoramas overrides some (panorama_network.py).
 
         latents ─ features ─ sample ─ draw ─ present ─ viewport
                              (view)     │     (view)

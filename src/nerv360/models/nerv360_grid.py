@@ -51,10 +51,10 @@ class GridStage(nn.Module):
         if self.stride > 1:
             picture = functional.interpolate(picture, scale_factor=self.stride, mode="bilinear")
         if self.project is not None and self.to_rgb is not None:
-            latent_channels_per_stage = torch.cat(latents, dim=1)
+            entering = torch.cat(latents, dim=1)
             features, picture = (
-                features + self.project(latent_channels_per_stage),
-                picture + self.to_rgb(latent_channels_per_stage),
+                features + self.project(entering),
+                picture + self.to_rgb(entering),
             )
         return features.sin(), picture
 
