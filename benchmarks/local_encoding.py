@@ -14,7 +14,7 @@ import typer
 from table import append
 
 from nerv360.cli.options import parse_size
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.latents.grid import FrameTime
@@ -28,7 +28,7 @@ from nerv360.video.synthetic import render_frame
 
 def main(size: Annotated[str, typer.Option()] = "1536x768", steps: int = 20) -> None:
     width, height = parse_size(size)
-    config = PRESETS["tiny"]
+    config = preset_for("nerv360", "tiny")
     panorama = torch.from_numpy(render_frame(0, width=width, height=height, frames=1)).permute(2, 0, 1)[None]
     torch.manual_seed(0)
     model = build(configure(config, width, height), 1)

@@ -16,7 +16,7 @@ from nerv360 import api
 from nerv360.cli.options import parse_size
 from nerv360.codec.encoder import fitted_latents
 from nerv360.codec.segment_writer import write_segment
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.models.build import build
 from nerv360.training.configure import configure
 from nerv360.training.training_module import TrainingModule
@@ -27,7 +27,7 @@ DEPTHS = ((16, 8), (8, 8), (8, 6), (7, 6), (6, 6), (8, 5), (8, 4))
 
 def main(checkpoint: Path, video: Path, start: int = 0, frames: int | None = None, size: str | None = None) -> None:
     clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None)
-    config = PRESETS["tiny"]
+    config = preset_for("nerv360", "tiny")
     fitting = TrainingModule(
         build(configure(config, clip.width, clip.height), clip.frames), config.rate_target.rate_weight
     )

@@ -14,7 +14,7 @@ import torch
 import typer
 from table import append
 
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.build import build
 from nerv360.training.checkpoint import Progress
@@ -29,7 +29,7 @@ FRAMES = 64
 
 def main(width: int, view_width: int, view_height: int, hfov: float) -> None:
     torch.set_num_threads(1)
-    config = PRESETS["medium"]
+    config = preset_for("nerv360-grid", "medium")
     fitting = TrainingModule(build(configure(config, width, width // 2), FRAMES), config.rate_target.rate_weight)
     optimiser = create_optimiser(fitting, config.optimisation)
     panorama = torch.randint(0, 256, (1, 3, width // 2, width), dtype=torch.uint8)

@@ -14,14 +14,14 @@ import pytest
 import torch
 from helpers.commands import Commands
 
-from nerv360.config import PRESETS, EncodingConfig
+from nerv360.config import EncodingConfig, preset_for
 from nerv360.types import BT709, Colour
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
 torch.set_num_threads(1)
 CONTEXT_STEPS = 40  # right, if the file is not quite so small
-QUICK = PRESETS["tiny"].replace(
+QUICK = preset_for("nerv360", "tiny").replace(
     decoder_size=106_000, encoder_channels=8, epochs=6, group_size=4, context_steps=CONTEXT_STEPS
 )
 
@@ -93,7 +93,5 @@ def fitted_grids(video: Path, once: Callable[..., Path]) -> Path:
     """The same clip by nerv360-grid."""
     from nerv360.api import encode
 
-    return once(
-        "fitted.nerv360",
-        lambda path: encode(video, path, PRESETS["fast"].replace(epochs=6, context_steps=CONTEXT_STEPS)),
-    )
+    config = preset_for("nerv360-grid", "fast").replace(epochs=6, context_steps=CONTEXT_STEPS)
+    return once("fitted.nerv360", lambda path: encode(video, path, config))

@@ -21,7 +21,7 @@ from nerv360.backends.cache import LRUCache
 from nerv360.backends.registry import BACKENDS, choose_backend, create_runner
 from nerv360.codec.decoder import Decoder
 from nerv360.codec.segment_decoder import SegmentDecoder
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.errors import ArgumentError, MissingExtra
 from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
@@ -323,7 +323,7 @@ def test_more_is_kept_while_there_is_room() -> None:
 def test_a_cheaper_end_costs_less() -> None:
     costs = []
     for name in ("tiny", "tiny-half", "tiny-none"):
-        made = build(configure(PRESETS[name], 192, 96))
+        made = build(configure(preset_for("nerv360", name), 192, 96))
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             made.draw(*inputs(made, VIEW))
         costs.append(counter.get_total_flops())

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nerv360 import api
-from nerv360.config import PRESETS, EncodingConfig, preset_for, presets_of
+from nerv360.config import EncodingConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError, OutOfMemory
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
@@ -204,11 +204,11 @@ def test_a_panorama_too_large_for_memory(model: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     with pytest.raises(OutOfMemory, match=r"4\.0 are free; a panorama of about \d+x\d+ would fit"):
         check_memory(config, "decoding", torch.device("cpu"))
-    check_memory(configure(PRESETS["paper-2.2m"], 6144, 3072), "decoding", torch.device("cpu"))
+    check_memory(configure(preset_for("nerv360", "paper-2.2m"), 6144, 3072), "decoding", torch.device("cpu"))
 
 
 def test_several_views_read_the_whole_panorama(monkeypatch: pytest.MonkeyPatch) -> None:
-    config, cpu = configure(PRESETS["tiny"], 6144, 3072), torch.device("cpu")
+    config, cpu = configure(preset_for("nerv360", "tiny"), 6144, 3072), torch.device("cpu")
     assert 20 << 30 < bytes_needed(config, "training", 8) < 32 << 30  # as much as with a baseline
     assert bytes_needed(config, "encoding") < bytes_needed(config, "training", 2) < bytes_needed(config, "training", 3)
     free = psutil.virtual_memory()._replace(available=10 << 30)
@@ -219,7 +219,7 @@ def test_several_views_read_the_whole_panorama(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_pytorch_out_of_memory_is_told_in_a_line() -> None:
-    config, cpu = configure(PRESETS["tiny"], 192, 96), torch.device("cpu")
+    config, cpu = configure(preset_for("nerv360", "tiny"), 192, 96), torch.device("cpu")
     with pytest.raises(OutOfMemory, match="training does not fit the memory"), enough_memory(config, "training", cpu):
         torch.empty(1 << 60, dtype=torch.uint8)
     with pytest.raises(RuntimeError, match="shapes"), enough_memory(config, "training", cpu):

@@ -18,7 +18,7 @@ from nerv360.cluster import ray_executor
 from nerv360.cluster.plan import Request, plan
 from nerv360.cluster.ray_executor import run_on_ray
 from nerv360.cluster.scheduler import encode_plans
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.errors import ClusterError
 
 pytestmark = pytest.mark.slow
@@ -163,7 +163,7 @@ def test_a_library_of_videos(cluster: Any, store: Any, film: Path, tmp_path: Pat
 
 def test_a_worker_of_another_version(cluster: Any, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_executor, "__version__", "9.9.9")  # the driver's; the workers have their own
-    config = PRESETS["tiny"]
+    config = preset_for("nerv360", "tiny")
     planned = plan(Request(film, tmp_path / "a.nerv360"), config, 10)
     (result,) = encode_plans(
         [planned], lambda jobs, on_progress: run_on_ray(jobs, on_progress, address=cluster.address)
@@ -174,7 +174,7 @@ def test_a_worker_of_another_version(cluster: Any, film: Path, tmp_path: Path, m
 
 
 def test_no_gpu_is_waited_for(cluster: Any, film: Path, tmp_path: Path) -> None:
-    planned = plan(Request(film, tmp_path / "a.nerv360"), PRESETS["tiny"], 10, "cuda")
+    planned = plan(Request(film, tmp_path / "a.nerv360"), preset_for("nerv360", "tiny"), 10, "cuda")
     with pytest.raises(ClusterError, match="the cluster has no GPU"):
         encode_plans([planned], partial(run_on_ray, address=cluster.address))
 

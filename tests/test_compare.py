@@ -13,7 +13,8 @@ from PIL import Image
 from nerv360.api import eval_file
 from nerv360.cli import compare as cli_compare
 from nerv360.cli.compare import compare
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
+from nerv360.config.presets import GRID_PRESETS
 from nerv360.errors import ArgumentError, BitstreamError, MissingExtra, Nerv360Error, OutputError
 from nerv360.evaluation import compare as comparing
 from nerv360.evaluation.anchors import ANCHORS, AnchorDecoder, count_key_frames, encode_anchor
@@ -165,7 +166,7 @@ def test_a_finished_run_is_not_run_again(
 def test_our_files_are_measured_as_eval_does(
     video: Path, fitted_grids: Path, tmp_path: Path, few_rates: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PRESETS, "fast", PRESETS["fast"].replace(epochs=1))
+    monkeypatch.setitem(GRID_PRESETS, "fast", preset_for("nerv360-grid", "fast").replace(epochs=1))
     compare(video, [fitted_grids], "8", "fast", "x264", output=tmp_path)
     rows = read_rows(tmp_path / "runs.tsv")
     assert [row["codec"] for row in rows] == ["x264", "x264", *["nerv360-grid"] * 2]

@@ -18,7 +18,7 @@ import nerv360
 from nerv360.bitstream.container import Container
 from nerv360.codec.encoder import Encoded, _initialize, fitted_latents
 from nerv360.codec.segment_writer import estimate_bytes, write_segment
-from nerv360.config import PRESETS, EncodingConfig
+from nerv360.config import EncodingConfig, preset_for
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.rays import viewport_rays
@@ -275,7 +275,7 @@ def test_weights_are_paid_for_once_by_all_views_of_all_frames() -> None:
 
 @pytest.mark.parametrize("passes", [2, 3])
 def test_the_analysis_tells_of_every_frame_of_every_pass(video: Path, passes: int) -> None:
-    clip, config = Clip.open(video), CONFIG if passes == 2 else PRESETS["fast"]
+    clip, config = Clip.open(video), CONFIG if passes == 2 else preset_for("nerv360-grid", "fast")
     updates: list[Update] = []
     _initialize(build(configure(config, clip.width, clip.height), clip.frames), clip, updates.append)
     total = passes * clip.frames
@@ -343,7 +343,7 @@ def test_denser_keys_follow_what_moves(make_video: Callable[..., Path], tmp_path
     video = make_video(width=96, height=48, frames=16)
     results = []
     for spacing in (1, 0.125):
-        config = PRESETS["fast"].replace(epochs=4).with_key_spacing(spacing)
+        config = preset_for("nerv360-grid", "fast").replace(epochs=4).with_key_spacing(spacing)
         nerv360.encode(video, tmp_path / "clip.nerv360", config)
         results.append(nerv360.eval_file(tmp_path / "clip.nerv360", video))
     sparse, dense = results
@@ -353,10 +353,10 @@ def test_denser_keys_follow_what_moves(make_video: Callable[..., Path], tmp_path
 
 @pytest.mark.parametrize(("spacing", "periods"), [(0.25, [2, 8, 12, 12]), (0.01, [1, 1, 1, 1]), (2, [16, 64, 96, 96])])
 def test_spacing_of_keys_leaves_stills_and_motion(spacing: float, periods: list[int]) -> None:
-    config = PRESETS["medium"].with_key_spacing(spacing)
+    config = preset_for("nerv360-grid", "medium").with_key_spacing(spacing)
     assert [grid.key_interval for grid in config.architecture.grids if grid.key_interval and not grid.motion] == periods
     assert [grid for grid in config.architecture.grids if grid.motion or not grid.key_interval] == [
-        grid for grid in PRESETS["medium"].architecture.grids if grid.motion or not grid.key_interval
+        grid for grid in preset_for("nerv360-grid", "medium").architecture.grids if grid.motion or not grid.key_interval
     ]
 
 
@@ -374,10 +374,10 @@ def test_spacing_of_keys_leaves_stills_and_motion(spacing: float, periods: list[
 def test_short_clips_have_no_still_grids_beside_keys_that_last(
     frames: int, change: dict[str, float], still: list[int]
 ) -> None:
-    config = PRESETS["medium"].replace(**change).for_frames(frames)
+    config = preset_for("nerv360-grid", "medium").replace(**change).for_frames(frames)
     assert [grid.stride for grid in config.architecture.grids if not grid.key_interval] == still
     assert [grid for grid in config.architecture.grids if grid.key_interval] == [
-        grid for grid in PRESETS["medium"].architecture.grids if grid.key_interval
+        grid for grid in preset_for("nerv360-grid", "medium").architecture.grids if grid.key_interval
     ]
 
 

@@ -21,7 +21,7 @@ from nerv360.bitstream.container import MAGIC, PREAMBLE, VERSION, Container
 from nerv360.bitstream.header import FileHeader, SegmentHeader, pack
 from nerv360.bitstream.latent_tables import write_tables
 from nerv360.codec.load_network import MAX_LATENT_VALUES, latent_values
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.entropy.laplace import MAX_SYMBOL
 from nerv360.entropy.range_coder import MAX_ESCAPE, read_varint, write_varint
 from nerv360.errors import ArgumentError, BitstreamError, VersionError
@@ -305,7 +305,7 @@ def test_latents_are_counted_together() -> None:
     grids = tuple(LatentGrid(1, 1, 0) for _ in range(32))
     config = NetworkConfig(8192, 8192, (1, 1), "nerv360-grid", decoder_strides=(1,), kernels=(1,), grids=grids)
     assert latent_values(replace(config, group_size=16), 10) == 32 * 8192 * 8192 > MAX_LATENT_VALUES
-    large = configure(PRESETS["medium"], 8192, 4096)
+    large = configure(preset_for("nerv360-grid", "medium"), 8192, 4096)
     assert latent_values(large, 600) <= MAX_LATENT_VALUES
 
 

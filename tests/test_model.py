@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nerv360.config import PRESETS, EncodingConfig
+from nerv360.config import EncodingConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.viewport import Viewport
@@ -16,6 +16,7 @@ from nerv360.layers.modulation import AffineTransform
 from nerv360.layers.upsampling import SNeRVBlock
 from nerv360.models.build import build, decoder_size
 from nerv360.models.network_config import NetworkConfig
+from nerv360.models.registry import MODELS
 from nerv360.training.configure import configure
 
 TOY = NetworkConfig(192, 96, (14, 13, 12, 12, 12), encoder_channels=8)
@@ -58,12 +59,13 @@ def test_impossible_sizes_name_the_nearest() -> None:
         configure(EncodingConfig.of(decoder_size=1000), 6144, 3072)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_build(name: str) -> None:
+@pytest.mark.parametrize(("model", "name"), [(model, name) for model in MODELS for name in presets_of(model)])
+def test_presets_build(model: str, name: str) -> None:
+    config = preset_for(model, name)
     with torch.device("meta"):
-        model = build(configure(PRESETS[name], 6144, 3072), 1)
-    assert (model.config.grid_height, model.config.grid_width) == (128, 256)
-    assert PRESETS[name].training_view(6144) == (1920, 1080)
+        network = build(configure(config, 6144, 3072), 1)
+    assert (network.config.grid_height, network.config.grid_width) == (128, 256)
+    assert config.training_view(6144) == (1920, 1080)
 
 
 def test_the_papers_viewport_is_45_by_80_in_the_embedding() -> None:

@@ -21,7 +21,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SCRIPT = """
 import nerv360, pathlib
 assert pathlib.Path(nerv360.__file__).is_relative_to({place!r}), nerv360.__file__
-config = nerv360.PRESETS["tiny"].replace(decoder_size=106_000, epochs=1)
+config = nerv360.preset("tiny", model="nerv360").replace(decoder_size=106_000, epochs=1)
 nerv360.encode({video!r}, "a.nerv360", config)
 with nerv360.open("a.nerv360") as decoder:
     assert decoder.viewport(0, nerv360.Viewport(width=64, height=48)).shape == (48, 64, 3)

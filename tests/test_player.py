@@ -26,7 +26,7 @@ from nerv360.api import encode
 from nerv360.bitstream.container import Container
 from nerv360.codec.decoder import _native
 from nerv360.codec.segment_decoder import SegmentDecoder
-from nerv360.config import PRESETS, EncodingConfig
+from nerv360.config import EncodingConfig, preset_for
 from nerv360.entropy.laplace import FRACTIONS, SCALES, frequencies
 from nerv360.entropy.range_coder import SymbolEncoder
 from nerv360.errors import ArgumentError, OutputError
@@ -58,7 +58,7 @@ def browser_files(encoded: Path, video: Path, quick: EncodingConfig, once: Calla
     still = render_frame(0, width=160, height=80, frames=64)
     pictures = (np.roll(still, 3 * index, axis=1) for index in range(6))
     turning = once("turning.mp4", lambda path: write_frames(path, pictures, Fraction(25), BT709))
-    grid = PRESETS["fast"].replace(epochs=2, group_size=4)
+    grid = preset_for("nerv360-grid", "fast").replace(epochs=2, group_size=4)
     conditions = ("pitch", "roll", "fov", "yaw")
     late = quick.replace(epochs=1, decoder_size=125_299, expand_first=False, conditions=conditions)
     files = {"nerv360": encoded}

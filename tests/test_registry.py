@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import nerv360
-from nerv360.config import PRESETS, EncodingConfig
+from nerv360.cli.encode_settings import choose_settings
+from nerv360.config import DEFAULT_PRESET, EncodingConfig, preset_for, presets_of
+from nerv360.config.presets import GRID_PRESETS, PAPER_PRESETS
 from nerv360.errors import ArgumentError
 from nerv360.latents.kinds import EMBEDDINGS
 from nerv360.models.decoder_network import DecoderNetwork
@@ -41,7 +43,8 @@ def test_a_fifth_model_is_a_file_and_a_registration(
         summary="a test",
         network="test_registry:OneConvolution",
         latents=EMBEDDINGS,
-        presets=("tiny",),
+        presets="nerv360.config.presets:PAPER_PRESETS",
+        default_preset="tiny",
         draws_panorama=True,
         equal_strides=True,
     )
@@ -63,12 +66,22 @@ def test_what_a_specification_names_exists(name: str) -> None:
     assert issubclass(spec.load_network(), DecoderNetwork)
     assert spec.load_network().draws_panorama == spec.draws_panorama
     assert spec.initialization is None or callable(spec.load_initialization())
-    assert set(spec.presets) <= set(PRESETS)
-    assert all(PRESETS[preset].replace(model=name).architecture.spec is spec for preset in spec.presets)
+    assert spec.default_preset in presets_of(name)
+    assert all(preset_for(name, preset).architecture.spec is spec for preset in presets_of(name))
 
 
-def test_every_preset_is_of_a_model() -> None:
-    assert {preset for spec in MODELS.values() for preset in spec.presets} == set(PRESETS)
-    assert DEFAULT_MODEL in MODELS
+def test_presets_belong_to_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PAPER_PRESETS, "fast", EncodingConfig.of(epochs=1))
+    assert preset_for("hnerv-boost", "fast").optimisation.epochs == 1
+    assert nerv360.preset("fast") == choose_settings(None, "fast") == GRID_PRESETS["fast"]
+    assert nerv360.preset("fast", model="hnerv-boost") == choose_settings("hnerv-boost", "fast")
+    assert choose_settings(None, "tiny").architecture.model == "nerv360"
+    with pytest.raises(ArgumentError, match="preset='tiny': must be one of fast, medium, slow for nerv360-grid"):
+        nerv360.preset("tiny")
+
+
+def test_the_default_is_the_first() -> None:
+    assert next(iter(MODELS)) == DEFAULT_MODEL
+    assert choose_settings(None, None) == nerv360.preset(DEFAULT_PRESET[DEFAULT_MODEL])
     with pytest.raises(ArgumentError, match="must be one of nerv360-grid"):
         model_spec("unknown")

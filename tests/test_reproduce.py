@@ -17,7 +17,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from nerv360.cli.reproduce_runs import carry_out, setting_name
-from nerv360.config import PRESETS, SCALES, EncodingConfig
+from nerv360.config import SCALES, EncodingConfig, preset_for
 from nerv360.errors import OutOfMemory, OutputError
 from nerv360.evaluation.results_store import Row, append_row, device_name, read_rows
 from nerv360.evaluation.tables import markdown
@@ -89,7 +89,7 @@ def test_table_1_is_made_once(commands_with_torch: Commands, folder: Path) -> No
 
 def test_a_run_is_known_by_its_clip_and_settings(video: Path) -> None:
     clip = Clip.open(video)
-    settings = PRESETS["tiny"]
+    settings = preset_for("nerv360", "tiny")
     runs = [*table1_runs(settings, [clip], [0, 1]), *table2_runs(settings, [clip], [0])]
     names = {run.name for run in runs}
     assert len(names) == 2 * 4 + 7 - 1  # the first row of Table II is the third of Table I
@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_extrapolated_and_marked() -> None:
 
 
 def test_equal_time_takes_epochs_by_speed(video: Path) -> None:
-    runs = table1_runs(PRESETS["tiny"].replace(epochs=12), [Clip.open(video)], [0])
+    runs = table1_runs(preset_for("nerv360", "tiny").replace(epochs=12), [Clip.open(video)], [0])
     speeds = {"hnerv": 1.0, "hnerv-boost": 0.01, "nerv360": 2.0}
     costs = [
         {
@@ -214,7 +214,7 @@ def test_costs_of_another_processor_or_pytorch_do_not_count(tmp_path: Path, monk
         return benchmark.Cost(2.0, 2.0, 2.0, 1, 2**20)
 
     def cost() -> Row:
-        config = PRESETS["tiny"]
+        config = preset_for("nerv360", "tiny")
         return reproduce.cost_of(config, (192, 96), "decoding", tmp_path, torch.device("cpu"), repeats=1)
 
     monkeypatch.setattr(reproduce, "measure_apart", measure)
@@ -342,7 +342,7 @@ def test_what_does_not_fit_leaves_the_finished_rows(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = replace(Clip.open(folder / "film.mp4"), frames=2)
-    runs = table1_runs(PRESETS["tiny"].replace(epochs=1), [clip], [0])
+    runs = table1_runs(preset_for("nerv360", "tiny").replace(epochs=1), [clip], [0])
     cpu = torch.device("cpu")
     reproduce.fit_run(runs[2], tmp_path, cpu)
     reproduce.measure_run(runs[2], tmp_path, cpu)

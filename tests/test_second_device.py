@@ -14,7 +14,7 @@ from nerv360.backends.pytorch import TorchRunner
 from nerv360.backends.tiling import draw_in_strips
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import checkpoint_path, encode_clip
-from nerv360.config import PRESETS, EncodingConfig, preset_for, presets_of
+from nerv360.config import EncodingConfig, preset_for, presets_of
 from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime, interpolation_weights
@@ -31,8 +31,8 @@ from nerv360.types import Picture
 from nerv360.video.clip import Clip
 
 WIDTH, HEIGHT, FRAMES = 144, 72, 4
-SMALL = PRESETS["tiny"].replace(channels=(14, 12, 12, 12, 12), view_width=48, view_height=48)
-GRID = PRESETS["medium"].replace(view_width=48, view_height=48)
+SMALL = preset_for("nerv360", "tiny").replace(channels=(14, 12, 12, 12, 12), view_width=48, view_height=48)
+GRID = preset_for("nerv360-grid", "medium").replace(view_width=48, view_height=48)
 CONFIGS = {
     "nerv360": SMALL,
     "nerv360, its rate fitted": SMALL.replace(rate_weight=1.0),

@@ -17,14 +17,14 @@ from nerv360.cluster.plan import EncodePlan, Request, plan
 from nerv360.cluster.scheduler import encode_plans
 from nerv360.cluster.worker import JobUpdate, run_in_process
 from nerv360.codec.mux import mux
-from nerv360.config import PRESETS, EncodingConfig
+from nerv360.config import EncodingConfig, preset_for
 from nerv360.errors import BitstreamError, OutputError, TrainingError, VideoError
 from nerv360.geometry.viewport import Viewport
 from nerv360.video.clip import Clip
 from nerv360.video.shots import Survey, segments_of, survey
 from nerv360.video.synthetic import render_frame
 
-SHORT: EncodingConfig = PRESETS["tiny"].replace(decoder_size=106_000, encoder_channels=8, epochs=1)
+SHORT: EncodingConfig = preset_for("nerv360", "tiny").replace(decoder_size=106_000, encoder_channels=8, epochs=1)
 VIEW = Viewport(yaw_deg=20, width=48, height=48)
 
 

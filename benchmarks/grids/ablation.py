@@ -26,7 +26,7 @@ from nerv360.cli.console import progress_bar
 from nerv360.cli.options import parse_size
 from nerv360.codec import encoder
 from nerv360.codec.encoder import encode_clip
-from nerv360.config import PRESETS, EncodingConfig
+from nerv360.config import EncodingConfig, preset_for
 from nerv360.experiments.playback import drawing_gmac
 from nerv360.geometry.viewport import Viewport
 from nerv360.models import nerv360_grid
@@ -125,7 +125,7 @@ def main(
     clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None)
     for each in name:
         variant = VARIANTS[each]
-        config = variant.settings(PRESETS[preset].replace(rate_weight=rate_weight, seed=seed))
+        config = variant.settings(preset_for("nerv360-grid", preset).replace(rate_weight=rate_weight, seed=seed))
         with ExitStack() as stack:
             if variant.code is not None:
                 stack.enter_context(patch.object(*variant.code))

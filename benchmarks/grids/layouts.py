@@ -28,7 +28,7 @@ from table import append, cpu
 
 from nerv360.cli.console import progress_bar
 from nerv360.cli.options import parse_size
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.evaluation.metrics import psnr
 from nerv360.evaluation.rd_curves import bd_rate
 from nerv360.extract import extract_viewport
@@ -54,7 +54,8 @@ class Views:
     @classmethod
     def of(cls, panorama: NDArray[np.uint8], count: int, seed: int) -> "Views":
         """Evenly on the sphere, as a fit has them."""
-        views = [sample_view(PRESETS["medium"], panorama.shape[1], seed, number) for number in range(count)]
+        config = preset_for("nerv360-grid", "medium")
+        views = [sample_view(config, panorama.shape[1], seed, number) for number in range(count)]
         rays = torch.stack([viewport_rays(view).reshape(-1, 3) for view in views])
         return cls(rays, np.stack([extract_viewport(panorama, view).reshape(-1, 3) for view in views]))
 

@@ -24,7 +24,7 @@ from table import append
 from nerv360.cluster.plan import SegmentJob
 from nerv360.cluster.ray_executor import run_on_ray
 from nerv360.cluster.worker import JobUpdate, run_in_process
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.types import BT709
 from nerv360.video.clip import Clip
 from nerv360.video.synthetic import render_frame
@@ -48,7 +48,7 @@ def main(segments: int = 4, workers: int = 2, epochs: int = 30) -> None:
                 assert update.stage != "failed", update
                 heard.append(time.monotonic())
 
-            config = PRESETS["fast"].replace(epochs=epochs)
+            config = preset_for("nerv360-grid", "fast").replace(epochs=epochs)
             parts = [folder / f"{kind}-{number}.nerv360" for number in range(segments)]
             jobs = [SegmentJob(film.cut(FRAMES * i, FRAMES), part, config, "cpu") for i, part in enumerate(parts)]
             run(jobs, on_progress)

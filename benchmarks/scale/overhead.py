@@ -23,7 +23,7 @@ from table import append
 from nerv360.cluster.plan import SegmentJob
 from nerv360.cluster.ray_executor import run_on_ray
 from nerv360.cluster.worker import JobUpdate
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.types import UNSPECIFIED_COLOUR
 from nerv360.video.clip import Clip
 
@@ -35,9 +35,8 @@ def main(segments: int = 10_000, workers: int = 2) -> None:
         part = Path(folder) / "part.nerv360"
         part.touch()
         clip = Clip(part, 0, 300, 6144, 3072, Fraction(30), UNSPECIFIED_COLOUR, tuple(range(300)))
-        jobs = [
-            SegmentJob(replace(clip, start=300 * number), part, PRESETS["fast"], None) for number in range(segments)
-        ]
+        config = preset_for("nerv360-grid", "fast")
+        jobs = [SegmentJob(replace(clip, start=300 * number), part, config, None) for number in range(segments)]
         times: list[float] = []
 
         def on_progress(update: JobUpdate) -> None:

@@ -22,7 +22,7 @@ import nerv360
 from nerv360.cli.options import parse_size
 from nerv360.codec.encoder import fitted_latents
 from nerv360.codec.segment_writer import write_segment
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.models.build import build, decoder_tensors
 from nerv360.training.checkpoint import Progress
 from nerv360.training.configure import configure
@@ -36,7 +36,7 @@ MARKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 def main(video: Path, first: int = 130, frames: int = 24, size: str = "624x312", epochs: int = 30) -> None:
     torch.set_num_threads(1)
-    config = PRESETS["fast"].replace(epochs=epochs)
+    config = preset_for("nerv360-grid", "fast").replace(epochs=epochs)
     left = Clip.open(video, start=first, frames=2 * frames, size=parse_size(size))
     left, right = left.cut(0, frames), left.cut(frames, frames)
 

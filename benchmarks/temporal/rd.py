@@ -15,7 +15,7 @@ import numpy as np
 from clips import frames_of, opened
 from numpy.typing import NDArray
 
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.evaluation.anchors import ANCHORS
 from nerv360.evaluation.compare import Comparison
 from nerv360.evaluation.evaluate import dynamic_viewports, measure
@@ -74,7 +74,7 @@ def main() -> None:
     kinds = {field: type(value) for field, value in vars(codec.Settings()).items()}
     chosen = {field: kinds[field](value) for field, value in (change.split("=") for change in changes)}
     settings = replace(codec.Settings(), **chosen)
-    width, height = PRESETS["medium"].training_view(clip.width)
+    width, height = preset_for("nerv360-grid", "medium").training_view(clip.width)
     look = Viewport(width=width, height=height)
     known = {"clip": Path(name.split(":")[0]).stem + ":" + name.split(":", 1)[1], "settings": " ".join(changes)}
     rows = []

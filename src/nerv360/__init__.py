@@ -9,7 +9,7 @@ with nerv360.open("video.nerv360") as decoder:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nerv360.config import PRESETS, EncodingConfig
+from nerv360.config import EncodingConfig, preset
 from nerv360.errors import (
     ArgumentError,
     BitstreamError,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "PRESETS",
     "ArgumentError",
     "BitstreamError",
     "Clip",
@@ -47,6 +46,7 @@ __all__ = [
     "eval_file",
     "extract_viewport",
     "open",
+    "preset",
 ]
 
 # Names that need PyTorch load it on first use: it takes seconds, and bad input is answered before.

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from nerv360.codec.decoder import Decoder, open_file
 from nerv360.codec.encoder import Encoded, encode_clip
-from nerv360.config import PRESETS, EncodingConfig
+from nerv360.config import DEFAULT_PRESET, EncodingConfig, preset_for
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.evaluate import Evaluation, compare_picture, dynamic_viewports, evaluate
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.device import choose_device
+from nerv360.models.registry import DEFAULT_MODEL
 from nerv360.progress import OnProgress, ignore, tracked
 from nerv360.storage import Location, parse_location
 from nerv360.types import Picture
@@ -19,11 +20,13 @@ from nerv360.video.writer import write_frames
 
 __all__ = ["choose_device", "decode", "encode", "eval_file", "open"]
 
+DEFAULT_SETTINGS = preset_for(DEFAULT_MODEL, DEFAULT_PRESET[DEFAULT_MODEL])
+
 
 def encode(
     video: Location | Clip,
     output: Location,
-    config: EncodingConfig = PRESETS["medium"],
+    config: EncodingConfig = DEFAULT_SETTINGS,
     *,
     device: str | None = None,
     on_progress: OnProgress = ignore,

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from nerv360.cli.console import console, evaluation_table, progress_bar, run
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.geometry.viewport import linear_trajectory
 from nerv360.types import BT709
 from nerv360.video.clip import Clip
@@ -28,7 +28,7 @@ def demo(folder: Path, video: Path | None) -> None:
     clip = replace(whole, frames=min(FRAMES, whole.frames), width=WIDTH, height=HEIGHT)
     from nerv360 import api
 
-    config = PRESETS["medium"].replace(epochs=-(-STEPS // clip.frames), rate_weight=RATE_WEIGHT)
+    config = preset_for("nerv360-grid", "medium").replace(epochs=-(-STEPS // clip.frames), rate_weight=RATE_WEIGHT)
     output = folder / "clip.nerv360"
     started = time.perf_counter()
     with progress_bar() as on_progress:

@@ -10,7 +10,7 @@ from helpers.browser import WAIT_MS, Page, Server, serving_app
 
 from nerv360.api import encode
 from nerv360.codec.mux import mux
-from nerv360.config import PRESETS
+from nerv360.config import preset_for
 from nerv360.serving import server as serving
 
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -28,7 +28,7 @@ def film(make_video: Callable[..., Path]) -> Path:
 def clip(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of more groups than are read ahead."""
     path = tmp_path_factory.mktemp("clip") / "clip.nerv360"
-    encode(film, path, PRESETS["fast"].replace(epochs=3, group_size=4))
+    encode(film, path, preset_for("nerv360-grid", "fast").replace(epochs=3, group_size=4))
     return path
 
 
@@ -76,6 +76,6 @@ def play_server(clip: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def two_segments(clip: Path, film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    encode(film, folder / "other.nerv360", PRESETS["fast"].replace(epochs=3, group_size=4, seed=1))
+    encode(film, folder / "other.nerv360", preset_for("nerv360-grid", "fast").replace(epochs=3, group_size=4, seed=1))
     mux([clip, folder / "other.nerv360"], folder / "two.nerv360")
     return folder / "two.nerv360"

@@ -11,7 +11,7 @@ import typer
 from nerv360.bitstream.container import Container
 from nerv360.cli.console import console, progress_bar, remarks
 from nerv360.cli.options import make_folder, parse_size
-from nerv360.config import DEFAULT_PRESET, PRESETS, EncodingConfig, presets_of
+from nerv360.config import DEFAULT_PRESET, EncodingConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError, MissingExtra
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.registry import DEFAULT_MODEL
@@ -79,7 +79,7 @@ def compare(
             raise MissingExtra(f"nerv360 compare needs {package}: pip install 'nerv360[compare]'")
     targets = _parse_targets(rate_weights, preset)
     clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None)
-    width, height = parse_size(viewport) if viewport else PRESETS[preset].training_view(clip.width)
+    width, height = parse_size(viewport) if viewport else preset_for(DEFAULT_MODEL, preset).training_view(clip.width)
     segment_starts = [_check_file(path, clip) for path in file or []]
     from nerv360.evaluation.compare import Comparison, regular_key_frames, shared_key_frames
     from nerv360.training.losses import MS_SSIM_LEAST_SIDE
@@ -123,7 +123,7 @@ def _parse_targets(rate_weights: str | None, preset: str) -> list[EncodingConfig
         weights = [float(weight) for weight in rate_weights.split(",")] if rate_weights else []
     except ValueError:
         raise ArgumentError(f"--rate-weights {rate_weights}: must be numbers, as 1,2,4") from None
-    return [PRESETS[preset].replace(rate_weight=weight) for weight in weights]
+    return [preset_for(DEFAULT_MODEL, preset).replace(rate_weight=weight) for weight in weights]
 
 
 def _check_file(path: Path, clip: Clip) -> list[int]:

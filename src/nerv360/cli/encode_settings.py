@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nerv360.cli.options import parse_amount, parse_range
-from nerv360.config import DEFAULT_PRESET, PRESETS, EncodingConfig, preset_for, presets_of
+from nerv360.config import DEFAULT_PRESET, EncodingConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError
-from nerv360.models.registry import DEFAULT_MODEL, MODELS
+from nerv360.models.registry import MODELS
 
 __all__ = ["choose_settings", "parse_size_limit", "with_options"]
 
@@ -20,15 +20,17 @@ PARSERS: dict[str, Callable[[str], Any]] = {
 
 
 def choose_settings(model: str | None, preset: str | None) -> EncodingConfig:
-    """A preset, by default that of the model, as settings of the model, by default that of the preset."""
+    """A preset, by default the model's own, of the model, by default the first that has such a preset."""
     if model not in (None, *MODELS):
         raise ArgumentError(f"--model {model}: must be one of {', '.join(MODELS)}")
-    names = presets_of(model) if model else list(PRESETS)
-    preset = preset or DEFAULT_PRESET[model or DEFAULT_MODEL]
-    if preset not in names:
-        wanted = f" for --model {model}" if model else ""
-        raise ArgumentError(f"--preset {preset}: must be one of {', '.join(names)}{wanted}")
-    return preset_for(model or PRESETS[preset].architecture.model, preset)
+    models = [model] if model else list(MODELS)
+    preset = preset or DEFAULT_PRESET[models[0]]
+    for name in models:
+        if preset in presets_of(name):
+            return preset_for(name, preset)
+    names = dict.fromkeys(known for name in models for known in presets_of(name))
+    wanted = f" for --model {model}" if model else ""
+    raise ArgumentError(f"--preset {preset}: must be one of {', '.join(names)}{wanted}")
 
 
 def with_options(settings: EncodingConfig, options: Mapping[str, Any]) -> EncodingConfig:

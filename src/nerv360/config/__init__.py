@@ -3,14 +3,13 @@
 from nerv360.config.architecture import Architecture
 from nerv360.config.encoding import EncodingConfig, help_of
 from nerv360.config.optimisation import Optimisation
-from nerv360.config.presets import DEFAULT_PRESET, PRESETS, SCALES, Scale, preset_for, presets_of
+from nerv360.config.presets import DEFAULT_PRESET, SCALES, Scale, preset, preset_for, presets_of
 from nerv360.config.rate_target import RateTarget
 from nerv360.config.storage import Storage
 from nerv360.config.view_sampling import ViewSampling
 
 __all__ = [
     "DEFAULT_PRESET",
-    "PRESETS",
     "SCALES",
     "Architecture",
     "EncodingConfig",
@@ -20,6 +19,7 @@ __all__ = [
     "Storage",
     "ViewSampling",
     "help_of",
+    "preset",
     "preset_for",
     "presets_of",
 ]

@@ -1,12 +1,24 @@
-"""Named settings."""
+"""Named settings, model by model."""
 
 from dataclasses import dataclass
 
 from nerv360.config.encoding import EncodingConfig
+from nerv360.errors import ArgumentError
 from nerv360.latents.grid import LatentGrid
-from nerv360.models.registry import MODELS, model_spec
+from nerv360.models.registry import DEFAULT_MODEL, MODELS, model_spec
 
-__all__ = ["DEFAULT_PRESET", "PRESETS", "SCALES", "Scale", "preset_for", "presets_of"]
+__all__ = [
+    "DEFAULT_PRESET",
+    "GRID_PRESETS",
+    "HNERV_PRESETS",
+    "NERV360_PRESETS",
+    "PAPER_PRESETS",
+    "SCALES",
+    "Scale",
+    "preset",
+    "preset_for",
+    "presets_of",
+]
 
 _GRID = EncodingConfig.of(
     model="nerv360-grid",
@@ -23,20 +35,30 @@ _GRID = EncodingConfig.of(
     group_size=16,
 )
 
-PRESETS = {
+GRID_PRESETS = {
     "fast": _GRID.replace(epochs=30, learning_rate=8e-3),
     "medium": _GRID.replace(epochs=100),
     "slow": _GRID.replace(epochs=300),
+}
+
+# Settings of the paper's network, which its baselines share (Sec. III-A).
+PAPER_PRESETS = {
     "tiny": EncodingConfig.of(decoder_size=140_000, epochs=100),
-    "tiny-half": EncodingConfig.of(decoder_size=140_000, epochs=100, last_block="half"),
-    "tiny-none": EncodingConfig.of(decoder_size=140_000, epochs=100, last_block="none"),
     "small": EncodingConfig.of(decoder_size=500_000, epochs=200),
     "paper-2.2m": EncodingConfig.of(view_width=1920, view_height=1080),
     "paper-17.6m": EncodingConfig.of(view_width=1920, view_height=1080, decoder_size=17_600_000),
+}
+NERV360_PRESETS = {
+    **PAPER_PRESETS,
+    "tiny-half": PAPER_PRESETS["tiny"].replace(last_block="half"),
+    "tiny-none": PAPER_PRESETS["tiny"].replace(last_block="none"),
+}
+HNERV_PRESETS = {
+    **PAPER_PRESETS,
     "hnerv-published": EncodingConfig.of(model="hnerv", loss="l2", optimiser="adam", learning_rate=1e-3),
 }
 
-DEFAULT_PRESET = {name: spec.presets[0] for name, spec in MODELS.items()}
+DEFAULT_PRESET = {name: spec.default_preset for name, spec in MODELS.items()}
 
 
 @dataclass(frozen=True)
@@ -50,17 +72,26 @@ class Scale:
 
 
 SCALES = {
-    "small": Scale(PRESETS["tiny"].replace(epochs=8), 624, 312, 64),
-    "paper-2.2m": Scale(PRESETS["paper-2.2m"], 6144, 3072, None),
-    "paper-17.6m": Scale(PRESETS["paper-17.6m"], 6144, 3072, None),
+    "small": Scale(PAPER_PRESETS["tiny"].replace(epochs=8), 624, 312, 64),
+    "paper-2.2m": Scale(PAPER_PRESETS["paper-2.2m"], 6144, 3072, None),
+    "paper-17.6m": Scale(PAPER_PRESETS["paper-17.6m"], 6144, 3072, None),
 }
 
 
 def presets_of(model: str) -> list[str]:
-    """Names of a model's presets, in the order of PRESETS; those of nerv360 are its baselines' too (Sec. III-A)."""
-    return [name for name in PRESETS if name in model_spec(model).presets]
+    """Names of a model's presets."""
+    return list(model_spec(model).load_presets())
 
 
 def preset_for(model: str, name: str) -> EncodingConfig:
-    """A preset of `presets_of(model)`, as settings of that model."""
-    return PRESETS[name].replace(model=model)
+    """A preset of a model. Raises ArgumentError for one that the model does not have."""
+    settings = model_spec(model).load_presets()
+    if name not in settings:
+        raise ArgumentError(f"preset={name!r}: must be one of {', '.join(settings)} for {model}")
+    found: EncodingConfig = settings[name]
+    return found.replace(model=model)
+
+
+def preset(name: str, model: str = DEFAULT_MODEL) -> EncodingConfig:
+    """Settings by the name of a preset: `nerv360.preset("medium")`. Raises ArgumentError."""
+    return preset_for(model, name)

@@ -6,8 +6,6 @@ from nerv360.models.spec import MemoryUse, ModelSpec
 
 __all__ = ["DEFAULT_MODEL", "MODELS", "model_spec"]
 
-DEFAULT_MODEL = "nerv360-grid"
-_PAPER_PRESETS = ("tiny", "small", "paper-2.2m", "paper-17.6m")
 
 MODELS = {
     spec.name: spec
@@ -18,7 +16,8 @@ MODELS = {
             summary="our own",
             network="nerv360.models.nerv360_grid:NeRV360Grid",
             latents=GRIDS,
-            presets=("medium", "fast", "slow"),
+            presets="nerv360.config.presets:GRID_PRESETS",
+            default_preset="medium",
             options=frozenset({"grids"}),
             world_aligned=True,
             initialization="nerv360.training.initialization:initialize_from_clip",
@@ -29,7 +28,8 @@ MODELS = {
             summary="the paper's",
             network="nerv360.models.nerv360:NeRV360",
             latents=EMBEDDINGS,
-            presets=("tiny", "tiny-half", "tiny-none", *_PAPER_PRESETS[1:]),
+            presets="nerv360.config.presets:NERV360_PRESETS",
+            default_preset="tiny",
             options=frozenset({"last_block", "conditions"}),
             several_views=True,
             memory={"encoding": MemoryUse(350), "training": MemoryUse(350)},  # the encoder sees a view's surroundings
@@ -41,7 +41,8 @@ MODELS = {
             summary="the paper's first baseline",
             network="nerv360.models.hnerv:HNeRV",
             latents=EMBEDDINGS,
-            presets=(*_PAPER_PRESETS, "hnerv-published"),
+            presets="nerv360.config.presets:HNERV_PRESETS",
+            default_preset="tiny",
             draws_panorama=True,
             equal_strides=True,
             max_kernel=5,
@@ -55,7 +56,8 @@ MODELS = {
             summary="the paper's second baseline",
             network="nerv360.models.hnerv_boost:HNeRVBoost",
             latents=EMBEDDINGS,
-            presets=_PAPER_PRESETS,
+            presets="nerv360.config.presets:PAPER_PRESETS",
+            default_preset="tiny",
             draws_panorama=True,
             equal_strides=True,
             int8=False,
@@ -64,6 +66,7 @@ MODELS = {
         ),
     )
 }
+DEFAULT_MODEL = next(iter(MODELS))
 
 
 def model_spec(name: str) -> ModelSpec:

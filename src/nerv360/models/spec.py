@@ -27,7 +27,8 @@ class ModelSpec:
     summary: str  # in help texts
     network: str  # "module:class", loaded when it is first needed
     latents: LatentKind
-    presets: tuple[str, ...]  # names, the default first
+    presets: str  # "module:mapping" of settings by name, loaded when they are first needed
+    default_preset: str
     options: frozenset[str] = frozenset()  # settings of a network's shape that other models do not have
     draws_panorama: bool = False  # the whole panorama, out of which views are cut
     equal_strides: bool = False  # it draws as many pixels as its encoder reads
@@ -43,6 +44,10 @@ class ModelSpec:
     def load_network(self) -> Any:
         """Class of the network (models/decoder_network.py)."""
         return _load(self.network)
+
+    def load_presets(self) -> Any:
+        """Settings by name (config/presets.py)."""
+        return _load(self.presets)
 
     def load_initialization(self) -> Any:
         """Function that begins a fit from the clip, or None."""
