@@ -35,7 +35,7 @@ def main(file: Path, size: str = "1920x1080", threads: int = 2, least_share: flo
         native = decoder.native_view()
         hfov_deg = 2 * math.degrees(math.atan(width / 2 / native.focal[0]))
         ready = decoder._prepare(0, replace(native, width=width, height=height, hfov_deg=hfov_deg))
-        runner = ready.segment.runner
+        runner = ready.decoder.runner
         assert isinstance(runner, OpenVINORunner)
         runner.draw(ready.sampled, ready.modulations)
         assert runner._model is not None

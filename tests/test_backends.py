@@ -20,7 +20,7 @@ from nerv360.backends import registry, tiling
 from nerv360.backends.cache import LRUCache
 from nerv360.backends.registry import BACKENDS, choose_backend, create_runner
 from nerv360.codec.decoder import Decoder
-from nerv360.codec.segment_decoder import SegmentDecoder
+from nerv360.codec.network_decoder import NetworkDecoder
 from nerv360.config import preset_for
 from nerv360.errors import ArgumentError, MissingExtra
 from nerv360.evaluation.metrics import psnr
@@ -91,7 +91,7 @@ def test_backends_draw_what_the_network_draws(name: str, backend: str) -> None:
 def test_backends_show_a_fitted_file_alike(encoded: Path, fitted_grids: Path, backend: str) -> None:
     for path in (encoded, fitted_grids):
         with nerv360.open(path, backend=backend) as decoder:
-            reader = SegmentDecoder(decoder.container, decoder.container.segment_of(0), "torch", CPU)
+            reader = NetworkDecoder(decoder.container, decoder.container.segment_of(0), "torch")
             for frame in (0, 3, 5):
                 view = replace(decoder.native_view(), yaw_deg=60.0 * frame, pitch_deg=15.0 * frame)
                 world = reader.world_view(frame, view)

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 import nerv360
-from nerv360.codec import decoder as decoding
-from nerv360.codec import stitching
+from nerv360.codec import resampling, stitching
 from nerv360.codec.encoder import fitted_latents
 from nerv360.codec.segment_writer import write_segment
 from nerv360.config import EncodingConfig
@@ -99,7 +98,7 @@ def test_a_draft_is_drawn_on_the_pixels_asked_for(encoded: Path, monkeypatch: py
         half = native.resized(native.width // 2, native.height // 2)
         draft = decoder.viewport(0, half, draft=True)
         assert np.array_equal(decoder.viewport(0, native, draft=True), decoder.viewport(0, native))
-        monkeypatch.setattr(decoding, "FOCAL_TOLERANCE", 10.0)
+        monkeypatch.setattr(resampling, "FOCAL_TOLERANCE", 10.0)
         assert np.array_equal(draft, decoder.viewport(0, half))
         large = native.resized(2 * native.width, 2 * native.height)
         monkeypatch.undo()
@@ -116,7 +115,7 @@ def test_no_training_view_makes_a_small_view_huge(encoded: Path, trained: tuple[
         claimed = msgspec.structs.replace(
             decoder.container.segments[0].header, view_width=width, view_height=height, hfov_deg=(hfov, hfov)
         )
-    native = decoding._native(Viewport(width=640, height=360), claimed)
+    native = resampling.native_view(Viewport(width=640, height=360), claimed)
     assert native.width * native.height <= 1.01 * 2**23
 
 

@@ -16,7 +16,7 @@ from nerv360.layers.modulation import AffineTransform
 from nerv360.layers.upsampling import SNeRVBlock
 from nerv360.models.build import build, decoder_size
 from nerv360.models.network_config import NetworkConfig
-from nerv360.models.registry import MODELS
+from nerv360.models.registry import networks
 from nerv360.training.configure import configure
 
 TOY = NetworkConfig(192, 96, (14, 13, 12, 12, 12), encoder_channels=8)
@@ -59,7 +59,7 @@ def test_impossible_sizes_name_the_nearest() -> None:
         configure(EncodingConfig.of(decoder_size=1000), 6144, 3072)
 
 
-@pytest.mark.parametrize(("model", "name"), [(model, name) for model in MODELS for name in presets_of(model)])
+@pytest.mark.parametrize(("model", "name"), [(model, name) for model in networks() for name in presets_of(model)])
 def test_presets_build(model: str, name: str) -> None:
     config = preset_for(model, name)
     with torch.device("meta"):

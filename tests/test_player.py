@@ -24,8 +24,8 @@ from torch.nn import functional
 
 from nerv360.api import encode
 from nerv360.bitstream.container import Container
-from nerv360.codec.decoder import _native
-from nerv360.codec.segment_decoder import SegmentDecoder
+from nerv360.codec.network_decoder import NetworkDecoder
+from nerv360.codec.resampling import native_view
 from nerv360.config import EncodingConfig, preset_for
 from nerv360.entropy.laplace import FRACTIONS, SCALES, frequencies
 from nerv360.entropy.range_coder import SymbolEncoder
@@ -94,7 +94,7 @@ def geometry_vectors(encoded: Path) -> dict[str, Any]:
         rays = viewport_rays(view, cell, torch.float64, whole)
         x, y = lonlat_to_pixel(*ray_to_lonlat(rays), columns, rows)
         angles = (torch.tensor([angle], dtype=torch.float64) for angle in (yaw, pitch, roll))
-        native = _native(view, header)
+        native = native_view(view, header)
         cases.append(
             {
                 "view": viewport(view),
@@ -167,7 +167,7 @@ def checksum(tensors: Iterable[Tensor]) -> int:
     return crc32(b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors))
 
 
-def preview(reader: SegmentDecoder, frame: int, view: Viewport) -> list[float] | None:
+def preview(reader: NetworkDecoder, frame: int, view: Viewport) -> list[float] | None:
     """The picture that a network draws beside its features, without the last stage, in steps of 1/255."""
     model = reader.network
     if not isinstance(model, NeRV360Grid):
@@ -191,7 +191,7 @@ def file_vectors(name: str, path: Path) -> dict[str, Any]:
     even = replace(view, width=76)  # of twice the preview's sides
     with Container(path) as container, torch.inference_mode():
         (segment,) = container.segments
-        reader = SegmentDecoder(container, segment, "torch", torch.device("cpu"))
+        reader = NetworkDecoder(container, segment, "torch")
         sampled, modulations = reader.draw_inputs(frame, view)
         sizes = [latent.size(container.header.width, container.header.height) for latent in segment.latents]
         windows = [Window.whole(*size) for size in sizes]

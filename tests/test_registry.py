@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import nerv360
 from nerv360.cli.encode_settings import choose_settings
+from nerv360.codec.segment_decoder import SegmentDecoder
 from nerv360.config import DEFAULT_PRESET, EncodingConfig, preset_for, presets_of
 from nerv360.config.presets import GRID_PRESETS, PAPER_PRESETS
 from nerv360.errors import ArgumentError
@@ -16,8 +17,8 @@ from nerv360.latents.kinds import EMBEDDINGS
 from nerv360.models.decoder_network import DecoderNetwork
 from nerv360.models.network_config import NetworkConfig
 from nerv360.models.panorama_network import PanoramaNetwork
-from nerv360.models.registry import DEFAULT_MODEL, MODELS, model_spec
-from nerv360.models.spec import ModelSpec
+from nerv360.models.registry import DEFAULT_MODEL, MODELS, model_spec, network_spec, networks
+from nerv360.models.spec import NetworkSpec
 
 
 class OneConvolution(PanoramaNetwork):
@@ -37,7 +38,7 @@ class OneConvolution(PanoramaNetwork):
 def test_a_fifth_model_is_a_file_and_a_registration(
     video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = ModelSpec(
+    spec = NetworkSpec(
         name="one-convolution",
         title="One convolution",
         summary="a test",
@@ -60,12 +61,18 @@ def test_a_fifth_model_is_a_file_and_a_registration(
         nerv360.open(tmp_path / "a.nerv360")
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_what_a_specification_names_exists(name: str) -> None:
-    spec = model_spec(name)
+@pytest.mark.parametrize("name", networks())
+def test_what_the_specification_of_a_network_names_exists(name: str) -> None:
+    spec = network_spec(name)
     assert issubclass(spec.load_network(), DecoderNetwork)
     assert spec.load_network().draws_panorama == spec.draws_panorama
     assert spec.initialization is None or callable(spec.load_initialization())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_a_specification_names_exists(name: str) -> None:
+    spec = model_spec(name)
+    assert issubclass(spec.load_decoder(), SegmentDecoder)
     assert spec.default_preset in presets_of(name)
     assert all(preset_for(name, preset).architecture.spec is spec for preset in presets_of(name))
 

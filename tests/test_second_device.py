@@ -19,7 +19,7 @@ from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime, interpolation_weights
 from nerv360.models.build import build, channels_last
-from nerv360.models.registry import MODELS
+from nerv360.models.registry import networks
 from nerv360.training import fit
 from nerv360.training.checkpoint import Progress
 from nerv360.training.configure import configure
@@ -121,7 +121,7 @@ def shrunk(config: EncodingConfig) -> EncodingConfig:
 
 
 PRESETS_SHRUNK = {
-    shrunk(preset_for(model, name)): f"{model} {name}" for model in MODELS for name in presets_of(model)
+    shrunk(preset_for(model, name)): f"{model} {name}" for model in networks() for name in presets_of(model)
 }  # those that are alike then are tried once
 
 

@@ -31,7 +31,7 @@ from nerv360.experiments.playback import drawing_gmac
 from nerv360.geometry.viewport import Viewport
 from nerv360.models import nerv360_grid
 from nerv360.models.nerv360_grid import GridStage
-from nerv360.models.spec import ModelSpec
+from nerv360.models.spec import NetworkSpec
 from nerv360.training import initialization, sampling
 from nerv360.training.sampling import sample_view
 from nerv360.video.clip import Clip
@@ -105,7 +105,7 @@ VARIANTS = {
     "from zeros, not from the clip": Variant(code=(initialization, "initialize_from_clip", lambda *_: None)),
     "the camera's rotation left in": Variant(code=(encoder, "estimate_rotations", lambda *_: None)),
     "views by chance": Variant(code=(sampling, "sample_view", _view_by_chance)),
-    "convolutions of 1x1": Variant(code=(ModelSpec, "kernels", lambda spec, stages: (1,) * stages)),
+    "convolutions of 1x1": Variant(code=(NetworkSpec, "kernels", lambda spec, stages: (1,) * stages)),
     "two convolutions a stage": Variant(code=(nerv360_grid, "GridStage", DeepStage)),
     **{f"width {channels}": Variant(_width(channels)) for channels in (2, 8, 16, 24)},
 }

@@ -25,7 +25,8 @@ from nerv360.bitstream.manifest import open_bytes
 from nerv360.errors import BitstreamError, VersionError
 from nerv360.latents.grid import LatentGrid
 from nerv360.latents.key_groups import KeyGroup, count_key_groups, key_groups, keys_per_group
-from nerv360.models.registry import model_spec
+from nerv360.models.registry import model_spec, network_spec
+from nerv360.models.spec import ModelSpec
 from nerv360.storage import Location, parse_location
 
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
@@ -47,6 +48,11 @@ class Segment:
     length: int  # bytes
     offset: int
     starts: list[int]  # of the chunks, from the offset
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Specification of the segment's model."""
+        return model_spec(self.header.model)
 
     @cached_property
     def latents(self) -> tuple[LatentGrid, ...]:
@@ -172,7 +178,7 @@ class Container:
             weights, tables, *rest = (chunk.length for chunk in segment.header.chunks)
             spent += {"weights": weights, "latent tables": tables}
             for group, length in zip(segment.key_groups, rest, strict=True):
-                spent[model_spec(segment.header.model).latents.describe(segment.latents[group.latent])] += length
+                spent[network_spec(segment.header.model).latents.describe(segment.latents[group.latent])] += length
         return {"headers": self.size - spent.total(), **spent}
 
     def _read_header(self) -> FileHeader:

@@ -11,7 +11,12 @@ from nerv360.models.registry import MODELS
 __all__ = ["choose_settings", "parse_size_limit", "with_options"]
 
 RATE_TARGETS = ("--rate-weight", "--bitrate", "--size-limit", "--quality")
-FIELDS = {"--hfov": "hfov_deg", "--roll": "roll_deg", "--quality": "quality_db"}  # where they are not called alike
+FIELDS = {  # where they are not called alike
+    "--hfov": "hfov_deg",
+    "--roll": "roll_deg",
+    "--quality": "quality_db",
+    "--size-limit": "bitrate",
+}
 PARSERS: dict[str, Callable[[str], Any]] = {
     "--hfov": lambda text: parse_range(text, "--hfov"),
     "--roll": lambda text: parse_range(text, "--roll"),
@@ -39,20 +44,17 @@ def with_options(settings: EncodingConfig, options: Mapping[str, Any]) -> Encodi
     Raises ArgumentError for an option that the model has no use for, and for two that both decide the rate.
     """
     given = {option: value for option, value in options.items() if value is not None}
-    useless = _useless_options(settings)
+    spec = settings.architecture.spec
     for option, value in given.items():
-        if option in useless:
-            raise ArgumentError(f"{option} {value}: has no meaning for {settings.architecture.model}; leave it out")
+        if _setting(option) in spec.unused:
+            raise ArgumentError(f"{option} {value}: has no meaning for {spec.name}; leave it out")
     if len(rivals := [option for option in RATE_TARGETS if option in given]) > 1:
         raise ArgumentError(f"{' and '.join(rivals)}: each of them decides the rate; give one")
     if (size_limit := given.pop("--size-limit", None)) is not None:
         parse_size_limit(size_limit)
     key_spacing = given.pop("--key-spacing", None)
     changes = {
-        FIELDS.get(option, option.removeprefix("--").replace("-", "_")): (
-            PARSERS[option](value) if option in PARSERS else value
-        )
-        for option, value in given.items()
+        _setting(option): PARSERS[option](value) if option in PARSERS else value for option, value in given.items()
     }
     config = settings.replace(**changes)
     return config if key_spacing is None else config.with_key_spacing(key_spacing)
@@ -63,11 +65,6 @@ def parse_size_limit(text: str) -> float:
     return parse_amount(text, "--size-limit", "B")
 
 
-def _useless_options(settings: EncodingConfig) -> set[str]:
-    spec = settings.architecture.spec
-    useless = {"--decoder-size", "--embedding-bits", "--weight-bits"} if spec.latents.fitted else {*RATE_TARGETS}
-    if not spec.latents.fitted:
-        useless |= {"--key-spacing"}
-    if not spec.several_views:
-        useless |= {"--views"}
-    return useless | {"--hfov", "--roll"} if spec.draws_panorama else useless
+def _setting(option: str) -> str:
+    """The setting that an option decides."""
+    return FIELDS.get(option, option.removeprefix("--").replace("-", "_"))

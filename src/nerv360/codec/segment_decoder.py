@@ -1,102 +1,53 @@
-"""What drawing a view needs of a segment: read from the file once, computed once, and kept."""
+"""The contract of what decodes a segment: one class per kind of segment, which the model's specification names."""
 
-import math
-from functools import partial
+from abc import ABC, abstractmethod
+from concurrent.futures import Executor
+from typing import Protocol
 
-import torch
-from torch import Tensor
-
-from nerv360.backends.cache import LRUCache
-from nerv360.backends.registry import create_runner
-from nerv360.backends.runner import Examples, Runner
 from nerv360.bitstream.container import Container, Segment
-from nerv360.codec.latent_reader import LatentReader
-from nerv360.codec.load_network import load_network
-from nerv360.errors import ArgumentError
-from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.viewport import Viewport
-from nerv360.geometry.window import Window
-from nerv360.latents.grid import FrameTime
-from nerv360.models.memory import check_memory
-from nerv360.video.camera_motion import camera_to_world, to_world_view
+from nerv360.types import Picture
 
-__all__ = ["SegmentDecoder"]
-
-VIEWS_KEPT = 2
-EXAMPLES, EXAMPLE_SIZE = 16, 240  # views, pixels: for the ranges of 8-bit numbers
+__all__ = ["Drawing", "SegmentDecoder"]
 
 
-class SegmentDecoder:
-    """A segment's network with its runner, and what the network draws from at a frame.
+class Drawing(Protocol):
+    """A view of a frame, of which all is read and decoded that it needs."""
 
-    Kept: key groups; the features of one frame; where two views read them (docs/performance.md says how large that is).
+    def draw(self) -> Picture:
+        """RGB picture [view.height, view.width, 3], the caller's own. On any thread."""
+
+
+class SegmentDecoder(ABC):
+    """An open segment. It keeps what the views asked for need, and no more. Frames are numbered from its first.
+
+        chunks of the file ─ prepare(frame, view) ─ Drawing ─ draw() ─ picture
+        └── on one thread at a time, which reads ──┘ └──── on any other ────┘
+
+    Made on a thread of its own, ahead of its first frame where that is foreseen.
+    Raises BitstreamError where the file is damaged, ArgumentError for a view or a precision that it does not give.
     """
 
-    def __init__(
-        self, container: Container, segment: Segment, backend: str, device: torch.device, precision: str = "float"
-    ) -> None:
-        self.container, self.segment = container, segment
-        loaded = load_network(container, segment, device)
-        self.network, self.angles = loaded.network, loaded.angles
-        if precision == "int8" and not self.network.config.spec.int8:
-            raise ArgumentError(
-                f"precision=int8: {segment.header.model} loses 0.8 dB by it (docs/performance.md); take float"
-            )
-        check_memory(self.network.config, "decoding", device)
-        self._reader = LatentReader(container, segment, loaded, device)
-        self._footprints: LRUCache[Viewport, list[Footprint]] = LRUCache(VIEWS_KEPT)
-        self._features: tuple[int, list[Window], list[Tensor]] = (-1, [], [])
-        examples = self._examples() if precision == "int8" else None
-        self.runner: Runner = create_runner(backend, self.network, device, examples)
+    @abstractmethod
+    def __init__(self, container: Container, segment: Segment, backend: str, device: str, precision: str) -> None:
+        """Backend and precision are those of backends/registry.py; the device is cpu or cuda."""
 
-    def draw_inputs(self, frame: int, view: Viewport) -> tuple[list[Tensor], list[Tensor]]:
-        """What `draw` takes for a view of a frame of the segment: sampled features, and modulations."""
-        view = self.world_view(frame, view)
-        footprints = self._footprints.get(view, partial(self.network.footprints, view))
-        features = self._features_at(frame, [footprint.window for footprint in footprints])
-        at = self.at(frame)
-        return self.network.sample(features, footprints, at), self.network.modulations(at.time, view)
+    @abstractmethod
+    def prepare(self, frame: int, view: Viewport, draft: bool = False) -> Drawing:
+        """All of decoding but the drawing. A draft may be softer, to be there sooner."""
 
+    @abstractmethod
+    def panorama(self, frame: int) -> Picture:
+        """RGB picture [height, width, 3] of a whole frame, the caller's own."""
+
+    @abstractmethod
     def preload(self, frame: int) -> None:
-        """Have the latents of a frame in memory."""
-        self._reader.preload(self.at(frame))
+        """Have what a frame is decoded from in memory."""
 
-    def world_view(self, frame: int, view: Viewport) -> Viewport:
-        """A view of the camera, as a view on the sphere that the network knows."""
-        return view if self.angles is None else to_world_view(view, camera_to_world(self.angles[frame]))
+    @abstractmethod
+    def warm_up(self, frame: int, view: Viewport) -> None:
+        """Do ahead what the first such view takes, on the thread that made the decoder."""
 
-    def latents(self, frame: int, view: Viewport) -> list[Tensor]:
-        """What `network.decode` takes for a view, in the world, of a frame of the segment."""
-        windows = self.network.windows(view)
-        return [self._reader.window(index, self.at(frame), window) for index, window in enumerate(windows)]
-
-    def at(self, frame: int) -> FrameTime:
-        """Time of a frame of the segment."""
-        return FrameTime(frame, self.segment.frames)
-
-    @torch.inference_mode()
-    def _examples(self) -> Examples:
-        """What `draw` takes for small views of frames all over the segment."""
-        frames, header = self.segment.frames, self.segment.header
-        picked = [index * (frames - 1) // (EXAMPLES - 1) for index in range(EXAMPLES)]
-        focal = header.trained_view().focal[0]
-        width, height = min(EXAMPLE_SIZE, header.view_width), min(EXAMPLE_SIZE, header.view_height)
-        hfov_deg = 2 * math.degrees(math.atan(width / 2 / focal))
-        views = [
-            Viewport(137.5 * index, 60 - 120 * index / EXAMPLES, 0, hfov_deg, None, width, height)
-            for index in range(EXAMPLES)
-        ]
-        return [self.draw_inputs(frame, view) for frame, view in zip(picked, views, strict=True)]
-
-    def _features_at(self, frame: int, windows: list[Window]) -> list[Tensor]:
-        """Windows of the features of a frame. Where features have to be computed, one view of a frame computes what it
-        reads, and a second one the whole."""
-        held, sources, features = self._features
-        if held != frame or not all(s.covers(w) for s, w in zip(sources, windows, strict=True)):
-            again = held == frame and self.network.halo > 0
-            sources = [Window.whole(w.height, w.width) for w in windows] if again else windows
-            at, halo = self.at(frame), self.network.halo
-            latents = [self._reader.window(index, at, source.grown(halo)) for index, source in enumerate(sources)]
-            features = self.network.features(latents, at.time, sources)
-            self._features = (frame, sources, features)
-        return [w.crop(each, s) for w, each, s in zip(windows, features, sources, strict=True)]
+    @abstractmethod
+    def hurry(self, executor: Executor) -> None:
+        """Nobody foresaw the segment: draw in a way that needs no preparation, while the executor prepares a better."""

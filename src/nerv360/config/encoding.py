@@ -31,7 +31,7 @@ class EncodingConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         spec = self.architecture.spec
-        if self.view_sampling.views > 1 and not spec.several_views:
+        if self.view_sampling.views > 1 and "views" in spec.unused:
             raise ArgumentError(
                 f"views={self.view_sampling.views}: the model {spec.name} is fitted to one view at a time"
             )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from nerv360.bitstream.container import Container
-from nerv360.codec.segment_decoder import SegmentDecoder
+from nerv360.codec.network_decoder import NetworkDecoder
 from nerv360.errors import MissingExtra
 from nerv360.storage import Location, atomic_write
 
@@ -42,7 +42,7 @@ def export_onnx(path: Location, output: Path, segment_index: int = 0) -> Parity:
 
     with Container(path) as container:
         segment = container.segments[segment_index]
-        reader = SegmentDecoder(container, segment, "torch", torch.device("cpu"))
+        reader = NetworkDecoder(container, segment, "torch")
         header = segment.header
         view = header.trained_view()
         frames = sorted({0, segment.frames // 2, segment.frames - 1})

@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nerv360.backends.tiling import check_size
 from nerv360.bitstream.container import Container
 from nerv360.codec.decoder import open_file
-from nerv360.codec.segment_decoder import SegmentDecoder
+from nerv360.codec.network_decoder import NetworkDecoder
 from nerv360.errors import OutOfMemory
 from nerv360.evaluation.anchors import ANCHORS, encode_anchor
 from nerv360.experiments.bench_targets import DECODE_THEN_CROP, PLAIN, QUANTISED
@@ -90,7 +90,7 @@ def machine_peak() -> MachinePeak:
 def drawing_gmac(path: Location, view: Viewport) -> float:
     """Billions of multiplications and additions that `draw` does for such a view, by PyTorch's own count."""
     with Container(path) as container:
-        reader = SegmentDecoder(container, container.segment_of(0), "torch", torch.device("cpu"))
+        reader = NetworkDecoder(container, container.segment_of(0), "torch")
         check_size(view, reader.network.config)
         sampled, modulations = reader.draw_inputs(0, view)
         shapes = [[each.to("meta") for each in inputs] for inputs in (sampled, modulations)]
@@ -185,7 +185,7 @@ class _Plain:
     def __init__(self, path: Location) -> None:
         self.container = Container(path)
         self.frames = self.container.segments[0].frames
-        self.reader = SegmentDecoder(self.container, self.container.segment_of(0), "torch", torch.device("cpu"))
+        self.reader = NetworkDecoder(self.container, self.container.segment_of(0), "torch")
         for parameter in self.reader.network.parameters():
             parameter.data = parameter.data.contiguous()
 

@@ -1,63 +1,20 @@
 """Shape of a network: what its making needs, and the rules that settings and headers keep. No torch in here."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from nerv360.errors import ArgumentError
-from nerv360.latents.grid import MAX_STRIDE, LatentGrid, grid_layout_error, stage_strides
-from nerv360.models.registry import model_spec
-from nerv360.models.spec import ModelSpec
+from nerv360.latents.grid import LatentGrid, stage_strides
+from nerv360.models.registry import model_spec, network_spec
+from nerv360.models.spec import NetworkSpec, Shape
 
 __all__ = ["NetworkConfig", "check_shape"]
 
 
-class Shape(Protocol):
-    """What settings and network configurations have in common."""
-
-    @property
-    def model(self) -> str: ...
-    @property
-    def channels(self) -> tuple[int, ...] | None: ...
-    @property
-    def encoder_strides(self) -> tuple[int, ...]: ...
-    @property
-    def decoder_strides(self) -> tuple[int, ...]: ...
-    @property
-    def conditions(self) -> tuple[str, ...]: ...
-    @property
-    def last_block(self) -> str: ...
-    @property
-    def grids(self) -> tuple[LatentGrid, ...]: ...
-
-
 def check_shape(shape: Shape) -> None:
     """Raise ArgumentError where fields of a shape do not fit each other, or its model."""
-    for message in _contradictions(shape, model_spec(shape.model)):
+    for message in model_spec(shape.model).contradictions(shape):
         raise ArgumentError(message)
-
-
-def _contradictions(shape: Shape, spec: ModelSpec) -> Iterator[str]:
-    strides = {"encoder_strides": shape.encoder_strides, "decoder_strides": shape.decoder_strides}
-    for name, values in strides.items():
-        if math.prod(values) > MAX_STRIDE:
-            yield f"{name}={values}: more than {MAX_STRIDE} in all"
-    if shape.channels is not None and len(shape.channels) != len(shape.decoder_strides) + 1:
-        yield f"channels={shape.channels}: must be {len(shape.decoder_strides) + 1} widths"
-    if len(set(shape.conditions)) < len(shape.conditions):
-        yield f"conditions={shape.conditions}: each at most once"
-    if spec.equal_strides and math.prod(shape.encoder_strides) != math.prod(shape.decoder_strides):
-        yield (
-            f"decoder_strides={shape.decoder_strides}: {spec.name} must draw as many pixels as the encoder reads, "
-            f"by strides {shape.encoder_strides}"
-        )
-    if shape.last_block != "full" and "last_block" not in spec.options:
-        yield f"last_block={shape.last_block!r}: not in the model {spec.name}; take full"
-    if bool(shape.grids) != ("grids" in spec.options):
-        yield f"grids={shape.grids}: the model {spec.name} {'has none' if shape.grids else 'needs some'}"
-    if wrong := grid_layout_error(shape.grids, shape.decoder_strides):
-        yield f"grids={shape.grids}: {wrong}"
 
 
 @dataclass(frozen=True)
@@ -87,9 +44,9 @@ class NetworkConfig:
             raise ArgumentError(f"kernels={self.kernels}: must be {len(self.decoder_strides)} odd numbers")
 
     @property
-    def spec(self) -> ModelSpec:
+    def spec(self) -> NetworkSpec:
         """Specification of the model."""
-        return model_spec(self.model)
+        return network_spec(self.model)
 
     @property
     def embedding(self) -> LatentGrid:

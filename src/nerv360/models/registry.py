@@ -2,15 +2,18 @@
 
 from nerv360.errors import ArgumentError
 from nerv360.latents.kinds import EMBEDDINGS, GRIDS
-from nerv360.models.spec import MemoryUse, ModelSpec
+from nerv360.models.spec import MemoryUse, ModelSpec, NetworkSpec
 
-__all__ = ["DEFAULT_MODEL", "MODELS", "model_spec"]
+__all__ = ["DEFAULT_MODEL", "MODELS", "model_spec", "network_spec", "networks"]
 
 
-MODELS = {
+_RATE = frozenset({"rate_weight", "bitrate", "quality_db", "key_spacing"})
+_VIEWS = frozenset({"views", "hfov_deg", "roll_deg"})
+
+MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
-        ModelSpec(
+        NetworkSpec(
             name="nerv360-grid",
             title="NeRV360-Grid",
             summary="our own",
@@ -19,10 +22,11 @@ MODELS = {
             presets="nerv360.config.presets:GRID_PRESETS",
             default_preset="medium",
             options=frozenset({"grids"}),
+            unused=frozenset({"decoder_size", "weight_bits", "embedding_bits", "views"}),
             world_aligned=True,
             initialization="nerv360.training.initialization:initialize_from_clip",
         ),
-        ModelSpec(
+        NetworkSpec(
             name="nerv360",
             title="NeRV360",
             summary="the paper's",
@@ -31,11 +35,11 @@ MODELS = {
             presets="nerv360.config.presets:NERV360_PRESETS",
             default_preset="tiny",
             options=frozenset({"last_block", "conditions"}),
-            several_views=True,
+            unused=_RATE,
             memory={"encoding": MemoryUse(350), "training": MemoryUse(350)},  # the encoder sees a view's surroundings
             memory_of_views=(MemoryUse(950), MemoryUse(20, 4.7)),  # the encoder sees everything
         ),
-        ModelSpec(
+        NetworkSpec(
             name="hnerv",
             title="HNeRV",
             summary="the paper's first baseline",
@@ -43,6 +47,7 @@ MODELS = {
             latents=EMBEDDINGS,
             presets="nerv360.config.presets:HNERV_PRESETS",
             default_preset="tiny",
+            unused=_RATE | _VIEWS,
             draws_panorama=True,
             equal_strides=True,
             max_kernel=5,
@@ -50,7 +55,7 @@ MODELS = {
             in_browser=False,
             memory={"encoding": MemoryUse(350), "decoding": MemoryUse(150, 7), "training": MemoryUse(1100, 16)},
         ),
-        ModelSpec(
+        NetworkSpec(
             name="hnerv-boost",
             title="HNeRV-Boost",
             summary="the paper's second baseline",
@@ -58,6 +63,7 @@ MODELS = {
             latents=EMBEDDINGS,
             presets="nerv360.config.presets:PAPER_PRESETS",
             default_preset="tiny",
+            unused=_RATE | _VIEWS,
             draws_panorama=True,
             equal_strides=True,
             int8=False,
@@ -74,3 +80,16 @@ def model_spec(name: str) -> ModelSpec:
     if name not in MODELS:
         raise ArgumentError(f"model={name!r}: must be one of {', '.join(MODELS)}")
     return MODELS[name]
+
+
+def network_spec(name: str) -> NetworkSpec:
+    """Specification of a model that is a network. Raises ArgumentError for another."""
+    spec = model_spec(name)
+    if not isinstance(spec, NetworkSpec):
+        raise ArgumentError(f"model={name!r}: is no network; take one of {', '.join(networks())}")
+    return spec
+
+
+def networks() -> list[str]:
+    """Names of the models that are networks."""
+    return [name for name, spec in MODELS.items() if isinstance(spec, NetworkSpec)]

@@ -5,7 +5,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from nerv360.bitstream.container import Container, Segment
-from nerv360.codec.segment_decoder import SegmentDecoder
+from nerv360.codec.network_decoder import NetworkDecoder
 from nerv360.export.onnx import draw_graph
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.build import decoder_tensors
@@ -19,7 +19,7 @@ WEIGHTS = "weights"  # the name under which the graph asks for them
 @torch.inference_mode()
 def browser_graph(container: Container, segment: Segment) -> bytes:
     """An ONNX file whose weights are external data: all tensors of the file, in its order, as float32."""
-    reader = SegmentDecoder(container, segment, "torch", torch.device("cpu"))
+    reader = NetworkDecoder(container, segment, "torch")
     graph = draw_graph(reader.network, *reader.draw_inputs(0, Viewport(width=64, height=64)))
     _refer_to_weights(graph, reader.network)
     return graph.SerializeToString()

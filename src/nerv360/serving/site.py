@@ -13,7 +13,6 @@ from zlib import crc32
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.header import pack
 from nerv360.errors import ArgumentError, MissingExtra, OutputError
-from nerv360.models.registry import MODELS
 from nerv360.progress import OnProgress, ignore, tracked
 from nerv360.storage import Location, atomic_write, name_of
 
@@ -33,7 +32,7 @@ def page_files() -> dict[str, Path]:
 
 def network_names(container: Container) -> list[str] | None:
     """The names of the segments' ONNX files, or None where browsers cannot decode the video."""
-    if not all(MODELS[segment.header.model].in_browser for segment in container.segments):
+    if not all(segment.spec.in_browser for segment in container.segments):
         return None
     return [f"network-{index}.onnx" for index in range(len(container.segments))]
 

@@ -5,6 +5,7 @@ from dataclasses import fields
 from nerv360.config import EncodingConfig
 from nerv360.models.build import with_decoder_size
 from nerv360.models.network_config import NetworkConfig
+from nerv360.models.registry import network_spec
 
 __all__ = ["configure"]
 
@@ -18,7 +19,7 @@ def configure(settings: EncodingConfig, width: int, height: int) -> NetworkConfi
     shared = {f.name: getattr(asked, f.name) for f in fields(NetworkConfig) if hasattr(asked, f.name)}
     derived = {
         "channels": asked.channels or (1,) * (stages + 1),
-        "kernels": asked.spec.kernels(stages),
+        "kernels": network_spec(asked.model).kernels(stages),
         "conditions": settings.learned_conditions(),
         "group_size": settings.storage.group_size,
     }
