@@ -14,6 +14,7 @@ LEVELS = [
     {"geometry", "entropy"},
     {"latents"},
     {"video", "layers", "extract"},
+    {"motion"},
     {"models"},
     {"bitstream", "config"},
     {"training"},

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import nerv360
 from nerv360.bitstream import container as layout
 from nerv360.bitstream.container import Container, write_container
-from nerv360.bitstream.header import Chunk, FileHeader, SegmentEntry, SegmentHeader, pack, unpack
+from nerv360.bitstream.header import Chunk, FileHeader, MotionHeader, SegmentEntry, SegmentHeader, pack, unpack
 from nerv360.bitstream.latent_tables import write_tables
 from nerv360.bitstream.weights import quantize, write_weights
 from nerv360.codec.load_network import load_network
@@ -379,7 +379,7 @@ def test_random_access_changes_nothing(path: Path) -> None:
         assert not np.array_equal(pictures[0], pictures[1])
 
 
-@pytest.mark.parametrize("kind", [FileHeader, SegmentEntry, Colour, SegmentHeader, LatentGrid, Chunk])
+@pytest.mark.parametrize("kind", [FileHeader, SegmentEntry, Colour, SegmentHeader, LatentGrid, MotionHeader, Chunk])
 def test_the_document_has_every_field(kind: type[msgspec.Struct]) -> None:
     section = DOCUMENT.read_text().split(f"\n### {kind.__name__}\n")[1].split("\n#")[0]
     assert [line for line in section.splitlines() if line.startswith("| ")][1:] == header_rows(kind)
@@ -388,7 +388,12 @@ def test_the_document_has_every_field(kind: type[msgspec.Struct]) -> None:
 def test_the_document_has_the_constants() -> None:
     text = DOCUMENT.read_text()
     magic = " ".join(f"{byte:02x}" for byte in layout.MAGIC)
-    for fact in (magic, f"| {layout.VERSION} |", f"{layout.MAX_HEADER}", f"{layout.PREAMBLE.size} bytes"):
+    for fact in (
+        magic,
+        f"| {layout.OLDEST_VERSION} or {layout.VERSION} |",
+        f"{layout.MAX_HEADER}",
+        f"{layout.PREAMBLE.size} bytes",
+    ):
         assert fact in text
     for fact in (
         f"0..{SCALES - 1}",
@@ -401,9 +406,9 @@ def test_the_document_has_the_constants() -> None:
     assert "at most 2^20" in text
     assert all(re.search(rf"\b{decay}\b", text) for decay in reference_decoder.DECAYS)
     for number, place in enumerate(CODING_PASSES):
-        assert reference_decoder.turns()[number][:3] == (place.row, place.column, place.spacing)
+        assert reference_decoder.coding_passes()[number][:3] == (place.row, place.column, place.spacing)
         assert [sorted(each) for each in (place.near, place.far)] == [
-            sorted(each) for each in reference_decoder.turns()[number][3:]
+            sorted(each) for each in reference_decoder.coding_passes()[number][3:]
         ]
 
 

@@ -17,7 +17,7 @@ from test_bitstream import CONFIG, FILE_HEADER, VIEW, segment_header, small_chun
 
 import nerv360
 from nerv360.backends.tiling import check_size
-from nerv360.bitstream.container import MAGIC, PREAMBLE, VERSION, Container
+from nerv360.bitstream.container import MAGIC, OLDEST_VERSION, PREAMBLE, VERSION, Container
 from nerv360.bitstream.header import FileHeader, SegmentHeader, pack
 from nerv360.bitstream.latent_tables import write_tables
 from nerv360.codec.load_network import MAX_LATENT_VALUES, latent_values
@@ -84,7 +84,7 @@ def view(path: Path) -> None:
         decoder.viewport(0, VIEW)
 
 
-def preamble(header: bytes, version: int = VERSION, length: int | None = None) -> bytes:
+def preamble(header: bytes, version: int = OLDEST_VERSION, length: int | None = None) -> bytes:
     return PREAMBLE.pack(MAGIC, version, len(header) if length is None else length, crc32(header)) + header
 
 

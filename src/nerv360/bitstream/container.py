@@ -2,6 +2,7 @@
 
     magic 8 | version u16 | header length u32 | header CRC-32 u32 | FileHeader | segment | segment | ...
     segment = SegmentHeader | weights | latent tables | key group 0 | key group 1 | ...
+            | MotionHeader | key | key | ...
 
 Everything needed for the first picture lies in front; every stretch can be fetched on its own by its byte range.
 """
@@ -20,19 +21,28 @@ from zlib import crc32
 
 from msgspec.structs import replace
 
-from nerv360.bitstream.header import Chunk, FileHeader, SegmentEntry, SegmentHeader, pack, unpack
+from nerv360.bitstream.header import (
+    AnySegmentHeader,
+    Chunk,
+    FileHeader,
+    SegmentEntry,
+    SegmentHeader,
+    pack,
+    unpack,
+    unpack_segment_header,
+)
 from nerv360.bitstream.manifest import open_bytes
-from nerv360.errors import BitstreamError, VersionError
+from nerv360.errors import ArgumentError, BitstreamError, VersionError
 from nerv360.latents.grid import LatentGrid
-from nerv360.latents.key_groups import KeyGroup, count_key_groups, key_groups, keys_per_group
-from nerv360.models.registry import model_spec, network_spec
+from nerv360.latents.key_groups import KeyGroup, key_groups, keys_per_group
+from nerv360.models.registry import model_spec
 from nerv360.models.spec import ModelSpec
 from nerv360.storage import Location, parse_location
 
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
 
 MAGIC = b"\x89NERV360"
-VERSION = 5
+OLDEST_VERSION, VERSION = 5, 6  # that are read; a file has the oldest that its segments allow
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
 COPIED_AT_ONCE = 1 << 20
@@ -42,7 +52,7 @@ COPIED_AT_ONCE = 1 << 20
 class Segment:
     """A parsed segment: its header, the frames it holds, and where its chunks begin in the file."""
 
-    header: SegmentHeader
+    header: AnySegmentHeader
     first_frame: int
     frames: int
     length: int  # bytes
@@ -54,18 +64,26 @@ class Segment:
         """Specification of the segment's model."""
         return model_spec(self.header.model)
 
+    @property
+    def network(self) -> SegmentHeader:
+        """The header of a segment that is a network. Raises ArgumentError for another."""
+        if not isinstance(self.header, SegmentHeader):
+            raise ArgumentError(f"{self.header.model}: has no network: no weights, no latents and no graph")
+        return self.header
+
     @cached_property
     def latents(self) -> tuple[LatentGrid, ...]:
-        return self.header.latents()
+        """What a network decodes from."""
+        return self.network.latents()
 
     @cached_property
     def key_groups(self) -> list[KeyGroup]:
-        """Content of the chunks from the third on."""
-        return key_groups(self.latents, self.frames, self.header.group_size)
+        """Content of a network's chunks from the third on."""
+        return key_groups(self.latents, self.frames, self.network.group_size)
 
     def chunk_of(self, latent: int, key: int) -> int:
         """The chunk that holds a key of a latent."""
-        step = keys_per_group(self.latents[latent].key_interval, self.header.group_size)
+        step = keys_per_group(self.latents[latent].key_interval, self.network.group_size)
         return self._chunks[latent, key - key % step]
 
     @cached_property
@@ -73,7 +91,7 @@ class Segment:
         return {(group.latent, group.first_key): 2 + index for index, group in enumerate(self.key_groups)}
 
     def chunk_range(self, index: int) -> tuple[int, int]:
-        """Offset and length of a chunk in the file: 0 is the weights, 1 the latent tables, 2 + k key group k."""
+        """Offset and length of a chunk in the file."""
         return self.offset + self.starts[index], self.header.chunks[index].length
 
 
@@ -175,10 +193,8 @@ class Container:
         """Bytes of every kind of content; they sum to the size of the file."""
         spent: Counter[str] = Counter()
         for segment in self.segments:
-            weights, tables, *rest = (chunk.length for chunk in segment.header.chunks)
-            spent += {"weights": weights, "latent tables": tables}
-            for group, length in zip(segment.key_groups, rest, strict=True):
-                spent[network_spec(segment.header.model).latents.describe(segment.latents[group.latent])] += length
+            for what, chunk in zip(segment.header.contents(segment.frames), segment.header.chunks, strict=True):
+                spent[what] += chunk.length
         return {"headers": self.size - spent.total(), **spent}
 
     def _read_header(self) -> FileHeader:
@@ -189,10 +205,11 @@ class Container:
             raise BitstreamError("not a .nerv360 file")
         if len(data) < PREAMBLE.size:
             raise BitstreamError("truncated in its first bytes")
-        _, version, length, checksum = PREAMBLE.unpack(data)
+        _, self.version, length, checksum = PREAMBLE.unpack(data)
+        version = self.version
         if version > VERSION:
             raise VersionError(f"format version {version} is newer than {VERSION}, the newest known; update nerv360")
-        if 1 <= version < VERSION:
+        if 1 <= version < OLDEST_VERSION:
             raise VersionError(
                 f"format version {version}, of before the first release, is not read any more; encode again"
             )
@@ -208,7 +225,10 @@ class Container:
         return header
 
     def _read_segment(self, entry: SegmentEntry, first_frame: int, offset: int) -> Segment:
-        header = unpack(self._read(offset, entry.header_length, entry.header_crc32, "segment header"), SegmentHeader)
+        packed = self._read(offset, entry.header_length, entry.header_crc32, "segment header")
+        header = unpack_segment_header(packed)
+        if header.version > self.version:
+            raise BitstreamError(f"a segment of {header.model} in a file of version {self.version}")
         starts = list(accumulate((chunk.length for chunk in header.chunks), initial=0))
         segment = Segment(header, first_frame, entry.frames, entry.length, offset + entry.header_length, starts)
         _check_segment(segment, entry)
@@ -233,26 +253,26 @@ class Container:
 
 def _check_segment(segment: Segment, entry: SegmentEntry) -> None:
     header = segment.header
-    needed = 2 + count_key_groups(segment.latents, entry.frames, header.group_size)
-    if len(header.chunks) != needed:
-        raise BitstreamError(f"{entry.frames} frames need {needed} chunks, the segment has {len(header.chunks)}")
+    if contradiction := header.contradiction(entry.frames):
+        raise BitstreamError(contradiction)
     if entry.header_length + sum(chunk.length for chunk in header.chunks) != entry.length:
         raise BitstreamError("the chunks do not fill their segment")
 
 
-def write_container(header: FileHeader, segments: Iterator[tuple[SegmentHeader, list[bytes]]]) -> bytes:
+def write_container(header: FileHeader, segments: Iterator[tuple[AnySegmentHeader, list[bytes]]]) -> bytes:
     """A whole file. The tables of segments and of chunks are filled in from the chunks themselves."""
-    entries, bodies = [], []
+    entries, bodies, version = [], [], OLDEST_VERSION
     for entry, (segment, chunks) in zip(header.segments, segments, strict=True):
         table = [Chunk(len(chunk), crc32(chunk)) for chunk in chunks]
         packed = pack(replace(segment, chunks=table))
         body = packed + b"".join(chunks)
         entries.append(SegmentEntry(entry.frames, len(body), len(packed), crc32(packed)))
         bodies.append(body)
-    return write_head(replace(header, segments=entries)) + b"".join(bodies)
+        version = max(version, segment.version)
+    return write_head(replace(header, segments=entries), version) + b"".join(bodies)
 
 
-def write_head(header: FileHeader) -> bytes:
+def write_head(header: FileHeader, version: int) -> bytes:
     """What stands before the first segment."""
     packed = pack(header)
-    return PREAMBLE.pack(MAGIC, VERSION, len(packed), crc32(packed)) + packed
+    return PREAMBLE.pack(MAGIC, version, len(packed), crc32(packed)) + packed

@@ -1,11 +1,12 @@
-"""The two headers of a .nerv360 file: one table each of (name, type, range, meaning).
+"""The headers of a .nerv360 file: one table each of (name, type, range, meaning).
 
 These classes are the writer, the reader's checks, the rows of `nerv360 info`, and the tables of docs/bitstream.md.
 Headers are MessagePack arrays: the values in this order, without their names.
 """
 
+from collections.abc import Iterator
 from dataclasses import fields
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -13,11 +14,25 @@ from msgspec import Meta, Struct
 from nerv360.errors import BitstreamError
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import LatentGrid
+from nerv360.latents.key_groups import count_key_groups, key_groups
 from nerv360.models.fields import Condition, EmbeddingChannels, GroupSize, Kernels, LastBlock, Strides, Widths
 from nerv360.models.network_config import NetworkConfig
+from nerv360.models.registry import model_spec, network_spec
+from nerv360.motion.keys import Key, key_order, keys_of_groups
 from nerv360.types import Colour
 
-__all__ = ["Chunk", "FileHeader", "SegmentEntry", "SegmentHeader", "pack", "unpack"]
+__all__ = [
+    "AnySegmentHeader",
+    "Chunk",
+    "FileHeader",
+    "ModelHeader",
+    "MotionHeader",
+    "SegmentEntry",
+    "SegmentHeader",
+    "pack",
+    "unpack",
+    "unpack_segment_header",
+]
 
 
 def _integer(low: int, high: int, meaning: str) -> Meta:
@@ -30,7 +45,7 @@ _U32 = 2**32 - 1
 
 
 class SegmentEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """One segment: consecutive frames with a network of their own."""
+    """One segment: consecutive frames, decoded from nothing else."""
 
     frames: Annotated[int, _integer(1, 10**7, "frames in the segment")]
     length: Annotated[int, _integer(1, 2**40, "bytes of the segment: its header and its chunks")]
@@ -57,10 +72,18 @@ class Chunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     crc32: Annotated[int, _integer(0, _U32, "CRC-32 of these bytes")]
 
 
-class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class ModelHeader(Struct, array_like=True, frozen=True):
+    """The first value of every segment's header. What follows it, the model's specification says."""
+
+    model: Annotated[str, Meta(max_length=32, description="the model's name")]
+
+    def __post_init__(self) -> None:
+        model_spec(self.model)
+
+
+class SegmentHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fields=True):
     """A segment's network, and where its chunks lie: one behind the other, from the end of this header."""
 
-    model: Annotated[str, Meta(max_length=32, description="the network's name")]
     channels: Annotated[Widths, Meta(description="widths: c2, then every stage's")]
     encoder_strides: Annotated[Strides, Meta(description="panorama to embedding")]
     decoder_strides: Annotated[Strides, Meta(description="cut-out to viewport")]
@@ -87,10 +110,10 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
         "full"
     )
 
+    version: ClassVar[int] = 5  # of the first files that hold such segments
+
     def __post_init__(self) -> None:
-        low, high = self.hfov_deg
-        if not 1 <= low <= high <= 170:
-            raise ValueError(f"hfov_deg={self.hfov_deg}")
+        _check_fov(self.hfov_deg)
         if not -360 <= self.roll_deg[0] <= self.roll_deg[1] <= 360:
             raise ValueError(f"roll_deg={self.roll_deg}")
         network = self.network(1, 1)
@@ -114,8 +137,106 @@ class SegmentHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=
         """What the network decodes from: its grids, or the embeddings of the other models."""
         return self.network(1, 1).latents
 
+    def contradiction(self, frames: int) -> str | None:
+        """Why this cannot be the header of a segment of so many frames, or None."""
+        needed = 2 + count_key_groups(self.latents(), frames, self.group_size)
+        if len(self.chunks) == needed:
+            return None
+        return f"{frames} frames need {needed} chunks, the segment has {len(self.chunks)}"
+
+    def contents(self, frames: int) -> Iterator[str]:
+        """What every chunk is."""
+        yield from ("weights", "latent tables")
+        latents, kind = self.latents(), network_spec(self.model).latents
+        for group in key_groups(latents, frames, self.group_size):
+            yield kind.describe(latents[group.latent])
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """What `nerv360 info` tells: names and values."""
+        yield "network", f"{self.model}, widths {tuple(self.channels)}"
+        for latent in self.latents():
+            when = (
+                f"every {latent.key_interval} frames"
+                if latent.key_interval > 1
+                else "every frame"
+                if latent.key_interval
+                else "static"
+            )
+            yield "latent", f"1/{latent.stride} of the panorama, {latent.channels} channels, {when}"
+        yield "trained view", f"{self.view_width}x{self.view_height}, {_range(self.hfov_deg)} degrees wide"
+        yield "random access", f"groups of {self.group_size} frames"
+
 
 _NETWORK_FIELDS = tuple(f.name for f in fields(NetworkConfig) if f.name in SegmentHeader.__struct_fields__)
+
+
+class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A segment whose frames are keys that predict one another (motion/keys.py), and where its chunks lie."""
+
+    view_width: Annotated[int, _integer(1, 16384, "width in pixels of the view that is measured")]
+    view_height: Annotated[int, _integer(1, 16384, "height in pixels of that view")]
+    hfov_deg: Annotated[tuple[float, float], Meta(description="its least and greatest field of view, in 1..170")]
+    interval: Annotated[int, _integer(1, 64, "frames between P keys")]
+    groups: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=256)], ...],
+        Meta(min_length=1, max_length=10**7, description="frames of each group of keys"),
+    ]
+    steps: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=65535)], ...],
+        Meta(min_length=1, max_length=16, description="quantiser's step at each level, in 1/16 of a grey level"),
+    ]
+    chunks: Annotated[
+        list[Chunk], Meta(min_length=1, max_length=10**7, description="keys, in the order of their coding")
+    ]
+
+    version: ClassVar[int] = 6  # of the first files that hold such segments
+
+    def __post_init__(self) -> None:
+        _check_fov(self.hfov_deg)
+        levels = 1 + max(key.level for key in key_order(max(self.groups), self.interval))
+        if len(self.steps) < levels:
+            raise ValueError(f"steps={self.steps}: the keys have {levels} levels")
+
+    def trained_view(self) -> Viewport:
+        """The view that is measured, looking ahead, at its least field of view."""
+        return Viewport(hfov_deg=self.hfov_deg[0], width=self.view_width, height=self.view_height)
+
+    def contradiction(self, frames: int) -> str | None:
+        """Why this cannot be the header of a segment of so many frames, or None."""
+        if sum(self.groups) != frames:
+            return f"the groups hold {sum(self.groups)} frames, the segment has {frames}"
+        if len(self.chunks) != frames:
+            return f"{frames} frames need {frames} chunks, the segment has {len(self.chunks)}"
+        return None
+
+    def coded_keys(self) -> Iterator[Key]:
+        """The key of every chunk."""
+        return keys_of_groups(self.groups, self.interval)
+
+    def contents(self, frames: int) -> Iterator[str]:
+        """What every chunk is."""
+        return (f"{key.kind} keys" for key in self.coded_keys())
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """What `nerv360 info` tells: names and values."""
+        yield "model", self.model
+        yield "keys", f"every frame, a P key every {self.interval} frames"
+        yield "steps", f"{', '.join(f'{step / 16:g}' for step in self.steps)} grey levels"
+        yield "measured view", f"{self.view_width}x{self.view_height}, {_range(self.hfov_deg)} degrees wide"
+        yield "random access", f"groups of up to {max(self.groups)} frames"
+
+
+AnySegmentHeader = SegmentHeader | MotionHeader
+
+
+def _check_fov(hfov_deg: tuple[float, float]) -> None:
+    if not 1 <= hfov_deg[0] <= hfov_deg[1] <= 170:
+        raise ValueError(f"hfov_deg={hfov_deg}")
+
+
+def _range(limits: tuple[float, float]) -> str:
+    low, high = limits
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def pack(header: Struct) -> bytes:
@@ -128,3 +249,9 @@ def unpack(data: bytes, kind: type[Header]) -> Header:
         return msgspec.msgpack.decode(data, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError, ValueError) as error:
         raise BitstreamError(f"impossible {kind.__name__}: {error}") from None
+
+
+def unpack_segment_header(data: bytes) -> AnySegmentHeader:
+    """The header of a segment, of the class that its model's specification names. Raises BitstreamError."""
+    header: AnySegmentHeader = unpack(data, model_spec(unpack(data, ModelHeader).model).load_header())
+    return header

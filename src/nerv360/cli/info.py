@@ -1,7 +1,6 @@
 """`nerv360 info`: what a file is, and where its bytes go."""
 
 import json
-from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +8,7 @@ from msgspec.structs import asdict
 from rich.table import Table
 
 from nerv360.backends.registry import choose_backend, describe_backend, installed_backends
-from nerv360.bitstream.container import Container, Segment
+from nerv360.bitstream.container import Container
 from nerv360.cli.console import console
 from nerv360.cli.options import Source
 
@@ -64,8 +63,8 @@ def _table(title: str, container: Container, facts: dict[str, Any]) -> Table:
     table = Table(title=title, show_header=False, title_justify="left")
     table.add_row("video", "{width}x{height}, {frames} frames, {seconds:.2f} s".format_map(facts))
     table.add_row("rate", f"{facts['bitrate'] / 1000:.1f} kbit/s, {facts['bits_per_pixel']:.4f} bits per pixel")
-    for segment in _different(container.segments):
-        for name, value in _network_rows(segment):
+    for rows in dict.fromkeys(tuple(segment.header.rows()) for segment in container.segments):
+        for name, value in rows:
             table.add_row(name, value)
     for name, size in facts["budget"].items():
         table.add_row(name, f"{size:,} bytes ({100 * size / facts['size']:.1f} %)")
@@ -74,32 +73,6 @@ def _table(title: str, container: Container, facts: dict[str, Any]) -> Table:
         table.add_row("decoded by", describe_backend(facts["runtime"]["taken"]))
         table.add_row("installed", ", ".join(describe_backend(name) for name in facts["runtime"]["installed"]))
     return table
-
-
-def _network_rows(segment: Segment) -> Iterator[tuple[str, str]]:
-    network = segment.header
-    yield "network", f"{network.model}, widths {tuple(network.channels)}"
-    for latent in segment.latents:
-        when = (
-            f"every {latent.key_interval} frames"
-            if latent.key_interval > 1
-            else "every frame"
-            if latent.key_interval
-            else "static"
-        )
-        yield "latent", f"1/{latent.stride} of the panorama, {latent.channels} channels, {when}"
-    low, high = network.hfov_deg
-    fields = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-    yield "trained view", f"{network.view_width}x{network.view_height}, {fields} degrees wide"
-    yield "random access", f"groups of {network.group_size} frames"
-
-
-def _different(segments: Iterable[Segment]) -> list[Segment]:
-    """The first of all segments whose networks are of the same shape."""
-    found: dict[str, Segment] = {}
-    for segment in segments:
-        found.setdefault(json.dumps(named_fields(segment.header), default=asdict), segment)
-    return list(found.values())
 
 
 def _segment_table(container: Container) -> Table:

@@ -40,7 +40,7 @@ def load_network(container: Container, segment: Segment, device: torch.device) -
 
     Raises BitstreamError where the header and the chunks do not fit each other.
     """
-    config = segment.header.network(container.header.width, container.header.height)
+    config = segment.network.network(container.header.width, container.header.height)
     weights, tables = container.chunk(segment, 0), container.chunk(segment, 1)
     try:
         network = _read_network(weights, segment, config)
@@ -79,9 +79,9 @@ def _read_latent_tables(
 ) -> tuple[list[list[ChannelQuantizer]], IntegerContextModel, Angles | None]:
     kind, channels = config.spec.latents, sum(latent.channels for latent in config.latents)
     stored, context_model, rest = read_tables(data, kind.stored_quantizers(channels), channels)
-    if rest and not segment.header.oriented:
+    if rest and not segment.network.oriented:
         raise BitstreamError("latent tables go on behind the last")
-    angles = read_angles(rest, segment.frames) if segment.header.oriented else None
+    angles = read_angles(rest, segment.frames) if segment.network.oriented else None
     each = iter(kind.quantizers(stored, channels))
     quantizers = [[next(each) for _ in range(latent.channels)] for latent in config.latents]
     return quantizers, context_model, angles

@@ -20,13 +20,14 @@ def mux(inputs: Sequence[Location], output: Location) -> int:
     An output that ends in .json becomes a manifest of the inputs, which must lie in a folder beside it and stay there.
     Raises BitstreamError where an input is damaged or of another video, OutputError.
     """
-    headers, sizes = [], []
+    headers, sizes, versions = [], [], []
     for each in inputs:
         with Container(each) as container:
             container.verify()
             headers.append(container.header)
             sizes.append(container.size)
-    head = write_head(_joined(headers, inputs))
+            versions.append(container.version)
+    head = write_head(_joined(headers, inputs), max(versions))
     bodies = [sum(entry.length for entry in header.segments) for header in headers]
     offsets = [size - body for size, body in zip(sizes, bodies, strict=True)]
     with atomic_write(output) as partial, open(partial, "wb") as file:

@@ -74,7 +74,7 @@ class NetworkDecoder(SegmentDecoder):
         """
         native = view
         if not self.network.draws_panorama:
-            native = native_view(view, self.segment.header)
+            native = native_view(view, self.segment.network)
             if draft and native.width * native.height > view.width * view.height:
                 native = view
             check_size(native, self.network.config)
@@ -83,7 +83,7 @@ class NetworkDecoder(SegmentDecoder):
     @torch.inference_mode()
     def panorama(self, frame: int) -> Picture:
         """A whole frame: drawn, or stitched from overlapping viewports."""
-        views = patches_of(self.segment.header)
+        views = patches_of(self.segment.network)
         if self.network.draws_panorama:
             return self.prepare(frame, views[0]).panorama().copy()
         patches = [(view, as_tensor(self.prepare(frame, view).draw())) for view in views]
@@ -138,7 +138,7 @@ class NetworkDecoder(SegmentDecoder):
     @torch.inference_mode()
     def _examples(self) -> Examples:
         """What `draw` takes for small views of frames all over the segment."""
-        frames, header = self.segment.frames, self.segment.header
+        frames, header = self.segment.frames, self.segment.network
         picked = [index * (frames - 1) // (EXAMPLES - 1) for index in range(EXAMPLES)]
         focal = header.trained_view().focal[0]
         width, height = min(EXAMPLE_SIZE, header.view_width), min(EXAMPLE_SIZE, header.view_height)

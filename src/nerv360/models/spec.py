@@ -49,6 +49,7 @@ class ModelSpec:
     presets: str  # mapping of settings by name (config/presets.py)
     default_preset: str
     decoder: str  # class that decodes a segment (codec/segment_decoder.py)
+    header: str  # class of a segment's header (bitstream/header.py)
     options: frozenset[str] = frozenset()  # settings of a network's shape that other models do not have
     unused: frozenset[str] = frozenset()  # settings that have no meaning for it
     in_browser: bool = True  # the player decodes it in a browser
@@ -61,6 +62,10 @@ class ModelSpec:
         """Class that decodes a segment."""
         return _load(self.decoder)
 
+    def load_header(self) -> Any:
+        """Class of a segment's header."""
+        return _load(self.header)
+
     def contradictions(self, shape: Shape) -> Iterator[str]:
         """Settings of a network's shape that do not fit each other, or the model, in words."""
         yield from ()
@@ -72,6 +77,7 @@ class NetworkSpec(ModelSpec):
 
     network: str  # class (models/decoder_network.py)
     latents: LatentKind
+    header: str = "nerv360.bitstream.header:SegmentHeader"
     decoder: str = "nerv360.codec.network_decoder:NetworkDecoder"
     draws_panorama: bool = False  # the whole panorama, out of which views are cut
     equal_strides: bool = False  # it draws as many pixels as its encoder reads
@@ -93,6 +99,10 @@ class NetworkSpec(ModelSpec):
     def kernels(self, stages: int) -> tuple[int, ...]:
         """Kernel of each upsampling convolution."""
         return tuple(min(1 + 2 * stage, self.max_kernel) for stage in range(stages))
+
+    def load_header(self) -> Any:
+        """Class of a segment's header."""
+        return _load(self.header)
 
     def contradictions(self, shape: Shape) -> Iterator[str]:
         strides = {"encoder_strides": shape.encoder_strides, "decoder_strides": shape.decoder_strides}

@@ -58,7 +58,6 @@ def manifest(
         "frameRate": header.rate_numerator / header.rate_denominator,
         "model": first.model,
         "trained": {"width": first.view_width, "height": first.view_height, "hfovDeg": list(first.hfov_deg)},
-        "rollDeg": list(first.roll_deg),
         "networks": networks,
         "server": server,
         "source": source,

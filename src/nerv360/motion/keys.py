@@ -1,0 +1,62 @@
+"""Which frames predict which, and the order in which they are coded."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+__all__ = ["Key", "key_order", "keys_of_groups"]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A frame, the frames that predict it, and how deep it lies: 0 is a root, 1 a P key, a B key is deeper."""
+
+    frame: int
+    references: tuple[int, ...]  # none for a root, one for a P key, two for a B key
+    level: int
+
+    @property
+    def kind(self) -> str:
+        return ("root", "P", "B")[len(self.references)]
+
+
+def key_order(frames: int, interval: int) -> list[Key]:
+    """Keys of a group of frames, each behind those that predict it.
+
+    The root is the middle frame. P keys lie every `interval` frames to both sides of it, and at both ends; each is
+    predicted from its neighbour towards the root. B keys halve what lies between: hierarchical B pictures.
+
+        frame    0  1  2  3  4  5  6  7  8      9 frames, interval 4
+        kind     P  B  B  B  root  B  B  B  P
+        level    1  3  2  3  0  3  2  3  1
+    """
+    keys = [Key(frames // 2, (), 0)]
+
+    def between(first: int, last: int, level: int) -> None:
+        if last - first > 1:
+            middle = (first + last) // 2
+            keys.append(Key(middle, (first, last), level))
+            between(first, middle, level + 1)
+            between(middle, last, level + 1)
+
+    low = high = frames // 2
+    while low > 0 or high < frames - 1:
+        if low > 0:
+            before = max(0, low - interval)
+            keys.append(Key(before, (low,), 1))
+            between(before, low, 2)
+            low = before
+        if high < frames - 1:
+            behind = min(frames - 1, high + interval)
+            keys.append(Key(behind, (high,), 1))
+            between(high, behind, 2)
+            high = behind
+    return keys
+
+
+def keys_of_groups(groups: Sequence[int], interval: int) -> Iterator[Key]:
+    """Keys of groups of so many frames, one behind the other; frames are counted on through all of them."""
+    first = 0
+    for frames in groups:
+        for key in key_order(frames, interval):
+            yield replace(key, frame=first + key.frame, references=tuple(first + each for each in key.references))
+        first += frames
