@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from nerv360 import api
-from nerv360.codec import decoder as decoding
+from nerv360.codec import resampling
 from nerv360.evaluation.evaluate import dynamic_viewports
 from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
@@ -29,7 +29,7 @@ def main(file: Path, video: Path, start: int = 0) -> None:
             views = dynamic_viewports(look, decoder.frames)["VP0"]
             figures = []
             for tolerance in (10.0, 0.0):
-                decoding.FOCAL_TOLERANCE = tolerance
+                resampling.FOCAL_TOLERANCE = tolerance
                 chosen = range(0, decoder.frames, 8)
                 pairs = [(decoder.viewport(i, views[i]), extract_viewport(frames[i], views[i])) for i in chosen]
                 figures.append(np.mean([psnr(decoded, source) for decoded, source in pairs]))

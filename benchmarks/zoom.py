@@ -14,7 +14,7 @@ import typer
 from table import append
 
 from nerv360 import api
-from nerv360.codec import decoder as decoding
+from nerv360.codec import resampling
 from nerv360.evaluation.evaluate import dynamic_viewports
 from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
@@ -32,7 +32,7 @@ def main(file: Path, video: Path, start: int = 0) -> None:
             views = dynamic_viewports(replace(decoder.native_view(), hfov_deg=hfov_deg), decoder.frames)["VP0"]
             row = {"model": decoder.container.segments[0].header.model, "hfov_deg": hfov_deg}
             for name, tolerance in TOLERANCES.items():
-                decoding.FOCAL_TOLERANCE = tolerance
+                resampling.FOCAL_TOLERANCE = tolerance
                 chosen = range(0, decoder.frames, 8)
                 pairs = [(decoder.viewport(i, views[i]), extract_viewport(frames[i], views[i])) for i in chosen]
                 row[name] = f"{np.mean([psnr(decoded, source) for decoded, source in pairs]):.2f}"

@@ -12,7 +12,7 @@ import torch
 
 import nerv360
 from nerv360.codec import resampling, stitching
-from nerv360.codec.encoder import fitted_latents
+from nerv360.codec.network_encoder import fitted_latents
 from nerv360.codec.segment_writer import write_segment
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError

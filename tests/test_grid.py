@@ -16,7 +16,8 @@ from torch.nn import functional
 
 import nerv360
 from nerv360.bitstream.container import Container
-from nerv360.codec.encoder import Encoded, _initialize, fitted_latents
+from nerv360.codec.encoder import Encoded
+from nerv360.codec.network_encoder import _initialize, fitted_latents
 from nerv360.codec.segment_writer import estimate_bytes, write_segment
 from nerv360.config import EncodingConfig, preset_for
 from nerv360.errors import ArgumentError
@@ -468,7 +469,7 @@ def test_angles_are_found_once(video: Path, tmp_path: Path, monkeypatch: pytest.
         calls.append(1)
         return np.arange(18, dtype=np.int32).reshape(6, 3) * 100
 
-    monkeypatch.setattr("nerv360.codec.encoder.estimate_rotations", find)
+    monkeypatch.setattr("nerv360.codec.network_encoder.estimate_rotations", find)
     with pytest.raises(Stopped):
         nerv360.encode(video, tmp_path / "a", CONFIG, on_progress=stop_at(1))
     nerv360.encode(video, tmp_path / "a", CONFIG)

@@ -16,13 +16,20 @@ from test_bitstream import FRAMES, VIEW, segment_header, small_chunks, small_fil
 import nerv360
 from nerv360.bitstream.container import MAGIC, PREAMBLE, Container, write_container
 from nerv360.bitstream.header import Chunk, MotionHeader, SegmentEntry, pack, unpack_segment_header
+from nerv360.cli.encode import encode
 from nerv360.cli.info import info
+from nerv360.cluster.plan import Request, plan
+from nerv360.cluster.scheduler import encode_plans
+from nerv360.cluster.worker import JobUpdate, run_in_process
 from nerv360.codec.mux import mux
+from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.evaluation.parity import export_onnx
 from nerv360.models.registry import MODELS, network_spec
+from nerv360.progress import Update
 from nerv360.serving.networks import browser_graph
 from nerv360.serving.site import manifest, network_names
+from nerv360.video.clip import Clip
 
 KEYS = sum(GROUPS)
 
@@ -174,6 +181,33 @@ def opened(decoder: nerv360.Decoder, frame: int) -> GreyKeysDecoder:
     found = decoder._decoder(decoder.container.segment_of(frame))
     assert isinstance(found, GreyKeysDecoder)
     return found
+
+
+def test_encoding(video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    updates: list[Update] = []
+    config = EncodingConfig.of(model=SPEC.name)
+    encoded = nerv360.encode(video, tmp_path / "a.nerv360", config, on_progress=updates.append)
+    assert (encoded.frames, encoded.size) == (6, (tmp_path / "a.nerv360").stat().st_size)
+    assert updates[-1] == Update("encoding", 6, 6)
+    with nerv360.open(tmp_path / "a.nerv360") as decoder:
+        for frame, picture in enumerate(Clip.open(video)):
+            assert (decoder.panorama(frame) == round(float(picture.mean()))).all()
+    encode(str(video), str(tmp_path / "a.nerv360"), model=SPEC.name)
+    assert "kbit/s; all grey" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(ArgumentError, match="--epochs 3: has no meaning for grey-keys"):
+        encode(str(video), str(tmp_path / "a.nerv360"), model=SPEC.name, epochs=3)
+
+
+def test_encoding_in_segments(video: Path, tmp_path: Path) -> None:
+    updates: list[JobUpdate] = []
+    planned = plan(Request(video, tmp_path / "a.nerv360"), EncodingConfig.of(model=SPEC.name), 0.1)
+    (result,) = encode_plans([planned], run_in_process, updates.append)
+    assert not result.reason
+    assert [update.stage for update in updates if update.stage == "done"] == ["done"] * len(planned.jobs)
+    assert all(update.psnr_db is None for update in updates)
+    with Container(tmp_path / "a.nerv360") as container:
+        assert [segment.frames for segment in container.segments] == [job.clip.frames for job in planned.jobs]
+        assert container.version == 6
 
 
 @pytest.mark.parametrize("use", [browser_graph, lambda container, _: export_onnx(container.path, Path("a.onnx"))])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import nerv360
 from nerv360.cli.encode_settings import choose_settings
 from nerv360.codec.segment_decoder import SegmentDecoder
-from nerv360.config import DEFAULT_PRESET, EncodingConfig, preset_for, presets_of
+from nerv360.config import EncodingConfig, preset_for, presets_of
 from nerv360.config.presets import GRID_PRESETS, PAPER_PRESETS
 from nerv360.errors import ArgumentError
 from nerv360.latents.kinds import EMBEDDINGS
@@ -73,6 +73,8 @@ def test_what_the_specification_of_a_network_names_exists(name: str) -> None:
 def test_what_a_specification_names_exists(name: str) -> None:
     spec = model_spec(name)
     assert issubclass(spec.load_decoder(), SegmentDecoder)
+    assert spec.load_header().version in (5, 6)
+    assert callable(spec.load_encoder())
     assert spec.default_preset in presets_of(name)
     assert all(preset_for(name, preset).architecture.spec is spec for preset in presets_of(name))
 
@@ -89,6 +91,6 @@ def test_presets_belong_to_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_default_is_the_first() -> None:
     assert next(iter(MODELS)) == DEFAULT_MODEL
-    assert choose_settings(None, None) == nerv360.preset(DEFAULT_PRESET[DEFAULT_MODEL])
+    assert choose_settings(None, None) == nerv360.preset(MODELS[DEFAULT_MODEL].default_preset)
     with pytest.raises(ArgumentError, match="must be one of nerv360-grid"):
         model_spec("unknown")

@@ -24,7 +24,7 @@ from table import append, commit
 import nerv360
 from nerv360.cli.console import progress_bar
 from nerv360.cli.options import parse_size
-from nerv360.codec import encoder
+from nerv360.codec import network_encoder
 from nerv360.codec.encoder import encode_clip
 from nerv360.config import EncodingConfig, preset_for
 from nerv360.experiments.playback import drawing_gmac
@@ -103,7 +103,7 @@ VARIANTS = {
     "no keys at 1/4 and 1/2": Variant(_without(2, 4)),
     "no picture beside the network": Variant(code=(nerv360_grid, "GridStage", StageWithoutPicture)),
     "from zeros, not from the clip": Variant(code=(initialization, "initialize_from_clip", lambda *_: None)),
-    "the camera's rotation left in": Variant(code=(encoder, "estimate_rotations", lambda *_: None)),
+    "the camera's rotation left in": Variant(code=(network_encoder, "estimate_rotations", lambda *_: None)),
     "views by chance": Variant(code=(sampling, "sample_view", _view_by_chance)),
     "convolutions of 1x1": Variant(code=(NetworkSpec, "kernels", lambda spec, stages: (1,) * stages)),
     "two convolutions a stage": Variant(code=(nerv360_grid, "GridStage", DeepStage)),

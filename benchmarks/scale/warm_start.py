@@ -20,7 +20,7 @@ from table import append
 
 import nerv360
 from nerv360.cli.options import parse_size
-from nerv360.codec.encoder import fitted_latents
+from nerv360.codec.network_encoder import fitted_latents
 from nerv360.codec.segment_writer import write_segment
 from nerv360.config import preset_for
 from nerv360.models.build import build, decoder_tensors

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from nerv360.codec.decoder import Decoder, open_file
 from nerv360.codec.encoder import Encoded, encode_clip
-from nerv360.config import DEFAULT_PRESET, EncodingConfig, preset_for
+from nerv360.config import EncodingConfig, preset_for
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.evaluate import Evaluation, compare_picture, dynamic_viewports, evaluate
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.device import choose_device
-from nerv360.models.registry import DEFAULT_MODEL
+from nerv360.models.registry import DEFAULT_MODEL, MODELS
 from nerv360.progress import OnProgress, ignore, tracked
 from nerv360.storage import Location, parse_location
 from nerv360.types import Picture
@@ -20,7 +20,7 @@ from nerv360.video.writer import write_frames
 
 __all__ = ["choose_device", "decode", "encode", "eval_file", "open"]
 
-DEFAULT_SETTINGS = preset_for(DEFAULT_MODEL, DEFAULT_PRESET[DEFAULT_MODEL])
+DEFAULT_SETTINGS = preset_for(DEFAULT_MODEL, MODELS[DEFAULT_MODEL].default_preset)
 
 
 def encode(
@@ -31,11 +31,10 @@ def encode(
     device: str | None = None,
     on_progress: OnProgress = ignore,
 ) -> Encoded:
-    """Fit a network to an equirectangular video and write it as a .nerv360 file.
+    """Encode an equirectangular video as a .nerv360 file.
 
-    A call that was interrupted, called again, goes on where it was. Stages of the
-    progress are `analysing` the clip, in frames, and `fitting`, in steps (`FitUpdate`). The device is CUDA where
-    there is one.
+    A network is fitted to it: interrupted, the same call goes on where it was. Stages of the progress are `analysing`
+    the clip, in frames, and `fitting`, in steps (`FitUpdate`). The device is CUDA where there is one.
 
     Raises VideoError, ArgumentError, TrainingError, OutputError.
     """

@@ -5,13 +5,19 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+import torch
 
 from nerv360.bitstream.container import Container, Segment, write_container
 from nerv360.bitstream.header import FileHeader, MotionHeader, SegmentEntry
+from nerv360.codec.encoder import Encoded
 from nerv360.codec.segment_decoder import SegmentDecoder
+from nerv360.config import EncodingConfig
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.spec import ModelSpec
+from nerv360.progress import OnProgress, tracked
+from nerv360.storage import Location, atomic_write
 from nerv360.types import BT709, Picture
+from nerv360.video.clip import Clip
 
 SPEC = ModelSpec(
     name="grey-keys",
@@ -20,12 +26,32 @@ SPEC = ModelSpec(
     presets="nerv360.config.presets:PAPER_PRESETS",
     default_preset="tiny",
     header="nerv360.bitstream.header:MotionHeader",
+    encoder="helpers.grey_keys:encode_greys",
     decoder="helpers.grey_keys:GreyKeysDecoder",
+    unused=frozenset({"epochs"}),
     in_browser=False,
 )
 WIDTH, HEIGHT, GROUPS, INTERVAL = 50, 26, (5, 3), 2
 FILE_HEADER = FileHeader(WIDTH, HEIGHT, sum(GROUPS), 30000, 1001, BT709, [SegmentEntry(sum(GROUPS), 1, 1, 0)])
 HEADER = MotionHeader(SPEC.name, 20, 12, (78.1, 78.1), INTERVAL, GROUPS, (16, 24, 40), [])
+
+
+def encode_greys(
+    clip: Clip, output: Location, config: EncodingConfig, device: torch.device, on_progress: OnProgress
+) -> Encoded:
+    """The mean grey of every frame."""
+    greys = [round(float(frame.mean())) for frame in tracked(clip, "encoding", clip.frames, on_progress)]
+    header = msgspec.structs.replace(HEADER, groups=(len(greys),), steps=(16,) * 16)
+    chunks = [bytes([greys[key.frame]]) for key in header.coded_keys()]
+    rate = {"rate_numerator": clip.frame_rate.numerator, "rate_denominator": clip.frame_rate.denominator}
+    size = {"width": clip.width, "height": clip.height, "frames": clip.frames, "colour": clip.colour}
+    entry = SegmentEntry(clip.frames, 1, 1, 0)
+    data = write_container(FileHeader(**size, **rate, segments=[entry]), iter([(header, chunks)]))
+    with atomic_write(output) as partial:
+        partial.write_bytes(data)
+    return Encoded(
+        output, len(data), clip.frames, 8 * len(data) * float(clip.frame_rate) / clip.frames, 0.5, "all grey"
+    )
 
 
 def grey_file(header: MotionHeader = HEADER) -> bytes:

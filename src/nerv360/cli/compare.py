@@ -11,10 +11,10 @@ import typer
 from nerv360.bitstream.container import Container
 from nerv360.cli.console import console, progress_bar, remarks
 from nerv360.cli.options import make_folder, parse_size
-from nerv360.config import DEFAULT_PRESET, EncodingConfig, preset_for, presets_of
+from nerv360.config import EncodingConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError, MissingExtra
 from nerv360.geometry.viewport import Viewport
-from nerv360.models.registry import DEFAULT_MODEL
+from nerv360.models.registry import DEFAULT_MODEL, MODELS
 from nerv360.progress import part_of
 from nerv360.video.clip import Clip
 
@@ -58,7 +58,7 @@ def compare(
     video: Annotated[Path, typer.Argument(help="An equirectangular video, 2:1.", show_default=False)],
     file: Files = None,
     rate_weights: RateWeights = None,
-    preset: PresetName = DEFAULT_PRESET[DEFAULT_MODEL],
+    preset: PresetName = MODELS[DEFAULT_MODEL].default_preset,
     anchors: AnchorNames = None,
     key_interval: KeyInterval = None,
     start: Annotated[int, typer.Option(metavar="K", help="First frame, from 0.")] = 0,

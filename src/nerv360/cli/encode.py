@@ -107,8 +107,7 @@ def _encode_one(clip: Clip, output: Location, config: EncodingConfig, device: st
         result = encode_video(clip, output, config, device=device, on_progress=on_progress)
     console.print(
         f"{result.path}: {result.size:,} bytes for {result.frames} frames, {result.bitrate / 1000:.1f} kbit/s; "
-        f"decoder of {result.decoder_size:,} parameters; fitted in {result.seconds / 60:.1f} min "
-        f"to {result.training_psnr_db:.2f} dB"
+        f"{result.summary}"
     )
     if result.missed:
         console.print(f"this is {result.missed}: more --epochs come nearer")

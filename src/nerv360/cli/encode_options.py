@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nerv360.config import DEFAULT_PRESET, help_of, presets_of
+from nerv360.config import help_of, presets_of
 from nerv360.models.registry import MODELS
 
 __all__ = [
@@ -41,7 +41,8 @@ SEGMENT_SECONDS = 10.0
 NETWORK, VIEWS, RATE = "Network and fit", "Views that are trained for", "Rate: at most one of the first four"
 LONG = "Long videos"
 PRESETS_HELP = "; ".join(
-    f"for {model}: {', '.join(presets_of(model))} (by default {DEFAULT_PRESET[model]})" for model in MODELS
+    f"for {spec.name}: {', '.join(presets_of(spec.name))} (by default {spec.default_preset})"
+    for spec in MODELS.values()
 )
 
 Video = Annotated[

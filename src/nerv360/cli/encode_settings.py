@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nerv360.cli.options import parse_amount, parse_range
-from nerv360.config import DEFAULT_PRESET, EncodingConfig, preset_for, presets_of
+from nerv360.config import EncodingConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError
 from nerv360.models.registry import MODELS
 
@@ -29,7 +29,7 @@ def choose_settings(model: str | None, preset: str | None) -> EncodingConfig:
     if model not in (None, *MODELS):
         raise ArgumentError(f"--model {model}: must be one of {', '.join(MODELS)}")
     models = [model] if model else list(MODELS)
-    preset = preset or DEFAULT_PRESET[models[0]]
+    preset = preset or MODELS[models[0]].default_preset
     for name in models:
         if preset in presets_of(name):
             return preset_for(name, preset)

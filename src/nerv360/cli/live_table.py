@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["job_table"]
 
 ROWS_SHOWN = 24
+ENDED = ("done", "failed")
 
 
 @contextmanager
@@ -41,14 +42,14 @@ class _JobTable:
 
     def update(self, update: "JobUpdate") -> None:
         self.last[update.job] = update
-        if update.stage == "fitting":
+        if update.stage not in ("analysing", *ENDED):
             self.began.setdefault(update.job, (time.monotonic(), update.done))
 
     def print_ended(self, update: "JobUpdate") -> None:
-        if update.stage not in ("done", "failed"):
+        if update.stage not in ENDED:
             return
         plan, index = self.jobs[update.job]
-        fitted = f"{update.psnr_db:.2f} dB by {update.worker}" if update.seconds else "by an earlier run"
+        fitted = f"{_psnr(update)} by {update.worker}".strip() if update.seconds else "by an earlier run"
         remarks.print(
             f"{plan.output}: segment {index + 1} of {len(plan.jobs)} {update.stage}: {update.reason or fitted}",
             markup=False,
@@ -58,7 +59,7 @@ class _JobTable:
 
     def render(self) -> Group:
         table = Table("segment", "frames", "worker", "step", "PSNR", "left", title_justify="left")
-        running = sorted(number for number, update in self.last.items() if update.stage in ("analysing", "fitting"))
+        running = sorted(number for number, update in self.last.items() if update.stage not in ENDED)
         for number in running[:ROWS_SHOWN]:
             table.add_row(*self._cells(number))
         return Group(table, self._summary())
@@ -69,9 +70,9 @@ class _JobTable:
         since, at = self.began.get(number, (0.0, update.done))
         pace = (update.done - at) / (time.monotonic() - since) if update.done > at else 0.0
         left = f"{(update.total - update.done) / pace / 60:.1f} min" if pace else ""
-        step = f"{update.done}/{update.total}" if update.stage == "fitting" else update.stage
+        step = update.stage if update.stage == "analysing" else f"{update.done}/{update.total}"
         span = f"{clip.start}-{clip.start + clip.frames - 1}"
-        return f"{plan.output} {index}", span, update.worker, step, f"{update.psnr_db:.2f} dB", left
+        return f"{plan.output} {index}", span, update.worker, step, _psnr(update), left
 
     def _summary(self) -> str:
         done = sum(update.done for update in self.last.values())
@@ -80,6 +81,10 @@ class _JobTable:
         whole = f", about {hours * self.steps / done:.2f} in all" if done else ""
         return (
             f"{100 * done / max(1, self.steps):.1f} %; segments: {stages['done']} of {len(self.jobs)} done, "
-            f"{stages['analysing'] + stages['fitting']} running, {stages['failed']} failed; "
+            f"{len(self.last) - stages['done'] - stages['failed']} running, {stages['failed']} failed; "
             f"{hours:.2f} worker-hours so far{whole}"
         )
+
+
+def _psnr(update: "JobUpdate") -> str:
+    return "" if update.psnr_db is None else f"{update.psnr_db:.2f} dB"

@@ -23,13 +23,13 @@ UPDATE_SECONDS = 1.0  # between two updates of a job
 
 @dataclass(frozen=True)
 class JobUpdate(Update):
-    """Where a job stands, at the stage `analysing`, `fitting`, `done` or `failed`, in steps of its fit; those that are
-    repeated count once."""
+    """Where a job stands, at a stage of its encoder, `done` or `failed`, in steps of its fit; those that are repeated
+    count once."""
 
     job: int  # its number
     worker: str = ""  # machine and process
-    psnr_db: float = 0.0
-    seconds: float = 0.0  # of fitting, over all runs
+    psnr_db: float | None = None
+    seconds: float = 0.0  # of encoding, over all runs
     reason: str = ""  # why it failed
 
 
@@ -37,7 +37,7 @@ OnJobProgress = Callable[[JobUpdate], None]
 
 
 def encode_job(number: int, job: SegmentJob, on_progress: OnJobProgress) -> JobUpdate:
-    """Fit a segment and write its part, with one thread, unless that part is there, and undamaged.
+    """Encode a segment and write its part, with one thread, unless that part is there, and undamaged.
 
     Resumes from the checkpoint beside it. Raises what `encode_clip` does.
     """
@@ -71,7 +71,8 @@ class _Updates:
             done = steps - (update.total - update.done)
             job_update = JobUpdate("fitting", done, steps, self.number, self.worker, update.psnr_db, update.seconds)
         else:
-            job_update = JobUpdate(update.stage, 0, steps, self.number, self.worker)
+            done = 0 if update.stage == "analysing" else steps * update.done // max(1, update.total)
+            job_update = JobUpdate(update.stage, done, steps, self.number, self.worker)
         self.on_progress(job_update)
 
 

@@ -1,31 +1,17 @@
-"""A video -> a fitted network -> a .nerv360 file."""
+"""A video -> a .nerv360 file of one segment, by the function that the model's specification names."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from nerv360.codec.load_network import MAX_LATENT_VALUES, latent_values
-from nerv360.codec.segment_writer import Latents, estimate_bytes, min_file_bytes, write_segment
 from nerv360.config import EncodingConfig
-from nerv360.errors import ArgumentError
-from nerv360.models.build import build, decoder_size
-from nerv360.models.decoder_network import DecoderNetwork
-from nerv360.models.memory import enough_memory
-from nerv360.models.network_config import NetworkConfig
-from nerv360.progress import FitUpdate, OnProgress, Update
-from nerv360.storage import Location, name_of, remove, sibling
-from nerv360.training.checkpoint import Progress
-from nerv360.training.configure import configure
-from nerv360.training.fit import Fit
-from nerv360.training.rate_control import RateController
-from nerv360.training.training_module import TrainingModule
-from nerv360.video.camera_motion import Angles, estimate_rotations
+from nerv360.progress import OnProgress
+from nerv360.storage import Location
 from nerv360.video.clip import Clip
 
-__all__ = ["Encoded", "checkpoint_path", "encode_clip", "fitted_latents"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Encode", "Encoded", "encode_clip"]
 
 
 @dataclass(frozen=True)
@@ -36,124 +22,28 @@ class Encoded:
     size: int  # bytes on disk
     frames: int
     bitrate: float  # bits per second
-    decoder_size: int  # parameters
-    training_psnr_db: float  # running mean over the last training viewports
-    seconds: float  # of fitting, over all runs
-    limit: int | None  # of its bytes
-    missed: str  # how it misses its target, in words; empty where it does not
+    seconds: float  # of encoding, over all runs
+    summary: str  # what the encoder says of it, in a few words
+    limit: int | None = None  # of its bytes
+    missed: str = ""  # how it misses its target, in words; empty where it does not
+    training_psnr_db: float | None = None  # of a network: running mean over the last training viewports
+
+
+class Encode(Protocol):
+    """The contract of encoders. They write the file complete or not at all, and raise errors of nerv360/errors.py.
+
+    Stages of the progress are `analysing` the clip, in frames, then others of the encoder's own naming. An exception
+    that `on_progress` raises ends the work.
+    """
+
+    def __call__(
+        self, clip: Clip, output: Location, config: EncodingConfig, device: "torch.device", on_progress: OnProgress
+    ) -> Encoded: ...
 
 
 def encode_clip(
-    clip: Clip, output: Location, config: EncodingConfig, device: torch.device, on_progress: OnProgress
+    clip: Clip, output: Location, config: EncodingConfig, device: "torch.device", on_progress: OnProgress
 ) -> Encoded:
-    """Fit the configured network to the clip and write the file.
-
-    Interrupted at any moment, the same call goes on from the checkpoint beside the output (`checkpoint_path`),
-    and ends with the same bytes. Stages are `analysing` the clip and `fitting` (`FitUpdate`).
-    Raises TrainingError, OutputError, ArgumentError, OutOfMemory.
-    """
-    torch.manual_seed(config.seed)
-    config = config.for_frames(clip.frames)
-    shape = configure(config, clip.width, clip.height)
-    _check_decodable(shape, clip)
-    network = build(shape, clip.frames).to(device)
-    module = TrainingModule(network, config.rate_target.rate_weight).to(device)
-    rate_controller = _rate_controller(module, clip, config)
-    checkpoint = checkpoint_path(output)
-    with enough_memory(shape, "training", device, config.view_sampling.views):
-        fit = Fit(module, clip, config, checkpoint, lambda: _initialize(network, clip, on_progress))
-        fit.run(
-            lambda progress, steps: on_progress(_fit_update(progress, steps, module, clip, config)),
-            rate_controller.update,
-        )
-    size = write_segment(module, fitted_latents(network, clip), clip, config, output, fit.angles)
-    remove(checkpoint)
-    progress = fit.progress
-    return Encoded(
-        path=output,
-        size=size,
-        frames=clip.frames,
-        bitrate=8 * size * float(clip.frame_rate) / clip.frames,
-        decoder_size=decoder_size(network),
-        training_psnr_db=progress.psnr_db,
-        seconds=progress.seconds,
-        limit=rate_controller.max_bytes,
-        missed=rate_controller.describe_miss(size, progress.psnr_db),
-    )
-
-
-def checkpoint_path(output: Location) -> Location:
-    """Where an unfinished encoding of `output` is kept."""
-    return sibling(output, name_of(output) + ".checkpoint")
-
-
-@torch.inference_mode()
-def fitted_latents(network: DecoderNetwork, clip: Clip) -> list[Latents]:
-    """Latents of a clip [keys, channels, rows, columns]."""
-    device = next(network.parameters()).device
-    panoramas = (torch.from_numpy(frame).permute(2, 0, 1)[None].to(device) for frame in clip)
-    return [latent.cpu().numpy() for latent in network.fitted_latents(panoramas)]
-
-
-def _check_decodable(shape: NetworkConfig, clip: Clip) -> None:
-    values = latent_values(shape, clip.frames)
-    if values > MAX_LATENT_VALUES:
-        raise ArgumentError(
-            f"{clip.width}x{clip.height}: its latents would have {values} values, at most {MAX_LATENT_VALUES} can be "
-            "decoded; scale the panorama with --size"
-        )
-
-
-def _rate_controller(module: TrainingModule, clip: Clip, config: EncodingConfig) -> RateController:
-    """Raises ArgumentError where no file is as small as it is to be."""
-    limit = config.rate_target.max_bytes(clip.frames, float(clip.frame_rate))
-    if limit is not None and limit < (least := min_file_bytes(module, clip, config)):
-        raise ArgumentError(
-            f"a limit of {limit:,} bytes: the smallest file of these {clip.frames} frames takes {least:,}; allow more"
-        )
-    return RateController(limit, config.rate_target.quality_db, lambda: estimate_bytes(module, clip, config))
-
-
-def _fit_update(
-    progress: Progress, steps: int, module: TrainingModule, clip: Clip, config: EncodingConfig
-) -> FitUpdate:
-    def estimate_bitrate() -> float:
-        return 8 * estimate_bytes(module, clip, config) * float(clip.frame_rate) / clip.frames
-
-    return FitUpdate(
-        stage="fitting",
-        done=progress.step,
-        total=steps,
-        loss=progress.loss,
-        psnr_db=progress.psnr_db,
-        seconds=progress.seconds,
-        skipped=progress.skipped,
-        recoveries=progress.recoveries,
-        rate_scale=progress.rate_scale,
-        estimate_bitrate=estimate_bitrate,
-    )
-
-
-def _initialize(network: DecoderNetwork, clip: Clip, on_progress: OnProgress) -> Angles | None:
-    """Begin a fit as the model's specification says; gives the camera's angles, where it tracks the camera."""
-    spec, motion = network.config.spec, any(latent.motion for latent in network.config.latents)
-    initialize = spec.load_initialization()
-    passes = spec.world_aligned + (1 + motion if initialize else 0)  # for its camera; its colours, its motion
-    frames = _TrackedPasses(clip, passes * clip.frames, on_progress)
-    angles = estimate_rotations(frames) if spec.world_aligned else None
-    if initialize:
-        initialize(network, frames, angles)
-    return angles
-
-
-class _TrackedPasses:
-    """The frames of a clip that is read several times; `total` counts those of all passes."""
-
-    def __init__(self, clip: Clip, total: int, on_progress: OnProgress) -> None:
-        self.clip, self.total, self.on_progress, self.done = clip, total, on_progress, 0
-
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        for frame in self.clip:
-            yield frame
-            self.done += 1
-            self.on_progress(Update("analysing", self.done, self.total))
+    """Encode a clip by the configured model. Raises TrainingError, OutputError, ArgumentError, OutOfMemory."""
+    encode: Encode = config.architecture.spec.load_encoder()
+    return encode(clip, output, config, device, on_progress)

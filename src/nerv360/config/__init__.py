@@ -3,13 +3,12 @@
 from nerv360.config.architecture import Architecture
 from nerv360.config.encoding import EncodingConfig, help_of
 from nerv360.config.optimisation import Optimisation
-from nerv360.config.presets import DEFAULT_PRESET, SCALES, Scale, preset, preset_for, presets_of
+from nerv360.config.presets import SCALES, Scale, preset, preset_for, presets_of
 from nerv360.config.rate_target import RateTarget
 from nerv360.config.storage import Storage
 from nerv360.config.view_sampling import ViewSampling
 
 __all__ = [
-    "DEFAULT_PRESET",
     "SCALES",
     "Architecture",
     "EncodingConfig",

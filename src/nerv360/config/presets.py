@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from nerv360.config.encoding import EncodingConfig
 from nerv360.errors import ArgumentError
 from nerv360.latents.grid import LatentGrid
-from nerv360.models.registry import DEFAULT_MODEL, MODELS, model_spec
+from nerv360.models.registry import DEFAULT_MODEL, model_spec
 
 __all__ = [
-    "DEFAULT_PRESET",
     "GRID_PRESETS",
     "HNERV_PRESETS",
     "NERV360_PRESETS",
@@ -57,8 +56,6 @@ HNERV_PRESETS = {
     **PAPER_PRESETS,
     "hnerv-published": EncodingConfig.of(model="hnerv", loss="l2", optimiser="adam", learning_rate=1e-3),
 }
-
-DEFAULT_PRESET = {name: spec.default_preset for name, spec in MODELS.items()}
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class ModelSpec:
     summary: str  # in help texts
     presets: str  # mapping of settings by name (config/presets.py)
     default_preset: str
+    encoder: str  # function that encodes a clip (codec/encoder.py)
     decoder: str  # class that decodes a segment (codec/segment_decoder.py)
     header: str  # class of a segment's header (bitstream/header.py)
     options: frozenset[str] = frozenset()  # settings of a network's shape that other models do not have
@@ -57,6 +58,10 @@ class ModelSpec:
     def load_presets(self) -> Any:
         """Settings by name."""
         return _load(self.presets)
+
+    def load_encoder(self) -> Any:
+        """Function that encodes a clip."""
+        return _load(self.encoder)
 
     def load_decoder(self) -> Any:
         """Class that decodes a segment."""
@@ -77,6 +82,7 @@ class NetworkSpec(ModelSpec):
 
     network: str  # class (models/decoder_network.py)
     latents: LatentKind
+    encoder: str = "nerv360.codec.network_encoder:encode_by_network"
     header: str = "nerv360.bitstream.header:SegmentHeader"
     decoder: str = "nerv360.codec.network_decoder:NetworkDecoder"
     draws_panorama: bool = False  # the whole panorama, out of which views are cut
