@@ -1,0 +1,134 @@
+/* Overlapped block motion compensation: every node's window is shifted by its vector, and fades linearly into its
+   neighbours'. Between four nodes lies a cell, whose prediction blends what the four vectors say of it.
+
+   Columns go round the sphere; beyond a pole a row is its mirror, half a turn on.
+*/
+#include "core.h"
+
+enum { CELL = NODE, VALUE_BITS = 3 }; /* bits of what is blended below those of pixels */
+
+static i32 taps[64][4]; /* for every 64th of a pixel, of a cubic kernel; they sum to 64 */
+
+void make_taps(void) {
+    const double sharpness = -0.6;
+    for (int phase = 0; phase < 64; phase++) {
+        i32 sum = 0;
+        for (int k = 0; k < 4; k++) {
+            double x = fabs((phase + 64 - 64 * k) / 64.0);
+            double inner = (sharpness + 2) * x * x * x - (sharpness + 3) * x * x + 1;
+            double outer = sharpness * (x * x * x - 5 * x * x + 8 * x - 4);
+            taps[phase][k] = (i32)rint(64 * (x <= 1 ? inner : outer));
+            sum += taps[phase][k];
+        }
+        taps[phase][phase < 32 ? 1 : 2] += 64 - sum;
+    }
+}
+
+static int modulo(int value, int size) {
+    value %= size;
+    return value < 0 ? value + size : value;
+}
+
+void on_sphere(int y, int x, int height, int width, int *row, int *column) {
+    y = modulo(y, 2 * height);
+    *row = y < height ? y : 2 * height - 1 - y;
+    *column = modulo(y < height ? x : x + width / 2, width);
+}
+
+static i16 fetched[(CELL + 3) * (CELL + 3)];
+
+/* What a vector says of a block: pixels in 1/8 of their unit. */
+static void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out) {
+    int stride = plane_columns(plane), height = plane ? layout.height / 2 : layout.height;
+    int width = plane ? layout.width / 2 : layout.width, scale = plane ? 8 : 16;
+    i32 dx = v.x * scale, dy = v.y * scale;
+    const i32 *tx = taps[dx & 63], *ty = taps[dy & 63];
+    int y0 = y + (dy >> 6) - 1, x0 = x + (dx >> 6) - 1;
+    const i16 *from = reference + y0 * stride + x0;
+    if (x0 < 0 || y0 < 0 || x0 + w + 3 > width || y0 + h + 3 > height) {
+        for (int r = 0; r < h + 3; r++) {
+            int row, column;
+            on_sphere(y0 + r, x0, height, width, &row, &column);
+            for (int c = 0; c < w + 3; c++) {
+                fetched[r * (CELL + 3) + c] = reference[row * stride + column];
+                if (++column == width) column = 0;
+            }
+        }
+        from = fetched, stride = CELL + 3;
+    }
+    if (((dx | dy) & 63) == 0) {
+        for (int r = 0; r < h; r++)
+            for (int c = 0; c < w; c++) out[r * CELL + c] = from[(r + 1) * stride + c + 1] << VALUE_BITS;
+        return;
+    }
+    i32 lines[CELL + 3][CELL];
+    for (int r = 0; r < h + 3; r++) {
+        const i16 *row = from + r * stride;
+        for (int c = 0; c < w; c++)
+            lines[r][c] = (tx[0] * row[c] + tx[1] * row[c + 1] + tx[2] * row[c + 2] + tx[3] * row[c + 3] + 4) >> 3;
+    }
+    for (int r = 0; r < h; r++)
+        for (int c = 0; c < w; c++)
+            out[r * CELL + c] = (ty[0] * lines[r][c] + ty[1] * lines[r + 1][c] + ty[2] * lines[r + 2][c] +
+                                 ty[3] * lines[r + 3][c] + 32) >> 6;
+}
+
+static int same(Vector a, Vector b) { return a.x == b.x && a.y == b.y; }
+
+/* A part [y0, y1) x [x0, x1) of the cell whose lower right node is (i, j), blended of up to four. */
+static void blend_cell(const i16 *reference, int plane, const Vector *motion, int i, int j, int y0, int x0, int y1,
+                       int x1, i16 *out, int stride) {
+    int node = plane ? NODE / 2 : NODE, h = y1 - y0, w = x1 - x0;
+    int lines[2] = {most(i - 1, 0), least(i, layout.down - 1)}, places[2] = {modulo(j - 1, layout.across), modulo(j, layout.across)};
+    Vector v[2][2];
+    for (int k = 0; k < 4; k++) v[k >> 1][k & 1] = motion[lines[k >> 1] * layout.across + places[k & 1]];
+    static i32 value[CELL * CELL], total[CELL * CELL];
+    if (same(v[0][0], v[0][1]) && same(v[0][0], v[1][0]) && same(v[0][0], v[1][1])) {
+        shifted(reference, plane, v[0][0], y0, x0, h, w, value);
+        for (int r = 0; r < h; r++)
+            for (int c = 0; c < w; c++)
+                out[r * stride + c] = (i16)((value[r * CELL + c] + (1 << (VALUE_BITS - 1))) >> VALUE_BITS);
+        return;
+    }
+    int rows_off = y0 - (i * node - node / 2), columns_off = x0 - (j * node - node / 2);
+    int bits = VALUE_BITS + (plane ? 8 : 10); /* weights of a direction sum to 2 node */
+    memset(total, 0, sizeof total);
+    for (int k = 0; k < 4; k++) {
+        int below = k >> 1, right = k & 1;
+        shifted(reference, plane, v[below][right], y0, x0, h, w, value);
+        for (int r = 0; r < h; r++) {
+            i32 down = 2 * (r + rows_off) + 1;
+            down = below ? down : 2 * node - down;
+            for (int c = 0; c < w; c++) {
+                i32 across = 2 * (c + columns_off) + 1;
+                total[r * CELL + c] += value[r * CELL + c] * down * (right ? across : 2 * node - across);
+            }
+        }
+    }
+    for (int r = 0; r < h; r++)
+        for (int c = 0; c < w; c++) out[r * stride + c] = (i16)((total[r * CELL + c] + (1 << (bits - 1))) >> bits);
+}
+
+/* What one reference says of a region. */
+void compensate_from(const Key *key, int k, int plane, int top, int left, int height, int width, i16 *out) {
+    int node = plane ? NODE / 2 : NODE;
+    const i16 *reference = key->reference[k]->pixels[plane];
+    for (int i = (top + node / 2) / node; i * node - node / 2 < top + height; i++)
+        for (int j = (left + node / 2) / node; j * node - node / 2 < left + width; j++) {
+            int y0 = most(i * node - node / 2, top), y1 = least((i + 1) * node - node / 2, top + height);
+            int x0 = most(j * node - node / 2, left), x1 = least((j + 1) * node - node / 2, left + width);
+            blend_cell(reference, plane, key->motion[k], i, j, y0, x0, y1, x1, out + (y0 - top) * width + x0 - left, width);
+        }
+}
+
+/* Prediction of a region of a plane: of one reference, or the mean of two; nothing for a root. */
+void compensate(const Key *key, int plane, int top, int left, int height, int width, i16 *out) {
+    size_t size = (size_t)height * width;
+    if (!key->references) memset(out, 0, size * sizeof(i16));
+    if (key->references) compensate_from(key, 0, plane, top, left, height, width, out);
+    if (key->references == 2) {
+        static i16 second[64 * 64];
+        compensate_from(key, 1, plane, top, left, height, width, second);
+        for (size_t k = 0; k < size; k++) out[k] = (i16)((out[k] + second[k] + 1) >> 1);
+    }
+}

@@ -1,0 +1,177 @@
+/* The core of nerv360-motion: keys that predict one another along motion, and the bands of what is left.
+
+   Compiled to WebAssembly, and run by Python and by the player alike: entropy.c codes bits, bands.c and motion_field.c
+   say what they mean, compensation.c and transform.c make pictures of them, search.c is what only an encoder does, and
+   keys.c holds the keys of a segment and is called from outside. All that a decoder computes is integers.
+*/
+#ifndef CORE_H
+#define CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef int16_t i16;
+typedef int32_t i32;
+typedef uint32_t u32;
+typedef int64_t i64;
+typedef uint64_t u64;
+
+/* There is no C library; these are instructions of WebAssembly. */
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#define sqrt __builtin_sqrt
+#define rint __builtin_rint
+#define rintf __builtin_rintf
+#define fabs __builtin_fabs
+#define fabsf __builtin_fabsf
+#define floorf __builtin_floorf
+
+#define EXPORT(name) __attribute__((export_name(#name))) name
+
+enum {
+    NODE = 16,         /* pixels of brightness between nodes of the motion field */
+    WIDEST = 8,        /* nodes between those that are coded first */
+    LEVELS = 4,        /* of the wavelet of brightness; one less of the differences of colours */
+    FRACTION_BITS = 4, /* of pictures: 1/16 of a level */
+    PLANES = 3,
+    TILE = 64, /* pixels of brightness that are painted at once */
+    INPUTS = 6, /* of a mixer, at most */
+};
+
+static inline i32 least(i32 a, i32 b) { return a < b ? a : b; }
+static inline i32 most(i32 a, i32 b) { return a > b ? a : b; }
+static inline i32 clamp(i32 value, i32 low, i32 high) { return most(low, least(high, value)); }
+static inline i32 magnitude(i32 value) { return value < 0 ? -value : value; }
+
+/* keys.c */
+void *allocate(size_t bytes); /* zeroed, and never given back */
+
+/* entropy.c */
+enum {
+    BANDS = 48, /* kinds: three planes of up to five levels of three orientations, and the coarsest band */
+    ZEROS = 64,
+    ABOVE_ONE = 32, /* contexts of an input */
+    ZERO_AT = 0,
+    ABOVE_AT = ZERO_AT + BANDS * INPUTS * ZEROS,
+    MAGNITUDE_AT = ABOVE_AT + BANDS * 3 * ABOVE_ONE,
+    BLOCKS_AT = MAGNITUDE_AT + BANDS * 64,
+    AVERAGE_AT = BLOCKS_AT + BANDS * 64,
+    MOTION_AT = AVERAGE_AT + PLANES * 80,
+    CONTEXTS = MOTION_AT + 3 * 1024,
+    MIXERS = 3 * BANDS + 12,
+};
+
+/* What was learned so far: probabilities of a one in 16 bits, how often each was seen, and the mixers' weights. */
+typedef struct {
+    u16 probability[CONTEXTS];
+    u8 seen[CONTEXTS];
+    i32 weights[MIXERS][INPUTS];
+} Contexts;
+
+/* A coded key, while it is written or read. */
+typedef struct {
+    u8 *data;
+    u32 length, position, low, high, code;
+    int decoding;
+    double bits; /* an estimate */
+} Stream;
+
+/* Contexts of one bit, and their logits once they have predicted. */
+typedef struct {
+    int count, mixer;
+    i32 context[INPUTS], logit[INPUTS];
+    i32 probability; /* of a one */
+} Mix;
+
+extern float COST[4097]; /* bits of what has a probability in 12 bits, for an encoder's decisions */
+void make_tables(void);
+const u8 *read_contexts(Contexts *c, const u8 *learned);
+void begin_writing(Stream *s, u8 *data, u32 length);
+void begin_reading(Stream *s, u8 *data, u32 length);
+u32 end_writing(Stream *s);
+int code_bit(Stream *s, int bit, i32 probability);
+void predict(Mix *m, const Contexts *c);
+i32 mixed_probability(const i32 *context, int count, int mixer, const Contexts *c);
+int code_mixed(Stream *s, Contexts *c, Mix *m, int bit);
+int code_simple(Stream *s, Contexts *c, int context, int bit);
+i32 code_golomb(Stream *s, Contexts *c, int context, i32 value);
+int code_sign(Stream *s, int negative);
+static inline float cost_of(i32 probability, int bit) { return COST[(bit ? probability : 65536 - probability) >> 4]; }
+
+/* Sizes that follow from a panorama's: planes reach to whole nodes. */
+typedef struct {
+    int width, height;   /* of the panorama */
+    int columns, rows;   /* of the plane of brightness */
+    int across, down;    /* nodes */
+    int turns;           /* nodes, in the order of coding */
+    struct Turn *order;
+} Layout;
+
+/* A node in the order of coding: what lies `distance` nodes around it is known. */
+typedef struct Turn {
+    i16 row, column;
+    u8 distance, kind; /* the coarsest; between four; beside; below */
+} Turn;
+
+typedef struct {
+    i16 x, y;
+} Vector; /* quarter pixels, from a pixel to where its content lies in the reference */
+
+extern Layout layout;
+static inline int plane_rows(int plane) { return plane ? layout.rows / 2 : layout.rows; }
+static inline int plane_columns(int plane) { return plane ? layout.columns / 2 : layout.columns; }
+static inline int plane_levels(int plane) { return plane ? LEVELS - 1 : LEVELS; }
+static inline size_t plane_size(int plane) { return (size_t)plane_rows(plane) * plane_columns(plane); }
+
+/* A key: a frame as it is kept to predict others. */
+typedef struct Key {
+    int frame, level, references;  /* the number of these */
+    int reference_frame[2];
+    struct Key *reference[2];
+    int step;                      /* of the quantiser, in 1/16 of a level */
+    Vector *motion[2];             /* of every node, to each reference */
+    u8 *moved;                     /* how much was coded of a node's motion, at most 255 */
+    i16 *bands[PLANES];            /* integers */
+    i16 *pixels[PLANES];           /* in 1/16 of a level, where a tile is done */
+    u8 *done;                      /* tiles */
+    Contexts *contexts;
+} Key;
+
+/* transform.c */
+void make_factors(int step);
+const i32 *factors_of(int step, int plane, int level, int high_passes);
+float band_step(int step, int plane, int level, int row);
+void forward(float *plane, int rows, int columns, int levels, float *scratch);
+int inverse_region(const Key *key, int plane, int top, int left, int height, int width, i32 *out);
+
+/* bands.c: of all bands, coarse to fine; an encoder's coefficients are in steps of the quantiser, NULL for a decoder */
+void code_bands(Stream *s, Contexts *c, Key *key, float *const coefficients[PLANES], float rate_weight);
+
+/* motion_field.c */
+void make_order(void);
+int around(const Turn *turn, int places[4]);
+i32 interpolated(const Vector *field, const Turn *turn, int vertical);
+void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2]);
+void inherit_motion(const Key *key, Vector *const foretold[2]);
+void mirror_motion(const Key *key, const Vector *added, Vector *second);
+
+/* compensation.c */
+void on_sphere(int y, int x, int height, int width, int *row, int *column);
+void compensate(const Key *key, int plane, int top, int left, int height, int width, i16 *out);
+
+void compensate_from(const Key *key, int k, int plane, int top, int left, int height, int width, i16 *out);
+void make_taps(void);
+
+/* keys.c */
+Key *fresh_key(int slot, int frame, int level, int first, int second, int step);
+void add_motion(Key *key, Vector *const added[2], Vector *const inherited[2]);
+Vector *field_number(int number); /* of nodes, to work in */
+void paint_all(Key *key);
+
+/* search.c */
+void search(const i16 *target, const i16 *reference, const Vector *base, const Vector *candidates, int count,
+            float cap, float rate_weight, float share, Vector *added);
+
+#endif

@@ -1,0 +1,121 @@
+/* A key is written: its motion is searched for, and what is left becomes bands. Closed loop: what is predicted from is
+   what a decoder has. */
+#include "core.h"
+
+static const float SQRT2 = 1.41421356f, SQRT3 = 1.73205081f, SQRT6 = 2.44948974f;
+static float *source[PLANES], *coefficients[PLANES], *scratch; /* source in 1/16 of a level, coefficients in steps */
+
+/* The picture RGB [height, width, 3] of the next key: orthonormal brightness, and two differences of colours at half
+   the resolution. */
+void EXPORT(set_source)(const u8 *rgb) {
+    if (!scratch) {
+        for (int plane = 0; plane < PLANES; plane++) {
+            source[plane] = allocate(plane_size(plane) * sizeof(float));
+            coefficients[plane] = allocate(plane_size(plane) * sizeof(float));
+        }
+        scratch = allocate(plane_size(0) * sizeof(float));
+    }
+    for (int plane = 1; plane < PLANES; plane++) memset(source[plane], 0, plane_size(plane) * sizeof(float));
+    for (int y = 0; y < layout.rows; y++)
+        for (int x = 0; x < layout.columns; x++) {
+            const u8 *p = rgb + 3 * ((size_t)least(y, layout.height - 1) * layout.width + least(x, layout.width - 1));
+            float r = p[0] - 128.0f, g = p[1] - 128.0f, b = p[2] - 128.0f;
+            size_t half = (size_t)(y / 2) * (layout.columns / 2) + x / 2;
+            source[0][(size_t)y * layout.columns + x] = rintf((r + g + b) * (16 / SQRT3));
+            source[1][half] += (r - b) * (4 / SQRT2);
+            source[2][half] += (r - 2 * g + b) * (4 / SQRT6);
+        }
+    for (int plane = 1; plane < PLANES; plane++)
+        for (size_t n = 0; n < plane_size(plane); n++) source[plane][n] = rintf(source[plane][n]);
+}
+
+/* Where the motion to a reference begins: what is inherited, and what the first reference's says of the second. */
+static void base_of(const Key *key, int k, Vector *const inherited[2], const Vector *added, Vector *base) {
+    memcpy(base, inherited[k], (size_t)layout.down * layout.across * sizeof(Vector));
+    if (k) mirror_motion(key, added, base);
+}
+
+/* What is to be predicted by one of two references: what the other leaves of twice the picture. */
+static void rest_of(const Key *key, int k, i16 *rest) {
+    static i16 said[TILE * TILE];
+    for (int top = 0; top < layout.rows; top += TILE)
+        for (int left = 0; left < layout.columns; left += TILE) {
+            int height = least(TILE, layout.rows - top), width = least(TILE, layout.columns - left);
+            compensate_from(key, 1 - k, 0, top, left, height, width, said);
+            for (int r = 0; r < height; r++)
+                for (int c = 0; c < width; c++) {
+                    size_t at = (size_t)(top + r) * layout.columns + left + c;
+                    rest[at] = (i16)(2 * (i32)source[0][at] - said[r * width + c]);
+                }
+        }
+}
+
+/* Motion to one reference, then the other, then each again beside the other. */
+static void search_motion(Key *key, float motion_weight, const Vector *candidates, int count, Vector *const added[2],
+                          Vector *const inherited[2]) {
+    static i16 *target;
+    size_t nodes = (size_t)layout.down * layout.across;
+    Vector *base = field_number(4), *tried = field_number(5);
+    if (!target) target = allocate(plane_size(0) * sizeof(i16));
+    float squared = key->step * key->step / 256.0f, cap = 4 * squared, weight = motion_weight * squared;
+    for (size_t n = 0; n < plane_size(0); n++) target[n] = (i16)source[0][n];
+    for (int turn = 0; turn < (key->references == 2 ? 4 : key->references); turn++) {
+        int k = turn & 1;
+        const Vector *first = candidates + (size_t)k * count * nodes;
+        base_of(key, k, inherited, added[0], base);
+        float share = turn > 1 ? 0.25f : key->references == 2 ? 0.5f : 1.0f;
+        if (turn > 1) {
+            rest_of(key, k, target);
+            memcpy(tried, key->motion[k], nodes * sizeof(Vector));
+        }
+        search(target, key->reference[k]->pixels[0], base, turn > 1 ? tried : first, turn > 1 ? 1 : count, cap, weight, share,
+               added[k]);
+        for (size_t n = 0; n < nodes; n++)
+            key->motion[k][n] = (Vector){(i16)(base[n].x + added[k][n].x), (i16)(base[n].y + added[k][n].y)};
+    }
+}
+
+/* What the prediction leaves of a plane, as bands in steps of the quantiser. */
+static void transform_residual(const Key *key, int plane) {
+    static i16 predicted[TILE * TILE];
+    int size = plane ? TILE / 2 : TILE, rows = plane_rows(plane), columns = plane_columns(plane);
+    float *residual = coefficients[plane];
+    for (int top = 0; top < rows; top += size)
+        for (int left = 0; left < columns; left += size) {
+            int height = least(size, rows - top), width = least(size, columns - left);
+            compensate(key, plane, top, left, height, width, predicted);
+            for (int r = 0; r < height; r++)
+                for (int c = 0; c < width; c++) {
+                    size_t at = (size_t)(top + r) * columns + left + c;
+                    residual[at] = (source[plane][at] - predicted[r * width + c]) / 16;
+                }
+        }
+    forward(residual, rows, columns, plane_levels(plane), scratch);
+    for (int level = plane_levels(plane); level > 0; level--) {
+        int h = rows >> level, w = columns >> level;
+        for (int r = 0; r < 2 * h; r++) {
+            float per_step = 1 / band_step(key->step, plane, level, r < h ? r : r - h);
+            float *row = residual + (size_t)r * columns;
+            for (int c = r < h && level < plane_levels(plane) ? w : 0; c < 2 * w; c++) row[c] *= per_step;
+        }
+    }
+}
+
+/* Write a key; returns its bytes, or more than `length` if they do not fit. `candidates` [references][count][nodes] are
+   vectors to try. */
+u32 EXPORT(encode_key)(int slot, int frame, int level, int first, int second, int step, float rate_weight,
+                       float motion_weight, const Vector *candidates, int count, u8 *data, u32 length) {
+    Key *key = fresh_key(slot, frame, level, first, second, step);
+    Vector *added[2] = {field_number(0), field_number(1)}, *inherited[2] = {field_number(2), field_number(3)};
+    Stream s;
+    begin_writing(&s, data, length);
+    for (int k = 0; k < 2; k++) memset(added[k], 0, (size_t)layout.down * layout.across * sizeof(Vector));
+    inherit_motion(key, inherited);
+    search_motion(key, motion_weight, candidates, count, added, inherited);
+    code_motion(&s, key->contexts, key, added);
+    add_motion(key, added, inherited);
+    for (int plane = 0; plane < PLANES; plane++) transform_residual(key, plane);
+    code_bands(&s, key->contexts, key, coefficients, rate_weight);
+    paint_all(key);
+    return end_writing(&s);
+}

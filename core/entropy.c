@@ -1,0 +1,153 @@
+/* Binary range coding with mixed contexts, one path for both directions.
+
+   A bit is predicted by several contexts; their predictions are mixed as logits, by weights that learn (as in PAQ).
+   Tables are made by products and quotients of doubles in a fixed order, so every machine makes the same.
+*/
+#include "core.h"
+
+enum { SLOWEST = 120 }; /* observations after which a context adapts no slower */
+
+float COST[4097];
+static i32 LOGISTIC[4096]; /* of logits -2048..2047 in 1/256: the probability in 16 bits */
+static i32 LOGIT[4096];    /* its inverse, of probabilities in 12 bits */
+static i32 RATE[SLOWEST + 1];
+
+/* Logarithm to the base 2, bit by bit: of its fraction, every square tells one. */
+static double log2_of(u32 value) {
+    double x = value, result = 0;
+    for (; x >= 2; x /= 2) result++;
+    for (double bit = 0.5; bit > 1e-9; bit /= 2) {
+        x *= x;
+        if (x >= 2) result += bit, x /= 2;
+    }
+    return result;
+}
+
+void make_tables(void) {
+    double power = 1.0; /* e^(k / 256) */
+    for (int k = 0; k <= 2048; k++) {
+        i32 upper = clamp((i32)(power / (1 + power) * 65536 + 0.5), 16, 65520);
+        i32 lower = clamp((i32)(65536 / (1 + power) + 0.5), 16, 65520);
+        if (k < 2048) LOGISTIC[2048 + k] = upper;
+        if (k) LOGISTIC[2048 - k] = lower;
+        if (k < 2047) power *= 1.003913889338348;
+    }
+    for (int k = 0, at = 0; k < 4096; k++) {
+        while (at < 4095 && LOGISTIC[at] < 16 * k + 8) at++;
+        LOGIT[k] = at - 2048;
+    }
+    for (int seen = 0; seen <= SLOWEST; seen++) RATE[seen] = (i32)(65536 / (seen + 1.6));
+    COST[0] = 16;
+    for (int k = 1; k <= 4096; k++) COST[k] = (float)(12 - log2_of(k));
+}
+
+/* What was learned on other clips; returns what follows it. */
+const u8 *read_contexts(Contexts *c, const u8 *learned) {
+    const u8 *counts = learned + CONTEXTS, *weights = counts + CONTEXTS;
+    for (int k = 0; k < CONTEXTS; k++) {
+        c->probability[k] = (u16)LOGISTIC[16 * (signed char)learned[k] + 2048];
+        c->seen[k] = counts[k];
+    }
+    for (int k = 0; k < MIXERS * INPUTS; k++, weights += 2)
+        c->weights[k / INPUTS][k % INPUTS] = 256 * (i16)(weights[0] | weights[1] << 8);
+    return weights;
+}
+
+void begin_writing(Stream *s, u8 *data, u32 length) {
+    *s = (Stream){.data = data, .length = length, .high = 0xFFFFFFFFu};
+}
+
+void begin_reading(Stream *s, u8 *data, u32 length) {
+    *s = (Stream){.data = data, .length = length, .high = 0xFFFFFFFFu, .decoding = 1};
+    for (; s->position < 4; s->position++)
+        s->code = s->code << 8 | (s->position < length ? data[s->position] : 0);
+}
+
+/* Bytes that were written: the shortest end between the bounds; a reader takes what is missing behind for zeros. */
+u32 end_writing(Stream *s) {
+    int shift = 24;
+    while (((((u64)s->low + (1u << shift) - 1) >> shift) << shift) > s->high) shift -= 8;
+    u32 value = (u32)((((u64)s->low + (1u << shift) - 1) >> shift) << shift);
+    for (int at = 24; at >= shift; at -= 8, s->position++)
+        if (s->position < s->length) s->data[s->position] = (u8)(value >> at);
+    if (s->position > s->length) return s->position;
+    while (s->position && s->data[s->position - 1] == 0) s->position--;
+    return s->position;
+}
+
+int code_bit(Stream *s, int bit, i32 probability) {
+    u32 span = s->high - s->low;
+    u32 middle = s->low + (span >> 16) * (u32)probability + (((span & 65535) * (u32)probability) >> 16);
+    if (s->decoding) bit = s->code <= middle;
+    if (bit) s->high = middle;
+    else s->low = middle + 1;
+    while (((s->low ^ s->high) & 0xFF000000u) == 0) {
+        if (s->decoding) s->code = s->code << 8 | (s->position < s->length ? s->data[s->position] : 0);
+        else if (s->position < s->length) s->data[s->position] = (u8)(s->high >> 24);
+        s->position++;
+        s->low <<= 8;
+        s->high = s->high << 8 | 255;
+    }
+    return bit;
+}
+
+static void learn(Contexts *c, int context, int bit) {
+    i32 distance = (bit ? 65535 : 0) - c->probability[context];
+    c->probability[context] = (u16)(c->probability[context] + (((i64)distance * RATE[c->seen[context]]) >> 16));
+    if (c->seen[context] < SLOWEST) c->seen[context]++;
+}
+
+i32 mixed_probability(const i32 *context, int count, int mixer, const Contexts *c) {
+    i64 total = 0;
+    for (int k = 0; k < count; k++) total += (i64)c->weights[mixer][k] * LOGIT[c->probability[context[k]] >> 4];
+    total >>= 16;
+    return LOGISTIC[(total < -2047 ? -2047 : total > 2047 ? 2047 : total) + 2048];
+}
+
+void predict(Mix *m, const Contexts *c) {
+    i64 total = 0;
+    for (int k = 0; k < m->count; k++) {
+        m->logit[k] = LOGIT[c->probability[m->context[k]] >> 4];
+        total += (i64)c->weights[m->mixer][k] * m->logit[k];
+    }
+    total >>= 16;
+    m->probability = LOGISTIC[(total < -2047 ? -2047 : total > 2047 ? 2047 : total) + 2048];
+}
+
+/* Code a bit that was predicted; the contexts and the mixer's weights move towards it. */
+int code_mixed(Stream *s, Contexts *c, Mix *m, int bit) {
+    bit = code_bit(s, bit, m->probability);
+    if (!s->decoding) s->bits += cost_of(m->probability, bit);
+    i32 error = (bit << 16) - m->probability, *weights = c->weights[m->mixer];
+    for (int k = 0; k < m->count; k++) {
+        weights[k] = clamp(weights[k] + (((i64)m->logit[k] * error * 3 + (1 << 17)) >> 18), -(1 << 20), 1 << 20);
+        learn(c, m->context[k], bit);
+    }
+    return bit;
+}
+
+/* Code a bit by one context alone. */
+int code_simple(Stream *s, Contexts *c, int context, int bit) {
+    i32 probability = clamp(c->probability[context], 64, 65535 - 64);
+    bit = code_bit(s, bit, probability);
+    if (!s->decoding) s->bits += cost_of(probability, bit);
+    learn(c, context, bit);
+    return bit;
+}
+
+int code_sign(Stream *s, int negative) {
+    s->bits += 1;
+    return code_bit(s, negative, 32768);
+}
+
+/* Code an integer >= 0: Exp-Golomb, whose length adapts in 16 contexts. */
+i32 code_golomb(Stream *s, Contexts *c, int context, i32 value) {
+    int length = 0;
+    while (length < 19 && code_simple(s, c, context + least(length, 15), (value + 1) >> (length + 1) != 0)) length++;
+    i32 coded = 1;
+    for (int k = length - 1; k >= 0; k--) {
+        coded = 2 * coded + code_bit(s, ((value + 1) >> k) & 1, 32768);
+        s->bits += 1;
+    }
+    return coded - 1;
+}

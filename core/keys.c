@@ -1,0 +1,211 @@
+/* The keys of a segment, as they are called from Python and from the player. An instance is one segment's.
+
+       decode_key   bits -> motion and bands of a key
+       read_pixels  a region of a key's picture: predictions and bands; the tiles that it is predicted from come first
+*/
+#include "core.h"
+
+enum { SLOTS = 256 };
+
+Layout layout;
+static Key keys[SLOTS];
+static Contexts *priors; /* of roots, keys with one reference and keys with two */
+
+/* Memory: taken from the end; WebAssembly gives it zeroed */
+
+extern u8 __heap_base;
+static size_t heap_end, heap_limit;
+
+void *allocate(size_t bytes) {
+    if (!heap_end) heap_end = (size_t)&__heap_base, heap_limit = __builtin_wasm_memory_size(0) << 16;
+    size_t start = (heap_end + 15) & ~(size_t)15;
+    if (start + bytes > heap_limit) {
+        size_t pages = (start + bytes - heap_limit + 65535) >> 16;
+        if (start + bytes < start || __builtin_wasm_memory_grow(0, pages) == (size_t)-1) __builtin_trap();
+        heap_limit += pages << 16;
+    }
+    heap_end = start + bytes;
+    return (void *)start;
+}
+
+u8 *EXPORT(reserve)(u32 bytes) { return allocate(bytes); }
+
+/* Begin a segment. `learned` holds what was learned on other clips, for roots, keys with one reference and keys with two:
+   a logit in 1/16 and a count of every context, and the mixers' weights in 1/256. */
+void EXPORT(begin)(int width, int height, const u8 *learned) {
+    make_tables();
+    make_taps();
+    layout = (Layout){.width = width, .height = height};
+    layout.columns = (width + NODE - 1) / NODE * NODE, layout.rows = (height + NODE - 1) / NODE * NODE;
+    layout.across = layout.columns / NODE, layout.down = layout.rows / NODE;
+    make_order();
+    priors = allocate(3 * sizeof(Contexts));
+    for (int k = 0; k < 3; k++) learned = read_contexts(&priors[k], learned);
+    for (int slot = 0; slot < SLOTS; slot++) keys[slot].frame = -1;
+}
+
+int tiles_across(void) { return (layout.columns + TILE - 1) / TILE; }
+int tiles_down(void) { return (layout.rows + TILE - 1) / TILE; }
+
+static Key *found(int frame) {
+    for (int slot = 0; slot < SLOTS; slot++)
+        if (keys[slot].frame == frame) return &keys[slot];
+    __builtin_trap();
+}
+
+/* References may have been read again, into other slots. */
+static void find_references(Key *key) {
+    for (int k = 0; k < key->references; k++) key->reference[k] = found(key->reference_frame[k]);
+}
+
+/* Make a slot a key of which nothing is known yet. */
+Key *fresh_key(int slot, int frame, int level, int first, int second, int step) {
+    Key *key = &keys[slot];
+    size_t nodes = (size_t)layout.down * layout.across;
+    if (!key->done) {
+        for (int plane = 0; plane < PLANES; plane++) {
+            key->bands[plane] = allocate(plane_size(plane) * sizeof(i16));
+            key->pixels[plane] = allocate(plane_size(plane) * sizeof(i16));
+        }
+        for (int k = 0; k < 2; k++) key->motion[k] = allocate(nodes * sizeof(Vector));
+        key->moved = allocate(nodes);
+        key->done = allocate((size_t)tiles_across() * tiles_down());
+        key->contexts = allocate(sizeof(Contexts));
+    }
+    key->frame = frame, key->level = level, key->step = step;
+    key->references = (first >= 0) + (second >= 0);
+    key->reference_frame[0] = first, key->reference_frame[1] = second;
+    find_references(key);
+    make_factors(step);
+    memset(key->done, 0, (size_t)tiles_across() * tiles_down());
+    for (int plane = 0; plane < PLANES; plane++) memset(key->bands[plane], 0, plane_size(plane) * sizeof(i16));
+    for (int k = 0; k < 2; k++) memset(key->motion[k], 0, nodes * sizeof(Vector));
+    const Contexts *from = &priors[key->references];
+    int deepest = -1; /* contexts go on from the newest reference of the same kind */
+    for (int k = 0; k < key->references; k++) {
+        const Key *r = key->reference[k];
+        if (r->references == key->references && r->level > deepest) from = r->contexts, deepest = r->level;
+    }
+    *key->contexts = *from;
+    return key;
+}
+
+/* Vectors: what is inherited, and what is added. */
+void add_motion(Key *key, Vector *const added[2], Vector *const inherited[2]) {
+    if (key->references == 2) mirror_motion(key, added[0], inherited[1]);
+    for (int k = 0; k < key->references; k++)
+        for (int n = 0; n < layout.down * layout.across; n++)
+            key->motion[k][n] = (Vector){(i16)clamp(inherited[k][n].x + added[k][n].x, -32768, 32767),
+                                         (i16)clamp(inherited[k][n].y + added[k][n].y, -32768, 32767)};
+}
+
+Vector *field_number(int number) {
+    static Vector *held[6];
+    if (!held[number]) held[number] = allocate((size_t)layout.down * layout.across * sizeof(Vector));
+    return held[number];
+}
+
+/* Read a key of `length` bytes. Its references, frames or -1, must be known. */
+void EXPORT(decode_key)(int slot, int frame, int level, int first, int second, int step, u8 *data, u32 length) {
+    Key *key = fresh_key(slot, frame, level, first, second, step);
+    Vector *added[2] = {field_number(0), field_number(1)}, *inherited[2] = {field_number(2), field_number(3)};
+    Stream s;
+    begin_reading(&s, data, length);
+    inherit_motion(key, inherited);
+    code_motion(&s, key->contexts, key, added);
+    add_motion(key, added, inherited);
+    code_bands(&s, key->contexts, key, NULL, 0);
+}
+
+/* Pictures */
+
+static void paint_tile(Key *key, int tile_row, int tile_column);
+
+/* Have a region of a key painted, in pixels of the sphere: rows may lie beyond the poles, columns go round. */
+static void paint_sphere(Key *key, int top, int left, int bottom, int right) {
+    int last_row = -1;
+    for (int y = top; y < bottom; y++) {
+        int row, column, last_column = -1;
+        on_sphere(y, left, layout.height, layout.width, &row, &column);
+        int line = row / TILE * 2 + (((y % (2 * layout.height)) + 2 * layout.height) % (2 * layout.height) >= layout.height);
+        if (line == last_row) continue;
+        last_row = line;
+        for (int x = left; x < right; x++) {
+            int place = column / TILE;
+            if (place != last_column && !key->done[row / TILE * tiles_across() + place])
+                paint_tile(key, row / TILE, place);
+            last_column = place;
+            if (++column == layout.width) column = 0;
+        }
+    }
+}
+
+/* Have everything painted that a tile is predicted from. */
+static void paint_sources(const Key *key, int tile_row, int tile_column) {
+    int per_tile = TILE / NODE;
+    for (int k = 0; k < key->references; k++)
+        for (int i = tile_row * per_tile - 1; i <= (tile_row + 1) * per_tile; i++)
+            for (int j = tile_column * per_tile - 1; j <= (tile_column + 1) * per_tile; j++) {
+                int row = clamp(i, 0, layout.down - 1), column = (j + layout.across) % layout.across;
+                Vector v = key->motion[k][row * layout.across + column];
+                int y = row * NODE - NODE / 2 + (v.y >> 2), x = j * NODE - NODE / 2 + (v.x >> 2);
+                paint_sphere(key->reference[k], y - 4, x - 4, y + 2 * NODE + 6, x + 2 * NODE + 6);
+            }
+}
+
+static void paint_tile(Key *key, int tile_row, int tile_column) {
+    static i16 predicted[TILE * TILE];
+    static i32 residual[TILE * TILE];
+    find_references(key);
+    paint_sources(key, tile_row, tile_column);
+    for (int plane = 0; plane < PLANES; plane++) {
+        int size = plane ? TILE / 2 : TILE, top = tile_row * size, left = tile_column * size;
+        int height = least(size, plane_rows(plane) - top), width = least(size, plane_columns(plane) - left);
+        compensate(key, plane, top, left, height, width, predicted);
+        int any = inverse_region(key, plane, top, left, height, width, residual);
+        for (int r = 0; r < height; r++) {
+            i16 *row = key->pixels[plane] + (size_t)(top + r) * plane_columns(plane) + left;
+            if (!any) memcpy(row, predicted + r * width, width * sizeof(i16));
+            else
+                for (int c = 0; c < width; c++)
+                    row[c] = (i16)clamp(predicted[r * width + c] + residual[r * width + c], -32768, 32767);
+        }
+    }
+    key->done[tile_row * tiles_across() + tile_column] = 1;
+}
+
+void paint_all(Key *key) {
+    for (int i = 0; i < tiles_down(); i++)
+        for (int j = 0; j < tiles_across(); j++)
+            if (!key->done[i * tiles_across() + j]) paint_tile(key, i, j);
+}
+
+/* Colours */
+
+static const float SQRT2 = 1.41421356f, SQRT3 = 1.73205081f, SQRT6 = 2.44948974f;
+
+/* A plane of colour differences at a place of the panorama, enlarged bilinearly, in 1/256 of a level. */
+static i32 enlarged(const i16 *plane, int y, int x) {
+    int rows = layout.rows / 2, columns = layout.columns / 2;
+    int row = y >> 1, column = x >> 1, other = clamp(row + (y & 1 ? 1 : -1), 0, rows - 1);
+    int beside = column + (x & 1 ? 1 : -1);
+    beside = beside < 0 ? columns - 1 : beside == columns ? 0 : beside;
+    const i16 *a = plane + (size_t)row * columns, *b = plane + (size_t)other * columns;
+    return 9 * a[column] + 3 * a[beside] + 3 * b[column] + b[beside];
+}
+
+/* RGB [height, width, 3] of a region of a key's picture, which is painted where it is not; columns may go round. */
+void EXPORT(read_pixels)(int slot, int top, int left, int height, int width, u8 *out) {
+    Key *key = &keys[slot];
+    paint_sphere(key, top - 2, left - 2, top + height + 2, left + width + 2);
+    for (int r = 0; r < height; r++)
+        for (int c = 0; c < width; c++, out += 3) {
+            int y = top + r, x = ((left + c) % layout.width + layout.width) % layout.width;
+            float luma = key->pixels[0][(size_t)y * layout.columns + x] / (16 * SQRT3) + 128.5f;
+            float red_blue = enlarged(key->pixels[1], y, x) / (256 * SQRT2);
+            float green = enlarged(key->pixels[2], y, x) / (256 * SQRT6);
+            out[0] = (u8)clamp((i32)floorf(luma + red_blue + green), 0, 255);
+            out[1] = (u8)clamp((i32)floorf(luma - 2 * green), 0, 255);
+            out[2] = (u8)clamp((i32)floorf(luma - red_blue + green), 0, 255);
+        }
+}

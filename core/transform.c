@@ -1,0 +1,216 @@
+/* The 9/7 wavelet by lifting: forward in floats for an encoder, inverse in integers (modulo 2^32) for everybody.
+
+   A plane becomes bands in Mallat's layout: the coarsest average at the top left, beside and below it the details, level
+   by level. Columns go round the sphere, rows are mirrored at the poles. The inverse makes any region by itself: it
+   reads two coefficients more on every side, level by level.
+*/
+#include "core.h"
+
+enum { WIDEST_REGION = 64, HELD = WIDEST_REGION / 2 + 8, SHRINK = 12 };
+
+static const double LIFTING[4] = {-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971};
+static const double LOW_GAIN = 1.149604398860241; /* what makes it orthonormal */
+static const i32 FIXED[4] = {-6497, -217, 3616, 1817}; /* LIFTING in 1/4096 */
+static const double CHROMA_STEP = 0.6;
+
+/* Quantisation */
+
+enum { STEPS = 64 };
+static struct Factors {
+    int step;
+    i32 *of[2][LEVELS + 1][3]; /* brightness or colours, level, high passes: of every row */
+} known_factors[STEPS];
+static int factors_known;
+
+/* The quantiser's step of a row of a band, in levels: rows near the poles have larger ones, for a row weighs as its area,
+   which is about the cosine of its latitude (a parabola here, at least 1/16). */
+static double step_of(int step, int plane, int row, int rows) {
+    double u = (row + 0.5) / rows, area = 4 * u * (1 - u);
+    return (plane ? CHROMA_STEP : 1.0) * (step / 16.0) / sqrt(area > 0.0625 ? area : 0.0625);
+}
+
+float band_step(int step, int plane, int level, int row) {
+    return (float)step_of(step, plane, row, plane_rows(plane) >> level);
+}
+
+/* What an integer is multiplied by, in 1/256 of the inverse's units: an orthonormal coefficient is larger than one of
+   those by the gain of its band. */
+static void fill_factors(struct Factors *f, int step) {
+    f->step = step;
+    for (int colours = 0; colours < 2; colours++)
+        for (int level = 1; level <= plane_levels(colours); level++)
+            for (int high = level == plane_levels(colours) ? 0 : 1; high < 3; high++) {
+                double gain = 1;
+                for (int k = 0; k < 2 * level - 2 * high; k++) gain *= LOW_GAIN;
+                for (int k = 0; k < 2 * high - 2 * level; k++) gain /= LOW_GAIN;
+                int rows = plane_rows(colours) >> level;
+                i32 *of_row = f->of[colours][level][high];
+                if (!of_row) of_row = f->of[colours][level][high] = allocate(rows * sizeof(i32));
+                for (int row = 0; row < rows; row++)
+                    of_row[row] = (i32)rint(step_of(step, colours, row, rows) / gain * 256);
+            }
+}
+
+/* Steps are few; where they are many, the oldest give way. */
+void make_factors(int step) {
+    for (int k = 0; k < STEPS && k < factors_known; k++)
+        if (known_factors[k].step == step) return;
+    fill_factors(&known_factors[factors_known++ % STEPS], step);
+}
+
+const i32 *factors_of(int step, int plane, int level, int high_passes) {
+    int k = 0;
+    while (known_factors[k].step != step) k++;
+    return known_factors[k].of[plane > 0][level][high_passes];
+}
+
+/* A magnitude of 1 is a little less where it is decoded: most lie below. */
+static i32 dequantised(i32 q, i32 factor) {
+    i32 value = (i32)((u32)q * (u32)factor);
+    if (q == 1 || q == -1) value -= q * factor * SHRINK >> 8;
+    return (value + 8) >> 4;
+}
+
+/* Inverse */
+
+/* The row that a row beyond a pole mirrors, of a low or a high band. */
+static int mirrored(int row, int rows, int high) {
+    while (row < 0 || row >= rows) row = row < 0 ? -high - row : 2 * rows - 1 - high - row;
+    return row;
+}
+
+/* Fill a region of a band with reals; says whether there is anything but zeros. */
+static int gather(const Key *key, int plane, int level, int vertical, int horizontal, int top, int left, int height,
+                  int width, i32 out[HELD][HELD]) {
+    int rows = plane_rows(plane) >> level, columns = plane_columns(plane) >> level, stride = plane_columns(plane);
+    const i16 *band = key->bands[plane] + (vertical ? rows * stride : 0) + (horizontal ? columns : 0);
+    const i32 *factors = factors_of(key->step, plane, level, vertical + horizontal);
+    i32 any = 0;
+    for (int r = 0; r < height; r++) {
+        int row = mirrored(top + r, rows, vertical), column = ((left % columns) + columns) % columns;
+        const i16 *line = band + row * stride;
+        for (int c = 0; c < width; c++) {
+            out[r][c] = line[column];
+            any |= line[column];
+            if (++column == columns) column = 0;
+        }
+    }
+    if (!any) return 0;
+    for (int r = 0; r < height; r++) {
+        i32 factor = factors[mirrored(top + r, rows, vertical)];
+        for (int c = 0; c < width; c++)
+            if (out[r][c]) out[r][c] = dequantised(out[r][c], factor);
+    }
+    return 1;
+}
+
+static void lift(i32 *into, const i32 *one, const i32 *other, int count, i32 factor) {
+    for (int k = 0; k < count; k++) into[k] -= (factor * (one[k] + other[k]) + 2048) >> 12;
+}
+
+/* Undo the lifting along columns: rows `low[k]` and `high[k]` become rows 2 k and 2 k + 1 but for two at either end. */
+static void merge_rows(i32 low[HELD][HELD], i32 high[HELD][HELD], int height, int width) {
+    for (int k = 1; k < height; k++) lift(low[k], high[k], high[k - 1], width, FIXED[3]);
+    for (int k = 1; k < height - 1; k++) lift(high[k], low[k], low[k + 1], width, FIXED[2]);
+    for (int k = 2; k < height - 1; k++) lift(low[k], high[k], high[k - 1], width, FIXED[1]);
+    for (int k = 2; k < height - 2; k++) lift(high[k], low[k], low[k + 1], width, FIXED[0]);
+}
+
+static void merge_columns(i32 *low, i32 *high, int width) {
+    lift(low + 1, high + 1, high, width - 1, FIXED[3]);
+    lift(high + 1, low + 1, low + 2, width - 2, FIXED[2]);
+    lift(low + 2, high + 2, high + 1, width - 3, FIXED[1]);
+    lift(high + 2, low + 2, low + 3, width - 4, FIXED[0]);
+}
+
+static i32 quadrants[LEVELS][4][HELD][HELD], smaller[LEVELS][HELD * HELD];
+
+/* A region of the picture at a level: 0 is the plane itself. Says whether there is anything but zeros. */
+static int inverse_level(const Key *key, int plane, int level, int top, int left, int height, int width, i32 *out) {
+    int rows = plane_rows(plane) >> (level + 1);
+    int first = (top >> 1) - 2, last = ((top + height + 1) >> 1) + 2, tall = last - first;
+    int left_most = (left >> 1) - 2, wide = ((left + width + 1) >> 1) + 2 - left_most;
+    i32(*q)[HELD][HELD] = quadrants[level];
+    int any = 0;
+    for (int k = 1; k < 4; k++) {
+        int found = gather(key, plane, level + 1, k >> 1, k & 1, first, left_most, tall, wide, q[k]);
+        any |= found << k;
+    }
+    if (level + 1 == plane_levels(plane)) {
+        any |= gather(key, plane, level + 1, 0, 0, first, left_most, tall, wide, q[0]);
+    } else {
+        int from = most(first, 0), to = least(last, rows);
+        any |= inverse_level(key, plane, level + 1, from, left_most, to - from, wide, smaller[level]);
+        if (any)
+            for (int r = 0; r < tall; r++)
+                memcpy(q[0][r], smaller[level] + (mirrored(first + r, rows, 0) - from) * wide, wide * sizeof(i32));
+    }
+    if (!any) {
+        memset(out, 0, (size_t)height * width * sizeof(i32));
+        return 0;
+    }
+    merge_rows(q[0], q[2], tall, wide);
+    merge_rows(q[1], q[3], tall, wide);
+    for (int r = 0; r < height; r++) {
+        int row = top + r, k = (row >> 1) - first, odd = row & 1;
+        i32 *low = q[odd ? 2 : 0][k], *high = q[odd ? 3 : 1][k];
+        merge_columns(low, high, wide);
+        for (int c = 0; c < width; c++) {
+            int column = left + c, at = (column >> 1) - left_most;
+            out[r * width + c] = column & 1 ? high[at] : low[at];
+        }
+    }
+    return 1;
+}
+
+/* What is added to the prediction of a region of at most 64x64 pixels, whose columns may go round. */
+int inverse_region(const Key *key, int plane, int top, int left, int height, int width, i32 *out) {
+    return inverse_level(key, plane, 0, top, left, height, width, out);
+}
+
+/* Forward */
+
+static void lift_rows(float *into, const float *one, const float *other, int count, float factor) {
+    for (int k = 0; k < count; k++) into[k] += factor * (one[k] + other[k]);
+}
+
+static void split_row(float *row, int columns, float *low, float *high) {
+    int half = columns / 2;
+    for (int k = 0; k < half; k++) low[k] = row[2 * k], high[k] = row[2 * k + 1];
+    for (int step = 0; step < 4; step++) {
+        float factor = (float)LIFTING[step];
+        if (step % 2 == 0) {
+            lift_rows(high, low, low + 1, half - 1, factor);
+            high[half - 1] += factor * (low[half - 1] + low[0]);
+        } else {
+            low[0] += factor * (high[0] + high[half - 1]);
+            lift_rows(low + 1, high + 1, high, half - 1, factor);
+        }
+    }
+    for (int k = 0; k < half; k++) row[k] = low[k] * (float)LOW_GAIN, row[half + k] = high[k] * (float)(1 / LOW_GAIN);
+}
+
+static void split_rows(float *plane, int stride, int rows, int columns, float *scratch) {
+    int half = rows / 2;
+    for (int step = 0; step < 4; step++)
+        for (int k = 0; k < half; k++) {
+            float *low = plane + 2 * k * stride, *high = low + stride, factor = (float)LIFTING[step];
+            if (step % 2 == 0) lift_rows(high, low, k + 1 < half ? high + stride : low, columns, factor);
+            else lift_rows(low, high, k ? low - stride : high, columns, factor);
+        }
+    for (int k = 0; k < half; k++)
+        for (int c = 0; c < columns; c++) {
+            scratch[k * columns + c] = plane[2 * k * stride + c] * (float)LOW_GAIN;
+            scratch[(half + k) * columns + c] = plane[(2 * k + 1) * stride + c] * (float)(1 / LOW_GAIN);
+        }
+    for (int k = 0; k < rows; k++) memcpy(plane + k * stride, scratch + k * columns, columns * sizeof(float));
+}
+
+/* A plane becomes orthonormal bands, in place; `scratch` is as large. */
+void forward(float *plane, int rows, int columns, int levels, float *scratch) {
+    for (int level = 0; level < levels; level++) {
+        int h = rows >> level, w = columns >> level;
+        for (int r = 0; r < h; r++) split_row(plane + r * columns, w, scratch, scratch + w);
+        split_rows(plane, columns, h, w, scratch);
+    }
+}

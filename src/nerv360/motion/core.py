@@ -1,0 +1,113 @@
+"""The compiled core (core/ in the repository), which the player runs too: keys of one segment, coded and painted.
+
+It is WebAssembly: every machine computes the same, and a damaged file can harm nothing outside its memory.
+"""
+
+import ctypes
+import zlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import wasmtime
+from numpy.typing import NDArray
+
+from nerv360.errors import OutOfMemory
+from nerv360.motion.keys import Key
+from nerv360.types import Picture
+
+__all__ = ["NODE", "Core", "node_grid"]
+
+NODE = 16  # pixels between nodes of the motion field
+NO_FRAME = -1
+
+Vectors = NDArray[np.int16]  # [candidates, rows, columns, 2] of nodes: quarter pixels right and down
+
+
+def node_grid(width: int, height: int) -> tuple[int, int]:
+    """Rows and columns of the motion field's nodes."""
+    return -(-height // NODE), -(-width // NODE)
+
+
+@cache
+def _module() -> tuple[wasmtime.Engine, wasmtime.Module, bytes]:
+    """The engine, the compiled code, and what contexts begin with."""
+    folder, engine = files(__package__), wasmtime.Engine()
+    code = wasmtime.Module(engine, folder.joinpath("core.wasm").read_bytes())
+    return engine, code, zlib.decompress(folder.joinpath("priors.bin").read_bytes())
+
+
+class Core:
+    """An instance: a panorama's size, and keys in slots. One thread at a time."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        engine, code, priors = _module()
+        self._store = wasmtime.Store(engine)
+        self._exports = wasmtime.Instance(self._store, code, []).exports(self._store)
+        self._buffers: dict[str, tuple[int, int]] = {}
+        self._call("begin", width, height, self._put("priors", np.frombuffer(priors, np.uint8)))
+
+    def decode(self, slot: int, key: Key, step: int, data: bytes) -> None:
+        """Read a key, with a quantiser's step in 1/16 of a level, into a slot. Its references must be in slots."""
+        self._call("decode_key", *self._place(slot, key), step, self._put("input", _as_bytes(data)), len(data))
+
+    def encode(
+        self,
+        slot: int,
+        key: Key,
+        step: int,
+        picture: Picture,
+        candidates: Sequence[Vectors],  # for each reference: vectors that are tried first
+        rate_weight: float,  # of a bit, in squared steps
+        motion_weight: float,  # of a bit of motion, in squared steps
+    ) -> bytes:
+        """Write a key [height, width, 3]; its slot then holds what a decoder has."""
+        self._call("set_source", self._put("picture", picture))
+        tried = np.stack(candidates) if candidates else np.zeros((0, 0), np.int16)
+        room = 3 * self.width * self.height + 65536
+        output, weights = self._reserved("output", room), (rate_weight, motion_weight)
+        vectors = self._put("candidates", tried)
+        size = self._call(
+            "encode_key", *self._place(slot, key), step, *weights, vectors, tried.shape[1], output, room
+        )
+        return self._view(output, size).tobytes()
+
+    def pixels(self, slot: int, top: int, left: int, height: int, width: int) -> Picture:
+        """RGB [height, width, 3] of a key's picture, out of rows of the panorama; columns go round."""
+        output = self._reserved("pixels", 3 * height * width)
+        self._call("read_pixels", slot, top, left, height, width, output)
+        return self._view(output, 3 * height * width).reshape(height, width, 3).copy()
+
+    def _place(self, slot: int, key: Key) -> tuple[int, ...]:
+        return (slot, key.frame, key.level, *(*key.references, NO_FRAME, NO_FRAME)[:2])
+
+    def _call(self, name: str, *arguments: float) -> int:
+        try:
+            return self._exports[name](self._store, *arguments)  # type: ignore[operator]
+        except wasmtime.Trap as error:
+            raise OutOfMemory(f"{self.width}x{self.height}: takes more than the 4 GiB of the core") from error
+
+    def _reserved(self, name: str, size: int) -> int:
+        """Where a buffer of at least so many bytes lies."""
+        address, room = self._buffers.get(name, (0, 0))
+        if room < size:
+            address, room = self._call("reserve", size), size
+            self._buffers[name] = address, room
+        return address
+
+    def _view(self, address: int, size: int) -> NDArray[np.uint8]:
+        memory: wasmtime.Memory = self._exports["memory"]  # type: ignore[assignment]
+        start = ctypes.addressof(memory.data_ptr(self._store).contents) + address
+        return np.ctypeslib.as_array(ctypes.cast(start, ctypes.POINTER(ctypes.c_uint8)), (size,))
+
+    def _put(self, name: str, values: NDArray[np.uint8] | Vectors) -> int:
+        values = np.ascontiguousarray(values)
+        address = self._reserved(name, values.nbytes)
+        self._view(address, values.nbytes)[:] = values.reshape(-1).view(np.uint8)
+        return address
+
+
+def _as_bytes(data: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(data, np.uint8)
