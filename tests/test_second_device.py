@@ -20,7 +20,7 @@ from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime, interpolation_weights
 from nerv360.models.build import build, channels_last
-from nerv360.models.registry import networks
+from nerv360.models.registry import network_spec, networks
 from nerv360.training import fit
 from nerv360.training.checkpoint import Progress
 from nerv360.training.configure import configure
@@ -30,6 +30,9 @@ from nerv360.training.step import train_step
 from nerv360.training.training_module import TrainingModule
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
+
+for network in networks():
+    network_spec(network).load_network()  # its annotations name torch.Generator, which the second device replaces
 
 WIDTH, HEIGHT, FRAMES = 144, 72, 4
 SMALL = preset_for("nerv360", "tiny").replace(channels=(14, 12, 12, 12, 12), view_width=48, view_height=48)
