@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["Key", "key_order", "keys_of_groups"]
+__all__ = ["Key", "assign_slots", "key_order", "keys_of_groups"]
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,18 @@ def keys_of_groups(groups: Sequence[int], interval: int) -> Iterator[Key]:
         for key in key_order(frames, interval):
             yield replace(key, frame=first + key.frame, references=tuple(first + each for each in key.references))
         first += frames
+
+
+def assign_slots(keys: Sequence[Key]) -> list[int]:
+    """A slot for every key: as few as do, where a key's slot is taken again once nothing later refers to it."""
+    last_use = {key.frame: index for index, key in enumerate(keys)}
+    for index, key in enumerate(keys):
+        last_use |= dict.fromkeys(key.references, index)
+    held: list[int | None] = []  # frame in each slot
+    slots = []
+    for index, key in enumerate(keys):
+        free = [slot for slot, frame in enumerate(held) if frame is None or last_use[frame] < index]
+        slot = free[0] if free else len(held)
+        held[slot : slot + 1] = [key.frame]
+        slots.append(slot)
+    return slots

@@ -1,0 +1,91 @@
+"""A group of frames -> the bits of its keys, in one closed loop: what is predicted from is what a decoder has."""
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerv360.motion.core import Core, Vectors
+from nerv360.motion.flow import Flow
+from nerv360.motion.keys import Key, assign_slots, key_order
+from nerv360.types import Picture
+
+__all__ = ["MAX_STEP", "CodedKey", "GroupEncoder", "Tuning", "steps_of"]
+
+RATE_WEIGHT, MOTION_WEIGHT = 0.1, 0.35  # of a bit, in squared steps of the quantiser
+STEP_UNIT, MAX_STEP = 16, 4000.0
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What may differ from clip to clip."""
+
+    interval: int = 8  # frames between P keys
+    growth_p: float = 1.1  # of the quantiser's step, from the root to P keys
+    growth_b: float = 1.5  # from each level of B keys to the next
+
+
+def steps_of(step: float, tuning: Tuning, frames: int) -> tuple[int, ...]:
+    """Quantiser's step of every level in 1/16 of a grey level, where the root's is `step` grey levels."""
+    deepest = max(key.level for key in key_order(frames, tuning.interval))
+    growth = [1.0, *(tuning.growth_p * tuning.growth_b**level for level in range(deepest))]
+    return tuple(max(1, round(STEP_UNIT * min(MAX_STEP, step * each))) for each in growth)
+
+
+@dataclass(frozen=True)
+class CodedKey:
+    """A key as it is written, and what came of it."""
+
+    data: bytes
+    squared_error: float  # mean over the panorama's area and colours, in grey levels
+    checksum: int  # CRC-32 of its decoded picture
+
+
+@dataclass
+class GroupEncoder:
+    """Encodes a group of frames [n, H, W, 3], as often as is wished: optical flow is computed once."""
+
+    frames: NDArray[np.uint8]
+    _flow: Flow = field(init=False)
+    _candidates: dict[tuple[int, int], Vectors] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._flow = Flow(self.frames)
+        height = self.frames.shape[1]
+        area = np.cos(((np.arange(height) + 0.5) / height - 0.5) * math.pi)
+        self._areas = (area / area.mean() / (3 * self.frames.shape[2] * height)).astype(np.float64)
+
+    def encode(
+        self,
+        tuning: Tuning,
+        steps: Sequence[int],
+        on_key: Callable[[Key, CodedKey, Picture], None],
+        known: Sequence[CodedKey] = (),  # the first keys, as an earlier call left them
+    ) -> list[CodedKey]:
+        """Encode all keys, in the order of coding; `on_key` sees each, and its decoded picture."""
+        count, height, width = self.frames.shape[:3]
+        core, keys, coded = Core(width, height), key_order(count, tuning.interval), []
+        for index, (key, slot) in enumerate(zip(keys, assign_slots(keys), strict=True)):
+            picture, step = self.frames[key.frame], steps[key.level]
+            if index < len(known):
+                core.decode(slot, key, step, known[index].data)
+                coded.append(known[index])
+                continue
+            candidates = [self._flow_to(key.frame, reference) for reference in key.references]
+            data = core.encode(slot, key, step, picture, candidates, RATE_WEIGHT, MOTION_WEIGHT)
+            decoded = core.pixels(slot, 0, 0, height, width)
+            coded.append(CodedKey(data, self._squared_error(decoded, picture), zlib.crc32(decoded)))
+            on_key(key, coded[-1], decoded)
+        return coded
+
+    def _flow_to(self, frame: int, reference: int) -> Vectors:
+        if (frame, reference) not in self._candidates:
+            self._candidates[frame, reference] = self._flow.candidates(frame, reference)
+        return self._candidates[frame, reference]
+
+    def _squared_error(self, decoded: Picture, picture: Picture) -> float:
+        difference = decoded.astype(np.int16) - picture
+        return float(np.square(difference, dtype=np.int32).sum(axis=(1, 2)) @ self._areas)

@@ -1,0 +1,71 @@
+"""Optical flow between the frames of a group, as vectors that an encoder tries first."""
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nerv360.motion.core import NODE, Vectors, node_grid
+
+__all__ = ["Flow"]
+
+WIDEST = 1024  # of the pictures that are compared
+SEAM = 64  # columns that are repeated on both sides
+STEPS_KEPT = 48  # flows from frame to frame
+
+Field = NDArray[np.float32]  # [H, W, 2] pixels right and down
+
+
+class Flow:
+    """Between frames [n, H, W, 3], which are compared at no more than 1024 columns."""
+
+    def __init__(self, frames: NDArray[np.uint8]) -> None:
+        height, width = frames.shape[1:3]
+        self._nodes = node_grid(width, height)
+        self._scale = max(1.0, width / WIDEST)
+        self._size = (round(width / self._scale), round(height / self._scale))
+        self._frames = frames
+        self._grey = lru_cache(STEPS_KEPT)(self._small_grey)
+        self._step = lru_cache(STEPS_KEPT)(self._between)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+    def candidates(self, frame: int, reference: int) -> Vectors:
+        """Vectors [4, rows, columns, 2] of nodes: of flow composed from frame to frame, and of flow between the two;
+        means of nodes, and their middles.
+        """
+        flows = [self._composed(frame, reference)]
+        flows.append(flows[0] if abs(frame - reference) == 1 else self._between(frame, reference))
+        found = [summary for flow in flows for summary in self._at_nodes(flow)]
+        return np.rint(4 * self._scale * np.stack(found)).clip(-32000, 32000).astype(np.int16)
+
+    def _at_nodes(self, flow: Field) -> list[Field]:
+        """Means over a node's pixels, and over its middle."""
+        row, column = (
+            ((np.arange(nodes) + 0.5) * NODE / self._scale).astype(int).clip(0, size - 1)
+            for nodes, size in zip(self._nodes, self._size[::-1], strict=True)
+        )
+        sides = [max(1, round(side / self._scale)) for side in (NODE, NODE // 4)]
+        return [cv2.blur(flow, (side, side))[row[:, None], column] for side in sides]
+
+    def _small_grey(self, frame: int) -> NDArray[np.uint8]:
+        grey = cv2.cvtColor(self._frames[frame], cv2.COLOR_RGB2GRAY)
+        if grey.shape != self._size[::-1]:
+            grey = cv2.resize(grey, self._size, interpolation=cv2.INTER_AREA)
+        return np.pad(grey, ((0, 0), (SEAM, SEAM)), mode="wrap")
+
+    def _between(self, frame: int, reference: int) -> Field:
+        flow = self._dis.calc(self._grey(frame), self._grey(reference), np.zeros(0, np.float32))
+        return np.asarray(flow[:, SEAM:-SEAM], np.float32)
+
+    def _composed(self, frame: int, reference: int) -> Field:
+        """Flow from frame to frame, each followed where the one before led."""
+        width, height = self._size
+        row, column = np.indices((height, width), dtype=np.float32)
+        step = 1 if reference > frame else -1
+        flow = self._step(frame, frame + step)
+        for at in range(frame + step, reference, step):
+            wrapped = np.pad(self._step(at, at + step), ((0, 0), (1, 1), (0, 0)), mode="wrap")
+            x, y = (column + flow[..., 0]) % width + 1, row + flow[..., 1]
+            flow = flow + cv2.remap(wrapped, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return flow
