@@ -17,7 +17,7 @@ from nerv360.errors import OutOfMemory
 from nerv360.motion.keys import Key
 from nerv360.types import Picture
 
-__all__ = ["NODE", "Core", "node_grid"]
+__all__ = ["NODE", "Core", "core_version", "node_grid"]
 
 NODE = 16  # pixels between nodes of the motion field
 NO_FRAME = -1
@@ -36,6 +36,12 @@ def _module() -> tuple[wasmtime.Engine, wasmtime.Module, bytes]:
     folder, engine = files(__package__), wasmtime.Engine()
     code = wasmtime.Module(engine, folder.joinpath("core.wasm").read_bytes())
     return engine, code, zlib.decompress(folder.joinpath("priors.bin").read_bytes())
+
+
+def core_version() -> int:
+    """A checksum of the code and of what contexts begin with: what it writes depends on both."""
+    folder = files(__package__)
+    return zlib.crc32(folder.joinpath("core.wasm").read_bytes() + folder.joinpath("priors.bin").read_bytes())
 
 
 class Core:
@@ -69,9 +75,7 @@ class Core:
         room = 3 * self.width * self.height + 65536
         output, weights = self._reserved("output", room), (rate_weight, motion_weight)
         vectors = self._put("candidates", tried)
-        size = self._call(
-            "encode_key", *self._place(slot, key), step, *weights, vectors, tried.shape[1], output, room
-        )
+        size = self._call("encode_key", *self._place(slot, key), step, *weights, vectors, tried.shape[1], output, room)
         return self._view(output, size).tobytes()
 
     def pixels(self, slot: int, top: int, left: int, height: int, width: int) -> Picture:

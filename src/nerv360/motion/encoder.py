@@ -2,8 +2,8 @@
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,12 @@ from nerv360.motion.flow import Flow
 from nerv360.motion.keys import Key, assign_slots, key_order
 from nerv360.types import Picture
 
-__all__ = ["MAX_STEP", "CodedKey", "GroupEncoder", "Tuning", "steps_of"]
+__all__ = ["CodedKey", "GroupEncoder", "Tuning", "VectorCache", "steps_of"]
 
 RATE_WEIGHT, MOTION_WEIGHT = 0.1, 0.35  # of a bit, in squared steps of the quantiser
 STEP_UNIT, MAX_STEP = 16, 4000.0
+
+VectorCache = dict[tuple[int, int], Vectors]  # by frame and reference
 
 
 @dataclass(frozen=True)
@@ -46,45 +48,38 @@ class CodedKey:
 
 @dataclass
 class GroupEncoder:
-    """Encodes a group of frames [n, H, W, 3], as often as is wished: optical flow is computed once."""
+    """Encodes a group of frames [n, H, W, 3]; `vectors` keeps its optical flow, for another time."""
 
     frames: NDArray[np.uint8]
-    _flow: Flow = field(init=False)
-    _candidates: dict[tuple[int, int], Vectors] = field(default_factory=dict)
+    vectors: VectorCache
 
     def __post_init__(self) -> None:
-        self._flow = Flow(self.frames)
-        height = self.frames.shape[1]
+        height, width = self.frames.shape[1:3]
         area = np.cos(((np.arange(height) + 0.5) / height - 0.5) * math.pi)
-        self._areas = (area / area.mean() / (3 * self.frames.shape[2] * height)).astype(np.float64)
+        self._areas = area / area.sum() / (3 * width)
+        self._flow = Flow(self.frames)
 
     def encode(
-        self,
-        tuning: Tuning,
-        steps: Sequence[int],
-        on_key: Callable[[Key, CodedKey, Picture], None],
-        known: Sequence[CodedKey] = (),  # the first keys, as an earlier call left them
-    ) -> list[CodedKey]:
-        """Encode all keys, in the order of coding; `on_key` sees each, and its decoded picture."""
+        self, tuning: Tuning, steps: Sequence[int], known: Sequence[CodedKey] = ()
+    ) -> Iterator[tuple[Key, CodedKey, Picture]]:
+        """All keys in the order of coding, with their decoded pictures; the first ones are `known`, and only read."""
         count, height, width = self.frames.shape[:3]
-        core, keys, coded = Core(width, height), key_order(count, tuning.interval), []
+        core, keys = Core(width, height), key_order(count, tuning.interval)
         for index, (key, slot) in enumerate(zip(keys, assign_slots(keys), strict=True)):
             picture, step = self.frames[key.frame], steps[key.level]
             if index < len(known):
                 core.decode(slot, key, step, known[index].data)
-                coded.append(known[index])
+                yield key, known[index], core.pixels(slot, 0, 0, height, width)
                 continue
-            candidates = [self._flow_to(key.frame, reference) for reference in key.references]
+            candidates = [self._vectors(key.frame, reference) for reference in key.references]
             data = core.encode(slot, key, step, picture, candidates, RATE_WEIGHT, MOTION_WEIGHT)
             decoded = core.pixels(slot, 0, 0, height, width)
-            coded.append(CodedKey(data, self._squared_error(decoded, picture), zlib.crc32(decoded)))
-            on_key(key, coded[-1], decoded)
-        return coded
+            yield key, CodedKey(data, self._squared_error(decoded, picture), zlib.crc32(decoded)), decoded
 
-    def _flow_to(self, frame: int, reference: int) -> Vectors:
-        if (frame, reference) not in self._candidates:
-            self._candidates[frame, reference] = self._flow.candidates(frame, reference)
-        return self._candidates[frame, reference]
+    def _vectors(self, frame: int, reference: int) -> Vectors:
+        if (frame, reference) not in self.vectors:
+            self.vectors[frame, reference] = self._flow.candidates(frame, reference)
+        return self.vectors[frame, reference]
 
     def _squared_error(self, decoded: Picture, picture: Picture) -> float:
         difference = decoded.astype(np.int16) - picture

@@ -1,0 +1,113 @@
+"""A segment of keys that predict one another: keys are read when a frame needs them, and views are cut out."""
+
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nerv360.bitstream.container import Container, Segment
+from nerv360.bitstream.header import MotionHeader
+from nerv360.codec.segment_decoder import SegmentDecoder
+from nerv360.errors import ArgumentError
+from nerv360.geometry.footprint import Footprint
+from nerv360.geometry.viewport import Viewport
+from nerv360.geometry.window import Window
+from nerv360.motion.core import Core
+from nerv360.motion.keys import Key
+from nerv360.types import Picture
+
+__all__ = ["MotionDecoder"]
+
+BYTES_KEPT, BYTES_PER_PIXEL = 512 << 20, 6.2  # of keys in slots
+MOST_SLOTS = 48
+
+
+@dataclass(frozen=True)
+class WindowDrawing:
+    """The part of a panorama that a view reads, and where."""
+
+    window: Picture
+    footprint: Footprint
+
+    def draw(self) -> Picture:
+        cells = torch.from_numpy(self.window).permute(2, 0, 1)[None].float()
+        sampled = self.footprint.sample(cells)[0].permute(1, 2, 0)
+        return sampled.round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
+
+
+class MotionDecoder(SegmentDecoder):
+    """Keys in slots of the core, the least recently used of which gives way.
+
+        chunks of frame t, of its references, of theirs ─ core: read, paint the window ─ sample ─ view
+        └────────────────────────── prepare ────────────────────────────────────────┘   └ draw ┘
+    """
+
+    def __init__(
+        self, container: Container, segment: Segment, backend: str, device: str = "cpu", precision: str = "float"
+    ) -> None:
+        if precision != "float":
+            raise ArgumentError(f"precision={precision}: {segment.header.model} has no network; take float")
+        assert isinstance(segment.header, MotionHeader)
+        self._container, self._segment, self._steps = container, segment, segment.header.steps
+        self._width, self._height = container.header.width, container.header.height
+        self._core = Core(self._width, self._height)
+        keys = list(segment.header.coded_keys())
+        self._keys = {key.frame: key for key in keys}
+        self._chunks = {key.frame: index for index, key in enumerate(keys)}
+        self._slots: dict[int, int] = {}  # of frames, the least recently used first
+        fit = int(BYTES_KEPT / BYTES_PER_PIXEL / (self._width * self._height))
+        deepest = max(len(self._ancestry(frame)) for frame in self._keys)
+        self._room = max(deepest, min(MOST_SLOTS, fit))
+
+    def prepare(self, frame: int, view: Viewport, draft: bool = False) -> WindowDrawing:
+        like = torch.empty(0)
+        footprint = Footprint.of(view, 1, self._height, self._width, 1, like)
+        return WindowDrawing(self._window(self._slot(frame), footprint.window), footprint)
+
+    def panorama(self, frame: int) -> Picture:
+        return self._core.pixels(self._slot(frame), 0, 0, self._height, self._width)
+
+    def preload(self, frame: int) -> None:
+        self._slot(frame)
+
+    def warm_up(self, frame: int, view: Viewport) -> None:
+        self._slot(frame)
+
+    def hurry(self, executor: Executor) -> None:
+        """There is nothing that takes long to prepare."""
+
+    def _ancestry(self, frame: int) -> list[Key]:
+        """All keys that a frame depends on, and its own, in an order in which they can be read."""
+        wanted, found = [frame], set()
+        while wanted:
+            each = wanted.pop()
+            if each not in found:
+                found.add(each)
+                wanted += self._keys[each].references
+        return sorted((self._keys[each] for each in found), key=lambda key: self._chunks[key.frame])
+
+    def _slot(self, frame: int) -> int:
+        """The slot of a frame's key, which is read where it is not there."""
+        ancestry = self._ancestry(frame)
+        for key in ancestry:
+            if key.frame in self._slots:
+                self._slots[key.frame] = self._slots.pop(key.frame)
+        for key in ancestry:
+            if key.frame not in self._slots:
+                data = self._container.chunk(self._segment, self._chunks[key.frame])
+                slot = len(self._slots) if len(self._slots) < self._room else self._slots.pop(next(iter(self._slots)))
+                self._core.decode(slot, key, self._steps[key.level], data)
+                self._slots[key.frame] = slot
+        return self._slots[frame]
+
+    def _window(self, slot: int, window: Window) -> Picture:
+        """A window of a key's picture, over the seam and the poles."""
+        parts = []
+        for first, end, turned in window.sheets():
+            rows, left = (window.top + first) % self._height, window.left
+            if turned:
+                rows, left = self._height - rows - (end - first), left + self._width // 2
+            part = self._core.pixels(slot, rows, left, end - first, window.columns)
+            parts.append(part[::-1] if turned else part)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)

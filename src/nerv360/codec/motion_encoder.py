@@ -1,0 +1,196 @@
+"""A video -> keys that predict one another -> a .nerv360 file.
+
+    groups of frames ─ tune (on the middle group) ─ passes over the clip, each with another step ─ file, read back
+                                                    └ until the target is met; one, where there is none
+"""
+
+import math
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nerv360.bitstream.container import write_container
+from nerv360.bitstream.header import FileHeader, MotionHeader, SegmentEntry
+from nerv360.codec.decoder import open_file
+from nerv360.codec.encoder import Encoded, checkpoint_path
+from nerv360.codec.motion_journal import Journal
+from nerv360.codec.target_search import Outcome, Target, find_step
+from nerv360.codec.tuning import tune
+from nerv360.config import EncodingConfig
+from nerv360.errors import BitstreamError
+from nerv360.extract import extract_viewport
+from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
+from nerv360.motion.core import core_version
+from nerv360.motion.encoder import CodedKey, GroupEncoder, Tuning, VectorCache, steps_of
+from nerv360.motion.groups import split_into_groups
+from nerv360.motion.keys import keys_of_groups
+from nerv360.progress import OnProgress, tracked
+from nerv360.storage import Location, atomic_write
+from nerv360.types import Picture
+from nerv360.video.clip import Clip
+
+__all__ = ["encode_by_motion"]
+
+STEP = 30.0  # grey levels, of a rate weight of 1; bits weigh as the square of the step
+TRAJECTORIES = JVET_TRAJECTORIES["Balboa"]
+
+
+def encode_by_motion(
+    clip: Clip, output: Location, config: EncodingConfig, device: torch.device, on_progress: OnProgress
+) -> Encoded:
+    """Encode a clip in a closed loop, with the quantiser's step of the rate weight, or of the target.
+
+    Interrupted at any moment, the same call goes on from the checkpoint beside the output, and ends with the same
+    bytes. Stages are `analysing`, `trying`, `encoding` and `checking`. Raises OutputError, ArgumentError, OutOfMemory.
+    """
+    began, goal = time.monotonic(), config.rate_target
+    groups = split_into_groups(tracked(clip, "analysing", clip.frames, on_progress))
+    journal = Journal(checkpoint_path(output), f"{clip} {config} {groups} {core_version()}")
+    passes = _Passes(clip, config, groups, journal, on_progress)
+    target = Target(goal.max_bytes(clip.frames, float(clip.frame_rate)), goal.quality_db)
+    step = STEP * math.sqrt(goal.rate_weight)
+    if goal.is_target:  # about the step, so that what is tuned suits it
+        step = find_step(passes.share_of(target), step, lambda each: passes.try_middle(Tuning(), each))
+    tuning = tune(config.effort, lambda each, factor: passes.try_middle(each, step * factor))
+    if goal.is_target:
+        step = find_step(target, step, lambda each: passes.encode(tuning, each)[0])
+    outcome, keys = passes.encode(tuning, step)
+    passes.write(output, tuning, step, keys)
+    journal.remove()
+    seconds = time.monotonic() - began
+    return Encoded(
+        path=output,
+        size=outcome.size,
+        frames=clip.frames,
+        bitrate=8 * outcome.size * float(clip.frame_rate) / clip.frames,
+        seconds=seconds,
+        summary=f"P keys every {tuning.interval} frames; views of {outcome.psnr_db:.2f} dB; encoded in {seconds:.0f} s",
+        limit=target.max_bytes,
+        missed=target.describe_miss(outcome) if goal.is_target else "",
+    )
+
+
+@dataclass
+class _Passes:
+    """Passes over a clip, or over its middle group; each is done once."""
+
+    clip: Clip
+    config: EncodingConfig
+    groups: Sequence[int]
+    journal: Journal
+    on_progress: OnProgress
+
+    def __post_init__(self) -> None:
+        self._vectors: list[VectorCache] = [{} for _ in self.groups]
+        self._done: dict[str, tuple[Outcome, list[CodedKey]]] = {}
+        view_width, view_height = self.config.training_view(self.clip.width)
+        (hfov, _) = self.config.view_sampling.hfov_deg
+        look = Viewport(hfov_deg=hfov, width=view_width, height=view_height)
+        self._views = [linear_trajectory(look, self.clip.frames, *ends) for ends in TRAJECTORIES]
+
+    def share_of(self, target: Target) -> Target:
+        """A target of the clip, for its middle group."""
+        share = self.groups[len(self.groups) // 2] / self.clip.frames
+        return Target(target.max_bytes and max(1, int(share * target.max_bytes)), target.quality_db)
+
+    def try_middle(self, tuning: Tuning, step: float) -> Outcome:
+        """What the middle group comes to, with the root's step in grey levels."""
+        middle = len(self.groups) // 2
+        name = _name(range(middle, middle + 1), tuning, step)
+        if found := self.journal.outcome(name):
+            return found
+        return self._pass("trying", range(middle, middle + 1), tuning, step)[0]
+
+    def encode(self, tuning: Tuning, step: float) -> tuple[Outcome, list[CodedKey]]:
+        """What the clip comes to, and its keys."""
+        return self._pass("encoding", range(len(self.groups)), tuning, step)
+
+    def write(self, output: Location, tuning: Tuning, step: float, keys: Sequence[CodedKey]) -> None:
+        """Write the file, read it again and compare every picture. Raises BitstreamError: never seen."""
+        order = enumerate(keys_of_groups(self.groups, tuning.interval))
+        checksums = {key.frame: keys[index].checksum for index, key in order}
+        with atomic_write(output) as partial:
+            partial.write_bytes(self._file(tuning, step, keys))
+            with open_file(partial) as decoder:
+                for frame in tracked(range(self.clip.frames), "checking", self.clip.frames, self.on_progress):
+                    if zlib.crc32(decoder.panorama(frame)) != checksums[frame]:
+                        raise BitstreamError(f"{output}: what was written does not read back")
+
+    def _pass(self, stage: str, chosen: range, tuning: Tuning, step: float) -> tuple[Outcome, list[CodedKey]]:
+        name = _name(chosen, tuning, step)
+        if name not in self._done:
+            frames = sum(self.groups[group] for group in chosen)
+            coded = tracked(self._coded(chosen, tuning, step), stage, frames, self.on_progress)
+            keys, psnr = map(list, zip(*coded, strict=True))
+            error = sum(key.squared_error for key in keys) / frames
+            size = len(self._file(tuning, step, keys))
+            outcome = Outcome(size, float(np.mean(psnr)), _decibels(error))
+            self.journal.finish(outcome)
+            self._done[name] = outcome, keys
+        return self._done[name]
+
+    def _coded(self, chosen: range, tuning: Tuning, step: float) -> Iterator[tuple[CodedKey, float]]:
+        """Every key of some groups, and the PSNR of its views."""
+        known = iter(self.journal.begin(_name(chosen, tuning, step)))
+        steps = steps_of(step, tuning, max(self.groups))
+        for group, first, frames in self._frames_of(chosen):
+            encoder = GroupEncoder(frames, self._vectors[group])
+            for key, coded, decoded in encoder.encode(tuning, steps, list(islice(known, len(frames)))):
+                self.journal.add(coded)
+                yield coded, self._psnr_of_views(first + key.frame, decoded, frames[key.frame])
+
+    def _frames_of(self, chosen: range) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+        """Some groups: number, first frame, and frames [n, H, W, 3], which lie in a file until the next is asked for."""
+        source, first = iter(self.clip), 0
+        for group, count in enumerate(self.groups[: chosen.stop]):
+            if group in chosen:
+                with tempfile.TemporaryFile() as file:
+                    shape = (count, self.clip.height, self.clip.width, 3)
+                    frames = np.memmap(file, np.uint8, "w+", shape=shape)
+                    for index, frame in enumerate(islice(source, count)):
+                        frames[index] = frame
+                    yield group, first, frames
+            else:
+                next(islice(source, count - 1, count), None)
+            first += count
+
+    def _psnr_of_views(self, frame: int, decoded: Picture, picture: Picture) -> float:
+        found = []
+        for views in self._views:
+            shown, wanted = (extract_viewport(each, views[frame]).astype(np.float64) for each in (decoded, picture))
+            found.append(_decibels(float(np.square(shown - wanted).mean())))
+        return float(np.mean(found))
+
+    def _file(self, tuning: Tuning, step: float, keys: Sequence[CodedKey]) -> bytes:
+        """The file of the clip; of fewer keys, one that is as large."""
+        clip = self.clip
+        view_width, view_height = self.config.training_view(clip.width)
+        header = MotionHeader(
+            model=self.config.architecture.model,
+            view_width=view_width,
+            view_height=view_height,
+            hfov_deg=self.config.view_sampling.hfov_deg,
+            interval=tuning.interval,
+            groups=tuple(self.groups),
+            steps=steps_of(step, tuning, max(self.groups)),
+            chunks=[],
+        )
+        rate = clip.frame_rate
+        entries = [SegmentEntry(clip.frames, 1, 1, 0)]
+        file = FileHeader(clip.width, clip.height, clip.frames, rate.numerator, rate.denominator, clip.colour, entries)
+        return write_container(file, iter([(header, [key.data for key in keys])]))
+
+
+def _name(chosen: range, tuning: Tuning, step: float) -> str:
+    return f"{chosen} {tuning} {step!r}"
+
+
+def _decibels(squared_error: float) -> float:
+    return 10 * math.log10(255**2 / max(squared_error, 255**2 / 1e10))

@@ -1,0 +1,33 @@
+"""Frames -> groups of keys that predict one another: none over a cut, none longer than what a viewer waits for."""
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from nerv360.types import Picture
+
+__all__ = ["LONGEST_GROUP", "split_into_groups"]
+
+LONGEST_GROUP = 96  # frames
+SIZE = (64, 32)  # of the pictures that are compared
+CUT, TIMES_USUAL = 10.0, 4.0  # mean difference in grey levels that is a cut: at least, and beside the usual one
+
+
+def split_into_groups(frames: Iterable[Picture]) -> tuple[int, ...]:
+    """Frames of each group, of a clip [n] of [H, W, 3]: cut where the picture changes for good, then evenly."""
+    small = [cv2.resize(frame, SIZE, interpolation=cv2.INTER_AREA).astype(np.float32).mean(axis=2) for frame in frames]
+    changes = [float(np.abs(a - b).mean()) for a, b in zip(small, small[1:], strict=False)]
+    usual = float(np.median(changes)) if changes else 0.0
+    starts = [0]
+    for index, change in enumerate(changes, start=1):
+        beyond = small[min(index + 1, len(small) - 1)]
+        lasts = float(np.abs(beyond - small[index - 1]).mean()) > change / 2  # a flash goes back to what was
+        if lasts and change > max(CUT, TIMES_USUAL * usual):
+            starts.append(index)
+    groups: list[int] = []
+    for start, end in zip(starts, [*starts[1:], len(small)], strict=True):
+        parts = -(-(end - start) // LONGEST_GROUP)
+        bounds = [start + (end - start) * part // parts for part in range(parts + 1)]
+        groups += [b - a for a, b in zip(bounds, bounds[1:], strict=False)]
+    return tuple(groups)
