@@ -129,7 +129,7 @@ static inline size_t plane_size(int plane) { return (size_t)plane_rows(plane) * 
 typedef struct Key {
     int frame, level, references;  /* the number of these */
     int reference_frame[2];
-    struct Key *reference[2];
+    struct Key *reference[2]; /* valid while they are in their slots: `find_references` */
     int step;                      /* of the quantiser, in 1/16 of a level */
     Vector *motion[2];             /* of every node, to each reference */
     u8 *moved;                     /* how much was coded of a node's motion, at most 255 */

@@ -77,8 +77,10 @@ static i32 code_component(Stream *s, Contexts *c, int first, int mixer, int leve
 void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2]) {
     static u8 *moved[2];
     size_t nodes = (size_t)layout.down * layout.across;
-    for (int k = 0; k < 2; k++)
+    for (int k = 0; k < 2; k++) {
         if (!moved[k]) moved[k] = allocate(nodes);
+        memset(moved[k], 0, nodes); /* also what is further off may not be known yet */
+    }
     memset(key->moved, 0, nodes);
     for (int k = 0; k < key->references; k++) {
         int use = k + key->references - 1, first = MOTION_AT + use * 1024;
@@ -111,7 +113,7 @@ static Vector vector(i32 x, i32 y) { return (Vector){(i16)clamp(x, -32768, 32767
 
 static int field_of(const Key *key, const Key *reference) {
     for (int k = 0; k < key->references; k++)
-        if (key->reference[k] == reference) return k;
+        if (key->reference_frame[k] == reference->frame) return k;
     return -1;
 }
 
@@ -147,8 +149,8 @@ void inherit_motion(const Key *key, Vector *const predicted[2]) {
             }
         }
     } else if (key->references && key->reference[0]->references == 1) {
-        const Key *reference = key->reference[0], *before = reference->reference[0];
-        i32 since = reference->frame - key->frame, whole = before->frame - reference->frame;
+        const Key *reference = key->reference[0];
+        i32 since = reference->frame - key->frame, whole = reference->reference_frame[0] - reference->frame;
         if (since * whole <= 0) return;
         for (size_t n = 0; n < nodes; n++) {
             Vector v = reference->motion[0][n];

@@ -13,8 +13,7 @@ from nerv360.backends import tiling
 from nerv360.backends.pytorch import TorchRunner
 from nerv360.backends.tiling import draw_in_strips
 from nerv360.codec.decoder import open_file
-from nerv360.codec.encoder import encode_clip
-from nerv360.codec.network_encoder import checkpoint_path
+from nerv360.codec.encoder import checkpoint_path, encode_clip
 from nerv360.config import EncodingConfig, preset_for, presets_of
 from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.viewport import Viewport

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from nerv360.api import encode
-from nerv360.codec.network_encoder import checkpoint_path
+from nerv360.codec.encoder import checkpoint_path
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError, TrainingError
 from nerv360.models.build import build

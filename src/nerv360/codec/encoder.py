@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from nerv360.config import EncodingConfig
 from nerv360.progress import OnProgress
-from nerv360.storage import Location
+from nerv360.storage import Location, name_of, sibling
 from nerv360.video.clip import Clip
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Encode", "Encoded", "encode_clip"]
+__all__ = ["Encode", "Encoded", "checkpoint_path", "encode_clip"]
 
 
 @dataclass(frozen=True)
@@ -47,3 +47,8 @@ def encode_clip(
     """Encode a clip by the configured model. Raises TrainingError, OutputError, ArgumentError, OutOfMemory."""
     encode: Encode = config.architecture.spec.load_encoder()
     return encode(clip, output, config, device, on_progress)
+
+
+def checkpoint_path(output: Location) -> Location:
+    """Where an unfinished encoding of `output` is kept."""
+    return sibling(output, name_of(output) + ".checkpoint")

@@ -39,8 +39,8 @@ class WindowDrawing:
 class MotionDecoder(SegmentDecoder):
     """Keys in slots of the core, the least recently used of which gives way.
 
-        chunks of frame t, of its references, of theirs ─ core: read, paint the window ─ sample ─ view
-        └────────────────────────── prepare ────────────────────────────────────────┘   └ draw ┘
+    chunks of frame t, of its references, of theirs ─ core: read, paint the window ─ sample ─ view
+    └────────────────────────── prepare ────────────────────────────────────────┘   └ draw ┘
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """A video -> keys that predict one another -> a .nerv360 file.
 
-    groups of frames ─ tune (on the middle group) ─ passes over the clip, each with another step ─ file, read back
-                                                    └ until the target is met; one, where there is none
+groups of frames ─ tune (on the middle group) ─ passes over the clip, each with another step ─ file, read back
+                                                └ until the target is met; one, where there is none
 """
 
 import math
@@ -52,7 +52,7 @@ def encode_by_motion(
     """
     began, goal = time.monotonic(), config.rate_target
     groups = split_into_groups(tracked(clip, "analysing", clip.frames, on_progress))
-    journal = Journal(checkpoint_path(output), f"{clip} {config} {groups} {core_version()}")
+    journal = Journal(checkpoint_path(output), f"{clip.fingerprint()} {config} {groups} {core_version()}")
     passes = _Passes(clip, config, groups, journal, on_progress)
     target = Target(goal.max_bytes(clip.frames, float(clip.frame_rate)), goal.quality_db)
     step = STEP * math.sqrt(goal.rate_weight)
@@ -120,7 +120,7 @@ class _Passes:
             partial.write_bytes(self._file(tuning, step, keys))
             with open_file(partial) as decoder:
                 for frame in tracked(range(self.clip.frames), "checking", self.clip.frames, self.on_progress):
-                    if zlib.crc32(decoder.panorama(frame)) != checksums[frame]:
+                    if zlib.crc32(decoder.panorama(frame).data) != checksums[frame]:
                         raise BitstreamError(f"{output}: what was written does not read back")
 
     def _pass(self, stage: str, chosen: range, tuning: Tuning, step: float) -> tuple[Outcome, list[CodedKey]]:
@@ -147,7 +147,7 @@ class _Passes:
                 yield coded, self._psnr_of_views(first + key.frame, decoded, frames[key.frame])
 
     def _frames_of(self, chosen: range) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
-        """Some groups: number, first frame, and frames [n, H, W, 3], which lie in a file until the next is asked for."""
+        """Some groups: number, first frame, and frames [n, H, W, 3], in a file until the next is asked for."""
         source, first = iter(self.clip), 0
         for group, count in enumerate(self.groups[: chosen.stop]):
             if group in chosen:

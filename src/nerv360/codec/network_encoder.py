@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nerv360.codec.encoder import Encoded
+from nerv360.codec.encoder import Encoded, checkpoint_path
 from nerv360.codec.load_network import MAX_LATENT_VALUES, latent_values
 from nerv360.codec.segment_writer import Latents, estimate_bytes, min_file_bytes, write_segment
 from nerv360.config import EncodingConfig
@@ -16,7 +16,7 @@ from nerv360.models.decoder_network import DecoderNetwork
 from nerv360.models.memory import enough_memory
 from nerv360.models.network_config import NetworkConfig
 from nerv360.progress import FitUpdate, OnProgress, Update
-from nerv360.storage import Location, name_of, remove, sibling
+from nerv360.storage import Location, remove
 from nerv360.training.checkpoint import Progress
 from nerv360.training.configure import configure
 from nerv360.training.fit import Fit
@@ -25,7 +25,7 @@ from nerv360.training.training_module import TrainingModule
 from nerv360.video.camera_motion import Angles, estimate_rotations
 from nerv360.video.clip import Clip
 
-__all__ = ["checkpoint_path", "encode_by_network", "fitted_latents"]
+__all__ = ["encode_by_network", "fitted_latents"]
 
 
 def encode_by_network(
@@ -66,11 +66,6 @@ def encode_by_network(
         missed=rate_controller.describe_miss(size, progress.psnr_db),
         training_psnr_db=progress.psnr_db,
     )
-
-
-def checkpoint_path(output: Location) -> Location:
-    """Where an unfinished encoding of `output` is kept."""
-    return sibling(output, name_of(output) + ".checkpoint")
 
 
 @torch.inference_mode()

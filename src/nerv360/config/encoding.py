@@ -27,6 +27,7 @@ class EncodingConfig:
     rate_target: RateTarget = RateTarget()
     storage: Storage = Storage()
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = setting(0, "Seed of everything random.")
+    effort: Annotated[int, Meta(ge=0, le=3)] = setting(0, "How much is tried on a clip before it is encoded.")
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -75,7 +76,7 @@ class EncodingConfig:
 _SECTIONS = (Architecture, ViewSampling, Optimisation, RateTarget, Storage)
 _SECTION_OF = {
     f.name: section.name for section, kind in zip(fields(EncodingConfig), _SECTIONS, strict=False) for f in fields(kind)
-} | {"seed": ""}
+} | {"seed": "", "effort": ""}
 
 
 def help_of(name: str) -> str:

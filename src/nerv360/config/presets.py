@@ -10,6 +10,7 @@ from nerv360.models.registry import DEFAULT_MODEL, model_spec
 __all__ = [
     "GRID_PRESETS",
     "HNERV_PRESETS",
+    "MOTION_PRESETS",
     "NERV360_PRESETS",
     "PAPER_PRESETS",
     "SCALES",
@@ -34,6 +35,11 @@ _GRID = EncodingConfig.of(
     group_size=16,
 )
 
+_MOTION = EncodingConfig.of(model="nerv360-motion", rate_weight=1.0)
+
+MOTION_PRESETS = {
+    name: _MOTION.replace(effort=effort) for effort, name in enumerate(("instant", "fast", "medium", "slow"))
+}
 GRID_PRESETS = {
     "fast": _GRID.replace(epochs=30, learning_rate=8e-3),
     "medium": _GRID.replace(epochs=100),

@@ -8,15 +8,28 @@ __all__ = ["DEFAULT_MODEL", "MODELS", "model_spec", "network_spec", "networks"]
 
 
 _RATE = frozenset({"rate_weight", "bitrate", "quality_db", "key_spacing"})
+_NETWORK = frozenset({"decoder_size", "weight_bits", "embedding_bits", "epochs", "seed"})
 _VIEWS = frozenset({"views", "hfov_deg", "roll_deg"})
 
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
+        ModelSpec(
+            name="nerv360-motion",
+            title="NeRV360-Motion",
+            summary="frames that predict one another along motion",
+            presets="nerv360.config.presets:MOTION_PRESETS",
+            default_preset="medium",
+            encoder="nerv360.codec.motion_encoder:encode_by_motion",
+            decoder="nerv360.codec.motion_decoder:MotionDecoder",
+            header="nerv360.bitstream.header:MotionHeader",
+            unused=_NETWORK | {"key_spacing", "views", "roll_deg"},
+            in_browser=False,
+        ),
         NetworkSpec(
             name="nerv360-grid",
             title="NeRV360-Grid",
-            summary="our own",
+            summary="latent grids that are fitted",
             network="nerv360.models.nerv360_grid:NeRV360Grid",
             latents=GRIDS,
             presets="nerv360.config.presets:GRID_PRESETS",

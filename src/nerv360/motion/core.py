@@ -107,9 +107,9 @@ class Core:
         return np.ctypeslib.as_array(ctypes.cast(start, ctypes.POINTER(ctypes.c_uint8)), (size,))
 
     def _put(self, name: str, values: NDArray[np.uint8] | Vectors) -> int:
-        values = np.ascontiguousarray(values)
-        address = self._reserved(name, values.nbytes)
-        self._view(address, values.nbytes)[:] = values.reshape(-1).view(np.uint8)
+        data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        address = self._reserved(name, data.nbytes)
+        self._view(address, data.nbytes)[:] = data
         return address
 
 

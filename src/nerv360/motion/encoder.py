@@ -74,7 +74,7 @@ class GroupEncoder:
             candidates = [self._vectors(key.frame, reference) for reference in key.references]
             data = core.encode(slot, key, step, picture, candidates, RATE_WEIGHT, MOTION_WEIGHT)
             decoded = core.pixels(slot, 0, 0, height, width)
-            yield key, CodedKey(data, self._squared_error(decoded, picture), zlib.crc32(decoded)), decoded
+            yield key, CodedKey(data, self._squared_error(decoded, picture), zlib.crc32(decoded.data)), decoded
 
     def _vectors(self, frame: int, reference: int) -> Vectors:
         if (frame, reference) not in self.vectors:

@@ -1,6 +1,7 @@
 """Frames -> groups of keys that predict one another: none over a cut, none longer than what a viewer waits for."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ CUT, TIMES_USUAL = 10.0, 4.0  # mean difference in grey levels that is a cut: at
 def split_into_groups(frames: Iterable[Picture]) -> tuple[int, ...]:
     """Frames of each group, of a clip [n] of [H, W, 3]: cut where the picture changes for good, then evenly."""
     small = [cv2.resize(frame, SIZE, interpolation=cv2.INTER_AREA).astype(np.float32).mean(axis=2) for frame in frames]
-    changes = [float(np.abs(a - b).mean()) for a, b in zip(small, small[1:], strict=False)]
+    changes = [float(np.abs(a - b).mean()) for a, b in pairwise(small)]
     usual = float(np.median(changes)) if changes else 0.0
     starts = [0]
     for index, change in enumerate(changes, start=1):
@@ -26,8 +27,8 @@ def split_into_groups(frames: Iterable[Picture]) -> tuple[int, ...]:
         if lasts and change > max(CUT, TIMES_USUAL * usual):
             starts.append(index)
     groups: list[int] = []
-    for start, end in zip(starts, [*starts[1:], len(small)], strict=True):
+    for start, end in pairwise([*starts, len(small)]):
         parts = -(-(end - start) // LONGEST_GROUP)
         bounds = [start + (end - start) * part // parts for part in range(parts + 1)]
-        groups += [b - a for a, b in zip(bounds, bounds[1:], strict=False)]
+        groups += [b - a for a, b in pairwise(bounds)]
     return tuple(groups)
