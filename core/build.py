@@ -1,4 +1,6 @@
-"""Build src/nerv360/motion/core.wasm from the C files here: `pip install ziglang==0.17.1 && python core/build.py`.
+"""Build the core from the C files here: `pip install ziglang==0.17.1 && python core/build.py [TARGET]`.
+
+The target is src/nerv360/motion/core.wasm, by default.
 
 The compiler is clang, as the `ziglang` package of PyPI brings it for every machine; the same version makes the same
 bytes, which tests/test_core.py checks where the compiler is installed.
@@ -23,7 +25,8 @@ def build(target: Path) -> None:
     sources = sorted(str(path.relative_to(HERE)) for path in HERE.glob("*.c"))
     command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, "-o", str(target.resolve()), *sources]
     subprocess.run(command, cwd=HERE, check=True)
+    target.chmod(0o644)
 
 
 if __name__ == "__main__":
-    build(TARGET)
+    build(Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET)

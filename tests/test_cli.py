@@ -21,7 +21,7 @@ from nerv360.cli.options import parse_frames
 from nerv360.errors import ArgumentError
 from nerv360.progress import Update
 
-QUICK = ["--epochs", "1"]
+QUICK = ["--model", "nerv360-grid", "--epochs", "1"]
 SLOW_TO_IMPORT = {"torch", "openvino", "onnxruntime", "onnx", "ray", "cv2"}
 
 
@@ -106,16 +106,16 @@ BAD = [
     ("encode ok.mp4 -o a.nerv360 --start 6", "has 6 frames"),
     ("encode ok.mp4 -o a.nerv360 --size 100", "--size 100"),
     ("encode ok.mp4 -o a.nerv360 --preset huge", "must be one of"),
-    ("encode ok.mp4 -o a.nerv360 --model x", "--model x: must be one of nerv360-grid, nerv360, hnerv, hnerv-boost"),
+    ("encode ok.mp4 -o a.nerv360 --model x", "--model x: must be one of nerv360-motion, nerv360-grid, nerv360"),
     ("encode ok.mp4 -o a.nerv360 --model nerv360 --preset fast", "must be one of tiny"),
-    ("encode ok.mp4 -o a.nerv360 --decoder-size 9999", "has no meaning for nerv360-grid"),
+    ("encode ok.mp4 -o a.nerv360 --decoder-size 9999", "has no meaning for nerv360-motion"),
     ("encode ok.mp4 -o a.nerv360 --model hnerv --views 2", "--views 2: has no meaning for hnerv"),
     ("encode ok.mp4 -o a.nerv360 --model hnerv-boost --roll 0:9", "--roll 0:9: has no meaning for hnerv-boost"),
     ("encode ok.mp4 -o a.nerv360 --model nerv360 --preset hnerv-published", "must be one of tiny"),
-    ("encode ok.mp4 -o a.nerv360 --embedding-bits 4", "has no meaning for nerv360-grid"),
+    ("encode ok.mp4 -o a.nerv360 --model nerv360-grid --embedding-bits 4", "has no meaning for nerv360-grid"),
     ("encode ok.mp4 -o a.nerv360 --preset tiny --rate-weight 4", "has no meaning for nerv360;"),
-    ("encode ok.mp4 -o a.nerv360 --epochs 0", "epochs=0"),
-    ("encode ok.mp4 -o a.nerv360 --key-spacing 0", "key_spacing=0: must be in 0.01..100"),
+    ("encode ok.mp4 -o a.nerv360 --model nerv360-grid --epochs 0", "epochs=0"),
+    ("encode ok.mp4 -o a.nerv360 --model nerv360-grid --key-spacing 0", "key_spacing=0: must be in 0.01..100"),
     ("encode ok.mp4 -o a.nerv360 --model nerv360 --key-spacing 2", "--key-spacing 2.0: has no meaning for nerv360"),
     ("encode ok.mp4 -o a.nerv360 --hfov 200:300", "hfov_deg=200"),
     ("encode ok.mp4", "give a VIDEO and --output FILE, or --manifest CSV"),
@@ -203,7 +203,8 @@ def test_a_full_disk_leaves_nothing(folder: Path, video: Path) -> None:
 
 
 def test_an_interruption_says_that_it_can_go_on(folder: Path, video: Path) -> None:
-    command = [sys.executable, "-m", "nerv360", "encode", str(video), "-o", "stopped.nerv360", "--epochs", "99999"]
+    command = [sys.executable, "-m", "nerv360", "encode", str(video), "-o", "stopped.nerv360"]
+    command += ["--model", "nerv360-grid", "--epochs", "99999"]
     heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs, and theirs, do not
     with running(command, cwd=folder, stderr=subprocess.PIPE, preexec_fn=heeding) as encoding:
         wait_for(lambda: list(folder.glob("*stopped*checkpoint*")))

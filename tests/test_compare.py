@@ -13,8 +13,6 @@ from PIL import Image
 from nerv360.api import eval_file
 from nerv360.cli import compare as cli_compare
 from nerv360.cli.compare import compare
-from nerv360.config import preset_for
-from nerv360.config.presets import GRID_PRESETS
 from nerv360.errors import ArgumentError, BitstreamError, MissingExtra, Nerv360Error, OutputError
 from nerv360.evaluation import compare as comparing
 from nerv360.evaluation.anchors import ANCHORS, AnchorDecoder, count_key_frames, encode_anchor
@@ -166,10 +164,9 @@ def test_a_finished_run_is_not_run_again(
 def test_our_files_are_measured_as_eval_does(
     video: Path, fitted_grids: Path, tmp_path: Path, few_rates: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(GRID_PRESETS, "fast", preset_for("nerv360-grid", "fast").replace(epochs=1))
-    compare(video, [fitted_grids], "8", "fast", "x264", output=tmp_path)
+    compare(video, [fitted_grids], "8", "instant", "x264", output=tmp_path)
     rows = read_rows(tmp_path / "runs.tsv")
-    assert [row["codec"] for row in rows] == ["x264", "x264", *["nerv360-grid"] * 2]
+    assert [row["codec"] for row in rows] == ["x264", "x264", "nerv360-grid", "nerv360-motion"]
     assert {row["key_frames"] for row in rows} == {"1"}
     by_name = {row["settings"]: row for row in rows}
     expected = eval_file(fitted_grids, video)
@@ -177,10 +174,10 @@ def test_our_files_are_measured_as_eval_does(
     assert by_name[fitted_grids.name]["ws_psnr_db"] == f"{expected.ws_psnr_db:.3f}"
     assert int(by_name[fitted_grids.name]["bytes"]) == fitted_grids.stat().st_size
     assert by_name[fitted_grids.name]["encode_s"] == ""
-    assert float(by_name["fast, rate weight 8"]["encode_s"]) > 0
+    assert float(by_name["instant, rate weight 8"]["encode_s"]) > 0
     text = (tmp_path / "table.md").read_text()
-    assert text.count("| nerv360-grid") == 2
-    assert "| nerv360-grid | x264" in (tmp_path / "bd-rate.md").read_text()
+    assert text.count("| nerv360-") == 2
+    assert "| nerv360-grid   | x264" in (tmp_path / "bd-rate.md").read_text()
     assert Image.open(tmp_path / "curves.png").width > 1500
     page = (tmp_path / "curves.html").read_text()
     assert "<svg" in page
@@ -228,7 +225,7 @@ def test_a_missing_package_is_named(video: Path, monkeypatch: pytest.MonkeyPatch
     [
         ({"anchors": "h261"}, "--anchors h261: must be among x264, x264-veryslow, x265, x265-veryslow, svt-av1, "),
         ({"rate_weights": "1,x"}, "--rate-weights 1,x: must be numbers"),
-        ({"preset": "tiny"}, "--preset tiny: must be one of fast"),
+        ({"preset": "tiny"}, "--preset tiny: must be one of instant"),
         ({"viewport": "32x20"}, "--viewport 32x20: MS-SSIM needs sides of at least 33"),
         ({"start": 6}, "--start 6 is beyond the last"),
         ({"size": "150x75", "anchors": "x264"}, "150x75: classical codecs need even sides"),

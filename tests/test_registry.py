@@ -11,7 +11,7 @@ import nerv360
 from nerv360.cli.encode_settings import choose_settings
 from nerv360.codec.segment_decoder import SegmentDecoder
 from nerv360.config import EncodingConfig, preset_for, presets_of
-from nerv360.config.presets import GRID_PRESETS, PAPER_PRESETS
+from nerv360.config.presets import GRID_PRESETS, MOTION_PRESETS, PAPER_PRESETS
 from nerv360.errors import ArgumentError
 from nerv360.latents.kinds import EMBEDDINGS
 from nerv360.models.decoder_network import DecoderNetwork
@@ -82,15 +82,16 @@ def test_what_a_specification_names_exists(name: str) -> None:
 def test_presets_belong_to_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PAPER_PRESETS, "fast", EncodingConfig.of(epochs=1))
     assert preset_for("hnerv-boost", "fast").optimisation.epochs == 1
-    assert nerv360.preset("fast") == choose_settings(None, "fast") == GRID_PRESETS["fast"]
+    assert nerv360.preset("fast") == choose_settings(None, "fast") == MOTION_PRESETS["fast"]
+    assert choose_settings("nerv360-grid", "fast") == GRID_PRESETS["fast"]
     assert nerv360.preset("fast", model="hnerv-boost") == choose_settings("hnerv-boost", "fast")
     assert choose_settings(None, "tiny").architecture.model == "nerv360"
-    with pytest.raises(ArgumentError, match="preset='tiny': must be one of fast, medium, slow for nerv360-grid"):
+    with pytest.raises(ArgumentError, match="must be one of instant, fast, medium, slow for nerv360-motion"):
         nerv360.preset("tiny")
 
 
 def test_the_default_is_the_first() -> None:
     assert next(iter(MODELS)) == DEFAULT_MODEL
     assert choose_settings(None, None) == nerv360.preset(MODELS[DEFAULT_MODEL].default_preset)
-    with pytest.raises(ArgumentError, match="must be one of nerv360-grid"):
+    with pytest.raises(ArgumentError, match="must be one of nerv360-motion"):
         model_spec("unknown")

@@ -13,7 +13,7 @@ import numpy as np
 import wasmtime
 from numpy.typing import NDArray
 
-from nerv360.errors import OutOfMemory
+from nerv360.errors import BitstreamError
 from nerv360.motion.keys import Key
 from nerv360.types import Picture
 
@@ -57,7 +57,10 @@ class Core:
 
     def decode(self, slot: int, key: Key, step: int, data: bytes) -> None:
         """Read a key, with a quantiser's step in 1/16 of a level, into a slot. Its references must be in slots."""
-        self._call("decode_key", *self._place(slot, key), step, self._put("input", _as_bytes(data)), len(data))
+        try:
+            self._call("decode_key", *self._place(slot, key), step, self._put("input", _as_bytes(data)), len(data))
+        except wasmtime.Trap as error:
+            raise BitstreamError(f"the key of frame {key.frame} cannot be read: {error.message}") from None
 
     def encode(
         self,
@@ -88,10 +91,7 @@ class Core:
         return (slot, key.frame, key.level, *(*key.references, NO_FRAME, NO_FRAME)[:2])
 
     def _call(self, name: str, *arguments: float) -> int:
-        try:
-            return self._exports[name](self._store, *arguments)  # type: ignore[operator]
-        except wasmtime.Trap as error:
-            raise OutOfMemory(f"{self.width}x{self.height}: takes more than the 4 GiB of the core") from error
+        return self._exports[name](self._store, *arguments)  # type: ignore[operator]
 
     def _reserved(self, name: str, size: int) -> int:
         """Where a buffer of at least so many bytes lies."""

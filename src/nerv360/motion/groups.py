@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from nerv360.types import Picture
 
@@ -18,13 +19,13 @@ CUT, TIMES_USUAL = 10.0, 4.0  # mean difference in grey levels that is a cut: at
 def split_into_groups(frames: Iterable[Picture]) -> tuple[int, ...]:
     """Frames of each group, of a clip [n] of [H, W, 3]: cut where the picture changes for good, then evenly."""
     small = [cv2.resize(frame, SIZE, interpolation=cv2.INTER_AREA).astype(np.float32).mean(axis=2) for frame in frames]
-    changes = [float(np.abs(a - b).mean()) for a, b in pairwise(small)]
+    changes = [_difference(a, b) for a, b in pairwise(small)]
     usual = float(np.median(changes)) if changes else 0.0
     starts = [0]
     for index, change in enumerate(changes, start=1):
-        beyond = small[min(index + 1, len(small) - 1)]
-        lasts = float(np.abs(beyond - small[index - 1]).mean()) > change / 2  # a flash goes back to what was
-        if lasts and change > max(CUT, TIMES_USUAL * usual):
+        before, beyond = small[max(0, index - 2)], small[min(index + 1, len(small) - 1)]
+        lasting = min(_difference(before, small[index]), _difference(small[index - 1], beyond)) > change / 2
+        if lasting and change > max(CUT, TIMES_USUAL * usual):  # a flash goes back to what was
             starts.append(index)
     groups: list[int] = []
     for start, end in pairwise([*starts, len(small)]):
@@ -32,3 +33,7 @@ def split_into_groups(frames: Iterable[Picture]) -> tuple[int, ...]:
         bounds = [start + (end - start) * part // parts for part in range(parts + 1)]
         groups += [b - a for a, b in pairwise(bounds)]
     return tuple(groups)
+
+
+def _difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    return float(np.abs(one - other).mean())
