@@ -181,7 +181,7 @@ def test_our_files_are_measured_as_eval_does(
     assert Image.open(tmp_path / "curves.png").width > 1500
     page = (tmp_path / "curves.html").read_text()
     assert "<svg" in page
-    assert "fast, rate weight 8" in page
+    assert "instant, rate weight 8" in page
     assert not any(word in page for word in ("<script", "<link", "<img", 'href="http'))
 
 
