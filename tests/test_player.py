@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers.motion_clip import write_motion_vectors
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -229,6 +230,7 @@ def test_javascript_agrees(browser_files: dict[str, Path], tmp_path: Path) -> No
         "entropy": entropy_vectors(),
         "contexts": contexts_vectors(),
         "files": [file_vectors(name, path) for name, path in browser_files.items()],
+        "motion": write_motion_vectors(tmp_path),
     }
     for name, content in vectors.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))

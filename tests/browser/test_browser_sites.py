@@ -100,10 +100,16 @@ def answers(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.parametrize("file", ["clip", "motion_clip"])
 @pytest.mark.parametrize("host", [nginx, http_server])
 def test_a_static_site_plays_from_a_stock_server_below_its_root(
-    clip: Path, new_page: Callable[..., Page], tmp_path: Path, host: Callable[[Path, int], list[str]]
+    file: str,
+    new_page: Callable[..., Page],
+    tmp_path: Path,
+    host: Callable[[Path, int], list[str]],
+    request: pytest.FixtureRequest,
 ) -> None:
+    clip: Path = request.getfixturevalue(file)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

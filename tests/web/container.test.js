@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
-import { readKeyGroup, readTables, readWeights } from "../../src/nerv360/web/player/chunks.js";
+import { readKeyGroup, readTables, readWeights } from "../../src/nerv360/web/player/network/chunks.js";
 import { Container } from "../../src/nerv360/web/player/container.js";
 import { crc32 } from "../../src/nerv360/web/player/crc32.js";
 import { rotation } from "../../src/nerv360/web/player/geometry.js";
-import { GridInputs, GridPreview } from "../../src/nerv360/web/player/grid-network.js";
-import { chunkOfKey, interpolationWeights, keyFrameIndex } from "../../src/nerv360/web/player/layout.js";
-import { PaperInputs } from "../../src/nerv360/web/player/paper-network.js";
-import { tensorShapes } from "../../src/nerv360/web/player/tensor-shapes.js";
+import { GridInputs, GridPreview } from "../../src/nerv360/web/player/network/grid-network.js";
+import { chunkOfKey, chunksOfFrame, interpolationWeights, keyFrameIndex } from "../../src/nerv360/web/player/layout.js";
+import { PaperInputs } from "../../src/nerv360/web/player/network/paper-network.js";
+import { tensorShapes } from "../../src/nerv360/web/player/network/tensor-shapes.js";
 import { near, path, serve, vectors } from "./vectors.js";
 
 const files = vectors("files"); // of every network that browsers decode
@@ -72,11 +72,11 @@ for (const file of files) {
 
 test("the first picture is one stretch from the front, and nothing is fetched twice", async () => {
   const { data, asked, container, segment } = await load(files[0].name);
-  await container.fetch(segment, container.chunksFor(segment, 0));
+  await container.fetch(segment, chunksOfFrame(segment, 0));
   assert.ok(asked.length <= 2);
   assert.equal(asked[0][0], 0);
   const before = asked.length;
-  await container.fetch(segment, container.chunksFor(segment, 0));
+  await container.fetch(segment, chunksOfFrame(segment, 0));
   assert.equal(asked.length, before);
   assert.equal(container.reader.received, Math.max(...asked.map(([, end]) => Math.min(end + 1, data.length))));
 });
@@ -84,7 +84,7 @@ test("the first picture is one stretch from the front, and nothing is fetched tw
 test("a server without ranges gives the whole file once", async () => {
   const asked = serve(read(files[0].name), { ranges: false });
   const container = await Container.open("http://host/video.nerv360");
-  await container.fetch(container.segments[0], container.chunksFor(container.segments[0], 3));
+  await container.fetch(container.segments[0], chunksOfFrame(container.segments[0], 3));
   assert.equal(asked.length, 1);
 });
 

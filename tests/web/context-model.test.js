@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { keyCodingOrder } from "../../src/nerv360/web/player/coding-order.js";
-import { readContextModel, readLatent } from "../../src/nerv360/web/player/context-model.js";
+import { keyCodingOrder } from "../../src/nerv360/web/player/network/coding-order.js";
+import { readContextModel, readLatent } from "../../src/nerv360/web/player/network/context-model.js";
 import { bytes, vectors } from "./vectors.js";
 
 const { latents, orders } = vectors("contexts");

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { ByteReader } from "../../src/nerv360/web/player/byte-reader.js";
-import { SymbolDecoder } from "../../src/nerv360/web/player/entropy.js";
-import { frequencies } from "../../src/nerv360/web/player/laplace.js";
+import { SymbolDecoder } from "../../src/nerv360/web/player/network/entropy.js";
+import { frequencies } from "../../src/nerv360/web/player/network/laplace.js";
 import { readMessagePack } from "../../src/nerv360/web/player/message-pack.js";
 import { bytes, vectors } from "./vectors.js";
 

@@ -24,7 +24,6 @@ MODELS: dict[str, ModelSpec] = {
             decoder="nerv360.codec.motion_decoder:MotionDecoder",
             header="nerv360.bitstream.header:MotionHeader",
             unused=_NETWORK | {"key_spacing", "views", "roll_deg"},
-            in_browser=False,
         ),
         NetworkSpec(
             name="nerv360-grid",

@@ -34,7 +34,9 @@ class Served:
         stamp = _stamp(self.path)
         with Container(self.path) as container:
             container.verify()
-            networks = network_names(container) if self.whole and find_spec("onnx") else None
+            networks = network_names(container) if self.whole else None
+            if any(networks or ()) and not find_spec("onnx"):
+                networks = None
             times = _times(container, self._source, self._start) if self._source else []
             original = {"video": SOURCE, "times": TIMES} if self._source else None
             about = manifest(container, server="frames", networks=networks, source=original)

@@ -77,6 +77,8 @@ window.addEventListener("hashchange", () => {
 const formatTime = (/** @type {number} */ seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
 const formatBytes = (/** @type {number} */ bytes) => (bytes < 1e6 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
+/** @type {Record<string, string>} */
+let videoFacts = {};
 player.addEventListener("manifest", () => {
   const { title, bytes, frames, frameRate, width, height, model, source } = /** @type {import("./player/player.js").Manifest} */ (player.manifest);
   document.title = `${title} · nerv360`;
@@ -84,26 +86,21 @@ player.addEventListener("manifest", () => {
   /** @type {HTMLInputElement} */ (find("seek")).max = String(player.duration);
   find("backend").replaceChildren(...player.backends.map((name) => new Option(BACKENDS[name], name)));
   const kilobits = (8 * bytes * frameRate) / frames / 1000;
-  showFacts({ Panorama: `${width} × ${height}`, Model: model, File: `${formatBytes(bytes)}, ${kilobits.toFixed(0)} kbit/s` });
+  videoFacts = { Panorama: `${width} × ${height}`, Model: model, File: `${formatBytes(bytes)}, ${kilobits.toFixed(0)} kbit/s` };
+  showFacts(videoFacts);
   find("compare-row").hidden = !source;
   showTime();
 });
 
 /** @param {Record<string, string>} known */
 function showFacts(known) {
-  const list = find("facts");
-  for (const [name, value] of Object.entries(known)) {
-    const id = `fact-${name.toLowerCase().replace(/ /g, "-")}`;
-    let entry = document.getElementById(id);
-    if (!entry) {
-      const term = document.createElement("dt");
-      term.textContent = name;
-      entry = document.createElement("dd");
-      entry.id = id;
-      list.append(term, entry);
-    }
-    entry.textContent = value;
-  }
+  const entries = Object.entries(known).flatMap(([name, value]) => {
+    const [term, entry] = [document.createElement("dt"), document.createElement("dd")];
+    Object.assign(entry, { id: `fact-${name.toLowerCase()}`, textContent: value });
+    term.textContent = name;
+    return [term, entry];
+  });
+  find("facts").replaceChildren(...entries);
 }
 
 player.addEventListener("state", () => {
@@ -134,10 +131,11 @@ player.addEventListener("picture", function sharp() {
   player.removeEventListener("picture", sharp);
 });
 player.addEventListener("picture", () => {
-  const { fps, milliseconds, width, height, bytes } = player.statistics;
+  const { fps, milliseconds, width, height, bytes, facts } = player.statistics;
   const rate = player.playing ? `${fps} fps · ` : "";
   find("readout").textContent = `${rate}${milliseconds.toFixed(0)} ms · ${width} × ${height}`;
-  showFacts({ View: `${width} × ${height}`, Decoding: `${milliseconds.toFixed(0)} ms`, Decoder: player.description, Received: formatBytes(bytes) });
+  const picture = { View: `${width} × ${height}`, Decoding: `${milliseconds.toFixed(0)} ms`, Decoder: player.description, Received: formatBytes(bytes) };
+  showFacts({ ...videoFacts, ...picture, ...facts });
 });
 
 player.addEventListener("progress", () => {
@@ -205,6 +203,7 @@ player.addEventListener("settings", () => {
   /** @type {HTMLSelectElement} */ (find("backend")).value = player.backend ?? "";
   /** @type {HTMLSelectElement} */ (find("speed")).value = String(player.speed);
   /** @type {HTMLSelectElement} */ (find("resolution")).value = String(player.resolution);
+  find("resolution-row").hidden = !player.resizable;
   /** @type {HTMLInputElement} */ (find("loop")).checked = player.loop;
 });
 

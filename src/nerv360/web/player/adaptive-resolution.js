@@ -8,7 +8,6 @@ const BUDGET_MS = 60; // for a picture while something moves
 const HEADROOM = 0.7; // share of the budget that a picture larger than the last must keep to
 const SCALES = [1, 0.75, 0.5]; // of each side; under half, shapes are lost
 const MAX_PIXELS = 1 << 21;
-const PANORAMIC = /^hnerv/; // networks that decode whole panoramas: a smaller view is no faster
 
 export class AdaptiveResolution {
   #msPerPixel = 0;
@@ -31,11 +30,11 @@ export class AdaptiveResolution {
    * @param {number | "auto"} resolution pixels of the shorter side, at most @param {boolean} moving
    * @returns {Viewport}
    */
-  viewToDecode(view, { trained, model }, resolution, moving) {
+  viewToDecode(view, { trained, scalable }, resolution, moving) {
     const cap = resolution === "auto" ? 1 : resolution / Math.min(view.width, view.height);
     const native = limitPixels(nativeView(limitPixels(resizeView(view, Math.min(1, cap))), trained));
     if (!moving) return native;
-    if (!PANORAMIC.test(model)) this.#scale = this.#affordableScale(native.width * native.height);
+    if (scalable) this.#scale = this.#affordableScale(native.width * native.height);
     return resizeView(native, this.#scale);
   }
 

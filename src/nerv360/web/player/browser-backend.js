@@ -26,8 +26,8 @@ export class BrowserBackend {
 
   /**
    * @param {import("./player.js").Manifest} manifest @param {URL} base that its names are relative to
-   * @param {import("./runtime.js").Provider} provider @param {number} threads of WebAssembly; 0: as many as the machine has
-   * @param {(progress: import("./runtime.js").Progress | null) => void} report of loading the runtime
+   * @param {import("./network/runtime.js").Provider} provider @param {number} threads of WebAssembly; 0: as many as the machine has
+   * @param {(progress: import("./network/runtime.js").Progress | null) => void} report of loading the runtime
    */
   static async open(manifest, base, provider, threads, report) {
     if (typeof WebAssembly !== "object") throw new Unsupported("This browser has no WebAssembly, which decodes the picture.");
@@ -42,7 +42,7 @@ export class BrowserBackend {
     }
   }
 
-  /** @param {(progress: import("./runtime.js").Progress | null) => void} report */
+  /** @param {(progress: import("./network/runtime.js").Progress | null) => void} report */
   constructor(report) {
     this.#worker.onmessage = ({ data: { id, answer, error, lost, progress } }) => {
       if (progress !== undefined) return report(progress);
@@ -63,11 +63,11 @@ export class BrowserBackend {
    * @param {import("./player.js").ViewRequest} request
    * @returns {Promise<import("./player.js").Decoded>}
    */
-  async decode({ frame, view }) {
-    const { pixels, rowLength, width, height, milliseconds, bytes, preview } = await this.#send({ task: "decode", frame, view });
+  async decode({ frame, view, moving }) {
+    const { picture, milliseconds, bytes, rough, preview, facts } = await this.#send({ task: "decode", frame, view, moving });
     this.bytes = bytes;
     const network = preview ? this.#send({ task: "ready", frame }) : null;
-    return { picture: { pixels, rowLength, width, height }, milliseconds, rough: preview, network };
+    return { picture, milliseconds, rough, network, facts };
   }
 
   close() {

@@ -4,8 +4,13 @@ import { homography, multiply, rotation } from "./geometry.js";
 import { Unsupported } from "./errors.js";
 
 /** @typedef {import("./geometry.js").Viewport} Viewport */
-/** @typedef {{program: WebGLProgram, matrix: WebGLUniformLocation | null}} Program */
+/** @typedef {import("./motion/panorama-window.js").PanoramaWindow} PanoramaWindow */
+/** @typedef {{origin: [number, number], size: [number, number]}} Window column and row of its corner; columns and rows of the panorama */
+/** @typedef {(name: string) => WebGLUniformLocation | null} Uniforms */
+/** @typedef {{program: WebGLProgram, uniforms: Uniforms}} Program */
 /** @typedef {{pixels: Uint8Array, rowLength: number, width: number, height: number}} Pixels red, green, blue */
+/** @typedef {{pixels: Uint8Array, window: PanoramaWindow, panorama: {width: number, height: number}}} WindowPixels likewise, of a
+ *   window of the panorama: views are sampled from it here */
 
 const VERTEX = `#version 300 es
 out vec2 clip;
@@ -29,17 +34,43 @@ void main() {
   colour = vec4(inside ? edge : ray.z > 0.0 ? 0.4 * edge : vec3(0.05), 1.0);
 }`;
 
-const SOURCE_FRAGMENT = `#version 300 es
+const PANORAMA_FRAGMENT = `#version 300 es
 precision highp float;
+precision highp int;
 in vec2 clip;
 out vec4 colour;
 uniform mat3 toRay;
-uniform sampler2D panorama;
+uniform ivec2 size; // of the panorama: columns, rows
+uniform ivec2 origin; // of the window, which the texture holds
+uniform highp sampler2D window;
 const float PI = 3.14159265358979;
+
+// Column and row in the window; columns go round, and over a pole the panorama goes on half a turn away.
+ivec2 place(ivec2 cell) {
+  if (cell.y < 0) cell = ivec2(cell.x + size.x / 2, -1 - cell.y);
+  if (cell.y >= size.y) cell = ivec2(cell.x + size.x / 2, 2 * size.y - 1 - cell.y);
+  int column = cell.x - origin.x;
+  return ivec2(column - size.x * int(floor(float(column) / float(size.x))), cell.y - origin.y);
+}
+
+vec3 at(ivec2 cell) {
+  ivec2 there = place(cell);
+  ivec2 most = textureSize(window, 0) - 1;
+  if (there.x > (size.x + most.x) / 2) there.x = 0; // beyond the left edge, which is nearer
+  return texelFetch(window, clamp(there, ivec2(0), most), 0).rgb;
+}
+
 void main() {
   vec3 ray = toRay * vec3(clip, 1.0);
   vec2 angle = vec2(atan(ray.x, ray.z), atan(ray.y, length(ray.xz)));
-  colour = vec4(texture(panorama, vec2(0.5 + angle.x / (2.0 * PI), 0.5 - angle.y / PI)).rgb, 1.0);
+  vec2 position = vec2(0.5 + angle.x / (2.0 * PI), 0.5 - angle.y / PI) * vec2(size) - 0.5;
+  ivec2 cell = ivec2(floor(position));
+  vec2 part = position - vec2(cell);
+  vec3 above = mix(at(cell), at(cell + ivec2(1, 0)), part.x);
+  vec3 below = mix(at(cell + ivec2(0, 1)), at(cell + ivec2(1, 1)), part.x);
+  ivec2 there = place(cell);
+  bool inside = there == clamp(there, ivec2(0), textureSize(window, 0) - 1);
+  colour = vec4((inside ? 1.0 : 0.4) * mix(above, below, part.y), 1.0);
 }`;
 
 /** @type {WeakMap<HTMLCanvasElement, () => void>} */
@@ -60,20 +91,23 @@ export class PictureCanvas {
 
   /** @type {WebGL2RenderingContext} */ #gl;
   /** @type {Program} */ #picture;
-  /** @type {Program} */ #source;
+  /** @type {Program} */ #panorama;
   /** @type {WebGLTexture} */ #pictureTexture;
   /** @type {WebGLTexture} */ #sourceTexture;
-  /** @type {Viewport | null} */ #pictureView = null;
+  /** @type {{view: Viewport, window: Window | null} | null} */ #shown = null; // the picture: its view, or where it lies in the panorama
+  #uploads = 0;
+  #drawn = ""; // view, size and picture
+  /** @type {Window} */ #sourceWindow = { origin: [0, 0], size: [1, 1] };
 
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     const gl = canvas.getContext("webgl2", { antialias: false, alpha: false });
     if (!gl) throw new Unsupported("This browser has no WebGL 2, which draws the picture.");
     this.#gl = gl;
-    this.#picture = this.#program(PICTURE_FRAGMENT, "toPicture");
-    this.#source = this.#program(SOURCE_FRAGMENT, "toRay");
-    this.#pictureTexture = this.#texture(gl.CLAMP_TO_EDGE);
-    this.#sourceTexture = this.#texture(gl.REPEAT);
+    this.#picture = this.#program(PICTURE_FRAGMENT);
+    this.#panorama = this.#program(PANORAMA_FRAGMENT);
+    this.#pictureTexture = this.#texture();
+    this.#sourceTexture = this.#texture();
   }
 
   /** Give the graphics processor's memory and the context back: a browser has few of them. */
@@ -89,19 +123,15 @@ export class PictureCanvas {
     extension.loseContext();
   }
 
-  /** Take a decoded picture. @param {ImageBitmap | Pixels} picture @param {Viewport} view that it shows */
+  /** Take a decoded picture. @param {ImageBitmap | Pixels | WindowPixels} picture @param {Viewport} view that it shows */
   upload(picture, view) {
     const gl = this.#gl;
     gl.bindTexture(gl.TEXTURE_2D, this.#pictureTexture);
-    if (picture instanceof ImageBitmap) {
-      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, gl.RGB, gl.UNSIGNED_BYTE, picture);
-    } else {
-      gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
-      gl.pixelStorei(gl.UNPACK_ROW_LENGTH, picture.rowLength);
-      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, picture.width, picture.height, 0, gl.RGB, gl.UNSIGNED_BYTE, picture.pixels);
-      gl.pixelStorei(gl.UNPACK_ROW_LENGTH, 0);
-    }
-    this.#pictureView = view;
+    if (picture instanceof ImageBitmap) gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, gl.RGB, gl.UNSIGNED_BYTE, picture);
+    else if ("window" in picture) this.#uploadPixels({ ...picture, ...picture.window, rowLength: picture.window.width });
+    else this.#uploadPixels(picture);
+    this.#uploads++;
+    this.#shown = { view, window: "window" in picture ? windowIn(picture) : null };
   }
 
   /** @param {HTMLVideoElement} panorama */
@@ -109,14 +139,31 @@ export class PictureCanvas {
     const gl = this.#gl;
     gl.bindTexture(gl.TEXTURE_2D, this.#sourceTexture);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, gl.RGB, gl.UNSIGNED_BYTE, panorama);
+    this.#uploads++;
+    this.#sourceWindow = { origin: [0, 0], size: [panorama.videoWidth, panorama.videoHeight] };
   }
 
-  /** @param {Viewport} view @param {number | null} split share of the width, right of which the source is drawn */
-  draw(view, split = null) {
-    if (!this.#pictureView) return;
+  /** @param {Pixels} pixels */
+  #uploadPixels({ pixels, rowLength, width, height }) {
     const gl = this.#gl;
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    gl.pixelStorei(gl.UNPACK_ROW_LENGTH, rowLength);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, width, height, 0, gl.RGB, gl.UNSIGNED_BYTE, pixels);
+    gl.pixelStorei(gl.UNPACK_ROW_LENGTH, 0);
+  }
+
+  /**
+   * Draw, unless the canvas shows that already.
+   * @param {Viewport} view @param {number | null} split share of the width, right of which the source is drawn
+   * @param {boolean} again in any case: what was drawn before cannot be read any more
+   */
+  draw(view, split = null, again = false) {
+    const gl = this.#gl;
+    const wanted = JSON.stringify([view, split, this.#uploads, gl.drawingBufferWidth, gl.drawingBufferHeight]);
+    if (!this.#shown || (wanted === this.#drawn && !again)) return;
+    this.#drawn = wanted;
     gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
-    this.#drawPicture(this.#pictureView, view);
+    this.#drawPicture(view);
     if (split === null) return;
     const left = Math.round(split * gl.drawingBufferWidth);
     gl.enable(gl.SCISSOR_TEST);
@@ -128,9 +175,9 @@ export class PictureCanvas {
   /** PSNR of the picture against the source in its view, over red, green and blue. */
   psnrDb() {
     const gl = this.#gl;
-    const view = /** @type {Viewport} */ (this.#pictureView);
+    const { view } = /** @type {{view: Viewport}} */ (this.#shown);
     const target = gl.createFramebuffer();
-    const texture = this.#texture(gl.CLAMP_TO_EDGE);
+    const texture = this.#texture();
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, view.width, view.height, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
     gl.bindFramebuffer(gl.FRAMEBUFFER, target);
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
@@ -141,7 +188,7 @@ export class PictureCanvas {
       gl.readPixels(0, 0, view.width, view.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
       return pixels;
     };
-    const [decoded, source] = [read(() => this.#drawPicture(view, view)), read(() => this.#drawSource(view))];
+    const [decoded, source] = [read(() => this.#drawPicture(view)), read(() => this.#drawSource(view))];
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.deleteFramebuffer(target);
     gl.deleteTexture(texture);
@@ -149,29 +196,43 @@ export class PictureCanvas {
     return 10 * Math.log10(255 ** 2 / (squares / (3 * view.width * view.height)));
   }
 
-  /** @param {Viewport} shown @param {Viewport} view */
-  #drawPicture(shown, view) {
-    this.#drawTriangle(this.#picture, this.#pictureTexture, homography(shown, view));
+  /** @param {Viewport} view */
+  #drawPicture(view) {
+    const shown = /** @type {{view: Viewport, window: Window | null}} */ (this.#shown);
+    if (shown.window) return this.#drawPanorama(this.#pictureTexture, shown.window, view);
+    const gl = this.#gl;
+    gl.useProgram(this.#picture.program);
+    gl.uniformMatrix3fv(this.#picture.uniforms("toPicture"), true, homography(shown.view, view));
+    this.#drawTriangle(this.#pictureTexture);
   }
 
   /** @param {Viewport} view */
   #drawSource(view) {
-    const half = (/** @type {number} */ fov) => Math.tan((fov * Math.PI) / 360);
-    const outOf = [half(view.hfovDeg), 0, 0, 0, half(view.vfovDeg), 0, 0, 0, 1];
-    this.#drawTriangle(this.#source, this.#sourceTexture, multiply(rotation(view), outOf));
+    this.#drawPanorama(this.#sourceTexture, this.#sourceWindow, view);
   }
 
-  /** @param {Program} program @param {WebGLTexture} texture @param {number[]} matrix */
-  #drawTriangle({ program, matrix: uniform }, texture, matrix) {
+  /** @param {WebGLTexture} texture @param {Window} window that it holds @param {Viewport} view */
+  #drawPanorama(texture, { origin, size }, view) {
     const gl = this.#gl;
+    const half = (/** @type {number} */ fov) => Math.tan((fov * Math.PI) / 360);
+    const outOf = [half(view.hfovDeg), 0, 0, 0, half(view.vfovDeg), 0, 0, 0, 1];
+    const { program, uniforms } = this.#panorama;
     gl.useProgram(program);
+    gl.uniformMatrix3fv(uniforms("toRay"), true, multiply(rotation(view), outOf));
+    gl.uniform2iv(uniforms("origin"), origin);
+    gl.uniform2iv(uniforms("size"), size);
+    this.#drawTriangle(texture);
+  }
+
+  /** @param {WebGLTexture} texture */
+  #drawTriangle(texture) {
+    const gl = this.#gl;
     gl.bindTexture(gl.TEXTURE_2D, texture);
-    gl.uniformMatrix3fv(uniform, true, matrix);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
-  /** @param {string} fragment @param {string} matrix @returns {Program} */
-  #program(fragment, matrix) {
+  /** @param {string} fragment @returns {Program} */
+  #program(fragment) {
     const gl = this.#gl;
     const program = gl.createProgram();
     for (const [kind, source] of /** @type {const} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]])) {
@@ -181,18 +242,26 @@ export class PictureCanvas {
       gl.attachShader(program, shader);
     }
     gl.linkProgram(program);
-    return { program, matrix: gl.getUniformLocation(program, matrix) };
+    const places = new Map();
+    const uniforms = (/** @type {string} */ name) => {
+      if (!places.has(name)) places.set(name, gl.getUniformLocation(program, name));
+      return places.get(name);
+    };
+    return { program, uniforms };
   }
 
-  /** @param {number} wrap across the left and right edge @returns {WebGLTexture} bound */
-  #texture(wrap) {
+  /** @returns {WebGLTexture} bound */
+  #texture() {
     const gl = this.#gl;
     const texture = gl.createTexture();
     gl.bindTexture(gl.TEXTURE_2D, texture);
     for (const [name, value] of [
       [gl.TEXTURE_MIN_FILTER, gl.LINEAR], [gl.TEXTURE_MAG_FILTER, gl.LINEAR],
-      [gl.TEXTURE_WRAP_S, wrap], [gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE],
+      [gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE], [gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE],
     ]) gl.texParameteri(gl.TEXTURE_2D, name, value);
     return texture;
   }
 }
+
+/** @param {WindowPixels} picture @returns {Window} */
+const windowIn = ({ window: { left, top }, panorama: { width, height } }) => ({ origin: [left, top], size: [width, height] });

@@ -3,30 +3,22 @@
 import { ByteReader } from "./byte-reader.js";
 import { crc32 } from "./crc32.js";
 import { BrokenFile } from "./errors.js";
-import { chunkOfKey, interpolationWeights, keyGroupsOf } from "./layout.js";
 import { readMessagePack } from "./message-pack.js";
 import { RangeReader } from "./range-reader.js";
+import { readSegment } from "./segments.js";
 
-/**
- * @typedef {import("./layout.js").Latent} Latent
- * @typedef {import("./layout.js").KeyGroup} KeyGroup
- * @typedef {{model: string, channels: number[], strides: number[], kernels: number[], embeddingChannels: number,
- *   expandFirst: boolean, conditions: string[], base: number, frequencies: number, oriented: boolean, lastBlock: string}} NetworkHeader
- * @typedef {{index: number, firstFrame: number, frames: number, network: NetworkHeader, groupSize: number, latents: Latent[],
- *   keyGroups: KeyGroup[], chunks: {start: number, length: number, checksum: number}[]}} Segment
- */
+/** @typedef {import("./segments.js").Segment} Segment */
 
 const MAGIC = "\x89NERV360";
-const VERSION = 5;
+const VERSIONS = { oldest: 5, newest: 6 };
 const FIRST_REQUEST = 4096; // bytes: usually all headers
-
-const product = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a * b, 1);
 
 export class Container {
   /** @type {Segment[]} */ segments = []; // by index; read when first needed
   /** @type {{frames: number, firstFrame: number, start: number, headerLength: number, checksum: number}[]} */ #entries = [];
-  #width = 0;
-  #height = 0;
+  version = 0;
+  width = 0; // of the panorama
+  height = 0;
   frames = 0;
 
   /** @param {RangeReader} reader */
@@ -48,18 +40,9 @@ export class Container {
     if (!this.segments[index]) {
       const { start, headerLength, checksum, firstFrame, frames } = this.#entries[index];
       const fields = await this.#header(start, headerLength, checksum);
-      this.segments[index] = readSegment(fields, start + headerLength, this.#width, this.#height, firstFrame, frames, index);
+      this.segments[index] = readSegment(fields, { index, firstFrame, frames }, start + headerLength, this);
     }
     return this.segments[index];
-  }
-
-  /** The chunks that a frame needs: the weights, the tables, and the key groups around the frame. */
-  chunksFor(/** @type {Segment} */ segment, /** @type {number} */ frame) {
-    const needed = [0, 1];
-    segment.latents.forEach((latent, index) => {
-      for (const [key] of interpolationWeights(latent.keyInterval, frame - segment.firstFrame, segment.frames)) needed.push(chunkOfKey(segment, index, key));
-    });
-    return [...new Set(needed)];
   }
 
   /** Fetch chunks, neighbouring ones in one request. @param {Segment} segment @param {number[]} chunks */
@@ -81,13 +64,13 @@ export class Container {
     const preamble = new ByteReader(reader.bytes(0, 18)).view(18);
     const magic = String.fromCharCode(...reader.bytes(0, 8));
     if (magic !== MAGIC) throw new BrokenFile("This is not a .nerv360 file.");
-    const version = preamble.getUint16(8, true);
-    if (version > VERSION) throw new BrokenFile("The file was written by a newer nerv360: update the player.");
-    if (version < VERSION) throw new BrokenFile("The file was written by an older nerv360: encode the video again.");
+    this.version = preamble.getUint16(8, true);
+    if (this.version > VERSIONS.newest) throw new BrokenFile("The file was written by a newer nerv360: update the player.");
+    if (this.version < VERSIONS.oldest) throw new BrokenFile("The file was written by an older nerv360: encode the video again.");
     const length = preamble.getUint32(10, true);
     const header = await this.#header(18, length, preamble.getUint32(14, true));
     const entries = header[6];
-    [this.#width, this.#height, this.frames] = header;
+    [this.width, this.height, this.frames] = header;
     const end = 18 + length + sum(entries.map((/** @type {number[]} */ entry) => entry[1]));
     if (reader.size !== end) throw new BrokenFile(`The file is damaged: it has ${reader.size} bytes, and should have ${end}.`);
     let start = 18 + length;
@@ -107,28 +90,6 @@ export class Container {
     if (crc32(data) !== checksum) throw new BrokenFile("The file is damaged: the checksum of a header is wrong.");
     return readMessagePack(new ByteReader(data));
   }
-}
-
-/** @param {any[]} fields @returns {Segment} */
-function readSegment(
-  fields, /** @type {number} */ offset, /** @type {number} */ width, /** @type {number} */ height,
-  /** @type {number} */ firstFrame, /** @type {number} */ frames, /** @type {number} */ index,
-) {
-  const [model, channels, encoderStrides, strides, kernels, embeddingChannels, expandFirst, conditions, base, frequencies] = fields;
-  const [groupSize, grids, oriented, table, lastBlock = "full"] = fields.slice(14);
-  const shapes = grids.length ? grids : [[product(encoderStrides), embeddingChannels, 1, false]];
-  const latents = shapes.map((/** @type {[number, number, number, boolean]} */ [stride, count, keyInterval, motion]) => ({
-    stride, channels: count, keyInterval, motion, rows: Math.ceil(height / stride), columns: 2 * Math.ceil(width / (2 * stride)),
-  }));
-  let start = offset;
-  const chunks = table.map((/** @type {number[]} */ [length, checksum]) => {
-    start += length;
-    return { start: start - length, length, checksum };
-  });
-  const network = { model, channels, strides, kernels, embeddingChannels, expandFirst, conditions, base, frequencies, oriented, lastBlock };
-  const keyGroups = keyGroupsOf(latents, frames, groupSize);
-  if (chunks.length !== keyGroups.length + 2) throw new BrokenFile("The file is damaged: it has a wrong number of chunks.");
-  return { index, firstFrame, frames, network, groupSize, latents, keyGroups, chunks };
 }
 
 const sum = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a + b, 0);

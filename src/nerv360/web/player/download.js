@@ -42,6 +42,16 @@ export async function download(address, label, headers = {}, report = () => {}) 
   }
 }
 
+/** Import a module; what the server answers tells why that failed. @param {string} address @param {string} label @returns {Promise<any>} */
+export async function importModule(address, label) {
+  try {
+    return await import(address);
+  } catch (error) {
+    await download(address, label);
+    throw error;
+  }
+}
+
 /** Download JSON. @param {string | URL} address @param {string} label @returns {Promise<any>} */
 export async function downloadJson(address, label) {
   const { data } = await download(address, label);

@@ -6,7 +6,7 @@
  * @typedef {{latent: number, firstKey: number, keys: number}} KeyGroup consecutive keys of a latent, coded as one chunk
  */
 
-/** @typedef {import("./container.js").Segment} Segment */
+/** @typedef {import("./segments.js").NetworkSegment} NetworkSegment */
 
 const keyCount = (/** @type {number} */ keyInterval, /** @type {number} */ frames) =>
   keyInterval === 0 ? 1 : Math.ceil(frames / keyInterval);
@@ -50,7 +50,16 @@ export function keyGroupsOf(/** @type {Latent[]} */ latents, /** @type {number} 
 }
 
 /** The index of the chunk that holds a key of a latent. */
-export function chunkOfKey(/** @type {Segment} */ segment, /** @type {number} */ latent, /** @type {number} */ key) {
+export function chunkOfKey(/** @type {NetworkSegment} */ segment, /** @type {number} */ latent, /** @type {number} */ key) {
   const step = keysPerGroup(segment.latents[latent].keyInterval, segment.groupSize);
   return 2 + segment.keyGroups.findIndex((group) => group.latent === latent && group.firstKey === key - (key % step));
+}
+
+/** The chunks that a frame of the video needs: the weights, the tables, and the key groups around the frame. */
+export function chunksOfFrame(/** @type {NetworkSegment} */ segment, /** @type {number} */ frame) {
+  const needed = [0, 1];
+  segment.latents.forEach((latent, index) => {
+    for (const [key] of interpolationWeights(latent.keyInterval, frame - segment.firstFrame, segment.frames)) needed.push(chunkOfKey(segment, index, key));
+  });
+  return [...new Set(needed)];
 }

@@ -16,9 +16,10 @@ import { Session } from "./session.js";
 /**
  * @typedef {{yawDeg: number, pitchDeg: number, rollDeg: number, fovDeg: number}} View degrees; the field of view is that of
  *   the longer side of the canvas
- * @typedef {{picture: ImageBitmap | import("./canvas.js").Pixels, milliseconds: number, rough: boolean,
- *   network: Promise<unknown> | null}} Decoded rough: at rest the same view would look better; network: of a preview,
- *   resolves once the network is loaded
+ * @typedef {{picture: ImageBitmap | import("./canvas.js").Pixels | import("./canvas.js").WindowPixels, milliseconds: number,
+ *   rough: boolean, network: Promise<unknown> | null, facts: Record<string, string>}} Decoded
+ *   rough: at rest the picture would be better; network: of a preview, resolves once the network is loaded; facts: of the
+ *   frame, for people
  * @typedef {{frame: number, view: import("./geometry.js").Viewport, moving: boolean}} ViewRequest
  * @typedef {"server" | "webgpu" | "wasm"} BackendName who decodes: the server, or this browser
  * @typedef {"jpeg" | "h264"} Format in which a server sends pictures while something moves
@@ -28,9 +29,13 @@ import { Session } from "./session.js";
  *   threads: of WebAssembly, 0 for what the machine has; format: "auto" is H.264 from another machine, where it can be decoded
  * @typedef {{title: string, checksum: number, video: string, bytes: number, width: number, height: number, frames: number,
  *   frameRate: number, model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
- *   networks: string[] | null, server: string | null, source: {video: string, times: string} | null}} Manifest
- * @typedef {{fps: number, milliseconds: number, width: number, height: number, bytes: number}} Statistics fps: pictures
- *   drawn in the last second; milliseconds: of decoding the last; bytes: received so far
+ *   scalable: boolean, networks: (string | null)[] | null, server: string | null,
+ *   source: {video: string, times: string} | null}} Manifest
+ *   scalable: a picture of fewer pixels is decoded sooner; networks: of each segment, null where it has none; null: browsers
+ *   cannot decode the video
+ * @typedef {{fps: number, milliseconds: number, width: number, height: number, bytes: number,
+ *   facts: Record<string, string>}} Statistics
+ *   fps: pictures drawn in the last second; milliseconds: of decoding the last; bytes: received so far; facts: of the frame
  */
 
 const REST_MS = 180; // without a move, after which the view is at rest
@@ -43,7 +48,7 @@ const FOV_DEG = { min: 25, max: 120 };
  * "progress" (of loading the decoder, in `player.progress`).
  */
 export class Player extends EventTarget {
-  /** @type {Statistics} */ statistics = { fps: 0, milliseconds: 0, width: 0, height: 0, bytes: 0 };
+  /** @type {Statistics} */ statistics = { fps: 0, milliseconds: 0, width: 0, height: 0, bytes: 0, facts: {} };
   /** @type {number | "auto"} */ resolution = "auto";
   waiting = false; // for a picture: it plays, but time stands
 
@@ -113,7 +118,7 @@ export class Player extends EventTarget {
     return this.#session.error;
   }
 
-  /** Of loading the decoder, while that lasts. @returns {import("./runtime.js").Progress | null} */
+  /** Of loading the decoder, while that lasts. @returns {import("./network/runtime.js").Progress | null} */
   get progress() {
     return this.#session.progress;
   }
@@ -126,6 +131,11 @@ export class Player extends EventTarget {
   /** What can decode this video here; the first is taken unless another is asked for. @returns {BackendName[]} */
   get backends() {
     return this.#session.backends;
+  }
+
+  /** Whether the number of pixels that are decoded can be chosen. */
+  get resizable() {
+    return !this.#session.drawsWindows;
   }
 
   /** How the present backend decodes, for people. */
@@ -291,7 +301,7 @@ export class Player extends EventTarget {
 
   /** The canvas as a PNG. @returns {Promise<Blob>} */
   screenshot() {
-    this.#draw();
+    this.#draw(true);
     return new Promise((resolve, reject) =>
       this.#canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/png"),
     );
@@ -337,10 +347,11 @@ export class Player extends EventTarget {
 
   /** The view to decode now. @returns {ViewRequest | null} */
   #wanted() {
-    const { manifest, resolution } = this.#session;
+    const { manifest, resolution, drawsWindows } = this.#session;
     if (!manifest || !this.#output || !this.#canvas.width) return null;
     const moving = this.#moving;
-    return { frame: this.frame, view: resolution.viewToDecode(this.viewport, manifest, this.resolution, moving), moving };
+    const view = drawsWindows ? this.viewport : resolution.viewToDecode(this.viewport, manifest, this.resolution, moving);
+    return { frame: this.frame, view, moving };
   }
 
   /** @param {Decoded} decoded @param {ViewRequest} request */
@@ -351,11 +362,11 @@ export class Player extends EventTarget {
   }
 
   /** @param {Decoded} decoded @param {ViewRequest} request */
-  #shown({ milliseconds }, { frame, view }) {
+  #shown({ milliseconds, facts }, { frame, view }) {
     const now = performance.now();
     this.#pictureTimes = [...this.#pictureTimes.filter((at) => now - at < 1000), now];
     const { width, height } = view;
-    this.statistics = { fps: this.#pictureTimes.length, milliseconds, width, height, bytes: this.#session.bytes };
+    this.statistics = { fps: this.#pictureTimes.length, milliseconds, width, height, bytes: this.#session.bytes, facts };
     this.#drawnFrame = frame;
     this.#comparison.show(frame);
     this.#emit("picture");
@@ -408,8 +419,8 @@ export class Player extends EventTarget {
     if (this.settled && this.psnrDb === null) this.#compare(); // the last picture came while the view moved
   }
 
-  #draw() {
-    this.#output?.draw(this.viewport, this.#comparison.shownSplit);
+  #draw(again = false) {
+    this.#output?.draw(this.viewport, this.#comparison.shownSplit, again);
   }
 
   /** Pixels that the canvas covers on the screen. */

@@ -69,7 +69,7 @@ export class ServerBackend {
     const data = new Uint8Array(answer, HEADER_BYTES);
     try {
       const picture = await this.#picture(header.getUint8(8), data);
-      return { picture, milliseconds: header.getFloat32(4, true), rough: stream, network: null };
+      return { picture, milliseconds: header.getFloat32(4, true), rough: stream, network: null, facts: {} };
     } catch (error) {
       if (!stream) throw error;
       this.#h264?.close();

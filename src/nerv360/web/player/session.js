@@ -33,7 +33,7 @@ export class Session {
   /** @type {PlayerError | null} */ error = null;
   /** @type {BackendName | null} */ backend = null;
   /** @type {BackendName[]} */ backends = []; // that can decode this video here, the best first
-  /** @type {import("./runtime.js").Progress | null} */ progress = null;
+  /** @type {import("./network/runtime.js").Progress | null} */ progress = null;
   rough = false; // the picture gets better at rest
   resolution = new AdaptiveResolution();
   /** @type {import("./player.js").Options} */ #options;
@@ -68,6 +68,11 @@ export class Session {
   /** Bytes received so far. */
   get bytes() {
     return this.#decoder?.bytes ?? 0;
+  }
+
+  /** Whether views are sampled on the canvas, at its size, from a window of the panorama. */
+  get drawsWindows() {
+    return this.backend !== "server" && Boolean(this.manifest?.networks?.every((name) => name === null));
   }
 
   get hasPicture() {
@@ -195,7 +200,7 @@ export class Session {
     this.backends = await usableBackends(manifest);
     this.#host.opened(manifest, first);
     const chosen = this.backends.find((name) => name === wished) ?? this.backends[0];
-    if (!chosen) throw new Unsupported(`The network ${manifest.model} needs a server: nerv360 play.`);
+    if (!chosen) throw new Unsupported(`The model ${manifest.model} needs a server: nerv360 play.`);
     await this.open(chosen);
   }
 
@@ -240,7 +245,7 @@ export class Session {
     network?.then(() => settle(null), settle);
   }
 
-  /** @param {import("./runtime.js").Progress | null} progress */
+  /** @param {import("./network/runtime.js").Progress | null} progress */
   #setProgress(progress) {
     this.progress = progress;
     this.#host.emit("progress");
@@ -267,7 +272,7 @@ const keyOf = (/** @type {ViewRequest} */ { frame, view }) => JSON.stringify([fr
 
 /** The backends that can decode a video here, the best first. @param {Manifest} manifest @returns {Promise<BackendName[]>} */
 async function usableBackends({ server, networks }) {
-  const gpu = networks && (await webGPU());
+  const gpu = networks?.some((name) => name !== null) ? await webGPU() : null;
   const found = [server && "server", gpu === "hardware" && "webgpu", networks && "wasm", gpu === "software" && "webgpu"];
   return /** @type {BackendName[]} */ (found.filter(Boolean));
 }

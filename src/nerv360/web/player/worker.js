@@ -1,51 +1,108 @@
 /** The worker in which views are decoded: answers the messages of browser-backend.js. */
 
 import { Container } from "./container.js";
+import { importModule } from "./download.js";
 import { PlayerError, Unsupported } from "./errors.js";
-import { FrameDecoder } from "./frame-decoder.js";
-import { loadRuntime } from "./runtime.js";
+
+/**
+ * @typedef {import("./segments.js").Segment} Segment
+ * @typedef {import("./geometry.js").Viewport} Viewport
+ * @typedef {{picture: import("./canvas.js").Pixels | import("./canvas.js").WindowPixels, milliseconds: number, rough: boolean,
+ *   preview: boolean, facts: Record<string, string>}} DecodedView rough: at rest the same view would look better; preview: it
+ *   would once `ready`; facts: of the frame, for people
+ * @typedef {object} SegmentDecoder of segments of one kind
+ * @property {number} received bytes, beside those of the file
+ * @property {(segment: any, frame: number, view: Viewport, moving: boolean) => Promise<DecodedView>} decode
+ * @property {(segment: any) => Promise<void>} ready waits for what a preview is shown without
+ * @property {(segment: any, frame: number) => Promise<void>} readAhead prepares for playing on
+ * @typedef {{manifest: import("./player.js").Manifest, base: string, threads: number, provider: import("./network/runtime.js").Provider}} Opening
+ */
 
 const MAX_THREADS = 4;
 
-/** @type {FrameDecoder | null} */
-let decoder = null;
-let lost = false; // ONNX Runtime is not loaded twice: it takes another worker
+/** @type {Container | null} */
+let container = null;
+/** @type {Partial<Record<Segment["kind"], SegmentDecoder>>} */
+let decoders = {};
+let lost = false; // neither ONNX Runtime nor the core is loaded twice: that takes another worker
 
-/** @param {{manifest: import("./player.js").Manifest, base: string, threads: number, provider: import("./runtime.js").Provider}} message */
+const lose = () => (lost = true);
+
+/** @param {Opening} message */
 async function open({ manifest, base, threads, provider }) {
+  const networks = manifest.networks ?? [];
+  const opening = Container.open(new URL(manifest.video, base).href);
+  opening.catch(() => {}); // told below
+  const count = threadsOf(threads);
+  const graphs = networks.map((name) => (name === null ? "" : new URL(name, base).href));
+  const [network, motion] = await Promise.all([
+    networks.some((name) => name !== null) ? openNetworks(opening, graphs, provider, count) : undefined,
+    networks.includes(null) ? openMotion(opening) : undefined,
+  ]);
+  container = await opening;
+  decoders = { network, motion };
+  const runtime = provider === "webgpu" ? "WebGPU" : `WebAssembly, ${count} ${count === 1 ? "thread" : "threads"}`;
+  return { description: network ? runtime : "WebAssembly" };
+}
+
+/** @param {number} wished 0: as many as the machine has */
+function threadsOf(wished) {
   const ownOrigin = new URL(import.meta.url).origin === self.location.origin; // threads are workers of the runtime's origin
   const available = self.crossOriginIsolated && ownOrigin ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1;
-  const count = threads > 0 ? Math.min(threads, available) : available;
-  const runtime = loadRuntime(provider, count, (progress) => self.postMessage({ progress }));
-  runtime.catch(() => (lost = true)); // whoever needs it is told why
-  const container = await Container.open(new URL(manifest.video, base).href);
-  const graphs = (manifest.networks ?? []).map((name) => new URL(name, base).href);
-  decoder = new FrameDecoder(container, graphs, runtime, provider, () => (lost = true));
-  return { description: provider === "webgpu" ? "WebGPU" : `WebAssembly, ${count} ${count === 1 ? "thread" : "threads"}` };
+  return wished > 0 ? Math.min(wished, available) : available;
+}
+
+/**
+ * @param {Promise<Container>} opening @param {string[]} graphs @param {import("./network/runtime.js").Provider} provider
+ * @param {number} threads @returns {Promise<SegmentDecoder>}
+ */
+async function openNetworks(opening, graphs, provider, threads) {
+  const { NetworkDecoder } = await importDecoder("network/network-decoder.js");
+  return NetworkDecoder.open(opening, graphs, provider, threads, (/** @type {unknown} */ progress) => self.postMessage({ progress }), lose);
+}
+
+/** @param {Promise<Container>} opening @returns {Promise<SegmentDecoder>} */
+async function openMotion(opening) {
+  const { MotionDecoder } = await importDecoder("motion/motion-decoder.js");
+  return MotionDecoder.open(opening, lose);
+}
+
+/** A module that only some files need. @param {string} name */
+const importDecoder = (name) => importModule(new URL(`./${name}`, import.meta.url).href, "The decoder");
+
+/** What decodes the segment of a frame. @param {number} frame */
+async function decoderOf(frame) {
+  if (!container) throw new Unsupported("not open");
+  const segment = await container.segmentOf(frame);
+  const decoder = decoders[segment.kind];
+  if (!decoder) throw new Unsupported("The video is another one by now.");
+  return { segment, decoder, file: container };
 }
 
 /** @param {{frame: number}} message */
 async function ready({ frame }) {
-  if (!decoder) throw new Unsupported("not open");
-  await decoder.ready(frame);
+  const { segment, decoder } = await decoderOf(frame);
+  await decoder.ready(segment);
   return { frame };
 }
 
-/** @param {{frame: number, view: import("./geometry.js").Viewport}} message */
-async function decode({ frame, view }) {
-  if (!decoder) throw new Unsupported("not open");
-  const answer = await decoder.decode(frame, view);
-  decoder.readAhead(frame).catch(() => {}); // what is missing then is asked for again
-  return { ...answer, bytes: decoder.container.reader.received + decoder.received };
+/** @param {{frame: number, view: Viewport, moving: boolean}} message */
+async function decode({ frame, view, moving }) {
+  const { segment, decoder, file } = await decoderOf(frame);
+  const answer = await decoder.decode(segment, frame, view, moving);
+  decoder.readAhead(segment, frame).catch(() => {}); // what is missing then is asked for again
+  const received = Object.values(decoders).reduce((bytes, each) => bytes + (each?.received ?? 0), file.reader.received);
+  return { ...answer, bytes: received };
 }
 
 self.onmessage = async ({ data }) => {
   try {
     const answer = await { open, ready, decode }[/** @type {"open" | "ready" | "decode"} */ (data.task)](data);
-    const transfer = "pixels" in answer ? [answer.pixels.buffer] : [];
+    const transfer = "picture" in answer ? [answer.picture.pixels.buffer] : [];
     self.postMessage({ id: data.id, answer }, { transfer });
   } catch (error) {
     const kind = error instanceof PlayerError ? error.kind : "broken";
+    lost ||= error instanceof Unsupported;
     self.postMessage({ id: data.id, error: { kind, message: error instanceof Error ? error.message : String(error) }, lost });
   }
 };

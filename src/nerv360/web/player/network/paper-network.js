@@ -1,11 +1,11 @@
 /** nerv360, the paper's network, all but the convolutions of its stages: what `draw` (an ONNX graph) takes. */
 
-import { gridPositions, rotation } from "./geometry.js";
+import { gridPositions, rotation } from "../geometry.js";
 import { convolve, footprint, sample } from "./sampling.js";
 import { product, tensor } from "./tensors.js";
 
 /**
- * @typedef {import("./geometry.js").Viewport} Viewport
+ * @typedef {import("../geometry.js").Viewport} Viewport
  * @typedef {import("./sampling.js").Grid} Grid
  * @typedef {import("./tensors.js").FrameLatent} FrameLatent
  * @typedef {import("./tensors.js").Inputs} Inputs
@@ -14,7 +14,7 @@ import { product, tensor } from "./tensors.js";
 
 /** The embedding, expanded on the panorama (or after the extraction) and sampled, and the modulations of the blocks. */
 export class PaperInputs {
-  /** @param {import("./container.js").NetworkHeader} network @param {import("./chunks.js").Weights} weights */
+  /** @param {import("../segments.js").NetworkHeader} network @param {import("./chunks.js").Weights} weights */
   constructor(network, weights) {
     this.network = network;
     this.weights = weights;

@@ -1,16 +1,16 @@
 /** The chunks of a segment, dequantised: weights, latent tables, camera angles and keys. */
 
-import { ByteReader } from "./byte-reader.js";
+import { ByteReader } from "../byte-reader.js";
 import { readContextModel, readLatent } from "./context-model.js";
 import { SymbolDecoder } from "./entropy.js";
-import { BrokenFile } from "./errors.js";
+import { BrokenFile } from "../errors.js";
 import { SCALES, modelIndex } from "./laplace.js";
 
 /**
- * @typedef {import("./container.js").Segment} Segment
+ * @typedef {import("../segments.js").NetworkSegment} NetworkSegment
  * @typedef {{offset: number, step: number}} ChannelQuantizer value = offset + step * integer
  * @typedef {{quantizers: ChannelQuantizer[], contextModel: import("./context-model.js").ContextModel,
- *   angles: import("./geometry.js").Angles[] | null}} LatentTables for all channels of all latents; the camera's angles by frame
+ *   angles: import("../geometry.js").Angles[] | null}} LatentTables for all channels of all latents; the camera's angles by frame
  * @typedef {Map<string, Float32Array>} Weights name -> tensor, row by row
  */
 
@@ -49,7 +49,7 @@ export function readWeights(data, shapes) {
 
 /**
  * Read the quantizers and the context model of all channels, and the camera's angles where it turns.
- * @param {Uint8Array} data chunk 1 @param {Segment} segment @returns {Promise<LatentTables>}
+ * @param {Uint8Array} data chunk 1 @param {NetworkSegment} segment @returns {Promise<LatentTables>}
  */
 export async function readTables(data, { network, latents, frames }) {
   const bytes = new ByteReader(data);
@@ -79,7 +79,7 @@ async function readAngles(packed, frames) {
 
 /**
  * Read the keys of a group: [key][channel][row][column] in one array.
- * @param {Uint8Array} data @param {Segment} segment @param {import("./layout.js").KeyGroup} group @param {LatentTables} tables
+ * @param {Uint8Array} data @param {NetworkSegment} segment @param {import("../layout.js").KeyGroup} group @param {LatentTables} tables
  */
 export function readKeyGroup(data, { latents }, { latent, keys }, { quantizers, contextModel }) {
   const firstChannel = latents.slice(0, latent).reduce((n, { channels }) => n + channels, 0);

@@ -1,12 +1,12 @@
 /** nerv360-grid, all but its convolutions: what `draw` (an ONNX graph) takes, and a preview that needs no network. */
 
-import { gridPositions, multiply, resizeView, rotation } from "./geometry.js";
+import { gridPositions, multiply, resizeView, rotation } from "../geometry.js";
 import { footprint, sample, upsample } from "./sampling.js";
 import { product, tensor } from "./tensors.js";
 
 /**
- * @typedef {import("./geometry.js").Viewport} Viewport
- * @typedef {import("./geometry.js").Matrix} Matrix
+ * @typedef {import("../geometry.js").Viewport} Viewport
+ * @typedef {import("../geometry.js").Matrix} Matrix
  * @typedef {import("./sampling.js").Footprint} Footprint
  * @typedef {import("./sampling.js").Grid} Grid
  * @typedef {import("./tensors.js").FrameLatent} FrameLatent
@@ -92,7 +92,7 @@ export class GridInputs {
  * time, is left out: the preview has so many fewer pixels.
  */
 export class GridPreview {
-  /** @param {import("./container.js").NetworkHeader} network @param {import("./chunks.js").Weights} weights */
+  /** @param {import("../segments.js").NetworkHeader} network @param {import("./chunks.js").Weights} weights */
   constructor({ strides }, weights) {
     this.strides = strides.slice(0, -1);
     this.lastStride = strides[strides.length - 1];
@@ -102,7 +102,7 @@ export class GridPreview {
 
   /**
    * @param {FrameLatent[]} grids all but those of the last stage @param {Viewport} view @param {Matrix | null} camera
-   * @returns {import("./canvas.js").Pixels}
+   * @returns {import("../canvas.js").Pixels}
    */
   draw(grids, view, camera) {
     const small = resizeView(view, 1 / this.lastStride);

@@ -1,7 +1,7 @@
 /** Entropy decoding of integers by range ANS (docs/bitstream.md). Tested against the Python package. */
 
-import { ByteReader } from "./byte-reader.js";
-import { BrokenFile } from "./errors.js";
+import { ByteReader } from "../byte-reader.js";
+import { BrokenFile } from "../errors.js";
 import { FRACTIONS, MAX_SYMBOL, SCALES, frequencies } from "./laplace.js";
 
 /** @typedef {{starts: Int32Array, lookup: Uint16Array}} Table of a model: cumulative frequencies; the symbol at every 2^14th slot */

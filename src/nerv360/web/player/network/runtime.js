@@ -1,7 +1,7 @@
 /** ONNX Runtime Web: its scripts, and its WebAssembly, which is transferred compressed. */
 
-import { download } from "./download.js";
-import { BrokenFile } from "./errors.js";
+import { download, importModule } from "../download.js";
+import { BrokenFile } from "../errors.js";
 
 /** @typedef {"wasm" | "webgpu"} Provider what the runtime computes on */
 /** @typedef {{received: number, total: number | null}} Progress bytes of the WebAssembly; total: where the server tells it */
@@ -12,7 +12,7 @@ const FILES = {
 };
 const WHAT = "The decoder (ONNX Runtime)";
 
-const addressOf = (/** @type {string} */ name) => new URL(`./onnxruntime/${name}`, import.meta.url).href;
+const addressOf = (/** @type {string} */ name) => new URL(`../onnxruntime/${name}`, import.meta.url).href;
 
 /**
  * Load the runtime. Once this has failed, it takes another worker. Throws ServerGone, or BrokenFile for a damaged site.
@@ -23,9 +23,9 @@ export async function loadRuntime(provider, threads, report) {
   const { api, module, binary } = FILES[provider];
   try {
     const [ort, wasmBinary] = await Promise.all([
-      importScript(addressOf(api)),
+      importModule(addressOf(api), WHAT),
       downloadBinary(addressOf(binary), report),
-      importScript(addressOf(module)), // which the runtime imports itself, but cannot say why it fails
+      importModule(addressOf(module), WHAT), // which the runtime imports itself, but cannot say why it fails
     ]);
     ort.env.logLevel = "error";
     ort.env.wasm.numThreads = threads;
@@ -34,16 +34,6 @@ export async function loadRuntime(provider, threads, report) {
     return ort;
   } finally {
     report(null);
-  }
-}
-
-/** Import a module; what the server answers tells why that failed. @param {string} address @returns {Promise<any>} */
-async function importScript(address) {
-  try {
-    return await import(address);
-  } catch (error) {
-    await download(address, WHAT);
-    throw error;
   }
 }
 

@@ -5,7 +5,7 @@
 
 import { CODING_PASSES, CONTEXT_REACH, keyCodingOrder } from "./coding-order.js";
 import { SymbolDecoder } from "./entropy.js";
-import { BrokenFile } from "./errors.js";
+import { BrokenFile } from "../errors.js";
 import { FRACTIONS, SCALES, modelIndex } from "./laplace.js";
 
 /**

@@ -1,6 +1,6 @@
 /** The tensors of a network in a file, by name and in their order. */
 
-/** @typedef {import("./container.js").NetworkHeader & {latents: import("./container.js").Latent[]}} Network */
+/** @typedef {import("../segments.js").NetworkHeader & {latents: import("../segments.js").Latent[]}} Network */
 
 const product = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a * b, 1);
 

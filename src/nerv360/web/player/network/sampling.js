@@ -1,6 +1,6 @@
 /** Bilinear samples of grids on the panorama, across the seam and over the poles. */
 
-import { wrapCell } from "./geometry.js";
+import { wrapCell } from "../geometry.js";
 
 /** @typedef {{data: Float32Array, channels: number, rows: number, columns: number}} Grid [channel][row][column] */
 /** @typedef {{cells: Int32Array, weights: Float32Array, rows: number, columns: number}} Footprint four neighbours a sample */

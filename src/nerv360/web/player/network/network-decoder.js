@@ -1,27 +1,28 @@
 /**
- * Decodes views of frames: chunks -> latents -> samples along the view's rays -> `draw` (an ONNX graph) -> pixels.
+ * Decodes views of frames of networks: chunks -> latents -> samples along the view's rays -> `draw` (an ONNX graph) -> pixels.
  *
  * Until a network of nerv360-grid is loaded, a view is answered with a preview, which needs none.
  */
 
 import { readKeyGroup, readTables, readWeights } from "./chunks.js";
-import { download } from "./download.js";
-import { rotation } from "./geometry.js";
+import { download } from "../download.js";
+import { rotation } from "../geometry.js";
 import { GridInputs, GridPreview } from "./grid-network.js";
-import { chunkOfKey, interpolationWeights, keyFrameIndex } from "./layout.js";
+import { chunkOfKey, chunksOfFrame, interpolationWeights, keyFrameIndex } from "../layout.js";
 import { LRUCache } from "./lru-cache.js";
 import { PaperInputs } from "./paper-network.js";
+import { loadRuntime } from "./runtime.js";
 import { tensorShapes } from "./tensor-shapes.js";
 
 /**
  * @typedef {import("./chunks.js").LatentTables} LatentTables
- * @typedef {import("./container.js").Latent} Latent
- * @typedef {import("./container.js").Segment} Segment
- * @typedef {import("./geometry.js").Viewport} Viewport
+ * @typedef {import("../layout.js").Latent} Latent
+ * @typedef {import("../segments.js").NetworkSegment} NetworkSegment
+ * @typedef {import("../geometry.js").Viewport} Viewport
  * @typedef {import("./tensors.js").FrameLatent} FrameLatent
  * @typedef {{session: Promise<any>, inputs: GridInputs | PaperInputs, preview: GridPreview | null, tables: LatentTables}} LoadedSegment
  *   session: of ONNX Runtime; preview: until the session is there
- * @typedef {import("./canvas.js").Pixels & {milliseconds: number, preview: boolean}} DecodedView
+ * @typedef {import("../worker.js").DecodedView} DecodedView
  */
 
 const CACHED_NETWORKS = 2;
@@ -29,7 +30,7 @@ const CACHED_GRAPHS = 256; // some 20 kB each: a loop over many segments fetches
 const CACHED_KEY_GROUPS = 2; // of each latent
 const CACHED_KEY_BYTES = 1 << 26; // more key groups are cached while all take no more
 
-export class FrameDecoder {
+export class NetworkDecoder {
   received = 0; // bytes of graphs
   /** @type {LRUCache<Promise<LoadedSegment>>} */ #segments = new LRUCache(CACHED_NETWORKS);
   /** @type {LRUCache<Promise<Uint8Array<ArrayBuffer>>>} */ #graphs = new LRUCache(CACHED_GRAPHS);
@@ -38,7 +39,19 @@ export class FrameDecoder {
   #previewedRequest = ""; // asked for again, it waits for the network
 
   /**
-   * @param {import("./container.js").Container} container @param {string[]} graphs addresses, by segment
+   * Load ONNX Runtime while the file is opened.
+   * @param {Promise<import("../container.js").Container>} opening @param {string[]} graphs addresses, by segment
+   * @param {import("./runtime.js").Provider} provider @param {number} threads
+   * @param {(progress: import("./runtime.js").Progress | null) => void} report @param {() => void} lost another worker is needed
+   */
+  static async open(opening, graphs, provider, threads, report, lost) {
+    const runtime = loadRuntime(provider, threads, report);
+    runtime.catch(lost); // whoever needs it is told why
+    return new NetworkDecoder(await opening, graphs, runtime, provider, lost);
+  }
+
+  /**
+   * @param {import("../container.js").Container} container @param {string[]} graphs addresses, by segment
    * @param {Promise<any>} runtime ONNX Runtime Web @param {import("./runtime.js").Provider} provider
    * @param {() => void} runtimeFailed called where a session cannot be made
    */
@@ -50,10 +63,9 @@ export class FrameDecoder {
     this.runtimeFailed = runtimeFailed;
   }
 
-  /** @param {number} frame @param {Viewport} view @returns {Promise<DecodedView>} */
-  async decode(frame, view) {
-    const segment = await this.container.segmentOf(frame);
-    await this.container.fetch(segment, this.container.chunksFor(segment, frame));
+  /** @param {NetworkSegment} segment @param {number} frame @param {Viewport} view @returns {Promise<DecodedView>} */
+  async decode(segment, frame, view) {
+    await this.container.fetch(segment, chunksOfFrame(segment, frame));
     const loaded = await this.#load(segment);
     const request = JSON.stringify([frame, view]);
     if (!loaded.preview || request === this.#previewedRequest) return this.#draw(segment, loaded, frame, view);
@@ -61,24 +73,25 @@ export class FrameDecoder {
     return this.#drawPreview(segment, loaded, loaded.preview, frame, view);
   }
 
-  /** Wait for the network of a frame. @param {number} frame */
-  async ready(frame) {
-    const { session } = await this.#load(await this.container.segmentOf(frame));
+  /** Wait for the network of a segment. @param {NetworkSegment} segment */
+  async ready(segment) {
+    const { session } = await this.#load(segment);
     await session;
   }
 
-  /** Fetch and load what playing on needs: the next key groups, and the network of the next segment. @param {number} frame */
-  async readAhead(frame) {
-    const ahead = frame + (await this.container.segmentOf(frame)).groupSize;
+  /** Fetch and load what playing on needs: the next key groups, and the network of the next segment. @param {NetworkSegment} present @param {number} frame */
+  async readAhead(present, frame) {
+    const ahead = frame + present.groupSize;
     if (ahead >= this.container.frames) return;
     const segment = await this.container.segmentOf(ahead);
+    if (segment.kind !== "network") return;
     const frames = [segment.firstFrame, ahead].filter((next) => next > frame);
-    const chunks = frames.flatMap((next) => this.container.chunksFor(segment, next));
+    const chunks = frames.flatMap((next) => chunksOfFrame(segment, next));
     await this.container.fetch(segment, [...new Set(chunks)]);
     await this.#load(segment);
   }
 
-  /** @param {Segment} segment @param {LoadedSegment} loaded @param {number} frame @param {Viewport} view @returns {Promise<DecodedView>} */
+  /** @param {NetworkSegment} segment @param {LoadedSegment} loaded @param {number} frame @param {Viewport} view @returns {Promise<DecodedView>} */
   async #draw(segment, { session, inputs, tables }, frame, view) {
     const network = await session;
     const { Tensor } = await this.runtime;
@@ -95,12 +108,12 @@ export class FrameDecoder {
     modulations.forEach(({ data, dims }, i) => (feeds[`modulation${i}`] = new Tensor("float32", data, dims)));
     const { picture } = await network.run(feeds);
     const pixels = /** @type {Uint8Array} */ (picture.data).slice();
-    const { width, height } = view;
-    return { pixels, rowLength: picture.dims[2], width, height, milliseconds: performance.now() - began, preview: false };
+    const shown = { pixels, rowLength: picture.dims[2], width: view.width, height: view.height };
+    return { picture: shown, milliseconds: performance.now() - began, rough: false, preview: false, facts: {} };
   }
 
   /**
-   * @param {Segment} segment @param {LoadedSegment} loaded @param {GridPreview} preview @param {number} frame
+   * @param {NetworkSegment} segment @param {LoadedSegment} loaded @param {GridPreview} preview @param {number} frame
    * @param {Viewport} view @returns {DecodedView}
    */
   #drawPreview(segment, { tables }, preview, frame, view) {
@@ -108,10 +121,10 @@ export class FrameDecoder {
     const index = frame - segment.firstFrame;
     const coarse = segment.latents.filter(({ stride }) => stride >= preview.lastStride);
     const picture = preview.draw(this.#latents(segment, coarse, index, tables), view, cameraOf(tables, index));
-    return { ...picture, milliseconds: performance.now() - began, preview: true };
+    return { picture, milliseconds: performance.now() - began, rough: true, preview: true, facts: {} };
   }
 
-  /** @param {Segment} segment @returns {Promise<LoadedSegment>} */
+  /** @param {NetworkSegment} segment @returns {Promise<LoadedSegment>} */
   #load(segment) {
     return this.#segments.get(segment.index, () => {
       const loading = this.#read(segment);
@@ -120,7 +133,7 @@ export class FrameDecoder {
     });
   }
 
-  /** @param {Segment} segment @returns {Promise<LoadedSegment>} */
+  /** @param {NetworkSegment} segment @returns {Promise<LoadedSegment>} */
   async #read(segment) {
     const { network, latents } = segment;
     this.#keyGroups.maxEntries = Math.max(this.#keyGroups.maxEntries, CACHED_KEY_GROUPS * latents.length);
@@ -135,7 +148,7 @@ export class FrameDecoder {
     return loaded;
   }
 
-  /** @param {Segment} segment @param {Float32Array} weights all of them */
+  /** @param {NetworkSegment} segment @param {Float32Array} weights all of them */
   async #createSession(segment, weights) {
     const graph = await this.#graph(segment.index);
     const { InferenceSession } = await this.runtime;
@@ -161,7 +174,7 @@ export class FrameDecoder {
 
   /**
    * Latents around a frame of the segment.
-   * @param {Segment} segment @param {Latent[]} latents of it @param {number} frame @param {LatentTables} tables
+   * @param {NetworkSegment} segment @param {Latent[]} latents of it @param {number} frame @param {LatentTables} tables
    * @returns {FrameLatent[]}
    */
   #latents(segment, latents, frame, tables) {
@@ -176,7 +189,7 @@ export class FrameDecoder {
     });
   }
 
-  /** The values of one key. @param {Segment} segment @param {number} latent @param {number} key @param {LatentTables} tables */
+  /** The values of one key. @param {NetworkSegment} segment @param {number} latent @param {number} key @param {LatentTables} tables */
   #key(segment, latent, key, tables) {
     const { channels, rows, columns } = segment.latents[latent];
     const chunk = chunkOfKey(segment, latent, key);

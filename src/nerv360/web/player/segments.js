@@ -1,0 +1,96 @@
+/** The segments of a file: what the header of each says, by its model. */
+
+import { BrokenFile } from "./errors.js";
+import { keysOfGroups } from "./key-order.js";
+import { keyGroupsOf } from "./layout.js";
+
+/**
+ * @typedef {import("./key-order.js").Key} Key
+ * @typedef {import("./layout.js").Latent} Latent
+ * @typedef {import("./layout.js").KeyGroup} KeyGroup
+ * @typedef {{start: number, length: number, checksum: number}} Chunk bytes of the file
+ * @typedef {{index: number, firstFrame: number, frames: number}} Place which segment it is, and its frames
+ * @typedef {{model: string, channels: number[], strides: number[], kernels: number[], embeddingChannels: number,
+ *   expandFirst: boolean, conditions: string[], base: number, frequencies: number, oriented: boolean, lastBlock: string}} NetworkHeader
+ * @typedef {Place & {kind: "network", network: NetworkHeader, groupSize: number, latents: Latent[], keyGroups: KeyGroup[],
+ *   chunks: Chunk[]}} NetworkSegment
+ * @typedef {Place & {kind: "motion", steps: number[], groups: number[], keys: Key[], chunkOfFrame: Map<number, number>,
+ *   chunks: Chunk[]}} MotionSegment keys: of every chunk, with frames of the video; groups: frames of each
+ * @typedef {NetworkSegment | MotionSegment} Segment
+ */
+
+// The only place that decides by a model's name: what reads its header, and the version of the first files that have it.
+const NETWORK = { read: readNetworkSegment, version: 5 };
+/** @type {Record<string, {read: (fields: any[], place: Place, start: number, width: number, height: number) => Segment, version: number}>} */
+const MODELS = {
+  "nerv360-grid": NETWORK,
+  nerv360: NETWORK,
+  hnerv: NETWORK,
+  "hnerv-boost": NETWORK,
+  "nerv360-motion": { read: readMotionSegment, version: 6 },
+};
+
+const MAX_INTERVAL = 64; // frames
+const MAX_GROUP = 256; // frames
+const MAX_STEP = 65535;
+
+const product = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a * b, 1);
+const sum = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a + b, 0);
+
+/**
+ * @param {any[]} fields of the header @param {Place} place @param {number} start of the chunks, in the file
+ * @param {{version: number, width: number, height: number}} file @returns {Segment}
+ */
+export function readSegment(fields, place, start, { version, width, height }) {
+  const name = String(fields[0]);
+  if (!Object.hasOwn(MODELS, name)) throw new BrokenFile(`The file is of the model ${name.slice(0, 32)}, which this player does not know.`);
+  const model = MODELS[name];
+  check(version >= model.version, `a segment of ${name} in a file of version ${version}`);
+  return model.read(fields, place, start, width, height);
+}
+
+/** @param {any[]} fields @param {Place} place @param {number} start @param {number} width @param {number} height @returns {NetworkSegment} */
+function readNetworkSegment(fields, place, start, width, height) {
+  const [model, channels, encoderStrides, strides, kernels, embeddingChannels, expandFirst, conditions, base, frequencies] = fields;
+  const [groupSize, grids, oriented, table, lastBlock = "full"] = fields.slice(14);
+  const shapes = grids.length ? grids : [[product(encoderStrides), embeddingChannels, 1, false]];
+  const latents = shapes.map((/** @type {[number, number, number, boolean]} */ [stride, count, keyInterval, motion]) => ({
+    stride, channels: count, keyInterval, motion, rows: Math.ceil(height / stride), columns: 2 * Math.ceil(width / (2 * stride)),
+  }));
+  const network = { model, channels, strides, kernels, embeddingChannels, expandFirst, conditions, base, frequencies, oriented, lastBlock };
+  const keyGroups = keyGroupsOf(latents, place.frames, groupSize);
+  check(table.length === keyGroups.length + 2, "it has a wrong number of chunks");
+  return { ...place, kind: "network", network, groupSize, latents, keyGroups, chunks: readChunks(table, start) };
+}
+
+/** @param {any[]} fields @param {Place} place @param {number} start @returns {MotionSegment} */
+function readMotionSegment(fields, place, start) {
+  const [interval, groups, steps, table] = fields.slice(4);
+  check(areIntegers([interval], MAX_INTERVAL), `an interval of ${interval} frames between keys`);
+  check(areIntegers(groups, MAX_GROUP), "an impossible group of keys");
+  check(areIntegers(steps, MAX_STEP), "an impossible step of a quantiser");
+  check(sum(groups) === place.frames, `its groups hold ${sum(groups)} frames, the segment has ${place.frames}`);
+  check(table?.length === place.frames, `${place.frames} frames need as many chunks, the segment has ${table?.length}`);
+  const keys = keysOfGroups(groups, interval, place.firstFrame);
+  const levels = 1 + keys.reduce((deepest, { level }) => Math.max(deepest, level), 0);
+  check(steps.length >= levels, `its keys have ${levels} levels, and ${steps.length} steps`);
+  const chunkOfFrame = new Map(keys.map(({ frame }, chunk) => [frame, chunk]));
+  return { ...place, kind: "motion", steps, groups, keys, chunkOfFrame, chunks: readChunks(table, start) };
+}
+
+/** @param {any} values @param {number} most */
+const areIntegers = (values, most) =>
+  Array.isArray(values) && values.every((value) => Number.isInteger(value) && 1 <= value && value <= most);
+
+/** @param {[number, number][]} table @param {number} start @returns {Chunk[]} one behind the other */
+function readChunks(table, start) {
+  return table.map(([length, checksum]) => {
+    start += length;
+    return { start: start - length, length, checksum };
+  });
+}
+
+/** @param {boolean} right @param {string} wrong what the file has instead */
+function check(right, wrong) {
+  if (!right) throw new BrokenFile(`The file is damaged: ${wrong}.`);
+}

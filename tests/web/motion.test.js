@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test from "node:test";
+import { inflateSync } from "node:zlib";
+import { Container } from "../../src/nerv360/web/player/container.js";
+import { gridPositions, rotation } from "../../src/nerv360/web/player/geometry.js";
+import { ancestry, keysOfGroups } from "../../src/nerv360/web/player/key-order.js";
+import { MotionDecoder } from "../../src/nerv360/web/player/motion/motion-decoder.js";
+import { windowOf } from "../../src/nerv360/web/player/motion/panorama-window.js";
+import { path, serve, vectors } from "./vectors.js";
+
+const { width, height, frames, orders, forged } = vectors("motion");
+const { views } = vectors("geometry");
+const panoramas = new Uint8Array(readFileSync(path("motion.rgb"))); // of all frames, as Python decodes them
+
+const installed = (name) => readFileSync(new URL(`../../src/nerv360/motion/${name}`, import.meta.url));
+const files = WebAssembly.compile(installed("core.wasm")).then((code) => ({ code, priors: inflateSync(installed("priors.bin")), received: 0 }));
+
+async function open(data, cachedBytes) {
+  const asked = serve(data);
+  const container = await Container.open("http://host/video.nerv360");
+  const decoder = new MotionDecoder(container, files, cachedBytes);
+  const decode = async (frame, view, moving = false) => decoder.decode(await container.segmentOf(frame), frame, view, moving);
+  return { asked, container, decoder, decode };
+}
+const read = (name) => new Uint8Array(readFileSync(path(name)));
+
+/** A window of the panorama of a frame, whose columns go round. */
+function cropped(frame, { top, left, height: rows, width: columns }) {
+  const found = new Uint8Array(3 * rows * columns);
+  for (let row = 0, at = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++, at += 3) {
+      const x = (((left + column) % width) + width) % width;
+      const from = 3 * ((frame * height + top + row) * width + x);
+      found.set(panoramas.subarray(from, from + 3), at);
+    }
+  return found;
+}
+
+const LOOKS = [[0, 0], [179, 5], [-175, -30], [40, 88], [-100, -90], [90, 60]];
+const viewOf = ([yawDeg, pitchDeg]) => ({ yawDeg, pitchDeg, rollDeg: 10, hfovDeg: 70, vfovDeg: 50, width: 80, height: 60 });
+
+for (const cachedBytes of [undefined, 0])
+  test(`pictures are those of the decoder, in any order, ${cachedBytes === 0 ? "without room for more keys" : "with keys that stay"}`, async () => {
+    const { decode } = await open(read("motion.nerv360"), cachedBytes);
+    for (let i = 0; i < 2 * frames; i++) {
+      const frame = (7 * i + 3) % frames;
+      const { picture } = await decode(frame, viewOf(LOOKS[i % LOOKS.length]));
+      assert.deepEqual(picture.panorama, { width, height });
+      assert.deepEqual(picture.pixels, cropped(frame, picture.window), `frame ${frame}, ${JSON.stringify(picture.window)}`);
+    }
+  });
+
+test("only what predicts a frame is fetched and decoded; reading ahead spares the rest", async () => {
+  const { asked, container, decoder, decode } = await open(read("motion.nerv360"));
+  const [segment] = container.segments;
+  const before = asked.length;
+  const needed = ancestry(segment, 0);
+  assert.ok(needed.length < segment.groups[0]);
+  const { facts } = await decode(0, viewOf(LOOKS[0]));
+  assert.match(facts.Keys, new RegExp(`^${needed.length} decoded`));
+  assert.ok(asked.length > before);
+  await decoder.readAhead(segment, 0);
+  const fetched = asked.length;
+  for (const frame of [1, 2, 3]) assert.match((await decode(frame, viewOf(LOOKS[0]))).facts.Keys, /^0 decoded/);
+  await decode(segment.groups[0], viewOf(LOOKS[1])); // of the next group
+  assert.equal(asked.length, fetched);
+});
+
+test("reading ahead ends where another view is asked for", async () => {
+  const { container, decoder, decode } = await open(read("motion.nerv360"));
+  await decode(0, viewOf(LOOKS[0]));
+  const ahead = decoder.readAhead(container.segments[0], 0);
+  const last = frames - 1;
+  const { picture } = await decode(last, viewOf(LOOKS[2]));
+  await ahead;
+  assert.deepEqual(picture.pixels, cropped(last, picture.window));
+  assert.doesNotMatch((await decode(3, viewOf(LOOKS[0]))).facts.Keys, /^0 decoded/);
+});
+
+test("where frames are skipped, those that take the fewest keys are shown, and the right one at rest", async () => {
+  const skipping = [4, 9, 13];
+  const count = async (moving) => {
+    const { decode } = await open(read("motion.nerv360"));
+    await decode(0, viewOf(LOOKS[0]), moving);
+    const answers = [];
+    for (const frame of skipping) answers.push(await decode(frame, viewOf(LOOKS[0]), moving));
+    const { picture, rough } = await decode(13, viewOf(LOOKS[0]), false);
+    assert.equal(rough, false);
+    assert.deepEqual(picture.pixels, cropped(13, picture.window));
+    return { keys: answers.reduce((sum, { facts }) => sum + Number.parseInt(facts.Keys), 0), rough: answers.some(({ rough }) => rough) };
+  };
+  const [exact, quick] = [await count(false), await count(true)];
+  assert.ok(quick.keys < exact.keys, `${quick.keys} keys, not ${exact.keys}`);
+  assert.deepEqual([exact.rough, quick.rough], [false, true]);
+});
+
+test("a window holds all that its view is sampled from", () => {
+  for (const { view } of views)
+    for (const [columns, rows] of [[300, 150], [2048, 1024]]) {
+      const { top, left, height: windowRows, width: windowColumns } = windowOf(view, columns, rows);
+      assert.ok(top >= 0 && top + windowRows <= rows && windowColumns <= columns);
+      const inside = (row, column) => {
+        if (row < 0 || row >= rows) return windowColumns === columns && (row < 0 ? top === 0 : top + windowRows === rows);
+        const x = (((column - left) % columns) + columns) % columns;
+        return row >= top && row < top + windowRows && x < windowColumns;
+      };
+      const { x, y } = gridPositions(view, rotation(view), 1, 1, rows, columns);
+      for (let i = 0; i < x.length; i += 7) {
+        const [column, row] = [Math.floor(x[i] - 0.5), Math.floor(y[i] - 0.5)];
+        assert.ok(inside(row, column) && inside(row + 1, column + 1), `${JSON.stringify(view)}: ${x[i]}, ${y[i]}`);
+      }
+    }
+});
+
+test("a small view touches a small window", () => {
+  const { top, left, height: rows, width: columns } = windowOf({ ...viewOf([180, 0]), rollDeg: 0 }, 2048, 1024);
+  assert.deepEqual([top % 64, ((left % 64) + 64) % 64], [2, 2]); // whole tiles, but for what is read around them
+  assert.ok(rows <= 400 && columns <= 528, `${columns}x${rows}`);
+});
+
+test("keys are in the order of the decoder", () => {
+  for (const { groups, interval, keys } of orders) {
+    const found = keysOfGroups(groups, interval).map(({ frame, references, level }) => [frame, references, level]);
+    assert.deepEqual(found, keys);
+  }
+});
+
+test("impossible headers are refused in plain words", async () => {
+  for (const { file, message } of forged) {
+    serve(read(file));
+    await assert.rejects(Container.open("http://host/video.nerv360"), (error) => error.kind === "broken" && error.message.includes(message), file);
+  }
+});
+
+test("a damaged key is told from others", async () => {
+  const data = read("motion.nerv360");
+  const { container } = await open(data);
+  const [segment] = container.segments;
+  data[segment.chunks[segment.chunkOfFrame.get(1)].start] ^= 1;
+  const { decode } = await open(data);
+  await assert.rejects(decode(1, viewOf(LOOKS[0])), /checksum/);
+  const { picture } = await decode(2, viewOf(LOOKS[0]));
+  assert.deepEqual(picture.pixels, cropped(2, picture.window));
+});
