@@ -95,3 +95,11 @@ def fitted_grids(video: Path, once: Callable[..., Path]) -> Path:
 
     config = preset_for("nerv360-grid", "fast").replace(epochs=6, context_steps=CONTEXT_STEPS)
     return once("fitted.nerv360", lambda path: encode(video, path, config))
+
+
+@pytest.fixture(scope="session")
+def keys(video: Path, once: Callable[..., Path]) -> Path:
+    """The same clip by nerv360-motion."""
+    from nerv360.api import encode
+
+    return once("keys.nerv360", lambda path: encode(video, path, preset_for("nerv360-motion", "instant")))

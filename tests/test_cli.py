@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,21 @@ def test_the_whole_path(commands_with_torch: Commands, tmp_path: Path) -> None:
     assert (tmp_path / "e.png").exists()
 
 
+def test_a_file_that_is_no_network_is_measured(
+    commands_with_torch: Commands, keys: Path, video: Path, tmp_path: Path
+) -> None:
+    bench = ("bench", keys, "--repeats", 2, "--source", video, "--size", "70x40", "-o", tmp_path / "bench.json")
+    result = commands_with_torch(*bench)
+    assert result.returncode == 0, result.stderr
+    facts = json.loads((tmp_path / "bench.json").read_text())
+    assert [row["backend"] for row in facts["rows"]] == ["core", "libx265"]
+    for kind in ("paused_pan", "playing", "playing_pan", "seeking"):
+        assert all(0 < row[kind]["median_ms"] <= row[kind]["p95_ms"] for row in facts["rows"])
+    assert "GMAC" not in result.stdout
+    assert "Of the peak" not in result.stdout
+    assert json.loads(commands_with_torch("info", keys, "--runtime", "--json").stdout)["runtime"]["taken"] == "core"
+
+
 @pytest.mark.parametrize(
     "command",
     [(), ("sample",), ("encode",), ("decode",), ("info",), ("eval",), ("bench",), ("compare",), ("play",), ("export",)],
@@ -71,9 +87,10 @@ VERSIONS = (("old", 1), ("new", VERSION + 1))
 
 @pytest.fixture(scope="module")
 def folder(
-    tmp_path_factory: pytest.TempPathFactory, video: Path, encoded: Path, make_video: Callable[..., Path]
+    tmp_path_factory: pytest.TempPathFactory, video: Path, encoded: Path, keys: Path, make_video: Callable[..., Path]
 ) -> Path:
     folder = tmp_path_factory.mktemp("bad")
+    shutil.copy(keys, folder / "keys.nerv360")
     data = encoded.read_bytes()
     contents = {"ok.mp4": video.read_bytes(), "ok.nerv360": data, "square.mp4": make_video(width=80).read_bytes()}
     contents |= {"empty.mp4": b"", "text.mp4": b"text" * 99, "empty.nerv360": b"", "foreign.nerv360": b"\x89PNG" * 9}
@@ -162,6 +179,9 @@ BAD = [
     ("bench cut.nerv360", "truncated"),
     ("bench ok.nerv360 --size 5", "--size 5"),
     ("bench ok.nerv360 --backends torch,cudnn", "backend=cudnn"),
+    ("bench ok.nerv360 --backends core", "backend=core: must be one of openvino"),
+    ("bench keys.nerv360 --backends openvino", "backend=openvino: draws networks, nerv360-motion is none; take core"),
+    ("bench keys.nerv360 --backends core,int8", "backend=int8: draws networks, nerv360-motion is none; take core"),
     ("bench ok.nerv360 --source text.mp4", "not a video"),
     ("bench ok.nerv360 -o nowhere/a.json", "no folder nowhere"),
     ("eval ok.nerv360 --source empty.mp4", "empty"),

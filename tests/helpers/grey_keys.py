@@ -28,6 +28,7 @@ SPEC = ModelSpec(
     header="nerv360.bitstream.header:MotionHeader",
     encoder="helpers.grey_keys:encode_greys",
     decoder="helpers.grey_keys:GreyKeysDecoder",
+    runtime="greys",
     unused=frozenset({"epochs"}),
     in_browser=False,
 )

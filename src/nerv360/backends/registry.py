@@ -52,9 +52,9 @@ def installed_backends() -> list[str]:
 
 
 def describe_backend(name: str) -> str:
-    """Its name and, where its package is called so, its version."""
+    """Its name and, where it is one of BACKENDS and its package is called so, its version."""
     try:
-        return f"{name} {metadata.version(name)}"
+        return f"{name} {metadata.version(name)}" if name in BACKENDS else name
     except metadata.PackageNotFoundError:  # another distribution of it, as onnxruntime-gpu
         return name
 

@@ -12,29 +12,29 @@ import typer
 from rich import box
 from rich.table import Table
 
-from nerv360.backends.registry import BACKENDS, check_precision, choose_backend, describe_backend, installed_backends
+from nerv360.backends.registry import describe_backend
 from nerv360.bitstream.container import Container
 from nerv360.cli.console import progress_bar, remarks
 from nerv360.cli.options import Source, check_folder, parse_size
 from nerv360.errors import ArgumentError, OutOfMemory
-from nerv360.experiments.bench_targets import DECODE_THEN_CROP, PLAIN, QUANTISED
+from nerv360.experiments.bench_targets import DECODE_THEN_CROP, bench_targets
 from nerv360.geometry.viewport import Viewport
 from nerv360.progress import tracked
 from nerv360.storage import atomic_write, name_of, parse_location
 from nerv360.video.clip import Clip
 
 if TYPE_CHECKING:
-    from nerv360.experiments.playback import MachinePeak, Playback
+    from nerv360.experiments.playback import Playback, Workload
 
 __all__ = ["bench"]
 
 
 def bench(
     file: Source,
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="By default the training viewport's.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="By default the file's own view.")] = None,
     backends: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="By default all that are installed, and plain; int8 too."),
+        typer.Option(metavar="A,B,...", help="For networks; by default all that are installed, and plain; int8 too."),
     ] = None,
     source: Annotated[
         Path | None, typer.Option(help="The video that was encoded: to decode its x265 file, then crop.")
@@ -45,16 +45,16 @@ def bench(
         Path | None, typer.Option("--output", "-o", metavar="JSON", help="Write the figures too.")
     ] = None,
 ) -> None:
-    """Measure how fast a file plays, backend by backend, against plain PyTorch and against x265, decoded and cropped.
+    """Measure how fast a file plays, against x265, decoded and cropped; a network backend by backend, and plainly.
 
-    The view has the focal length that the network was trained for, so that every pixel of it is drawn. Paused pan: one
-    frame, the view moves. Playing: frame after frame. Playing pan: both, prepared ahead. Seeking: random frames.
+    The view has the focal length of the file's own, so that every pixel of it is drawn. Paused pan: one frame, the view
+    moves. Playing: frame after frame. Playing pan: both, prepared ahead. Seeking: random frames.
     """
     with Container(file) as container:
         container.verify()
-        header, segment = container.header, container.segments[0].header
-    view = _view(segment.trained_view(), parse_size(size) if size else None)
-    names = _targets(backends)
+        header, segment = container.header, container.segments[0]
+    view = _view(segment.header.trained_view(), parse_size(size) if size else None)
+    names = bench_targets(segment.spec, backends)
     if output is not None:
         check_folder(output)
     clip = Clip.open(source, size=(header.width, header.height)) if source else None
@@ -64,18 +64,20 @@ def bench(
     import torch
 
     from nerv360.evaluation.tables import markdown
-    from nerv360.experiments.playback import drawing_gmac, machine_peak
+    from nerv360.experiments.playback import measure_workload
 
     threads = threads or torch.get_num_threads()
     torch.set_num_threads(threads)
-    peak, gmac = machine_peak(), drawing_gmac(file, view)
+    work = None if segment.spec.runtime else measure_workload(file, view)
     rows = _measure(names, file, view, repeats, threads, clip)
     machine = f"{platform.machine()}, {threads} threads"
-    print(markdown(_table(rows, f"{name_of(parse_location(file))}, {view.width}x{view.height}, {machine}", gmac, peak)))
-    print(f"one picture: {gmac:.2f} GMAC; this machine: {peak.gmac_per_s:.0f} GMAC/s, {peak.gb_per_s:.1f} GB/s")
+    print(markdown(_table(rows, f"{name_of(parse_location(file))}, {view.width}x{view.height}, {machine}", work)))
+    if work is not None:
+        peak = f"{work.peak.gmac_per_s:.0f} GMAC/s, {work.peak.gb_per_s:.1f} GB/s"
+        print(f"one picture: {work.gmac:.2f} GMAC; this machine: {peak}")
     if output is not None:
         facts: dict[str, Any] = {"file": str(file), "width": view.width, "height": view.height, "machine": machine}
-        facts |= {"gmac": gmac, "peak": asdict(peak), "rows": [asdict(row) for row in rows]}
+        facts |= (asdict(work) if work else {}) | {"rows": [asdict(row) for row in rows]}
         with atomic_write(output) as partial:
             partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
@@ -85,17 +87,6 @@ def _view(trained: Viewport, size: tuple[int, int] | None) -> Viewport:
     width, height = size or (trained.width, trained.height)
     hfov_deg = 2 * math.degrees(math.atan(width / 2 / trained.focal[0]))
     return Viewport(hfov_deg=hfov_deg, width=width, height=height)
-
-
-def _targets(names: str | None) -> list[str]:
-    """What is to be measured, each of it installed."""
-    targets = names.split(",") if names else [*installed_backends(), PLAIN]
-    for name in targets:
-        if name == QUANTISED:
-            check_precision(name, choose_backend("openvino", "cpu"))
-        elif name != PLAIN:
-            choose_backend(name, "cpu")
-    return targets
 
 
 def _measure(
@@ -114,22 +105,29 @@ def _measure(
     return rows
 
 
-def _table(rows: "Sequence[Playback]", title: str, gmac: float, peak: "MachinePeak") -> Table:
+def _table(rows: "Sequence[Playback]", title: str, work: "Workload | None") -> Table:
     table = Table(title=title, box=box.MARKDOWN)
     kinds = ("paused_pan", "playing", "playing_pan", "seeking")
     columns = ("Backend", "Opening, ms", "First, ms", *(f"{kind.replace('_', ' ')}, ms (p95)" for kind in kinds))
-    for column in (*columns, "Playing pan, FPS", "Of the peak", "Memory, MiB"):
+    share = () if work is None else ("Of the peak",)
+    for column in (*columns, "Playing pan, FPS", *share, "Memory, MiB"):
         table.add_column(column[0].upper() + column[1:], no_wrap=True)
     for row in rows:
         times = [getattr(row, kind) for kind in kinds]
-        drawn = row.backend != DECODE_THEN_CROP
         table.add_row(
-            describe_backend(row.backend) if row.backend in BACKENDS else row.backend,
+            describe_backend(row.backend),
             f"{row.open_ms:.0f}",
             f"{row.first_ms:.0f}",
             *(f"{each.median_ms:.1f} ({each.p95_ms:.1f})" for each in times),
-            f"{1e3 / row.playing_pan.median_ms:.1f}",
-            f"{100 * gmac / (row.paused_pan.median_ms / 1e3) / peak.gmac_per_s:.0f} %" if drawn else "",
+            f"{1e3 / row.playing_pan.mean_ms:.1f}",
+            *(() if work is None else (_share(row, work),)),
             "" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:.0f}",
         )
     return table
+
+
+def _share(row: "Playback", work: "Workload") -> str:
+    """How much of what the machine can compute drawing does."""
+    if row.backend == DECODE_THEN_CROP:
+        return ""
+    return f"{100 * work.gmac / (row.paused_pan.median_ms / 1e3) / work.peak.gmac_per_s:.0f} %"

@@ -24,8 +24,9 @@ def info(
     with Container(file) as container:
         container.verify()
         facts = _facts(container)
+        own_runtime = container.segments[0].spec.runtime
     if runtime:
-        facts["runtime"] = {"taken": choose_backend(None, "cpu"), "installed": installed_backends()}
+        facts["runtime"] = {"taken": own_runtime or choose_backend(None, "cpu"), "installed": installed_backends()}
     if as_json:
         print(json.dumps(facts, indent=2, default=asdict))
         return

@@ -1,10 +1,10 @@
-"""How fast a file plays, backend by backend, each in a process of its own, and two references for the same view.
+"""How fast a file plays: each way to decode it in a process of its own, and references for the same view.
 
 - plain: `network.decode` as it is written, in PyTorch with kernels in its own order, everything anew for every view;
 - libx265: decode-then-crop: the panorama decoded with a classical codec, the view cut out of it.
 
-Times are those of a caller who waits for each picture. Memory is the peak of the resident size above that of a process
-that has the packages loaded (Linux).
+Times are those of a caller who waits for each picture; each kind is measured on a decoder that has decoded nothing yet.
+Memory is the peak of the resident size above that of a process that has the packages loaded (Linux).
 """
 
 import itertools
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from nerv360.backends.registry import BACKENDS
 from nerv360.backends.tiling import check_size
 from nerv360.bitstream.container import Container
 from nerv360.codec.decoder import open_file
@@ -39,10 +41,19 @@ from nerv360.storage import Location
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
 
-__all__ = ["MachinePeak", "Playback", "drawing_gmac", "machine_peak", "measure_playback"]
+__all__ = [
+    "MachinePeak",
+    "Playback",
+    "Workload",
+    "drawing_gmac",
+    "machine_peak",
+    "measure_playback",
+    "measure_workload",
+]
 
 CRF = 28
 WARM_UP = 2
+PAN = JVET_TRAJECTORIES["Balboa"][0]
 MATRIX, COPY = 2048, 1 << 26  # rows of a matrix product, bytes of a copy: larger than any cache share
 Show = Callable[[int, Viewport], Picture]
 
@@ -53,13 +64,14 @@ class Times:
 
     median_ms: float
     p95_ms: float
+    mean_ms: float
 
 
 @dataclass(frozen=True)
 class Playback:
     """One way to views of a file."""
 
-    backend: str
+    backend: str  # or runtime, or reference
     open_ms: float
     first_ms: float  # the first picture, behind the opening
     paused_pan: Times  # one frame, the view moves
@@ -75,6 +87,19 @@ class MachinePeak:
 
     gmac_per_s: float  # a matrix product in float32
     gb_per_s: float  # a copy, bytes read and bytes written
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a network computes for a view, beside what the machine could."""
+
+    gmac: float
+    peak: MachinePeak
+
+
+def measure_workload(path: Location, view: Viewport) -> Workload:
+    """Of a file whose first segment is a network."""
+    return Workload(drawing_gmac(path, view), machine_peak())
 
 
 def machine_peak() -> MachinePeak:
@@ -114,7 +139,7 @@ def measure_playback(
 
 def _measure(path: Location, backend: str, view: Viewport, repeats: int, threads: int, source: Clip | None) -> Playback:
     torch.set_num_threads(threads)
-    _load(backend)
+    _load(path, backend)
     with tempfile.TemporaryDirectory() as folder:
         if source is not None:
             path = Path(folder) / "coded.mp4"
@@ -123,37 +148,47 @@ def _measure(path: Location, backend: str, view: Viewport, repeats: int, threads
         forget_peak(torch.device("cpu"))
         before = peak_memory(torch.device("cpu"))
         started = time.perf_counter()
-        decoder = _opened(path, backend, threads)
-        opened = time.perf_counter()
-        decoder.viewport(0, view)
-        first = time.perf_counter()
-        paused_pan, playing, playing_pan, seeking = (_times(each, repeats) for each in _walks(decoder, view, repeats))
+        with closing(_opened(path, backend, threads)) as decoder:
+            opened = time.perf_counter()
+            decoder.viewport(0, view)
+            first = time.perf_counter()
+        walked = []
+        for walk in (_paused_pan, _playing, _playing_pan, _seeking):
+            with closing(_opened(path, backend, threads)) as decoder:
+                walked.append(_times(walk(decoder, view, WARM_UP + repeats)))
         after = peak_memory(torch.device("cpu"))
-        decoder.close()
     peak = None if before is None or after is None else after - before
     opening_ms, first_ms = 1e3 * (opened - started), 1e3 * (first - opened)
+    paused_pan, playing, playing_pan, seeking = walked
     return Playback(backend, opening_ms, first_ms, paused_pan, playing, playing_pan, seeking, peak)
 
 
-def _walks(decoder: Any, view: Viewport, repeats: int) -> Iterator[Iterator[Picture]]:
-    """Pictures as they come: paused pan, playing, playing pan, seeking."""
-    count, frames = WARM_UP + repeats, decoder.frames
-    path = linear_trajectory(view, count, *JVET_TRAJECTORIES["Balboa"][0])
-    onwards = [index % frames for index in range(count)]
+def _paused_pan(decoder: Any, view: Viewport, count: int) -> Iterator[Picture]:
+    return (decoder.viewport(0, look) for look in linear_trajectory(view, count, *PAN))
+
+
+def _playing(decoder: Any, view: Viewport, count: int) -> Iterator[Picture]:
+    return (decoder.viewport(index % decoder.frames, view) for index in range(count))
+
+
+def _playing_pan(decoder: Any, view: Viewport, count: int) -> Iterator[Picture]:
+    looks = enumerate(linear_trajectory(view, count, *PAN))
+    yield from decoder.play([(index % decoder.frames, look) for index, look in looks])
+
+
+def _seeking(decoder: Any, view: Viewport, count: int) -> Iterator[Picture]:
     random = np.random.default_rng(0)
-    looks = [
-        replace(view, yaw_deg=float(random.uniform(-180, 180)), pitch_deg=float(random.uniform(-60, 60)))
-        for _ in onwards
-    ]
-    yield (decoder.viewport(0, look) for look in path)
-    yield (decoder.viewport(index, view) for index in onwards)
-    yield decoder.play(list(zip(onwards, path, strict=True)))
-    yield (decoder.viewport(int(random.integers(frames)), look) for look in looks)
+    for _ in range(count):
+        look = replace(view, yaw_deg=float(random.uniform(-180, 180)), pitch_deg=float(random.uniform(-60, 60)))
+        yield decoder.viewport(int(random.integers(decoder.frames)), look)
 
 
-def _times(pictures: Iterator[Picture], repeats: int) -> Times:
-    seconds = [_seconds(lambda: next(pictures)) for _ in range(WARM_UP + repeats)][WARM_UP:]
-    return Times(1e3 * statistics.median(seconds), 1e3 * sorted(seconds)[int(0.95 * (repeats - 1) + 0.5)])
+def _times(pictures: Iterator[Picture]) -> Times:
+    """Of all but the first, which warm up."""
+    clock = [time.perf_counter(), *(time.perf_counter() for _ in pictures)]
+    seconds = sorted(end - start for start, end in itertools.pairwise(clock[WARM_UP:]))
+    p95 = seconds[int(0.95 * (len(seconds) - 1) + 0.5)]
+    return Times(1e3 * statistics.median(seconds), 1e3 * p95, 1e3 * statistics.mean(seconds))
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -162,8 +197,10 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _load(backend: str) -> None:
-    """The backend's packages, which are not part of a decoder's memory."""
+def _load(path: Location, backend: str) -> None:
+    """The packages of the decoder and of the backend, which are not part of a decoder's memory."""
+    with Container(path) as container:
+        container.segments[0].spec.load_decoder()
     needed = {"openvino": ["openvino", "onnx"], "onnxruntime": ["onnxruntime", "onnx"]}
     for name in needed.get(backend, ["openvino", "onnx", "onnxruntime"] if backend == QUANTISED else []):
         import_module(name)
@@ -176,7 +213,7 @@ def _opened(path: Location, backend: str, threads: int) -> Any:
         return _DecodeThenCrop(path, threads)
     if backend == QUANTISED:
         return open_file(path, backend="openvino", precision="int8")
-    return open_file(path, backend=backend)
+    return open_file(path, backend=backend if backend in BACKENDS else None)
 
 
 class _Plain:

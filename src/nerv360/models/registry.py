@@ -23,6 +23,7 @@ MODELS: dict[str, ModelSpec] = {
             encoder="nerv360.codec.motion_encoder:encode_by_motion",
             decoder="nerv360.codec.motion_decoder:MotionDecoder",
             header="nerv360.bitstream.header:MotionHeader",
+            runtime="core",
             unused=_NETWORK | {"key_spacing", "views", "roll_deg"},
         ),
         NetworkSpec(

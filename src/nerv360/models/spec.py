@@ -51,6 +51,7 @@ class ModelSpec:
     encoder: str  # function that encodes a clip (codec/encoder.py)
     decoder: str  # class that decodes a segment (codec/segment_decoder.py)
     header: str  # class of a segment's header (bitstream/header.py)
+    runtime: str | None  # what decodes it, where backends (backends/registry.py) have nothing to draw
     options: frozenset[str] = frozenset()  # settings of a network's shape that other models do not have
     unused: frozenset[str] = frozenset()  # settings that have no meaning for it
     in_browser: bool = True  # the player decodes it in a browser
@@ -85,6 +86,7 @@ class NetworkSpec(ModelSpec):
     encoder: str = "nerv360.codec.network_encoder:encode_by_network"
     header: str = "nerv360.bitstream.header:SegmentHeader"
     decoder: str = "nerv360.codec.network_decoder:NetworkDecoder"
+    runtime: None = None
     draws_panorama: bool = False  # the whole panorama, out of which views are cut
     equal_strides: bool = False  # it draws as many pixels as its encoder reads
     max_kernel: int = 3  # of the upsampling convolutions, which are 1, 3, 5, ... wide
