@@ -1,4 +1,7 @@
-"""A second decoder of .nerv360 files, from bytes to real numbers, written from docs/bitstream.md alone."""
+"""A second decoder of .nerv360 files, from bytes to real numbers, written from docs/bitstream.md alone.
+
+That of the model nerv360-motion is reference_motion_decoder.py.
+"""
 
 import math
 import struct
@@ -46,29 +49,40 @@ def check(condition: bool) -> None:
 
 
 def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
+    header, parts = read_container(data)
+    return header, [read_segment(header, *part) for part in parts]
+
+
+def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], list[bytes]]]]:
+    """The FileHeader; of every segment its frames, its header and its chunks."""
     magic, version, length, checksum = struct.unpack_from("<8sHII", data)
-    check((magic, version) == (b"\x89NERV360", 5))
+    check(magic == b"\x89NERV360" and version in (5, 6))
     packed = data[18 : 18 + length]
     check(crc32(packed) == checksum)
-    header, offset, segments = msgspec.msgpack.decode(packed), 18 + length, []
+    header, offset, parts = msgspec.msgpack.decode(packed), 18 + length, []
     for frames, size, header_length, header_checksum in header[6]:
         body = data[offset : offset + size]
         check(crc32(body[:header_length]) == header_checksum)
-        segments.append(
-            read_segment(header, frames, msgspec.msgpack.decode(body[:header_length]), body[header_length:])
-        )
+        segment = msgspec.msgpack.decode(body[:header_length])
+        check(version == 6 or segment[0] != "nerv360-motion")
+        table = segment[7 if segment[0] == "nerv360-motion" else 17]
+        parts.append((frames, segment, read_chunks(table, body[header_length:])))
         offset += size
     check(offset == len(data))
-    return header, segments
+    return header, parts
 
 
-def read_segment(file: list[Any], frames: int, header: list[Any], body: bytes) -> Segment:
+def read_chunks(table: list[list[int]], body: bytes) -> list[bytes]:
     chunks = []
-    for length, checksum in header[17]:
+    for length, checksum in table:
         chunks.append(body[:length])
         check(crc32(body[:length]) == checksum)
         body = body[length:]
     check(not body)
+    return chunks
+
+
+def read_segment(file: list[Any], frames: int, header: list[Any], chunks: list[bytes]) -> Segment:
     shapes = tensor_shapes(header)
     steps, symbols = read_weights(chunks[0], shapes)
     weights = {

@@ -12,6 +12,7 @@ __all__ = ["Flow"]
 
 WIDEST = 1024  # of the pictures that are compared
 SEAM = 64  # columns that are repeated on both sides
+LEAST_ROWS = 32  # of pictures that OpenCV compares; it crashes on smaller ones
 STEPS_KEPT = 48  # flows from frame to frame
 
 Field = NDArray[np.float32]  # [H, W, 2] pixels right and down
@@ -24,7 +25,7 @@ class Flow:
         height, width = frames.shape[1:3]
         self._nodes = node_grid(width, height)
         self._scale = max(1.0, width / WIDEST)
-        self._size = (round(width / self._scale), round(height / self._scale))
+        self._size = (round(width / self._scale), max(1, round(height / self._scale)))
         self._frames = frames
         self._grey = lru_cache(STEPS_KEPT)(self._small_grey)
         self._step = lru_cache(STEPS_KEPT)(self._between)
@@ -52,11 +53,11 @@ class Flow:
         grey = cv2.cvtColor(self._frames[frame], cv2.COLOR_RGB2GRAY)
         if grey.shape != self._size[::-1]:
             grey = cv2.resize(grey, self._size, interpolation=cv2.INTER_AREA)
-        return np.pad(grey, ((0, 0), (SEAM, SEAM)), mode="wrap")
+        return np.pad(grey, ((0, max(0, LEAST_ROWS - len(grey))), (SEAM, SEAM)), mode="wrap")
 
     def _between(self, frame: int, reference: int) -> Field:
         flow = self._dis.calc(self._grey(frame), self._grey(reference), np.zeros(0, np.float32))
-        return np.asarray(flow[:, SEAM:-SEAM], np.float32)
+        return np.asarray(flow[: self._size[1], SEAM:-SEAM], np.float32)
 
     def _composed(self, frame: int, reference: int) -> Field:
         """Flow from frame to frame, each followed where the one before led."""

@@ -1,0 +1,97 @@
+"""nerv360-motion as docs/motion-bitstream.md has it, against the core: the same pictures from the same bytes."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference_motion_decoder
+from helpers.motion_files import motion_file
+from numpy.typing import NDArray
+
+import nerv360
+from nerv360.config import preset_for
+from nerv360.motion.core import Core
+from nerv360.motion.encoder import Tuning
+from nerv360.motion.keys import key_order
+from nerv360.types import BT709, Picture
+from nerv360.video.clip import Clip
+from nerv360.video.synthetic import render_frame
+from nerv360.video.writer import write_frames
+
+MOST_SAMPLES = 1e-3  # that differ, by one level: colours are rounded in single precision. The most was 4e-4
+
+
+def scene(count: int, width: int, height: int, turn: int = 0) -> list[Picture]:
+    """A clip whose camera turns by so many pixels a frame."""
+    return [np.roll(render_frame(i, width=width, height=height, frames=64), turn * i, axis=1) for i in range(count)]
+
+
+def over_the_poles(count: int, width: int, height: int) -> list[Picture]:
+    """A picture that moves along meridians, nine pixels a frame."""
+    picture = render_frame(0, width=width, height=height, frames=64)
+    sphere = np.concatenate((picture, np.roll(picture[::-1], width // 2, axis=1)))
+    return [np.roll(sphere, 9 * i, axis=0)[:height] for i in range(count)]
+
+
+def noise(count: int, width: int, height: int) -> list[Picture]:
+    return list(np.random.default_rng(3).integers(0, 256, (count, height, width, 3), np.uint8))
+
+
+CASES: dict[str, Callable[[], bytes]] = {
+    "one frame": lambda: motion_file([scene(1, 72, 40)], Tuning(), 30),
+    "finest step": lambda: motion_file([scene(3, 48, 24)], Tuning(), 1 / 16),
+    "coarsest step": lambda: motion_file([scene(3, 96, 48)], Tuning(), 4000),
+    "P keys every 4": lambda: motion_file([scene(9, 72, 40)], Tuning(interval=4), 8),
+    "P keys alone": lambda: motion_file([scene(5, 56, 32, 3)], Tuning(interval=1), 4),
+    "groups": lambda: motion_file([scene(4, 56, 32), noise(3, 56, 32)], Tuning(interval=2), 30),
+    "over the seam": lambda: motion_file([scene(5, 80, 40, 31)], Tuning(interval=2), 8),
+    "over the poles": lambda: motion_file([over_the_poles(5, 80, 40)], Tuning(interval=2), 8),
+    "odd": lambda: motion_file([scene(4, 67, 35, 5)], Tuning(), 8),
+    "flat": lambda: motion_file([scene(3, 40, 6, 7)], Tuning(), 8),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pictures_are_those_of_the_document(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.nerv360").write_bytes(CASES[name]())
+    compare(tmp_path / "a.nerv360")
+
+
+def test_an_encoded_clip(tmp_path: Path) -> None:
+    write_frames(tmp_path / "clip.mp4", iter(scene(5, 96, 48, 2)), Fraction(25), BT709)
+    clip = Clip.open(tmp_path / "clip.mp4", force=True)
+    nerv360.encode(clip, tmp_path / "a.nerv360", preset_for("nerv360-motion", "instant"))
+    compare(tmp_path / "a.nerv360")
+
+
+def compare(path: Path) -> None:
+    pictures = reference_motion_decoder.decode(path.read_bytes())
+    with nerv360.open(path) as decoder:
+        assert len(pictures) == decoder.frames
+        for frame, picture in enumerate(pictures):
+            assert_same(decoder.panorama(frame), picture)
+
+
+def assert_same(picture: Picture, expected: NDArray[np.uint8]) -> None:
+    errors = np.abs(picture.astype(int) - expected)
+    assert errors.max() <= 1
+    assert (errors > 0).mean() <= MOST_SAMPLES
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_bytes_mean_the_same(seed: int) -> None:
+    """Whatever runs over its bits does so in the same way."""
+    (width, height), frames, interval = (40, 22), 4, 2
+    rng = np.random.default_rng(seed)
+    steps = rng.choice([1, 16, 480, 65535], 4).tolist()
+    chunks = [rng.bytes(int(length)) for length in rng.choice([0, 3, 50, 400, 4000], frames)]
+    header = ["nerv360-motion", 1, 1, [78, 78], interval, [frames], steps, []]
+    planes = reference_motion_decoder.read_segment(width, height, frames, header, chunks)
+    core = Core(width, height)
+    for key, chunk in zip(key_order(frames, interval), chunks, strict=True):
+        core.decode(key.frame, key, steps[key.level], chunk)
+    for frame in range(frames):
+        expected = reference_motion_decoder.colours(planes[frame], width, height)
+        assert_same(core.pixels(frame, 0, 0, height, width), expected)
