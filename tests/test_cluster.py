@@ -18,12 +18,13 @@ from nerv360.cluster import ray_executor
 from nerv360.cluster.plan import Request, plan
 from nerv360.cluster.ray_executor import run_on_ray
 from nerv360.cluster.scheduler import encode_plans
-from nerv360.config import preset_for
+from nerv360.config import preset, preset_for
 from nerv360.errors import ClusterError
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = ("--preset", "tiny", "--decoder-size", "106000", "--epochs", "60", "--segment", "1.2")
+NETWORK = ("--preset", "tiny", "--decoder-size", "106000", "--epochs", "60", "--segment", "1.2")
+KEYS = ("--preset", "medium", "--bitrate", "200k", "--segment", "1.2")
 FRAMES, FPS = 24, 10
 
 
@@ -66,12 +67,11 @@ def film(tmp_path_factory: pytest.TempPathFactory, store: Any) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def undisturbed(film: Path) -> bytes:
+def undisturbed(film: Path, settings: tuple[str, ...], output: Path) -> bytes:
     """What a run in one process gives."""
-    output = film.with_name("alone.nerv360")
-    with nerv360("encode", film, "-o", output, *SETTINGS) as run:
-        assert run.wait() == 0, run.communicate()
+    with nerv360("encode", film, "-o", output, *settings) as run:
+        _, errors = run.communicate()
+    assert run.returncode == 0, errors
     return output.read_bytes()
 
 
@@ -81,12 +81,13 @@ def nerv360(*arguments: object) -> "AbstractContextManager[subprocess.Popen[str]
 
 
 def encode_on(cluster: Any, output: str) -> "AbstractContextManager[subprocess.Popen[str]]":
-    return nerv360("encode", "s3://films/film.mp4", "-o", output, *SETTINGS, "--ray", cluster.address)
+    return nerv360("encode", "s3://films/film.mp4", "-o", output, *NETWORK, "--ray", cluster.address)
 
 
 def workers() -> list[psutil.Process]:
-    """Processes of this test's that fit a segment: Ray names them by their task."""
-    return [each for each in psutil.Process().children(recursive=True) if task_of(each).startswith("ray::_work")]
+    """Processes of this test's that encode a segment: Ray names them by their task."""
+    running = psutil.Process().children(recursive=True)
+    return [each for each in running if task_of(each).startswith(f"ray::{ray_executor._encode_job.__name__}")]
 
 
 def task_of(process: psutil.Process) -> str:
@@ -112,7 +113,7 @@ def saved_in_the_middle(store: Any, name: str) -> bool:
     return any(when > first[path] for path, when in now.items())
 
 
-def test_whatever_dies_the_file_is_the_same(cluster: Any, store: Any, film: Path, undisturbed: bytes) -> None:
+def test_whatever_dies_the_file_is_the_same(cluster: Any, store: Any, film: Path, tmp_path: Path) -> None:
     with encode_on(cluster, "s3://films/a.nerv360"):
         wait_for(lambda: saved_in_the_middle(store, "a.nerv360"))
         victim = workers()[0]
@@ -128,13 +129,13 @@ def test_whatever_dies_the_file_is_the_same(cluster: Any, store: Any, film: Path
         output, errors = again.communicate()
     assert again.returncode == 0, errors
     assert "in 2 segments" in output
-    assert store.cat("films/a.nerv360") == undisturbed
+    assert store.cat("films/a.nerv360") == undisturbed(film, NETWORK, tmp_path / "alone.nerv360")
     store.invalidate_cache()
     assert store.find("films") == ["films/a.nerv360", "films/film.mp4"]
 
 
-def test_processes_of_this_machine(film: Path, undisturbed: bytes, tmp_path: Path) -> None:
-    encode = ("encode", film, "-o", tmp_path / "a.nerv360", *SETTINGS, "--workers", 2)
+def test_processes_of_this_machine(film: Path, tmp_path: Path) -> None:
+    encode = ("encode", film, "-o", tmp_path / "a.nerv360", *KEYS, "--workers", 2)
     with nerv360(*encode):
         wait_for(lambda: len(workers()) == 2)
         left = workers()
@@ -142,8 +143,8 @@ def test_processes_of_this_machine(film: Path, undisturbed: bytes, tmp_path: Pat
     with nerv360(*encode) as run:
         _, errors = run.communicate()
     assert run.returncode == 0, errors
-    assert (tmp_path / "a.nerv360").read_bytes() == undisturbed
     assert [path.name for path in tmp_path.iterdir()] == ["a.nerv360"]
+    assert (tmp_path / "a.nerv360").read_bytes() == undisturbed(film, KEYS, tmp_path / "alone.nerv360")
 
 
 def test_a_library_of_videos(cluster: Any, store: Any, film: Path, tmp_path: Path) -> None:
@@ -151,8 +152,7 @@ def test_a_library_of_videos(cluster: Any, store: Any, film: Path, tmp_path: Pat
     rows = ["video,output,frames", f"{film},{tmp_path}/a.nerv360,10", f"{tmp_path}/broken.mp4,{tmp_path}/b.nerv360,"]
     rows.append(f"s3://films/film.mp4,s3://films/c.nerv360,{FRAMES}")
     (tmp_path / "list.csv").write_text("\n".join(rows))
-    quick = ("--preset", "tiny", "--decoder-size", "106000", "--epochs", "1")
-    with nerv360("encode", "--manifest", tmp_path / "list.csv", *quick, "--ray", cluster.address) as run:
+    with nerv360("encode", "--manifest", tmp_path / "list.csv", "--preset", "instant", "--ray", cluster.address) as run:
         output, errors = run.communicate()
     assert run.returncode == 2
     assert errors.splitlines()[-1].startswith("error: 1 of 3 videos failed")
@@ -163,8 +163,7 @@ def test_a_library_of_videos(cluster: Any, store: Any, film: Path, tmp_path: Pat
 
 def test_a_worker_of_another_version(cluster: Any, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_executor, "__version__", "9.9.9")  # the driver's; the workers have their own
-    config = preset_for("nerv360", "tiny")
-    planned = plan(Request(film, tmp_path / "a.nerv360"), config, 10)
+    planned = plan(Request(film, tmp_path / "a.nerv360"), preset("instant"), 10)
     (result,) = encode_plans(
         [planned], lambda jobs, on_progress: run_on_ray(jobs, on_progress, address=cluster.address)
     )
@@ -177,6 +176,12 @@ def test_no_gpu_is_waited_for(cluster: Any, film: Path, tmp_path: Path) -> None:
     planned = plan(Request(film, tmp_path / "a.nerv360"), preset_for("nerv360", "tiny"), 10, "cuda")
     with pytest.raises(ClusterError, match="the cluster has no GPU"):
         encode_plans([planned], partial(run_on_ray, address=cluster.address))
+
+
+def test_a_worker_has_a_gpu_only_where_it_is_of_use(film: Path, tmp_path: Path) -> None:
+    for config, gpus in ((preset("instant"), 0), (preset_for("nerv360", "tiny"), 1)):
+        (job,) = plan(Request(film, tmp_path / "a.nerv360"), config, 10).jobs
+        assert ray_executor._gpus({ray_executor._device(job)}, there=4) == gpus
 
 
 def test_bad_addresses(film: Path, tmp_path: Path) -> None:

@@ -7,14 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from nerv360.cli.console import console, evaluation_table, progress_bar, run
-from nerv360.config import preset_for
 from nerv360.geometry.viewport import linear_trajectory
 from nerv360.types import BT709
 from nerv360.video.clip import Clip
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
-FRAMES, LOOP, WIDTH, HEIGHT, STEPS, RATE_WEIGHT = 16, 256, 768, 384, 1200, 0.4
+FRAMES, LOOP, WIDTH, HEIGHT = 16, 256, 768, 384
 
 
 def demo(folder: Path, video: Path | None) -> None:
@@ -28,12 +27,11 @@ def demo(folder: Path, video: Path | None) -> None:
     clip = replace(whole, frames=min(FRAMES, whole.frames), width=WIDTH, height=HEIGHT)
     from nerv360 import api
 
-    config = preset_for("nerv360-grid", "medium").replace(epochs=-(-STEPS // clip.frames), rate_weight=RATE_WEIGHT)
     output = folder / "clip.nerv360"
     started = time.perf_counter()
     with progress_bar() as on_progress:
-        encoded = api.encode(clip, output, config, on_progress=on_progress)
-    minutes = (time.perf_counter() - started) / 60
+        encoded = api.encode(clip, output, on_progress=on_progress)
+    seconds = time.perf_counter() - started
     with api.open(output) as decoder:
         look = replace(decoder.native_view(), width=640, height=360)
     views = linear_trajectory(look, clip.frames, (-60, -10), (60, 20))
@@ -41,7 +39,7 @@ def demo(folder: Path, video: Path | None) -> None:
         api.decode(output, folder / "view.mp4", views, on_progress=on_progress)
         result = api.eval_file(output, clip, picture=folder / "compare.png", on_progress=on_progress)
     console.print(evaluation_table(result))
-    console.print(f"encoded in {minutes:.1f} min: {encoded.size:,} bytes, {encoded.bitrate / 1000:.1f} kbit/s")
+    console.print(f"encoded in {seconds:.0f} s: {encoded.size:,} bytes, {encoded.bitrate / 1000:.1f} kbit/s")
     console.print(f"look at {folder / 'view.mp4'} and {folder / 'compare.png'}")
 
 

@@ -54,7 +54,7 @@ def encode(
     _check_combinations(video, output, manifest, workers, ray, device)
     scaled = parse_size(size) if size else None
     settings: dict[str, object] = {"--epochs": epochs, "--decoder-size": decoder_size, "--seed": seed}
-    settings |= {"--views": views, "--hfov": hfov, "--roll": roll}
+    settings |= {"--device": device, "--views": views, "--hfov": hfov, "--roll": roll}
     settings |= {"--rate-weight": rate_weight, "--bitrate": bitrate, "--size-limit": size_limit, "--quality": quality}
     settings |= {"--key-spacing": key_spacing, "--weight-bits": weight_bits, "--embedding-bits": embedding_bits}
     config = with_options(choose_settings(model, preset), settings)

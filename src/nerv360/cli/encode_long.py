@@ -111,5 +111,5 @@ def _line(result: "Finished") -> str:
     over = f"; more than the limit of {most / 1000:.1f} kbit/s" if most is not None and bitrate > most else ""
     return (
         f"{result.plan.output}: {result.size:,} bytes for {clip.frames} frames in {count} segments, "
-        f"{bitrate / 1000:.1f} kbit/s; fitted in {result.seconds / 60:.1f} min of all workers{over}"
+        f"{bitrate / 1000:.1f} kbit/s; encoded in {result.seconds / 60:.1f} min of all workers{over}"
     )

@@ -39,7 +39,9 @@ def choose_settings(model: str | None, preset: str | None) -> EncodingConfig:
 
 
 def with_options(settings: EncodingConfig, options: Mapping[str, Any]) -> EncodingConfig:
-    """The settings with the options that are not None in their place; --size-limit, which needs a clip, is checked.
+    """The settings with the options that are not None in their place.
+
+    --size-limit, which needs a clip, and --device, which is no setting, are checked.
 
     Raises ArgumentError for an option that the model has no use for, and for two that both decide the rate.
     """
@@ -52,6 +54,7 @@ def with_options(settings: EncodingConfig, options: Mapping[str, Any]) -> Encodi
         raise ArgumentError(f"{' and '.join(rivals)}: each of them decides the rate; give one")
     if (size_limit := given.pop("--size-limit", None)) is not None:
         parse_size_limit(size_limit)
+    given.pop("--device", None)
     key_spacing = given.pop("--key-spacing", None)
     changes = {
         _setting(option): PARSERS[option](value) if option in PARSERS else value for option, value in given.items()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["job_table"]
 
+COLUMNS = ("segment", "frames", "worker", "stage", "PSNR", "left of it")
 ROWS_SHOWN = 24
 ENDED = ("done", "failed")
 
@@ -36,55 +37,58 @@ def job_table(plans: Sequence[EncodePlan]) -> "Iterator[OnJobProgress]":
 class _JobTable:
     def __init__(self, plans: Sequence[EncodePlan]) -> None:
         self.jobs = [(plan, index) for plan in plans for index in range(len(plan.jobs))]
-        self.steps = sum(job.steps for plan in plans for job in plan.jobs)
+        self.frames = [job.clip.frames for plan in plans for job in plan.jobs]
         self.last: dict[int, JobUpdate] = {}
-        self.began: dict[int, tuple[float, int]] = {}  # when, and at which step, a fit was heard of first
+        self.began: dict[int, tuple[float, int]] = {}  # when, and how far on, a stage was heard of first
 
     def update(self, update: "JobUpdate") -> None:
+        last = self.last.get(update.job)
+        if last is None or last.stage != update.stage or last.done > update.done:  # a stage may be repeated
+            self.began[update.job] = (time.monotonic(), update.done)
         self.last[update.job] = update
-        if update.stage not in ("analysing", *ENDED):
-            self.began.setdefault(update.job, (time.monotonic(), update.done))
 
     def print_ended(self, update: "JobUpdate") -> None:
         if update.stage not in ENDED:
             return
         plan, index = self.jobs[update.job]
-        fitted = f"{_psnr(update)} by {update.worker}".strip() if update.seconds else "by an earlier run"
+        encoded = f"{update.summary}, by {update.worker}" if update.summary else "by an earlier run"
         remarks.print(
-            f"{plan.output}: segment {index + 1} of {len(plan.jobs)} {update.stage}: {update.reason or fitted}",
+            f"{plan.output}: segment {index + 1} of {len(plan.jobs)} {update.stage}: {update.reason or encoded}",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
 
     def render(self) -> Group:
-        table = Table("segment", "frames", "worker", "step", "PSNR", "left", title_justify="left")
         running = sorted(number for number, update in self.last.items() if update.stage not in ENDED)
-        for number in running[:ROWS_SHOWN]:
-            table.add_row(*self._cells(number))
+        shown = [self._cells(number) for number in running[:ROWS_SHOWN]]
+        fits = any("PSNR" in cells for cells in shown)
+        columns = [name for name in COLUMNS if fits or name != "PSNR"]
+        table = Table(*columns, title_justify="left")
+        for cells in shown:
+            table.add_row(*(cells.get(name, "") for name in columns))
         return Group(table, self._summary())
 
-    def _cells(self, number: int) -> tuple[str, ...]:
+    def _cells(self, number: int) -> dict[str, str]:
         (plan, index), update = self.jobs[number], self.last[number]
         clip = plan.jobs[index].clip
-        since, at = self.began.get(number, (0.0, update.done))
+        since, at = self.began[number]
         pace = (update.done - at) / (time.monotonic() - since) if update.done > at else 0.0
-        left = f"{(update.total - update.done) / pace / 60:.1f} min" if pace else ""
-        step = update.stage if update.stage == "analysing" else f"{update.done}/{update.total}"
-        span = f"{clip.start}-{clip.start + clip.frames - 1}"
-        return f"{plan.output} {index}", span, update.worker, step, _psnr(update), left
+        cells = {"segment": f"{plan.output} {index}", "frames": f"{clip.start}-{clip.start + clip.frames - 1}"}
+        cells |= {"worker": update.worker, "stage": f"{update.stage} {update.done}/{update.total}"}
+        if update.psnr_db is not None:
+            cells["PSNR"] = f"{update.psnr_db:.2f} dB"
+        if pace:
+            cells["left of it"] = f"{(update.total - update.done) / pace / 60:.1f} min"
+        return cells
 
     def _summary(self) -> str:
-        done = sum(update.done for update in self.last.values())
+        done = sum(update.fraction * self.frames[number] for number, update in self.last.items()) / sum(self.frames)
         stages = Counter(update.stage for update in self.last.values())
         hours = sum(update.seconds for update in self.last.values()) / 3600
-        whole = f", about {hours * self.steps / done:.2f} in all" if done else ""
+        whole = f", about {hours / done:.2f} in all" if done else ""
         return (
-            f"{100 * done / max(1, self.steps):.1f} %; segments: {stages['done']} of {len(self.jobs)} done, "
+            f"{100 * done:.1f} %; segments: {stages['done']} of {len(self.jobs)} done, "
             f"{len(self.last) - stages['done'] - stages['failed']} running, {stages['failed']} failed; "
             f"{hours:.2f} worker-hours so far{whole}"
         )
-
-
-def _psnr(update: "JobUpdate") -> str:
-    return "" if update.psnr_db is None else f"{update.psnr_db:.2f} dB"

@@ -1,1 +1,1 @@
-"""Long videos: segments, fitted one by one, by the processes of one machine, or on a Ray cluster."""
+"""Long videos: segments, encoded one by one, by the processes of one machine, or on a Ray cluster."""

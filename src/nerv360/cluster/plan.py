@@ -36,10 +36,6 @@ class SegmentJob:
     config: EncodingConfig
     device: str | None
 
-    @property
-    def steps(self) -> int:
-        return self.clip.frames * self.config.optimisation.epochs
-
 
 @dataclass(frozen=True)
 class EncodePlan:

@@ -60,7 +60,7 @@ def run_on_ray(
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         status = ray.remote(StatusActor).options(num_cpus=0, scheduling_strategy=here).remote()
-        gpus = _gpus({job.device for job in jobs}, ray.cluster_resources().get("GPU", 0))
+        gpus = _gpus({_device(job) for job in jobs}, ray.cluster_resources().get("GPU", 0))
         task = ray.remote(_encode_job).options(
             num_cpus=1, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=[OutputError, VideoError]
         )
@@ -84,6 +84,11 @@ def _last_update(ray: Any, task: Any, number: int, job: SegmentJob) -> JobUpdate
         return failed(number, job, _reason(error))
     except ray.exceptions.RayError as error:
         return failed(number, job, f"its worker failed: {_reason(error)}")
+
+
+def _device(job: SegmentJob) -> str | None:
+    """The device that is asked for; of an encoder that has no use for another, the processor."""
+    return "cpu" if "device" in job.config.architecture.spec.unused else job.device
 
 
 def _gpus(devices: set[str | None], there: float) -> int:

@@ -22,7 +22,7 @@ class Finished:
 
     plan: EncodePlan
     size: int  # bytes; 0 where it failed
-    seconds: float  # of fitting, over all segments and runs
+    seconds: float  # of encoding, over all segments and runs
     reason: str  # why it failed; empty where it did not
 
 

@@ -23,13 +23,14 @@ UPDATE_SECONDS = 1.0  # between two updates of a job
 
 @dataclass(frozen=True)
 class JobUpdate(Update):
-    """Where a job stands, at a stage of its encoder, `done` or `failed`, in steps of its fit; those that are repeated
-    count once."""
+    """Where a job stands: at a stage of its encoder, or `done` or `failed`, in frames."""
 
     job: int  # its number
     worker: str = ""  # machine and process
-    psnr_db: float | None = None
+    fraction: float = 0.0  # of the job that is done, as far as its encoder can know
+    psnr_db: float | None = None  # of a fit that goes on
     seconds: float = 0.0  # of encoding, over all runs
+    summary: str = ""  # what the encoder says of a segment that is done
     reason: str = ""  # why it failed
 
 
@@ -42,37 +43,35 @@ def encode_job(number: int, job: SegmentJob, on_progress: OnJobProgress) -> JobU
     Resumes from the checkpoint beside it. Raises what `encode_clip` does.
     """
     worker = f"{platform.node()}:{os.getpid()}"
-    done = JobUpdate("done", job.steps, job.steps, number, worker)
+    done = JobUpdate("done", job.clip.frames, job.clip.frames, number, worker, fraction=1.0)
     if _is_whole(job.output):
         return done
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        updates = _Updates(number, job, worker, on_progress)
+        updates = _Updates(number, worker, on_progress)
         result = encode_clip(job.clip, job.output, job.config, choose_device(job.device), updates)
     finally:
         torch.set_num_threads(threads)
-    return replace(done, psnr_db=result.training_psnr_db, seconds=result.seconds)
+    summary = "; ".join(filter(None, (result.summary, result.missed)))
+    return replace(done, seconds=result.seconds, summary=summary)
 
 
 class _Updates:
     """Updates of an encoding as updates of its job, not more often than every UPDATE_SECONDS."""
 
-    def __init__(self, number: int, job: SegmentJob, worker: str, on_progress: OnJobProgress) -> None:
-        self.number, self.job, self.worker, self.on_progress = number, job, worker, on_progress
+    def __init__(self, number: int, worker: str, on_progress: OnJobProgress) -> None:
+        self.number, self.worker, self.on_progress = number, worker, on_progress
         self._last = 0.0
 
     def __call__(self, update: Update) -> None:
         if time.monotonic() - self._last <= UPDATE_SECONDS:
             return
         self._last = time.monotonic()
-        steps = self.job.steps
+        job_update = JobUpdate(update.stage, update.done, update.total, self.number, self.worker)
         if isinstance(update, FitUpdate):
-            done = steps - (update.total - update.done)
-            job_update = JobUpdate("fitting", done, steps, self.number, self.worker, update.psnr_db, update.seconds)
-        else:
-            done = 0 if update.stage == "analysing" else steps * update.done // max(1, update.total)
-            job_update = JobUpdate(update.stage, done, steps, self.number, self.worker)
+            fraction = update.done / update.total
+            job_update = replace(job_update, fraction=fraction, psnr_db=update.psnr_db, seconds=update.seconds)
         self.on_progress(job_update)
 
 
@@ -89,7 +88,7 @@ def _is_whole(part: Location) -> bool:
 
 def failed(number: int, job: SegmentJob, reason: str) -> JobUpdate:
     """The last update of a job that failed."""
-    return JobUpdate("failed", 0, job.steps, number, reason=reason)
+    return JobUpdate("failed", 0, job.clip.frames, number, reason=reason)
 
 
 def run_in_process(jobs: Sequence[SegmentJob], on_progress: OnJobProgress) -> None:
@@ -103,4 +102,6 @@ def run_in_process(jobs: Sequence[SegmentJob], on_progress: OnJobProgress) -> No
 
 def longest_first(jobs: Sequence[SegmentJob]) -> list[int]:
     """The numbers of the jobs, those that take longest first: begun last, one would be waited for."""
-    return sorted(range(len(jobs)), key=lambda number: (-jobs[number].steps * jobs[number].clip.frame_bytes, number))
+    return sorted(
+        range(len(jobs)), key=lambda number: (-jobs[number].clip.frames * jobs[number].clip.frame_bytes, number)
+    )

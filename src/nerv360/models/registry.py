@@ -24,7 +24,7 @@ MODELS: dict[str, ModelSpec] = {
             decoder="nerv360.codec.motion_decoder:MotionDecoder",
             header="nerv360.bitstream.header:MotionHeader",
             runtime="core",
-            unused=_NETWORK | {"key_spacing", "views", "roll_deg"},
+            unused=_NETWORK | {"key_spacing", "views", "roll_deg", "device"},
         ),
         NetworkSpec(
             name="nerv360-grid",
