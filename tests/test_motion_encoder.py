@@ -139,7 +139,7 @@ def test_groups_end_at_cuts_and_are_not_long() -> None:
     assert split_into_groups([dark] * 4 + [light] * 7) == (4, 7)
     assert split_into_groups([dark] * 4 + [light] + [dark] * 4) == (9,)
     assert split_into_groups([dark]) == (1,)
-    assert split_into_groups([dark] * (2 * LONGEST_GROUP + 1)) == (64, 64, 65)
+    assert split_into_groups([dark] * (2 * LONGEST_GROUP + 1)) == (43, 43, 43)
 
 
 def test_a_file_of_several_groups_is_read_in_any_order(tmp_path: Path) -> None:
@@ -166,12 +166,12 @@ def test_the_step_that_meets_a_target_is_found() -> None:
 
 def test_tuning_takes_what_needs_fewest_bytes_at_equal_quality() -> None:
     def attempt(tuning: Tuning, factor: float) -> Outcome:
-        size = 10000 / factor * (0.8 if tuning.interval == 4 else 1.0) * (0.9 if tuning.growth_b == 1.65 else 1.0)
-        return Outcome(round(size), 0.0, 30 - 5 * float(np.log2(factor)))
+        size = 10000 / factor * (0.8 if tuning.interval == 8 else 1.0) * (0.9 if tuning.growth_b == 1.65 else 1.0)
+        return Outcome(round(size), 31 - 5 * float(np.log2(factor)), 30 - 5 * float(np.log2(factor)))
 
     assert tune(0, attempt) == Tuning()
-    assert tune(1, attempt) == Tuning(interval=4)
-    assert tune(2, attempt) == Tuning(interval=4, growth_b=1.65)
+    assert tune(1, attempt) == Tuning(interval=8)
+    assert tune(2, attempt) == Tuning(interval=8, growth_b=1.65)
 
 
 def test_settings_that_networks_have_are_refused() -> None:

@@ -38,7 +38,7 @@ from nerv360.video.clip import Clip
 
 __all__ = ["encode_by_motion"]
 
-STEP = 30.0  # grey levels, of a rate weight of 1; bits weigh as the square of the step
+STEP = 18.0  # grey levels, of a rate weight of 1; bits weigh as the square of the step
 TRAJECTORIES = JVET_TRAJECTORIES["Balboa"]
 
 

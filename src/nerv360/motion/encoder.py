@@ -25,8 +25,8 @@ VectorCache = dict[tuple[int, int], Vectors]  # by frame and reference
 class Tuning:
     """What may differ from clip to clip."""
 
-    interval: int = 8  # frames between P keys
-    growth_p: float = 1.1  # of the quantiser's step, from the root to P keys
+    interval: int = 4  # frames between P keys
+    growth_p: float = 1.8  # of the quantiser's step, from the root to P keys
     growth_b: float = 1.5  # from each level of B keys to the next
 
 

@@ -11,7 +11,7 @@ from nerv360.types import Picture
 
 __all__ = ["LONGEST_GROUP", "split_into_groups"]
 
-LONGEST_GROUP = 96  # frames
+LONGEST_GROUP = 64  # frames
 SIZE = (64, 32)  # of the pictures that are compared
 CUT, TIMES_USUAL = 10.0, 4.0  # mean difference in grey levels that is a cut: at least, and beside the usual one
 
