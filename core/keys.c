@@ -198,14 +198,16 @@ static i32 enlarged(const i16 *plane, int y, int x) {
 void EXPORT(read_pixels)(int slot, int top, int left, int height, int width, u8 *out) {
     Key *key = &keys[slot];
     paint_sphere(key, top - 2, left - 2, top + height + 2, left + width + 2);
-    for (int r = 0; r < height; r++)
+    for (int r = 0; r < height; r++) {
+        int y = top + r, x = (left % layout.width + layout.width) % layout.width;
         for (int c = 0; c < width; c++, out += 3) {
-            int y = top + r, x = ((left + c) % layout.width + layout.width) % layout.width;
             float luma = key->pixels[0][(size_t)y * layout.columns + x] / (16 * SQRT3) + 128.5f;
             float red_blue = enlarged(key->pixels[1], y, x) / (256 * SQRT2);
             float green = enlarged(key->pixels[2], y, x) / (256 * SQRT6);
             out[0] = (u8)clamp((i32)floorf(luma + red_blue + green), 0, 255);
             out[1] = (u8)clamp((i32)floorf(luma - 2 * green), 0, 255);
             out[2] = (u8)clamp((i32)floorf(luma - red_blue + green), 0, 255);
+            if (++x == layout.width) x = 0;
         }
+    }
 }
