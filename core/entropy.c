@@ -6,6 +6,7 @@
 #include "core.h"
 
 enum { SLOWEST = 120 }; /* observations after which a context adapts no slower */
+enum { BEYOND = 64 };   /* zeros that may be read behind the end of a key */
 
 float COST[4097];
 static i32 LOGISTIC[4096]; /* of logits -2048..2047 in 1/256: the probability in 16 bits */
@@ -63,7 +64,8 @@ void begin_reading(Stream *s, u8 *data, u32 length) {
         s->code = s->code << 8 | (s->position < length ? data[s->position] : 0);
 }
 
-/* Bytes that were written: the shortest end between the bounds; a reader takes what is missing behind for zeros. */
+/* Bytes that were written: the shortest end between the bounds; a reader takes what is missing behind for zeros, but no
+   more than BEYOND of them: a few bytes are no large picture. */
 u32 end_writing(Stream *s) {
     int shift = 24;
     while (((((u64)s->low + (1u << shift) - 1) >> shift) << shift) > s->high) shift -= 8;
@@ -71,7 +73,7 @@ u32 end_writing(Stream *s) {
     for (int at = 24; at >= shift; at -= 8, s->position++)
         if (s->position < s->length) s->data[s->position] = (u8)(value >> at);
     if (s->position > s->length) return s->position;
-    while (s->position && s->data[s->position - 1] == 0) s->position--;
+    for (int k = 0; k < BEYOND - 8 && s->position && s->data[s->position - 1] == 0; k++) s->position--;
     return s->position;
 }
 
@@ -82,6 +84,7 @@ int code_bit(Stream *s, int bit, i32 probability) {
     if (bit) s->high = middle;
     else s->low = middle + 1;
     while (((s->low ^ s->high) & 0xFF000000u) == 0) {
+        if (s->decoding && s->position >= s->length + BEYOND) __builtin_trap();
         if (s->decoding) s->code = s->code << 8 | (s->position < s->length ? s->data[s->position] : 0);
         else if (s->position < s->length) s->data[s->position] = (u8)(s->high >> 24);
         s->position++;

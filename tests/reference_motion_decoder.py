@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from reference_decoder import check, read_container
+from reference_decoder import Refusal, check, read_container
 
 import nerv360
 
@@ -174,11 +174,17 @@ def priors() -> list[State]:
 
 class Bits:
     def __init__(self, data: bytes, state: State) -> None:
-        self.bytes = chain(data, repeat(0))
+        self.bytes = chain(data, bytes(64))
         self.low, self.high, self.code = 0, 2**32 - 1, 0
         for _ in range(4):
-            self.code = self.code << 8 | next(self.bytes)
+            self.code = self.code << 8 | self.next_byte()
         self.state = state
+
+    def next_byte(self) -> int:
+        byte = next(self.bytes, None)
+        if byte is None:
+            raise Refusal
+        return byte
 
     def bit(self, p: int) -> int:
         d = self.high - self.low
@@ -191,7 +197,7 @@ class Bits:
         while self.low >> 24 == self.high >> 24:
             self.low = self.low << 8 & 0xFFFFFFFF
             self.high = (self.high << 8 & 0xFFFFFFFF) + 255
-            self.code = (self.code << 8 & 0xFFFFFFFF) + next(self.bytes)
+            self.code = (self.code << 8 & 0xFFFFFFFF) + self.next_byte()
         return bit
 
     def learn(self, context: int, bit: int) -> None:

@@ -1,17 +1,20 @@
 """nerv360-motion as docs/motion-bitstream.md has it, against the core: the same pictures from the same bytes."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+import reference_decoder
 import reference_motion_decoder
 from helpers.motion_files import motion_file
 from numpy.typing import NDArray
 
 import nerv360
 from nerv360.config import preset_for
+from nerv360.errors import BitstreamError
 from nerv360.motion.core import Core
 from nerv360.motion.encoder import Tuning
 from nerv360.motion.keys import key_order
@@ -80,18 +83,20 @@ def assert_same(picture: Picture, expected: NDArray[np.uint8]) -> None:
     assert (errors > 0).mean() <= MOST_SAMPLES
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_any_bytes_mean_the_same(seed: int) -> None:
-    """Whatever runs over its bits does so in the same way."""
+@pytest.mark.parametrize(("seed", "least_bytes", "refused"), [(0, 1000, False), (1, 1000, False), (2, 0, True)])
+def test_any_bytes_mean_the_same(seed: int, least_bytes: int, refused: bool) -> None:
+    """Whatever runs over its bits does so in the same way; a key that ends too early is refused."""
     (width, height), frames, interval = (40, 22), 4, 2
     rng = np.random.default_rng(seed)
     steps = rng.choice([1, 16, 480, 65535], 4).tolist()
-    chunks = [rng.bytes(int(length)) for length in rng.choice([0, 3, 50, 400, 4000], frames)]
+    chunks = [rng.bytes(int(length)) for length in rng.integers(least_bytes, least_bytes + 9, frames)]
     header = ["nerv360-motion", 1, 1, [78, 78], interval, [frames], steps, []]
-    planes = reference_motion_decoder.read_segment(width, height, frames, header, chunks)
+    with pytest.raises(reference_decoder.Refusal) if refused else nullcontext():
+        planes = reference_motion_decoder.read_segment(width, height, frames, header, chunks)
     core = Core(width, height)
-    for key, chunk in zip(key_order(frames, interval), chunks, strict=True):
-        core.decode(key.frame, key, steps[key.level], chunk)
-    for frame in range(frames):
+    with pytest.raises(BitstreamError) if refused else nullcontext():
+        for key, chunk in zip(key_order(frames, interval), chunks, strict=True):
+            core.decode(key.frame, key, steps[key.level], chunk)
+    for frame in range(0 if refused else frames):
         expected = reference_motion_decoder.colours(planes[frame], width, height)
         assert_same(core.pixels(frame, 0, 0, height, width), expected)

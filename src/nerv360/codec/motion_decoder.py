@@ -2,6 +2,7 @@
 
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -9,12 +10,12 @@ import torch
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.header import MotionHeader
 from nerv360.codec.segment_decoder import SegmentDecoder
-from nerv360.errors import ArgumentError
+from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.motion.core import Core
-from nerv360.motion.keys import Key
+from nerv360.motion.keys import Key, find_ancestry, key_order, keys_of_groups
 from nerv360.types import Picture
 
 __all__ = ["MotionDecoder"]
@@ -52,13 +53,12 @@ class MotionDecoder(SegmentDecoder):
         self._container, self._segment, self._steps = container, segment, segment.header.steps
         self._width, self._height = container.header.width, container.header.height
         self._core = Core(self._width, self._height)
-        keys = list(segment.header.coded_keys())
-        self._keys = {key.frame: key for key in keys}
-        self._chunks = {key.frame: index for index, key in enumerate(keys)}
+        self._interval, self._groups = segment.header.interval, segment.header.groups
+        self._firsts = np.cumsum([0, *self._groups])  # frames, and chunks, that each group begins with
+        self._keys_of = lru_cache(2)(self._keys_of_group)
         self._slots: dict[int, int] = {}  # of frames, the least recently used first
         fit = int(BYTES_KEPT / BYTES_PER_PIXEL / (self._width * self._height))
-        deepest = max(len(self._ancestry(frame)) for frame in self._keys)
-        self._room = max(deepest, min(MOST_SLOTS, fit))
+        self._room = max(self._most_needed(), min(MOST_SLOTS, fit))
 
     def prepare(self, frame: int, view: Viewport, draft: bool = False) -> WindowDrawing:
         like = torch.empty(0)
@@ -77,27 +77,35 @@ class MotionDecoder(SegmentDecoder):
     def hurry(self, executor: Executor) -> None:
         """There is nothing that takes long to prepare."""
 
-    def _ancestry(self, frame: int) -> list[Key]:
-        """All keys that a frame depends on, and its own, in an order in which they can be read."""
-        wanted, found = [frame], set()
-        while wanted:
-            each = wanted.pop()
-            if each not in found:
-                found.add(each)
-                wanted += self._keys[each].references
-        return sorted((self._keys[each] for each in found), key=lambda key: self._chunks[key.frame])
+    def _most_needed(self) -> int:
+        """Keys that a frame depends on, with its own, at most. Raises BitstreamError where these find no memory."""
+        keys = key_order(max(self._groups), self._interval)
+        most = max(len(find_ancestry(keys, key.frame)) for key in keys)
+        if most * BYTES_PER_PIXEL * self._width * self._height > Core.MOST_BYTES:
+            size = f"a panorama of {self._width}x{self._height}"
+            raise BitstreamError(f"{self._container.path}: {size}, {most} keys to a frame: takes more than 4 GiB")
+        return most
+
+    def _keys_of_group(self, group: int) -> list[Key]:
+        return list(keys_of_groups(self._groups[group : group + 1], self._interval, int(self._firsts[group])))
 
     def _slot(self, frame: int) -> int:
         """The slot of a frame's key, which is read where it is not there."""
-        ancestry = self._ancestry(frame)
+        group = int(np.searchsorted(self._firsts, frame, "right")) - 1
+        keys = self._keys_of(group)
+        ancestry = find_ancestry(keys, frame)
         for key in ancestry:
             if key.frame in self._slots:
                 self._slots[key.frame] = self._slots.pop(key.frame)
         for key in ancestry:
             if key.frame not in self._slots:
-                data = self._container.chunk(self._segment, self._chunks[key.frame])
+                data = self._container.chunk(self._segment, int(self._firsts[group]) + keys.index(key))
                 slot = len(self._slots) if len(self._slots) < self._room else self._slots.pop(next(iter(self._slots)))
-                self._core.decode(slot, key, self._steps[key.level], data)
+                try:
+                    self._core.decode(slot, key, self._steps[key.level], data)
+                except BitstreamError:
+                    self._slots.clear()  # the core holds half a key
+                    raise
                 self._slots[key.frame] = slot
         return self._slots[frame]
 

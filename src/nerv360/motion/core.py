@@ -45,7 +45,12 @@ def core_version() -> int:
 
 
 class Core:
-    """An instance: a panorama's size, and keys in slots. One thread at a time."""
+    """An instance: a panorama's size, and keys in slots. One thread at a time.
+
+    What a damaged file makes impossible (or what finds no memory, of which there are 4 GiB) raises BitstreamError.
+    """
+
+    MOST_BYTES = 4 << 30
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
@@ -57,10 +62,7 @@ class Core:
 
     def decode(self, slot: int, key: Key, step: int, data: bytes) -> None:
         """Read a key, with a quantiser's step in 1/16 of a level, into a slot. Its references must be in slots."""
-        try:
-            self._call("decode_key", *self._place(slot, key), step, self._put("input", _as_bytes(data)), len(data))
-        except wasmtime.Trap as error:
-            raise BitstreamError(f"the key of frame {key.frame} cannot be read: {error.message}") from None
+        self._call("decode_key", *self._place(slot, key), step, self._put("input", _as_bytes(data)), len(data))
 
     def encode(
         self,
@@ -91,7 +93,11 @@ class Core:
         return (slot, key.frame, key.level, *(*key.references, NO_FRAME, NO_FRAME)[:2])
 
     def _call(self, name: str, *arguments: float) -> int:
-        return self._exports[name](self._store, *arguments)  # type: ignore[operator]
+        try:
+            return self._exports[name](self._store, *arguments)  # type: ignore[operator]
+        except wasmtime.Trap:
+            reason = "its bits end too early, or memory does, of which there are 4 GiB"
+            raise BitstreamError(f"a key of {self.width}x{self.height} pixels cannot be coded: {reason}") from None
 
     def _reserved(self, name: str, size: int) -> int:
         """Where a buffer of at least so many bytes lies."""

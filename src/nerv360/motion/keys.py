@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["Key", "assign_slots", "key_order", "keys_of_groups"]
+__all__ = ["Key", "assign_slots", "find_ancestry", "key_order", "keys_of_groups"]
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,24 @@ def key_order(frames: int, interval: int) -> list[Key]:
     return keys
 
 
-def keys_of_groups(groups: Sequence[int], interval: int) -> Iterator[Key]:
-    """Keys of groups of so many frames, one behind the other; frames are counted on through all of them."""
-    first = 0
+def keys_of_groups(groups: Sequence[int], interval: int, first: int = 0) -> Iterator[Key]:
+    """Keys of groups of so many frames, one behind the other; frames are counted through all of them, from `first` on."""
     for frames in groups:
         for key in key_order(frames, interval):
             yield replace(key, frame=first + key.frame, references=tuple(first + each for each in key.references))
         first += frames
+
+
+def find_ancestry(keys: Sequence[Key], frame: int) -> list[Key]:
+    """All keys that a frame depends on, and its own, in the order of these keys."""
+    by_frame = {key.frame: key for key in keys}
+    wanted, found = [frame], set()
+    while wanted:
+        each = wanted.pop()
+        if each not in found:
+            found.add(each)
+            wanted += by_frame[each].references
+    return [key for key in keys if key.frame in found]
 
 
 def assign_slots(keys: Sequence[Key]) -> list[int]:

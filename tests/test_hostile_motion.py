@@ -1,0 +1,174 @@
+"""Files of keys made to do harm. Each is a picture, or the package's own error, with little work and memory."""
+
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import msgspec
+import numpy as np
+import pytest
+from helpers.motion_files import motion_file
+from test_bitstream import VIEW
+from test_hostile import bounded, fields, preamble
+
+import nerv360
+from nerv360.bitstream.container import Container
+from nerv360.bitstream.header import FileHeader, MotionHeader
+from nerv360.errors import BitstreamError
+from nerv360.motion.encoder import Tuning
+from nerv360.video.synthetic import render_frame
+
+WIDTH, HEIGHT, GROUPS = 64, 32, (5, 3)
+
+
+class Parts:
+    """A valid file, and what it is made of."""
+
+    def __init__(self, path: Path) -> None:
+        frames = [render_frame(index, width=WIDTH, height=HEIGHT, frames=64) for index in range(sum(GROUPS))]
+        self.path, self.data = path, motion_file([frames[:5], frames[5:]], Tuning(interval=2), 12)
+        path.write_bytes(self.data)
+        with Container(path) as container:
+            (segment,) = container.segments
+            self.file, self.segment = container.header, segment.header
+            self.chunks = [container.chunk(segment, index) for index in range(sum(GROUPS))]
+
+    def forge(
+        self,
+        chunks: Sequence[bytes] | None = None,
+        file: dict[str, Any] | None = None,
+        segment: dict[str, Any] | None = None,
+    ) -> bytes:
+        """The file with right lengths and checksums, but these chunks, and these fields in its headers."""
+        chunks = self.chunks if chunks is None else chunks
+        table = {"chunks": [[len(chunk), crc32(chunk)] for chunk in chunks]}
+        packed = msgspec.msgpack.encode(fields(MotionHeader, self.segment, table | (segment or {})))
+        body = packed + b"".join(chunks)
+        claims = {"frames": len(chunks)} | (file or {})
+        entry = [claims["frames"], len(body), len(packed), crc32(packed)]
+        header = msgspec.msgpack.encode(fields(FileHeader, self.file, {"segments": [entry]} | claims))
+        return preamble(header, version=6) + body
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    found = Parts(tmp_path_factory.mktemp("valid") / "valid.nerv360")
+    assert found.forge() == found.data
+    look(found.path)  # loads all that a first view loads, before anything is counted
+    return found
+
+
+def look(path: Path) -> None:
+    """A view of the first frame, one of the last, and a panorama."""
+    with nerv360.open(path) as decoder:
+        decoder.viewport(0, VIEW)
+        decoder.viewport(decoder.frames - 1, VIEW)
+        decoder.panorama(decoder.frames // 2)
+
+
+def refuse(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "hostile.nerv360").write_bytes(data)
+    with bounded(), pytest.raises(BitstreamError) as caught:
+        look(tmp_path / "hostile.nerv360")
+    assert "\n" not in str(caught.value)
+
+
+def look_or_refuse(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "hostile.nerv360").write_bytes(data)
+    with bounded(), suppress(BitstreamError):
+        look(tmp_path / "hostile.nerv360")
+
+
+def test_truncated(parts: Parts, tmp_path: Path) -> None:
+    for length in {*range(0, len(parts.data), 997), *range(0, 200, 17), len(parts.data) - 1}:
+        refuse(tmp_path, parts.data[:length])
+
+
+def test_flipped(parts: Parts, tmp_path: Path) -> None:
+    """Headers, and every key: each is read to be checked."""
+    rng = random.Random(0)
+    for position in {*range(18), *rng.sample(range(len(parts.data)), 60)}:
+        data = bytearray(parts.data)
+        data[position] ^= rng.randrange(1, 256)
+        (tmp_path / "flipped.nerv360").write_bytes(data)
+        with bounded(), pytest.raises(BitstreamError), Container(tmp_path / "flipped.nerv360") as container:
+            container.verify()
+
+
+def test_damage_with_right_checksums(parts: Parts, tmp_path: Path) -> None:
+    rng = random.Random(0)
+    for number in range(40):
+        damaged = [bytearray(chunk) for chunk in parts.chunks]
+        chunk = damaged[number % len(damaged)]
+        for _ in range(rng.choice([1, 1, 5])):
+            chunk[rng.randrange(len(chunk))] ^= rng.randrange(1, 256)
+        look_or_refuse(tmp_path, parts.forge([bytes(chunk[: rng.choice([None, -4])]) for chunk in damaged]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_keys(parts: Parts, seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    chunks = [rng.bytes(int(size)) for size in rng.choice([20, 400, 4000], sum(GROUPS))]
+    look_or_refuse(tmp_path, parts.forge(chunks, segment={"steps": rng.choice([1, 65535], 16).tolist()}))
+
+
+@pytest.mark.parametrize("key", [b"", b"\0", b"\xff" * 5], ids=repr)
+def test_a_few_bytes_are_no_large_picture(parts: Parts, key: bytes, tmp_path: Path) -> None:
+    """Each of these is bits without end, all of which mean something."""
+    refuse(tmp_path, parts.forge([key] * sum(GROUPS), file={"width": 2048, "height": 1024}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"groups": [5, 4]},
+        {"groups": [5, 2]},
+        {"groups": [8, 0]},
+        {"groups": [-5, 13]},
+        {"groups": [2**63, 8]},
+        {"groups": [8], "interval": 8},
+        {"groups": [1] * 10**6},
+        {"interval": 0},
+        {"interval": 65},
+        {"interval": 2.5},
+        {"steps": []},
+        {"steps": [192, 211]},
+        {"steps": [0, 211, 317]},
+        {"steps": [192, 2**31, 317]},
+        {"steps": [1] * 17},
+        {"hfov_deg": [float("nan"), 78.1]},
+        {"view_width": 0},
+        {"model": "nerv360"},
+        {"model": "nerv360-keys"},
+        {"chunks": [[2**31, 0]] * 8},
+        {"chunks": [[0, 0]] * 10**5},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_headers(parts: Parts, changes: dict[str, Any], tmp_path: Path) -> None:
+    refuse(tmp_path, parts.forge(segment=changes))
+
+
+@pytest.mark.parametrize("size", [{"width": 1, "height": 1}, {"width": 16384, "height": 1}, {"width": 1}])
+def test_other_sizes(parts: Parts, size: dict[str, int], tmp_path: Path) -> None:
+    """Keys do not say what size they are of. Nothing is as small as a pixel of colour."""
+    refuse(tmp_path, parts.forge(file=size))
+
+
+def test_more_than_the_core_can_hold(parts: Parts, tmp_path: Path) -> None:
+    largest = {"width": 16384, "height": 16384}
+    refuse(tmp_path, parts.forge(file=largest))
+    refuse(tmp_path, parts.forge(parts.chunks[:1], file=largest, segment={"groups": [1]}))
+    (tmp_path / "large.nerv360").write_bytes(parts.forge(file=largest))
+    with pytest.raises(BitstreamError, match="16384x16384, 3 keys to a frame: takes more than 4 GiB"):
+        nerv360.open(tmp_path / "large.nerv360").panorama(0)
+
+
+def test_many_groups(parts: Parts, tmp_path: Path) -> None:
+    """Opening a file takes memory as the file does; a frame takes the work of its group."""
+    (tmp_path / "many.nerv360").write_bytes(parts.forge([b"\xff" * 40] * 30_000, segment={"groups": [1] * 30_000}))
+    with bounded():
+        look(tmp_path / "many.nerv360")
