@@ -54,7 +54,7 @@ def key_order(frames: int, interval: int) -> list[Key]:
 
 
 def keys_of_groups(groups: Sequence[int], interval: int, first: int = 0) -> Iterator[Key]:
-    """Keys of groups of so many frames, one behind the other; frames are counted through all of them, from `first` on."""
+    """Keys of groups of so many frames, one behind the other; frames are counted on through all, from `first`."""
     for frames in groups:
         for key in key_order(frames, interval):
             yield replace(key, frame=first + key.frame, references=tuple(first + each for each in key.references))
