@@ -82,6 +82,13 @@ def test_help(commands: Commands, command: tuple[str, ...]) -> None:
     assert len(result.stdout) > 300
 
 
+def test_help_says_which_models_an_option_is_for(commands: Commands) -> None:
+    text = " ".join(commands("encode", "--help").stdout.replace("│", " ").split())
+    assert "Times that every frame is visited. For networks." in text
+    assert "Most bytes of the file: 2MB. For nerv360-motion, nerv360-grid." in text
+    assert "Scale the panorama first." in text
+
+
 VERSIONS = (("old", 1), ("new", VERSION + 1))
 
 

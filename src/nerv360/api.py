@@ -33,8 +33,9 @@ def encode(
 ) -> Encoded:
     """Encode an equirectangular video as a .nerv360 file.
 
-    A network is fitted to it: interrupted, the same call goes on where it was. Stages of the progress are `analysing`
-    the clip, in frames, and `fitting`, in steps (`FitUpdate`). The device is CUDA where there is one.
+    Interrupted, the same call goes on where it was. Stages of the progress are `analysing` the clip, in frames; then
+    `fitting` a network, in steps (`FitUpdate`), or `trying`, `encoding` and `checking` keys, in frames. The device is
+    that of networks: CUDA where there is one.
 
     Raises VideoError, ArgumentError, TrainingError, OutputError.
     """
@@ -48,9 +49,9 @@ def encode(
 def open(path: Location, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> Decoder:
     """Open a .nerv360 file: `decoder.viewport(frame, Viewport(...))`, `decoder.panorama(frame)`.
 
-    The backend is openvino, onnxruntime or torch: by default the first of them that is installed. On cuda it is torch.
-    With the precision int8, convolutions are quantised to 8 bits, for views of the file itself: faster for the paper's
-    network, and about 0.03 dB worse (docs/performance.md). It needs openvino and onnxruntime.
+    Networks are drawn by a backend, openvino, onnxruntime or torch: by default the first that is installed, on cuda
+    torch. With the precision int8, their convolutions are quantised to 8 bits, for views of the file itself: faster for
+    the paper's network, and about 0.03 dB worse (docs/performance.md). It needs openvino and onnxruntime.
 
     Raises BitstreamError for a damaged or foreign file, VersionError for a newer one; ArgumentError, MissingExtra for
     a backend or a device that is not there.
@@ -101,7 +102,7 @@ def eval_file(
 ) -> Evaluation:
     """Decode a file and measure it against its source, whose first encoded frame is `start`.
 
-    The views are, by default, JVET's two Balboa trajectories at the training viewport's size. `picture` gets a
+    The views are, by default, JVET's two Balboa trajectories at the size of the file's own view. `picture` gets a
     side-by-side PNG of the middle frame.
 
     Raises BitstreamError, VideoError, ArgumentError, OutputError.

@@ -1,4 +1,4 @@
-"""The whole path in a few minutes: python -m nerv360.demo FOLDER [VIDEO]."""
+"""The whole path in a minute: python -m nerv360.demo FOLDER [VIDEO]."""
 
 import sys
 import time

@@ -24,7 +24,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
-    help="Neural codec for 360-degree video: fits a small network to a video, and decodes only the view you look at.",
+    help="Codec for 360-degree video, which decodes the view you look at: from frames that predict one another along "
+    "motion, or from a small network that is fitted to the video.",
 )
 app.command()(sample)
 app.command()(encode)

@@ -50,7 +50,7 @@ KeyInterval = Annotated[
     ),
 ]
 ViewSize = Annotated[
-    str | None, typer.Option(metavar="WxH", help="By default 5/16 of the panorama's width, the training viewport.")
+    str | None, typer.Option(metavar="WxH", help="By default 5/16 of the panorama's width, the file's own view.")
 ]
 
 
@@ -157,7 +157,7 @@ def _choose_anchors(names: str | None) -> "tuple[list[Anchor], dict[str, str]]":
 
 
 def _encode(settings: str, config: EncodingConfig, clip: Clip, folder: Path) -> tuple[Path, str, float]:
-    """Our file for one target, what it is called, and the seconds of its fitting."""
+    """Our file for one target, what it is called, and the seconds of its encoding."""
     from nerv360.api import choose_device
     from nerv360.experiments.reproduce import Run, file_of, fit_run
 

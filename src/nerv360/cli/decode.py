@@ -21,7 +21,7 @@ ONE_OF_THEM = "--panorama, --to, --trajectory: give one of them"
 HorizontalFov = Annotated[float, typer.Option(help="Horizontal field of view in degrees.", rich_help_panel=VIEW)]
 ViewSize = Annotated[
     str | None,
-    typer.Option(metavar="WxH", help="Size; by default the training viewport's.", rich_help_panel=VIEW),
+    typer.Option(metavar="WxH", help="Size; by default that of the file's own view.", rich_help_panel=VIEW),
 ]
 
 
@@ -44,11 +44,14 @@ def decode(
         ),
     ] = None,
     panorama: Annotated[
-        bool, typer.Option("--panorama", help="The whole panorama, stitched from viewports.", rich_help_panel=VIEW)
+        bool,
+        typer.Option(
+            "--panorama", help="The whole panorama; most networks stitch it from views.", rich_help_panel=VIEW
+        ),
     ] = False,
     frames: Annotated[str | None, typer.Option(metavar="A:B", help="Frames A to B-1; by default all.")] = None,
     backend: Annotated[
-        str | None, typer.Option(help=f"{', '.join(BACKENDS)}; by default the first of them that is installed.")
+        str | None, typer.Option(help=f"For networks: {', '.join(BACKENDS)}; by default the first that is installed.")
     ] = None,
     precision: Precision = "float",
 ) -> None:

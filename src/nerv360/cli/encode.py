@@ -1,4 +1,4 @@
-"""`nerv360 encode`: fit a network to a video."""
+"""`nerv360 encode`: write a video as a .nerv360 file."""
 
 from pathlib import Path
 
@@ -46,10 +46,10 @@ def encode(
     ray: option.Ray = None,
     manifest: option.Manifest = None,
 ) -> None:
-    """Fit a network to a video and write it as a .nerv360 file.
+    """Encode a video as a .nerv360 file: by frames that predict one another along motion, or by a network.
 
-    Takes minutes to hours. Interrupt it as you like: the same command goes on where it was, and ends with the
-    same file.
+    Takes minutes; networks, which are fitted to the video, take up to hours. Interrupt it as you like: the same command
+    goes on where it was, and ends with the same file.
     """
     _check_combinations(video, output, manifest, workers, ray, device)
     scaled = parse_size(size) if size else None
@@ -110,4 +110,4 @@ def _encode_one(clip: Clip, output: Location, config: EncodingConfig, device: st
         f"{result.summary}"
     )
     if result.missed:
-        console.print(f"this is {result.missed}: more --epochs come nearer")
+        console.print(f"this is {result.missed}")

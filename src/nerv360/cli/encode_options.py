@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nerv360.config import help_of, presets_of
-from nerv360.models.registry import MODELS
+from nerv360.models.registry import MODELS, networks
 
 __all__ = [
     "SEGMENT_SECONDS",
@@ -38,12 +38,22 @@ __all__ = [
 ]
 
 SEGMENT_SECONDS = 10.0
-NETWORK, VIEWS, RATE = "Network and fit", "Views that are trained for", "Rate: at most one of the first four"
+MODEL, FIT, VIEWS = "Model", "Fit of a network", "Views that are trained for, or measured by"
+RATE = "Rate: at most one of the first four"
 LONG = "Long videos"
 PRESETS_HELP = "; ".join(
     f"for {spec.name}: {', '.join(presets_of(spec.name))} (by default {spec.default_preset})"
     for spec in MODELS.values()
 )
+
+
+def _help(name: str, text: str | None = None) -> str:
+    """Help of a setting, by default its own text, with the models that have a use for it, where others do not."""
+    users = [spec.name for spec in MODELS.values() if name not in spec.unused]
+    if users == list(MODELS):
+        return text or help_of(name)
+    return f"{text or help_of(name)} For {'networks' if users == networks() else ', '.join(users)}."
+
 
 Video = Annotated[
     str | None, typer.Argument(help="An equirectangular video, 2:1: a file or a URL.", show_default=False)
@@ -61,55 +71,57 @@ Start = Annotated[int, typer.Option(metavar="K", help="First frame to encode, fr
 Frames = Annotated[int | None, typer.Option(metavar="N", help="Number of frames; by default, to the end.")]
 Size = Annotated[str | None, typer.Option(metavar="WxH", help="Scale the panorama first.")]
 
-Model = Annotated[
-    str | None, typer.Option(help=f"{help_of('model')} By default, the preset's.", rich_help_panel=NETWORK)
-]
+Model = Annotated[str | None, typer.Option(help=f"{help_of('model')} By default, the preset's.", rich_help_panel=MODEL)]
 Preset = Annotated[
     str | None,
-    typer.Option(help=f"Settings to start from; {PRESETS_HELP}", show_default=False, rich_help_panel=NETWORK),
+    typer.Option(help=f"Settings to start from; {PRESETS_HELP}", show_default=False, rich_help_panel=MODEL),
 ]
-Epochs = Annotated[int | None, typer.Option(help=help_of("epochs"), show_default=False, rich_help_panel=NETWORK)]
-DecoderSize = Annotated[
-    int | None, typer.Option(help=help_of("decoder_size"), show_default=False, rich_help_panel=NETWORK)
+Epochs = Annotated[int | None, typer.Option(help=_help("epochs"), show_default=False, rich_help_panel=FIT)]
+DecoderSize = Annotated[int | None, typer.Option(help=_help("decoder_size"), show_default=False, rich_help_panel=FIT)]
+Seed = Annotated[int | None, typer.Option(help=_help("seed"), show_default=False, rich_help_panel=FIT)]
+Device = Annotated[
+    str | None, typer.Option(help=_help("device", "cpu or cuda; by default, what there is."), rich_help_panel=FIT)
 ]
-Seed = Annotated[int | None, typer.Option(help=help_of("seed"), show_default=False, rich_help_panel=NETWORK)]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default, what there is.", rich_help_panel=NETWORK)]
 
-Views = Annotated[int | None, typer.Option(help=help_of("views"), show_default=False, rich_help_panel=VIEWS)]
-HorizontalFov = Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("hfov_deg"), rich_help_panel=VIEWS)]
-Roll = Annotated[str | None, typer.Option(metavar="LO:HI", help=help_of("roll_deg"), rich_help_panel=VIEWS)]
+Views = Annotated[int | None, typer.Option(help=_help("views"), show_default=False, rich_help_panel=VIEWS)]
+HorizontalFov = Annotated[str | None, typer.Option(metavar="LO:HI", help=_help("hfov_deg"), rich_help_panel=VIEWS)]
+Roll = Annotated[str | None, typer.Option(metavar="LO:HI", help=_help("roll_deg"), rich_help_panel=VIEWS)]
 
-RateWeight = Annotated[
-    float | None, typer.Option(help=help_of("rate_weight"), show_default=False, rich_help_panel=RATE)
-]
+RateWeight = Annotated[float | None, typer.Option(help=_help("rate_weight"), show_default=False, rich_help_panel=RATE)]
 Bitrate = Annotated[
     str | None,
-    typer.Option(metavar="BITS", help="Most bits per second of the file: 500k.", rich_help_panel=RATE),
+    typer.Option(
+        metavar="BITS", help=_help("bitrate", "Most bits per second of the file: 500k."), rich_help_panel=RATE
+    ),
 ]
 SizeLimit = Annotated[
-    str | None, typer.Option(metavar="BYTES", help="Most bytes of the file: 2MB.", rich_help_panel=RATE)
+    str | None,
+    typer.Option(metavar="BYTES", help=_help("bitrate", "Most bytes of the file: 2MB."), rich_help_panel=RATE),
 ]
-Quality = Annotated[float | None, typer.Option(metavar="DB", help=help_of("quality_db"), rich_help_panel=RATE)]
+Quality = Annotated[float | None, typer.Option(metavar="DB", help=_help("quality_db"), rich_help_panel=RATE)]
 KeySpacing = Annotated[
     float | None,
     typer.Option(
         metavar="FACTOR",
-        help="Key interval of what changes, as a multiple of the preset's: 0.5 or 0.25 for a camera that moves, at "
-        "more bytes.",
+        help=_help(
+            "key_spacing",
+            "Key interval of what changes, as a multiple of the preset's: 0.5 or 0.25 for a camera that moves, at more "
+            "bytes.",
+        ),
         rich_help_panel=RATE,
     ),
 ]
-WeightBits = Annotated[int | None, typer.Option(help=help_of("weight_bits"), show_default=False, rich_help_panel=RATE)]
+WeightBits = Annotated[int | None, typer.Option(help=_help("weight_bits"), show_default=False, rich_help_panel=RATE)]
 EmbeddingBits = Annotated[
-    int | None, typer.Option(help=help_of("embedding_bits"), show_default=False, rich_help_panel=RATE)
+    int | None, typer.Option(help=_help("embedding_bits"), show_default=False, rich_help_panel=RATE)
 ]
 
 Segment = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help="Cut at changes of shot, and into segments no longer than this, each with a network of its own, "
-        f"fitted by one thread. By default {SEGMENT_SECONDS:g} with the options below, else all is one segment.",
+        help="Cut at changes of shot, and into segments no longer than this, each decoded from nothing else, "
+        f"encoded by one thread. By default {SEGMENT_SECONDS:g} with the options below, else all is one segment.",
         min=0.04,
         rich_help_panel=LONG,
     ),
@@ -117,13 +129,13 @@ Segment = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        metavar="N", help="Processes of this machine that fit segments.", min=1, max=1024, rich_help_panel=LONG
+        metavar="N", help="Processes of this machine that encode segments.", min=1, max=1024, rich_help_panel=LONG
     ),
 ]
 Ray = Annotated[
     str | None,
     typer.Option(
-        metavar="ADDRESS", help="HOST:PORT of a Ray cluster whose machines fit segments.", rich_help_panel=LONG
+        metavar="ADDRESS", help="HOST:PORT of a Ray cluster whose machines encode segments.", rich_help_panel=LONG
     ),
 ]
 Manifest = Annotated[

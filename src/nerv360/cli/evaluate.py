@@ -26,7 +26,7 @@ def evaluate(
     source: Annotated[Path, typer.Option(help="The video that was encoded.", show_default=False)],
     start: Annotated[int, typer.Option(metavar="K", help="The --start with which it was encoded.")] = 0,
     size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Viewport; by default the training viewport's.")
+        str | None, typer.Option(metavar="WxH", help="Viewport; by default that of the file's own view.")
     ] = None,
     hfov: Annotated[float, typer.Option(help="Horizontal field of view in degrees.")] = JVET_HFOV_DEG,
     trajectory: Annotated[

@@ -22,7 +22,7 @@ def export(
         Path | None,
         typer.Option(
             metavar="OUT.onnx",
-            help="Write the network, and compare it with PyTorch; of several segments, OUT-0.onnx, ...",
+            help="Write the network, if it is one, and compare it with PyTorch; of several segments, OUT-0.onnx, ...",
         ),
     ] = None,
 ) -> None:

@@ -13,7 +13,7 @@ Source = Annotated[
     str, typer.Argument(help="A .nerv360 file, a manifest of its parts (.json), or the URL of one.", show_default=False)
 ]
 Force = Annotated[bool, typer.Option("--force", help="Go on with a video that is not 2:1.")]
-Precision = Annotated[str, typer.Option(help="float, or int8: faster for the paper's network.")]
+Precision = Annotated[str, typer.Option(help="float; or int8, for networks: faster for the paper's.")]
 
 
 def parse_size(text: str, option: str = "--size") -> tuple[int, int]:

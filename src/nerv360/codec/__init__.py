@@ -1,1 +1,1 @@
-"""Fitted model <-> .nerv360 file."""
+"""Video -> .nerv360 file -> pictures."""

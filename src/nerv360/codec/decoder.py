@@ -27,7 +27,7 @@ AHEAD = 2  # views that `play` prepares while one is drawn
 def open_file(
     path: Location, *, backend: str | None = None, device: str = "cpu", precision: str = "float"
 ) -> "Decoder":
-    """Open a .nerv360 file for decoding. The backend is, by default, the fastest that is installed.
+    """Open a .nerv360 file for decoding. Networks are drawn by a backend: by default, the fastest that is installed.
 
     Raises BitstreamError for a file that is damaged, foreign, or of a newer version; ArgumentError, MissingExtra for
     a backend or a device that is not there.
@@ -93,13 +93,13 @@ class Decoder:
         return self.container.header.colour
 
     def native_view(self, frame_index: int = 0) -> Viewport:
-        """The viewport that the frame's network was trained on, looking ahead."""
+        """The viewport that the frame's network was trained on, or its keys are measured by, looking ahead."""
         return self._segment(frame_index).header.trained_view()
 
     def viewport(self, frame_index: int, view: Viewport, *, draft: bool = False) -> Picture:
         """RGB picture [view.height, view.width, 3] of a frame.
 
-        The network is run at a focal length that it was trained for; where the view asks for another one (by more
+        A network is run at a focal length that it was trained for; where the view asks for another one (by more
         than 15 %), it is decoded at the nearest and resampled. With `draft`, it is run on no more pixels than are asked
         for: faster, and the softer the smaller (docs/player.md). From a network that decodes panoramas, it is cut.
 

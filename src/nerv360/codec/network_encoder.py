@@ -63,7 +63,7 @@ def encode_by_network(
         summary=f"decoder of {decoder_size(network):,} parameters; fitted in {progress.seconds / 60:.1f} min "
         f"to {progress.psnr_db:.2f} dB",
         limit=rate_controller.max_bytes,
-        missed=rate_controller.describe_miss(size, progress.psnr_db),
+        missed=_describe_miss(rate_controller, size, progress.psnr_db),
         training_psnr_db=progress.psnr_db,
     )
 
@@ -93,6 +93,12 @@ def _rate_controller(module: TrainingModule, clip: Clip, config: EncodingConfig)
             f"a limit of {limit:,} bytes: the smallest file of these {clip.frames} frames takes {least:,}; allow more"
         )
     return RateController(limit, config.rate_target.quality_db, lambda: estimate_bytes(module, clip, config))
+
+
+def _describe_miss(rate_controller: RateController, size: int, psnr_db: float) -> str:
+    """How the target is missed, and what helps; empty where it is not."""
+    missed = rate_controller.describe_miss(size, psnr_db)
+    return f"{missed}: more epochs come nearer" if missed else ""
 
 
 def _fit_update(

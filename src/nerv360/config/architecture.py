@@ -1,4 +1,4 @@
-"""What network is asked for (Sec. III-A). What it comes to for a panorama is models/network_config.py."""
+"""Which model is asked for, and what network (Sec. III-A). What it comes to: models/network_config.py."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -20,9 +20,9 @@ _MODELS = "; ".join(f"{spec.name} ({spec.summary})" for spec in MODELS.values())
 
 @dataclass(frozen=True)
 class Architecture:
-    """The network's model and shape. Which fields a model has, its specification says (models/registry.py)."""
+    """The model, and the shape of a network. Which fields a model has, its specification says (models/registry.py)."""
 
-    model: str = setting("nerv360", f"The network: {_MODELS}.")
+    model: str = setting("nerv360", f"The model: {_MODELS}.")
     decoder_size: Annotated[int, Meta(ge=1, le=10**9)] = setting(
         2_200_000, "Parameters of the decoder; widths are solved to within 2 %."
     )

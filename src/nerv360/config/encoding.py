@@ -19,7 +19,7 @@ __all__ = ["EncodingConfig", "help_of"]
 
 @dataclass(frozen=True)
 class EncodingConfig:
-    """How to fit and to write a video. Settings go by their own names, whatever their concern: `of`, `replace`."""
+    """How to encode a video. Settings go by their own names, whatever their concern: `of`, `replace`."""
 
     architecture: Architecture = Architecture()
     view_sampling: ViewSampling = ViewSampling()

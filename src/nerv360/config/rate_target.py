@@ -19,7 +19,7 @@ class RateTarget:
     """The rate weight (lambda), fixed or found for a target."""
 
     rate_weight: Annotated[float, Meta(ge=0, le=1e9)] = setting(
-        0.0, "Weight of one bit per decoded pixel against the distortion; 0: the rate is not fitted."
+        0.0, "Weight of one bit per decoded pixel against the distortion; 0: the rate does not count."
     )
     bitrate: Annotated[float, Meta(ge=1, le=1e12)] | None = setting(
         None, "Most bits per second of the file; the weight of the rate is found."
@@ -33,7 +33,7 @@ class RateTarget:
         if self.bitrate is not None and self.quality_db is not None:
             raise ArgumentError(f"bitrate={self.bitrate:g}, quality_db={self.quality_db:g}: give one of them")
         if self.is_target and not self.rate_weight:
-            raise ArgumentError("bitrate, quality_db: only where the rate is fitted: rate_weight must not be 0")
+            raise ArgumentError("bitrate, quality_db: only where the rate counts: rate_weight must not be 0")
 
     @property
     def is_target(self) -> bool:

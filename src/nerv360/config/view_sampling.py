@@ -1,4 +1,4 @@
-"""Which views a network is trained on."""
+"""Which views a network is trained on, or keys are measured by."""
 
 import math
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ class ViewSampling:
     view_width: _Side | None = setting(None, "Width of the training viewport; by default 5/16 of the panorama's.")
     view_height: _Side | None = setting(None, "Height of the training viewport; by default 9/16 of its width.")
     views: Annotated[int, Meta(ge=1, le=64)] = setting(
-        1, "Training viewports per frame and step; more need the encoder only once (nerv360)."
+        1, "Training viewports per frame and step; more need the encoder only once."
     )
     hfov_deg: tuple[_FieldOfView, _FieldOfView] = setting(
-        (78.1, 78.1), "Range of horizontal fields of view trained for."
+        (78.1, 78.1), "Range of horizontal fields of view trained for; keys are measured by the first."
     )
     roll_deg: tuple[_Roll, _Roll] = setting((0.0, 0.0), "Range of roll angles trained for.")
 
