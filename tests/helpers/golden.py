@@ -1,11 +1,12 @@
-"""Small files of every model, and what they decode to: `python -m helpers.golden FOLDER`, in tests/, makes new ones.
+"""Small files of every model, and what they decode to: `python -m helpers.golden FOLDER`, in tests/, makes new ones;
+with names behind, those of these models.
 
 tests/data/golden holds those that every later version must decode to the same. To be made anew only where a new version
 of the format replaces them.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from nerv360.bitstream.container import Container, Segment
+from nerv360.bitstream.header import MotionHeader
 from nerv360.bitstream.weights import read_weights
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import encode_clip
 from nerv360.codec.load_network import load_network
+from nerv360.codec.motion_decoder import MotionDecoder
 from nerv360.config import EncodingConfig
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import LatentGrid
@@ -52,6 +55,7 @@ CASES = {
         rate_weight=1.0,
         group_size=4,
     ),
+    "nerv360-motion": EncodingConfig.of(model="nerv360-motion", effort=0, rate_weight=1.0),
 }
 VIEWS = (
     (1, Viewport(yaw_deg=175, pitch_deg=-20, roll_deg=5, hfov_deg=80, width=96, height=72)),
@@ -62,13 +66,18 @@ ROWS = slice(46, 50)
 
 
 def integers(path: Path) -> dict[str, NDArray[np.integer]]:
-    """Everything in a file that is coded as integers: weights with their steps, latents, the camera's angles."""
+    """Everything in a file that is coded as integers: weights with their steps, latents, the camera's angles. Of keys,
+    some rows of every picture, which integers make.
+    """
     with Container(path) as container:
-        found = [dict(_of_segment(container, segment)) for segment in container.segments]
+        found = [
+            dict((_of_keys if isinstance(segment.header, MotionHeader) else _of_network)(container, segment))
+            for segment in container.segments
+        ]
     return {f"{number}.{name}": values for number, each in enumerate(found) for name, values in each.items()}
 
 
-def _of_segment(container: Container, segment: Segment) -> Iterator[tuple[str, NDArray[np.integer]]]:
+def _of_network(container: Container, segment: Segment) -> Iterator[tuple[str, NDArray[np.integer]]]:
     network = load_network(container, segment, torch.device("cpu"))
     shapes = {name: tuple(tensor.shape) for name, tensor in decoder_tensors(network.network).items()}
     weights = list(read_weights(container.chunk(segment, 0), shapes).values())
@@ -85,6 +94,12 @@ def _of_segment(container: Container, segment: Segment) -> Iterator[tuple[str, N
         yield f"chunk{index}", read_latent(chunk, network.context_model, first[group.latent], shape).astype(np.int16)
 
 
+def _of_keys(container: Container, segment: Segment) -> Iterator[tuple[str, NDArray[np.integer]]]:
+    decoder = MotionDecoder(container, segment, "torch")
+    for frame in range(segment.frames):
+        yield f"frame{frame}", decoder.panorama(frame)[ROWS]
+
+
 def pictures(path: Path) -> dict[str, NDArray[np.uint8]]:
     """Two views, and some rows of a panorama, drawn by PyTorch."""
     with open_file(path, backend="torch") as decoder:
@@ -92,10 +107,11 @@ def pictures(path: Path) -> dict[str, NDArray[np.uint8]]:
         return views | {"panorama": decoder.panorama(PANORAMA)[ROWS]}
 
 
-def make(folder: Path) -> None:
-    """Encode the procedural clip by every model, for nerv360-grid under a camera that turns."""
+def make(folder: Path, names: Iterable[str]) -> None:
+    """Encode the procedural clip by these models, for nerv360-grid under a camera that turns."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, config in CASES.items():
+    for name in names:
+        config = CASES[name]
         video = folder / "clip.mp4"
         frames = [render_frame(index, width=WIDTH, height=HEIGHT, frames=64) for index in range(FRAMES)]
         if config.architecture.grids:
@@ -116,4 +132,4 @@ def _panned(frame: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    make(Path(sys.argv[1]))
+    make(Path(sys.argv[1]), sys.argv[2:] or CASES)
