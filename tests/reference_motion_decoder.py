@@ -1,31 +1,19 @@
 """A second decoder of segments of nerv360-motion, from bytes to pictures, written from docs/motion-bitstream.md alone.
 
-Integers are NumPy's int32, which wrap, or Python's where bits are read.
+What bits are: reference_motion_bits.py; what becomes of bands and vectors: reference_motion_pictures.py.
 """
 
 import math
-import struct
-import zlib
-from bisect import bisect_left
 from collections.abc import Iterator
-from functools import cache
-from itertools import accumulate, chain, repeat
-from pathlib import Path
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from reference_decoder import Refusal, check, read_container
+from reference_decoder import check, read_container
+from reference_motion_bits import Bits, State, priors
+from reference_motion_pictures import LEVELS, Array, Bands, colours, compensated, limited, painted
 
-import nerv360
-
-Array = NDArray[Any]
-Bands = dict[tuple[int, int], Array]  # by level and number: [rows, columns]; the average is number 0 of the last level
 Node = tuple[int, int]  # row, column
-
-LEVELS = (4, 3, 3)
-CONTEXTS, MIXERS = 32496, 156
-PRIORS = Path(nerv360.__file__).parent / "motion" / "priors.bin"
 
 
 def decode(data: bytes) -> list[Array]:
@@ -45,15 +33,6 @@ class Key(NamedTuple):
     frame: int
     level: int
     references: tuple[int, ...]
-
-
-class State(NamedTuple):
-    probabilities: list[int]
-    counts: list[int]
-    weights: list[list[int]]
-
-    def copy(self) -> "State":
-        return State(self.probabilities[:], self.counts[:], [weights[:] for weights in self.weights])
 
 
 class Known(NamedTuple):
@@ -129,110 +108,11 @@ def read_key(data: bytes, key: Key, references: list[Known], step: float, width:
     return Known(key, bits.state, fields, changes, bands, planes)
 
 
-# Bits
-
-
-@cache
-def squashed() -> list[int]:
-    """S(-2048), ..., S(2047)."""
-    odds = list(accumulate(repeat(1.003913889338348, 2047), lambda a, b: a * b, initial=1.0))
-    above = [math.floor(e / (1 + e) * 65536 + 0.5) for e in odds]
-    below = [math.floor(65536 / (1 + e) + 0.5) for e in odds]
-    return [max(16, min(65520, p)) for p in (below[-1], *reversed(below[1:]), *above)]
-
-
-@cache
-def stretched() -> list[int]:
-    """T(0), ..., T(4095)."""
-    return [min(2047, bisect_left(squashed(), 16 * q + 8) - 2048) for q in range(4096)]
-
-
 def initial_state(references: list[Known]) -> State:
     same = [known for known in references if len(known.key.references) == len(references)]
     if same:
         return max(same, key=lambda known: known.key.level).state.copy()  # the first of equal ones
     return priors()[len(references)].copy()
-
-
-@cache
-def priors() -> list[State]:
-    """For keys with no, one and two references."""
-    data, size = zlib.decompress(PRIORS.read_bytes()), 2 * CONTEXTS + 12 * MIXERS
-    states = []
-    for part in (data[i * size : (i + 1) * size] for i in range(3)):
-        logits = struct.unpack(f"<{CONTEXTS}b", part[:CONTEXTS])
-        weights = [256 * u for u in struct.unpack(f"<{6 * MIXERS}h", part[2 * CONTEXTS :])]
-        states.append(
-            State(
-                [squashed()[2048 + 16 * logit] for logit in logits],
-                list(part[CONTEXTS : 2 * CONTEXTS]),
-                [weights[6 * mixer : 6 * mixer + 6] for mixer in range(MIXERS)],
-            )
-        )
-    return states
-
-
-class Bits:
-    def __init__(self, data: bytes, state: State) -> None:
-        self.bytes = chain(data, bytes(64))
-        self.low, self.high, self.code = 0, 2**32 - 1, 0
-        for _ in range(4):
-            self.code = self.code << 8 | self.next_byte()
-        self.state = state
-
-    def next_byte(self) -> int:
-        byte = next(self.bytes, None)
-        if byte is None:
-            raise Refusal
-        return byte
-
-    def bit(self, p: int) -> int:
-        d = self.high - self.low
-        middle = self.low + (d >> 16) * p + ((d & 65535) * p >> 16)
-        bit = int(self.code <= middle)
-        if bit:
-            self.high = middle
-        else:
-            self.low = middle + 1
-        while self.low >> 24 == self.high >> 24:
-            self.low = self.low << 8 & 0xFFFFFFFF
-            self.high = (self.high << 8 & 0xFFFFFFFF) + 255
-            self.code = (self.code << 8 & 0xFFFFFFFF) + self.next_byte()
-        return bit
-
-    def learn(self, context: int, bit: int) -> None:
-        p, n = self.state.probabilities, self.state.counts
-        p[context] += (65535 * bit - p[context]) * math.floor(65536 / (n[context] + 1.6)) >> 16
-        n[context] = min(120, n[context] + 1)
-
-    def simple(self, context: int) -> int:
-        bit = self.bit(max(64, min(65471, self.state.probabilities[context])))
-        self.learn(context, bit)
-        return bit
-
-    def mixed(self, mixer: int, *contexts: int) -> int:
-        weights = self.state.weights[mixer]
-        inputs = [stretched()[self.state.probabilities[context] >> 4] for context in contexts]
-        t = sum(weight * value for weight, value in zip(weights, inputs, strict=False)) >> 16
-        p = squashed()[2048 + max(-2047, min(2047, t))]
-        bit = self.bit(p)
-        for i, value in enumerate(inputs):
-            change = 3 * value * (65536 * bit - p) + 2**17 >> 18
-            weights[i] = max(-(2**20), min(2**20, weights[i] + change))
-        for context in contexts:
-            self.learn(context, bit)
-        return bit
-
-    def plain(self) -> int:
-        return self.bit(32768)
-
-    def golomb(self, context: int) -> int:
-        k, value = 0, 1
-        while k < 19 and self.simple(context + min(k, 15)):
-            k += 1
-        for _ in range(k):
-            value = 2 * value + self.plain()
-        return value - 1
 
 
 # Motion
@@ -308,10 +188,6 @@ def read_change(bits: Bits, use: int, v: int, levels: list[int], f: int) -> int:
     negative = bits.plain()
     magnitude = 1 + bits.golomb(b + 512 + (4 * v + min(3, near // 2)) * 16)
     return -magnitude if negative else magnitude
-
-
-def limited(x: Any) -> Any:
-    return np.clip(x, -32768, 32767)
 
 
 def to_array(vectors: dict[Node, tuple[int, int]], rows: int, columns: int) -> Array:
@@ -548,121 +424,3 @@ def g(a: int) -> int:
 
 def h(a: int) -> int:
     return min(7, g(a))
-
-
-# Pictures
-
-
-def painted(bands: Bands, plane: int, step: float, predicted: list[Array]) -> Array:
-    """The inverse wavelet, on top of the predictions by the references."""
-    levels = LEVELS[plane]
-    low = dequantized(bands[levels, 0], plane, step, levels, 0)
-    for level in range(levels, 0, -1):
-        right, below, both = (
-            dequantized(bands[level, number], plane, step, level, 1 + number // 3) for number in (1, 2, 3)
-        )
-        left, right = merged(low, below, turns=False), merged(right, both, turns=False)
-        low = merged(left.T, right.T, turns=True).T
-    return limited(low + sum(predicted, len(predicted) // 2) // max(1, len(predicted)))
-
-
-def dequantized(band: Array, plane: int, step: float, level: int, e: int) -> Array:
-    factors = []
-    for row in range(len(band)):
-        u = (row + 0.5) / len(band)
-        area = max(4 * u * (1 - u), 1 / 16)
-        gain = 1.149604398860241 ** (2 * level - 2 * e)
-        factors.append(round(step * (0.6 if plane else 1) / math.sqrt(area) / gain * 256))
-    scaled = band * np.array(factors, np.int32)[:, None]
-    return np.where(abs(band) == 1, scaled - (scaled * np.int32(12) >> 8), scaled) + 8 >> 4
-
-
-def merged(low: Array, high: Array, turns: bool) -> Array:
-    """The samples [2 n, ...] of two halves [n, ...], which go round or end."""
-
-    def lift(k: int, a: Array, b: Array) -> Array:
-        return np.int32(k) * (a + b) + np.int32(2048) >> 12
-
-    def before(a: Array) -> Array:
-        return np.concatenate((a[-1:] if turns else a[:1], a[:-1]))
-
-    def after(a: Array) -> Array:
-        return np.concatenate((a[1:], a[:1] if turns else a[-1:]))
-
-    low = low - lift(1817, high, before(high))
-    high = high - lift(3616, low, after(low))
-    low = low - lift(-217, high, before(high))
-    high = high - lift(-6497, low, after(low))
-    return np.stack((low, high), axis=1).reshape(2 * len(low), *low.shape[1:])
-
-
-@cache
-def taps() -> Array:
-    """[phase, tap]"""
-    table = np.zeros((64, 4), np.int32)
-    s = -0.6
-    for p, k in np.ndindex(table.shape):
-        z = abs(p + 64 - 64 * k) / 64
-        inner = (s + 2) * z**3 - (s + 3) * z**2 + 1
-        table[p, k] = round(64 * (inner if z <= 1 else s * (z**3 - 5 * z**2 + 8 * z - 4)))
-    table[:32, 1] += 64 - table[:32].sum(axis=1)
-    table[32:, 2] += 64 - table[32:].sum(axis=1)
-    return table
-
-
-def compensated(reference: Array, field: Array, plane: int, width: int, height: int) -> Array:
-    n, per_quarter, shift = (16, 16, 13) if plane == 0 else (8, 8, 11)
-    if plane:
-        width, height = width // 2, height // 2
-    total = np.int32(1 << shift - 1)
-    for i, row_weight in windows(reference.shape[0], n):
-        for j, column_weight in windows(reference.shape[1], n):
-            vectors = field[np.clip(i, 0, len(field) - 1)[:, None], j % field.shape[1]] * per_quarter
-            values = fractional(reference, vectors.astype(np.int32), width, height)
-            total = total + values * row_weight[:, None] * column_weight
-    return (total >> shift).astype(np.int16).astype(np.int32)
-
-
-def windows(size: int, n: int) -> list[tuple[Array, Array]]:
-    """The two nodes whose windows hold each row or column, which may lie beyond the ends; their weights."""
-    place = np.arange(size, dtype=np.int32)
-    first = (place - n // 2) // n
-    c = place - n * (first + 1) + n // 2  # in the second one's window
-    return [(first, 2 * n - 2 * c - 1), (first + 1, 2 * c + 1)]
-
-
-def fractional(reference: Array, vectors: Array, width: int, height: int) -> Array:
-    x, y = vectors[..., 0], vectors[..., 1]
-    rows, columns = np.indices(reference.shape)
-    value = np.int32(32)
-    for k in range(4):
-        along = np.int32(4)
-        for tap in range(4):
-            pixel = on_sphere(reference, rows + (y >> 6) + k - 1, columns + (x >> 6) + tap - 1, width, height)
-            along = along + taps()[x & 63, tap] * pixel
-        value = value + taps()[y & 63, k] * (along >> 3)
-    return value >> 6
-
-
-def on_sphere(reference: Array, rows: Array, columns: Array, width: int, height: int) -> Array:
-    rows = rows % (2 * height)
-    beyond = rows >= height
-    rows = np.where(beyond, 2 * height - 1 - rows, rows)
-    return reference[rows, (columns + beyond * (width // 2)) % width]
-
-
-def colours(planes: list[Array], width: int, height: int) -> Array:
-    y, u, v = planes[0][:height, :width], *(enlarged(plane)[:height, :width] for plane in planes[1:])
-    grey = y / (16 * math.sqrt(3)) + 128
-    across, down = u / (256 * math.sqrt(2)), v / (256 * math.sqrt(6))
-    picture = np.stack((grey + across + down, grey - 2 * down, grey - across + down), axis=-1)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-
-
-def enlarged(plane: Array) -> Array:
-    """Twice the rows and columns, times 16."""
-    rows, columns = plane.shape
-    y, x = np.indices((2 * rows, 2 * columns))
-    r, c = y // 2, x // 2
-    beside_r, beside_c = np.clip(r + y % 2 * 2 - 1, 0, rows - 1), (c + x % 2 * 2 - 1) % columns
-    return 9 * plane[r, c] + 3 * (plane[r, beside_c] + plane[beside_r, c]) + plane[beside_r, beside_c]

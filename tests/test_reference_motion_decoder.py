@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import reference_decoder
 import reference_motion_decoder
+import reference_motion_pictures
 from helpers.motion_files import motion_file
 from numpy.typing import NDArray
 
@@ -98,5 +99,5 @@ def test_any_bytes_mean_the_same(seed: int, least_bytes: int, refused: bool) -> 
         for key, chunk in zip(key_order(frames, interval), chunks, strict=True):
             core.decode(key.frame, key, steps[key.level], chunk)
     for frame in range(0 if refused else frames):
-        expected = reference_motion_decoder.colours(planes[frame], width, height)
+        expected = reference_motion_pictures.colours(planes[frame], width, height)
         assert_same(core.pixels(frame, 0, 0, height, width), expected)
