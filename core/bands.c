@@ -15,9 +15,9 @@ typedef struct {
 /* Of what the contexts of a band are made. */
 typedef struct {
     i16 *plane;                 /* that is coded */
-    const i16 *luma;            /* brightness, or the plane before, where it is as large */
+    const i16 *luma;            /* the plane before, whose bands of the same sizes lie at the same places */
     const i16 *before, *behind; /* the same plane of the references */
-    int stride, kind, orientation;
+    int stride, luma_stride, kind, orientation;
     Band band, parent, siblings[2];
     u8 *flags; /* blocks that hold anything */
     float rate_weight;
@@ -98,14 +98,15 @@ static void code_blocks(Stream *s, Contexts *c, const Coded *b, const float *coe
             int y0 = i * BLOCK, x0 = j * BLOCK, y1 = least(band->rows, y0 + BLOCK), x1 = least(band->columns, x0 + BLOCK);
             int flag = s->decoding ? 0 : worth(coefficients, b, y0, x0, y1, x1);
             i32 above = parent->rows ? sum_of(b->plane, b->stride, parent, y0 / 2, x0 / 2, y1 / 2, x1 / 2) : 0;
-            i32 other = b->luma ? sum_of(b->luma, b->stride, band, y0, x0, y1, x1) : 0;
+            i32 other = b->luma ? sum_of(b->luma, b->luma_stride, band, y0, x0, y1, x1) : 0;
             if (sibling->rows) other += sum_of(b->plane, b->stride, sibling, y0, x0, y1, x1);
             i32 time = b->before ? sum_of(b->before, b->stride, band, y0, x0, y1, x1) : 0;
             if (b->behind) time += sum_of(b->behind, b->stride, band, y0, x0, y1, x1);
             const u8 *here = b->flags + i * columns + j;
             i32 west = j ? here[-1] : 0, north = i ? here[-columns] : 0;
             i32 east = i && j + 1 < columns ? here[1 - columns] : 0, first = BLOCKS_AT + b->kind * 64;
-            Mix m = {.count = 3, .mixer = 2 * BANDS + b->kind};
+            Mix m = {.count = 3, .mixers = {BLOCK_MIXERS + b->kind, BLOCK_MIXERS + BANDS + (b->kind & ~15)}};
+            m.mixers[1] += few(time) * 4 + few(above);
             m.context[0] = first + (west + 2 * north + east) * 4 + few(above);
             m.context[1] = first + 20 + few(time) * 4 + few(above);
             m.context[2] = first + 40 + few(other) * 4 + west + north + east;
@@ -164,17 +165,44 @@ static Around look_around(const Coded *b, int i, int j) {
     }
     for (int k = 0; k < 2; k++)
         if (b->siblings[k].rows) a.other += cross(b->plane, stride, &b->siblings[k], i, j);
-    if (b->luma) a.other += cross(b->luma, stride, band, i, j);
+    if (b->luma) a.other += cross(b->luma, b->luma_stride, band, i, j);
     if (b->before) a.time += cross(b->before, stride, band, i, j);
     if (b->behind) a.time += cross(b->behind, stride, band, i, j);
     a.total = a.near + a.along + a.around_above + a.other + a.time;
     return a;
 }
 
+/* Sign in a band: 0, 1 or 2 for less than, equal to or more than 0, which is what lies outside. */
+static i32 sign_at(const i16 *plane, int stride, const Band *b, int y, int x) {
+    if (y < 0 || x < 0 || y >= b->rows || x >= b->columns) return 1;
+    i32 value = plane[(b->top + y) * stride + b->left + x];
+    return value < 0 ? 0 : value > 0 ? 2 : 1;
+}
+
+/* By the signs around: a detail goes on along an edge, and swings across it. */
+static int code_sign_in(Stream *s, Contexts *c, const Coded *b, int i, int j, int negative) {
+    const i16 *p = b->plane;
+    const Band *band = &b->band, *parent = &b->parent, *siblings = b->siblings;
+    int stride = b->stride, first = SIGNS_AT + (b->kind < 32 ? b->kind : b->kind - 16) * SIGN_INPUTS * SIGNS;
+    i32 west = sign_at(p, stride, band, i, j - 1), north = sign_at(p, stride, band, i - 1, j);
+    i32 luma = b->luma ? sign_at(b->luma, b->luma_stride, band, i, j) : sign_at(p, stride, band, i, j - 2);
+    i32 above = sign_at(p, stride, parent, i / 2, j / 2);
+    i32 corners = sign_at(p, stride, band, i - 1, j - 1) * 3 + sign_at(p, stride, band, i - 1, j + 1);
+    i32 beside = sign_at(p, stride, &siblings[0], i, j) * 3 + sign_at(p, stride, &siblings[1], i, j);
+    Mix m = {.count = SIGN_INPUTS, .mixers = {SIGN_MIXERS + b->kind, SIGN_MIXERS + BANDS + (b->kind & ~15) + luma * 3 + above}};
+    m.context[0] = first + (luma * 3 + north) * 3 + west;
+    m.context[1] = first + SIGNS + north * 9 + corners;
+    m.context[2] = first + 2 * SIGNS + ((i & 1) * 2 + (j & 1)) * 9 + above * 3 + west;
+    m.context[3] = first + 3 * SIGNS + beside * 3 + sign_at(p, stride, band, i - 2, j);
+    predict(&m, c);
+    return code_mixed(s, c, &m, negative);
+}
+
 static void code_coefficient(Stream *s, Contexts *c, const Coded *b, int i, int j, const float *coefficient) {
     Around a = look_around(b, i, j);
     i32 zero = ZERO_AT + b->kind * INPUTS * ZEROS, one = ABOVE_AT + b->kind * 3 * ABOVE_ONE;
-    Mix m = {.count = 6, .mixer = b->kind};
+    Mix m = {.count = 6, .mixers = {ZERO_MIXERS + b->kind * 8 + few(a.near), ZERO_MIXERS + b->kind * 8 + 4}};
+    m.mixers[1] += few((a.time + a.around_above) / 2);
     m.context[0] = zero + grade(a.near) * 5 + least(4, a.above);
     m.context[1] = zero + ZEROS + least(6, grade(a.other)) * 8 + grade7(a.along);
     m.context[2] = zero + 2 * ZEROS + grade7(a.time) * 8 + grade7(a.west + a.north);
@@ -182,7 +210,7 @@ static void code_coefficient(Stream *s, Contexts *c, const Coded *b, int i, int 
     m.context[4] = zero + 4 * ZEROS + least(63, a.total < 24 ? a.total : 24 + (a.total - 24) / 4);
     m.context[5] = zero + 5 * ZEROS + grade7(a.around_above) * 8 + grade7(a.other);
     predict(&m, c);
-    Mix larger = {.count = 3, .mixer = BANDS + b->kind};
+    Mix larger = {.count = 3, .mixers = {ABOVE_MIXERS + b->kind, ABOVE_MIXERS + BANDS + (b->kind & ~15) + least(15, a.near / 2)}};
     larger.context[0] = one + least(31, a.near);
     larger.context[1] = one + ABOVE_ONE + least(31, a.total / 2);
     larger.context[2] = one + 2 * ABOVE_ONE + least(3, a.west) * 8 + grade7(a.time + a.above);
@@ -194,7 +222,7 @@ static void code_coefficient(Stream *s, Contexts *c, const Coded *b, int i, int 
     i16 *place = b->plane + (b->band.top + i) * b->stride + b->band.left + j;
     *place = 0;
     if (!code_mixed(s, c, &m, value != 0)) return;
-    int negative = code_sign(s, value < 0);
+    int negative = code_sign_in(s, c, b, i, j, value < 0);
     predict(&larger, c);
     i32 size = 1, wanted = magnitude(value);
     if (code_mixed(s, c, &larger, wanted > 1)) {
@@ -250,6 +278,7 @@ void code_bands(Stream *s, Contexts *c, Key *key, float *const coefficients[PLAN
         int levels = plane_levels(plane), rows = plane_rows(plane), columns = plane_columns(plane);
         const float *reals = coefficients ? coefficients[plane] : NULL;
         Coded b = {.plane = key->bands[plane], .stride = columns, .flags = flags, .rate_weight = rate_weight};
+        b.luma_stride = plane ? plane_columns(plane - 1) : 0;
         for (int k = 0; k < key->references; k++)
             if (key->reference[k]->references) *(k ? &b.behind : &b.before) = key->reference[k]->bands[plane];
         int h = rows >> levels, w = columns >> levels;

@@ -52,15 +52,24 @@ void *allocate(size_t bytes); /* zeroed, and never given back */
 enum {
     BANDS = 48, /* kinds: three planes of up to five levels of three orientations, and the coarsest band */
     ZEROS = 64,
-    ABOVE_ONE = 32, /* contexts of an input */
+    ABOVE_ONE = 32,
+    SIGNS = 36, /* contexts of an input */
+    SIGN_INPUTS = 4,
     ZERO_AT = 0,
     ABOVE_AT = ZERO_AT + BANDS * INPUTS * ZEROS,
     MAGNITUDE_AT = ABOVE_AT + BANDS * 3 * ABOVE_ONE,
     BLOCKS_AT = MAGNITUDE_AT + BANDS * 64,
     AVERAGE_AT = BLOCKS_AT + BANDS * 64,
     MOTION_AT = AVERAGE_AT + PLANES * 80,
-    CONTEXTS = MOTION_AT + 3 * 1024,
-    MIXERS = 3 * BANDS + 12,
+    SIGNS_AT = MOTION_AT + 3 * 1024, /* both differences of colours share them */
+    CONTEXTS = SIGNS_AT + 32 * SIGN_INPUTS * SIGNS,
+
+    ZERO_MIXERS = 0, /* by the band and what is near, by the band and what lies elsewhere */
+    ABOVE_MIXERS = ZERO_MIXERS + 8 * BANDS,
+    BLOCK_MIXERS = ABOVE_MIXERS + 2 * BANDS,
+    SIGN_MIXERS = BLOCK_MIXERS + 2 * BANDS, /* of these by the band, by the plane and up to 16 states around */
+    MOTION_MIXERS = SIGN_MIXERS + 2 * BANDS,
+    MIXERS = MOTION_MIXERS + 3 * 16,
 };
 
 /* What was learned so far: probabilities of a one in 16 bits, how often each was seen, and the mixers' weights. */
@@ -80,7 +89,7 @@ typedef struct {
 
 /* Contexts of one bit, and their logits once they have predicted. */
 typedef struct {
-    int count, mixer;
+    int count, mixers[2]; /* whose weights are added */
     i32 context[INPUTS], logit[INPUTS];
     i32 probability; /* of a one */
 } Mix;
@@ -88,12 +97,12 @@ typedef struct {
 extern float COST[4097]; /* bits of what has a probability in 12 bits, for an encoder's decisions */
 void make_tables(void);
 const u8 *read_contexts(Contexts *c, const u8 *learned);
+u8 *write_contexts(const Contexts *c, u8 *learned);
 void begin_writing(Stream *s, u8 *data, u32 length);
 void begin_reading(Stream *s, u8 *data, u32 length);
 u32 end_writing(Stream *s);
 int code_bit(Stream *s, int bit, i32 probability);
 void predict(Mix *m, const Contexts *c);
-i32 mixed_probability(const i32 *context, int count, int mixer, const Contexts *c);
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit);
 int code_simple(Stream *s, Contexts *c, int context, int bit);
 i32 code_golomb(Stream *s, Contexts *c, int context, i32 value);

@@ -5,8 +5,11 @@
 */
 #include "core.h"
 
-enum { SLOWEST = 120 }; /* observations after which a context adapts no slower */
-enum { BEYOND = 64 };   /* zeros that may be read behind the end of a key */
+enum {
+    SLOWEST = 120, /* observations after which a context adapts no slower */
+    SURE = 24,     /* observations on other clips that count, at most */
+    BEYOND = 64,   /* zeros that may be read behind the end of a key */
+};
 
 float COST[4097];
 static i32 LOGISTIC[4096]; /* of logits -2048..2047 in 1/256: the probability in 16 bits */
@@ -51,6 +54,20 @@ const u8 *read_contexts(Contexts *c, const u8 *learned) {
     }
     for (int k = 0; k < MIXERS * INPUTS; k++, weights += 2)
         c->weights[k / INPUTS][k % INPUTS] = 256 * (i16)(weights[0] | weights[1] << 8);
+    return weights;
+}
+
+/* The same the other way round; returns what follows it. */
+u8 *write_contexts(const Contexts *c, u8 *learned) {
+    u8 *counts = learned + CONTEXTS, *weights = counts + CONTEXTS;
+    for (int k = 0; k < CONTEXTS; k++) {
+        learned[k] = (u8)clamp((LOGIT[c->probability[k] >> 4] + 8) >> 4, -127, 127);
+        counts[k] = (u8)least(c->seen[k], SURE);
+    }
+    for (int k = 0; k < MIXERS * INPUTS; k++, weights += 2) {
+        i32 weight = (c->weights[k / INPUTS][k % INPUTS] + 128) >> 8;
+        weights[0] = (u8)weight, weights[1] = (u8)(weight >> 8);
+    }
     return weights;
 }
 
@@ -100,20 +117,14 @@ static void learn(Contexts *c, int context, int bit) {
     if (c->seen[context] < SLOWEST) c->seen[context]++;
 }
 
-i32 mixed_probability(const i32 *context, int count, int mixer, const Contexts *c) {
-    i64 total = 0;
-    for (int k = 0; k < count; k++) total += (i64)c->weights[mixer][k] * LOGIT[c->probability[context[k]] >> 4];
-    total >>= 16;
-    return LOGISTIC[(total < -2047 ? -2047 : total > 2047 ? 2047 : total) + 2048];
-}
-
 void predict(Mix *m, const Contexts *c) {
+    const i32 *weights = c->weights[m->mixers[0]], *others = c->weights[m->mixers[1]];
     i64 total = 0;
     for (int k = 0; k < m->count; k++) {
         m->logit[k] = LOGIT[c->probability[m->context[k]] >> 4];
-        total += (i64)c->weights[m->mixer][k] * m->logit[k];
+        total += (i64)(weights[k] + others[k]) * m->logit[k];
     }
-    total >>= 16;
+    total >>= 17;
     m->probability = LOGISTIC[(total < -2047 ? -2047 : total > 2047 ? 2047 : total) + 2048];
 }
 
@@ -121,9 +132,13 @@ void predict(Mix *m, const Contexts *c) {
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit) {
     bit = code_bit(s, bit, m->probability);
     if (!s->decoding) s->bits += cost_of(m->probability, bit);
-    i32 error = (bit << 16) - m->probability, *weights = c->weights[m->mixer];
+    i32 error = (bit << 16) - m->probability;
     for (int k = 0; k < m->count; k++) {
-        weights[k] = clamp(weights[k] + (((i64)m->logit[k] * error * 3 + (1 << 17)) >> 18), -(1 << 20), 1 << 20);
+        i32 change = (i32)(((i64)m->logit[k] * error * 3 + (1 << 17)) >> 18);
+        for (int set = 0; set < 2; set++) {
+            i32 *weight = &c->weights[m->mixers[set]][k];
+            *weight = clamp(*weight + change, -(1 << 20), 1 << 20);
+        }
         learn(c, m->context[k], bit);
     }
     return bit;

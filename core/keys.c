@@ -44,6 +44,22 @@ void EXPORT(begin)(int width, int height, const u8 *learned) {
     for (int slot = 0; slot < SLOTS; slot++) keys[slot].frame = -1;
 }
 
+/* What a key has learned, all keys of its kind go on from. */
+void EXPORT(teach)(int slot) {
+    const Key *teacher = &keys[slot];
+    priors[teacher->references] = *teacher->contexts;
+    for (int k = 0; k < SLOTS; k++)
+        if (keys[k].frame >= 0 && keys[k].references == teacher->references && k != slot)
+            *keys[k].contexts = *teacher->contexts;
+}
+
+/* What was learned, as `begin` reads it; returns its bytes. */
+u32 EXPORT(learned)(u8 *out) {
+    u8 *end = out;
+    for (int k = 0; k < 3; k++) end = write_contexts(&priors[k], end);
+    return (u32)(end - out);
+}
+
 int tiles_across(void) { return (layout.columns + TILE - 1) / TILE; }
 int tiles_down(void) { return (layout.rows + TILE - 1) / TILE; }
 

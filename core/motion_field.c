@@ -57,18 +57,42 @@ static void coded_around(const u8 *moved, const Turn *t, i32 *near, i32 *far) {
         }
 }
 
-/* One component of a node; `size` is what was coded of the other, or -1. */
-static i32 code_component(Stream *s, Contexts *c, int first, int mixer, int level, i32 near, i32 far,
-                          i32 other, i32 inherited, int known, i32 value) {
-    Mix m = {.count = 4, .mixer = mixer};
-    m.context[0] = first + (level * 8 + octave(near)) * 4 + known;
-    m.context[1] = first + 128 + (octave(other) * 4 + level) * 4 + known;
-    m.context[2] = first + 256 + (octave(near + far) * 4 + known) * 4 + least(3, octave(inherited));
-    m.context[3] = first + 384 + (octave(inherited) * 4 + level) * 4 + known;
+/* What predicts the components of a node's vector: how much was coded around, of the first reference, of the references. */
+typedef struct {
+    int use, level; /* of keys with one reference, of the first of two, of the second */
+    i32 near, far, other, inherited;
+} Place;
+
+static Place place_of(const Key *key, int k, const Turn *t, u8 *const moved[2]) {
+    int node = t->row * layout.across + t->column;
+    Place p = {.use = k + key->references - 1, .other = k ? moved[0][node] : 0};
+    p.level = t->kind == 0 ? 0 : t->distance == 4 ? 1 : t->distance == 2 ? 2 : 3;
+    coded_around(moved[k], t, &p.near, &p.far);
+    for (int r = 0; r < key->references; r++) p.inherited += key->reference[r]->moved[node];
+    return p;
+}
+
+/* Of whether a component is not 0; `known` tells of the other, once it is coded. */
+static Mix component(const Place *p, int known) {
+    int first = MOTION_AT + p->use * 1024, mixer = MOTION_MIXERS + p->use * 16;
+    Mix m = {.count = 4, .mixers = {mixer + p->level, mixer + 4 + known * 3 + least(2, octave(p->near))}};
+    m.context[0] = first + (p->level * 8 + octave(p->near)) * 4 + known;
+    m.context[1] = first + 128 + (octave(p->other) * 4 + p->level) * 4 + known;
+    m.context[2] = first + 256 + (octave(p->near + p->far) * 4 + known) * 4 + least(3, octave(p->inherited));
+    m.context[3] = first + 384 + (octave(p->inherited) * 4 + p->level) * 4 + known;
+    return m;
+}
+
+static int sizes_of(const Place *p) {
+    return MOTION_AT + p->use * 1024 + 512 + (p->level * 4 + least(3, octave(p->near) / 2)) * 16;
+}
+
+static i32 code_component(Stream *s, Contexts *c, const Place *p, int known, i32 value) {
+    Mix m = component(p, known);
     predict(&m, c);
     if (!code_mixed(s, c, &m, value != 0)) return 0;
     int negative = code_sign(s, value < 0);
-    i32 size = 1 + code_golomb(s, c, first + 512 + (level * 4 + least(3, octave(near) / 2)) * 16, magnitude(value) - 1);
+    i32 size = 1 + code_golomb(s, c, sizes_of(p), magnitude(value) - 1);
     return negative ? -size : size;
 }
 
@@ -83,21 +107,15 @@ void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2]) {
     }
     memset(key->moved, 0, nodes);
     for (int k = 0; k < key->references; k++) {
-        int use = k + key->references - 1, first = MOTION_AT + use * 1024;
         for (const Turn *t = layout.order; t < layout.order + layout.turns; t++) {
             size_t node = (size_t)t->row * layout.across + t->column;
-            i32 near, far, inherited = 0, size = 0;
-            coded_around(moved[k], t, &near, &far);
-            for (int r = 0; r < key->references; r++) inherited += key->reference[r]->moved[node];
-            int level = t->kind == 0 ? 0 : t->distance == 4 ? 1 : t->distance == 2 ? 2 : 3, mixer = 3 * BANDS + use * 4 + level;
-            i32 x = interpolated(added[k], t, 0), y = interpolated(added[k], t, 1), other = k ? moved[0][node] : 0;
+            Place p = place_of(key, k, t, moved);
             Vector *v = &added[k][node];
-            i32 dx = code_component(s, c, first, mixer, level, near, far, other, inherited, 0, s->decoding ? 0 : v->x - x);
-            size = magnitude(dx);
-            i32 dy = code_component(s, c, first, mixer, level, near, far, other, inherited, 1 + least(2, size),
-                                    s->decoding ? 0 : v->y - y);
+            i32 x = interpolated(added[k], t, 0), y = interpolated(added[k], t, 1);
+            i32 dx = code_component(s, c, &p, 0, s->decoding ? 0 : v->x - x);
+            i32 dy = code_component(s, c, &p, 1 + least(2, magnitude(dx)), s->decoding ? 0 : v->y - y);
             *v = (Vector){(i16)clamp(x + dx, -32768, 32767), (i16)clamp(y + dy, -32768, 32767)};
-            moved[k][node] = (u8)least(255, size + magnitude(dy));
+            moved[k][node] = (u8)least(255, magnitude(dx) + magnitude(dy));
         }
         for (size_t n = 0; n < nodes; n++) key->moved[n] = (u8)least(255, key->moved[n] + moved[k][n]);
     }

@@ -13,7 +13,7 @@ from reference_decoder import Refusal
 
 import nerv360
 
-CONTEXTS, MIXERS = 32496, 156
+CONTEXTS, MIXERS = 37104, 720
 PRIORS = Path(nerv360.__file__).parent / "motion" / "priors.bin"
 
 
@@ -97,15 +97,16 @@ class Bits:
         self.learn(context, bit)
         return bit
 
-    def mixed(self, mixer: int, *contexts: int) -> int:
-        weights = self.state.weights[mixer]
+    def mixed(self, mixer: int, other: int, *contexts: int) -> int:
+        sets = self.state.weights[mixer], self.state.weights[other]
         inputs = [stretched()[self.state.probabilities[context] >> 4] for context in contexts]
-        t = sum(weight * value for weight, value in zip(weights, inputs, strict=False)) >> 16
+        t = sum((a + b) * value for a, b, value in zip(*sets, inputs, strict=False)) >> 17
         p = squashed()[2048 + max(-2047, min(2047, t))]
         bit = self.bit(p)
         for i, value in enumerate(inputs):
             change = 3 * value * (65536 * bit - p) + 2**17 >> 18
-            weights[i] = max(-(2**20), min(2**20, weights[i] + change))
+            for weights in sets:
+                weights[i] = max(-(2**20), min(2**20, weights[i] + change))
         for context in contexts:
             self.learn(context, bit)
         return bit

@@ -177,7 +177,8 @@ def read_change(bits: Bits, use: int, v: int, levels: list[int], f: int) -> int:
     near, first, wide, along = levels
     b = 29424 + 1024 * use
     moves = bits.mixed(
-        144 + 4 * use + v,
+        672 + 16 * use + v,
+        676 + 16 * use + 3 * f + min(2, near),
         b + (8 * v + near) * 4 + f,
         b + 128 + (4 * first + v) * 4 + f,
         b + 256 + (4 * wide + f) * 4 + min(3, along),
@@ -271,27 +272,17 @@ class Neighbours(NamedTuple):
     colour: list[Array]  # none or one
     times: list[Array]  # before and behind
 
+    def for_signs(self) -> tuple[Array | None, ...]:
+        """Colour, parent, band 1, band 2."""
+        colour, first, second = (*self.colour, None)[0], *(*self.siblings, None, None)[:2]
+        return colour, self.parent, first, second
+
 
 def colour_of(plane: int, level: int, number: int, planes: list[Bands]) -> list[Array]:
     """What a plane's bands see of the plane before."""
     if plane == 0 or (plane == 1 and number == 0):
         return []
-    if plane == 2:
-        return [planes[1][level, number]]
-    whole = laid_out(planes[0])
-    whole = whole.reshape(-1, whole.shape[1] // 2)
-    rows, columns = len(whole) // 4 >> level, whole.shape[1] >> level
-    top, left = rows * (number > 1), columns * (number != 2)
-    return [whole[top : top + rows, left : left + columns]]
-
-
-def laid_out(bands: Bands) -> Array:
-    """All bands of a plane in one array."""
-    levels = max(level for level, _ in bands)
-    whole = bands[levels, 0]
-    for level in range(levels, 0, -1):
-        whole = np.block([[whole, bands[level, 1]], [bands[level, 2], bands[level, 3]]])
-    return whole
+    return [planes[plane - 1][level + (plane == 1), number]]
 
 
 def read_average(bits: Bits, q: int, shape: tuple[int, int]) -> Array:
@@ -322,8 +313,19 @@ def read_band(bits: Bits, kind: int, number: int, shape: tuple[int, int], neighb
     above, wide = (np.kron(each, np.ones((2, 2), np.int32)) for each in (abs(parent), crossed(parent)))
     other = sum(map(crossed, neighbours.siblings + neighbours.colour), nothing)
     time = sum(map(crossed, neighbours.times), nothing)
-    band = Band(kind, number, *(each.tolist() for each in (coded, above, wide, other, time)))
+    signs = Signs(*(signs_of(each, shape) for each in neighbours.for_signs()))
+    known = (each.tolist() for each in (above, wide, other, time))
+    band = Band(kind, number, coded.tolist(), signs, *known)
     return np.array(band.read(bits, rows, columns), np.int32)
+
+
+def signs_of(band: Array | None, shape: tuple[int, int]) -> list[list[int]]:
+    """Signs of a neighbour at all places of a band, which may be twice as large."""
+    if band is None:
+        return []
+    scale = shape[0] // band.shape[0]
+    found: list[list[int]] = np.kron(np.sign(band) + 1, np.ones((scale, scale), np.int32)).tolist()
+    return found
 
 
 def crossed(band: Array) -> Array:
@@ -350,15 +352,25 @@ def read_blocks(bits: Bits, kind: int, shape: tuple[int, int], neighbours: Neigh
     for i, j in np.ndindex(flags.shape):
         beside = np.pad(flags, 1).astype(int)
         w, n, e = int(beside[i + 1, j]), int(beside[i, j + 1]), int(beside[i, j + 2])
-        f_above, f_other, f_time = (min(a[i][j], 2) if a[i][j] < 4 else 3 for a in (above, other, time))
+        f_above, f_other, f_time = (few(a[i][j]) for a in (above, other, time))
         g = 26112 + 64 * kind
         flags[i, j] = bits.mixed(
-            96 + kind,
+            480 + kind,
+            528 + (kind & ~15) + 4 * f_time + f_above,
             g + (w + 2 * n + e) * 4 + f_above,
             g + 20 + 4 * f_time + f_above,
             g + 40 + 4 * f_other + w + n + e,
         )
     return flags
+
+
+class Signs(NamedTuple):
+    """0, 1 or 2 at every place of the neighbours of a band; empty where there is none."""
+
+    colour: list[list[int]]
+    parent: list[list[int]]
+    first: list[list[int]]  # band 1, where it is a sibling
+    second: list[list[int]]
 
 
 class Band(NamedTuple):
@@ -367,6 +379,7 @@ class Band(NamedTuple):
     kind: int
     number: int
     coded: list[list[bool]]
+    signs: Signs
     above: list[list[int]]
     wide: list[list[int]]
     other: list[list[int]]
@@ -394,7 +407,8 @@ class Band(NamedTuple):
         total = near + along + wide + other + time
         z, y_context, u = 384 * self.kind, 18432 + 96 * self.kind, 23040 + 64 * self.kind
         if not bits.mixed(
-            self.kind,
+            8 * self.kind + few(near),
+            8 * self.kind + 4 + few((time + wide) // 2),
             z + 5 * g(near) + min(4, above),
             z + 64 + 8 * min(6, g(other)) + h(along),
             z + 128 + 8 * h(time) + h(west + north),
@@ -403,9 +417,10 @@ class Band(NamedTuple):
             z + 320 + 8 * h(wide) + h(other),
         ):
             return 0
-        negative, magnitude = bits.plain(), 1
+        negative, magnitude = self.read_sign(bits, found, y, x), 1
         if bits.mixed(
-            48 + self.kind,
+            384 + self.kind,
+            432 + (self.kind & ~15) + min(15, near // 2),
             y_context + min(31, near),
             y_context + 32 + min(31, total // 2),
             y_context + 64 + 8 * min(3, west) + h(time + above),
@@ -416,6 +431,31 @@ class Band(NamedTuple):
             if magnitude == 15:
                 magnitude = min(32767, 15 + bits.golomb(u + 44))
         return -magnitude if negative else magnitude
+
+    def read_sign(self, bits: Bits, found: list[list[int]], y: int, x: int) -> int:
+        def s(up: int, left: int) -> int:
+            row = found[y - up]
+            return sign(row[x - left]) if 0 <= x - left < len(row) else 1
+
+        colour, above, first, second = (each[y][x] if each else 1 for each in self.signs)
+        colour = colour if self.signs.colour else s(0, 2)
+        j = 32496 + 144 * (self.kind - 16 * (self.kind >= 32))
+        return bits.mixed(
+            576 + self.kind,
+            624 + (self.kind & ~15) + 3 * colour + above,
+            j + 9 * colour + 3 * s(1, 0) + s(0, 1),
+            j + 36 + 9 * s(1, 0) + 3 * s(1, 1) + s(1, -1),
+            j + 72 + 18 * (y & 1) + 9 * (x & 1) + 3 * above + s(0, 1),
+            j + 108 + 9 * first + 3 * second + s(2, 0),
+        )
+
+
+def sign(value: int) -> int:
+    return (value > 0) - (value < 0) + 1
+
+
+def few(a: int) -> int:
+    return min(a, 2) if a < 4 else 3
 
 
 def g(a: int) -> int:

@@ -47,18 +47,19 @@ def core_version() -> int:
 class Core:
     """An instance: a panorama's size, and keys in slots. One thread at a time.
 
-    What a damaged file makes impossible (or what finds no memory, of which there are 4 GiB) raises BitstreamError.
+    Contexts begin with `priors`, or as they were trained (core/train.py). What a damaged file makes impossible (or what
+    finds no memory, of which there are 4 GiB) raises BitstreamError.
     """
 
     MOST_BYTES = 4 << 30
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, priors: bytes | None = None) -> None:
         self.width, self.height = width, height
-        engine, code, priors = _module()
+        engine, code, known = _module()
         self._store = wasmtime.Store(engine)
         self._exports = wasmtime.Instance(self._store, code, []).exports(self._store)
         self._buffers: dict[str, tuple[int, int]] = {}
-        self._call("begin", width, height, self._put("priors", np.frombuffer(priors, np.uint8)))
+        self._call("begin", width, height, self._put("priors", np.frombuffer(priors or known, np.uint8)))
 
     def decode(self, slot: int, key: Key, step: int, data: bytes) -> None:
         """Read a key, with a quantiser's step in 1/16 of a level, into a slot. Its references must be in slots."""
