@@ -5,22 +5,35 @@
 */
 #include "core.h"
 
-enum { CELL = NODE, VALUE_BITS = 3 }; /* bits of what is blended below those of pixels */
+enum {
+    CELL = NODE,
+    VALUE_BITS = 3, /* of what is blended, below those of pixels */
+    TAPS = 6,
+    FIRST_TAP = TAPS / 2 - 1, /* pixels before a place, at which its taps begin */
+    FETCHED = CELL + TAPS - 1,
+};
 
-static i32 taps[64][4]; /* for every 64th of a pixel, of a cubic kernel; they sum to 64 */
+static i32 taps[64][TAPS]; /* for every 64th of a pixel, of a sinc that fades out within 3 pixels; they sum to 64 */
+
+/* Sine of pi x, by its series; a sum of products in a fixed order, so every machine makes the same. */
+static double sine(double x) {
+    double angle = 3.141592653589793 * x, power = angle, sum = angle;
+    for (int k = 2; k < 40; k += 2) sum += power *= -angle * angle / (k * (k + 1));
+    return sum;
+}
+
+static double sinc(double x) { return x ? sine(x) / (3.141592653589793 * x) : 1; }
 
 void make_taps(void) {
-    const double sharpness = -0.6;
     for (int phase = 0; phase < 64; phase++) {
-        i32 sum = 0;
-        for (int k = 0; k < 4; k++) {
-            double x = fabs((phase + 64 - 64 * k) / 64.0);
-            double inner = (sharpness + 2) * x * x * x - (sharpness + 3) * x * x + 1;
-            double outer = sharpness * (x * x * x - 5 * x * x + 8 * x - 4);
-            taps[phase][k] = (i32)rint(64 * (x <= 1 ? inner : outer));
-            sum += taps[phase][k];
+        double kernel[TAPS], whole = 0;
+        for (int k = 0; k < TAPS; k++) {
+            double x = phase / 64.0 + FIRST_TAP - k;
+            whole += kernel[k] = sinc(x) * sinc(x / (TAPS / 2));
         }
-        taps[phase][phase < 32 ? 1 : 2] += 64 - sum;
+        i32 sum = 0;
+        for (int k = 0; k < TAPS; k++) sum += taps[phase][k] = (i32)rint(64 * kernel[k] / whole);
+        taps[phase][phase < 32 ? FIRST_TAP : FIRST_TAP + 1] += 64 - sum;
     }
 }
 
@@ -35,7 +48,7 @@ void on_sphere(int y, int x, int height, int width, int *row, int *column) {
     *column = modulo(y < height ? x : x + width / 2, width);
 }
 
-static i16 fetched[(CELL + 3) * (CELL + 3)];
+static i16 fetched[FETCHED * FETCHED];
 
 /* What a vector says of a block: pixels in 1/8 of their unit. */
 static void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out) {
@@ -43,34 +56,35 @@ static void shifted(const i16 *reference, int plane, Vector v, int y, int x, int
     int width = plane ? layout.width / 2 : layout.width, scale = plane ? 8 : 16;
     i32 dx = v.x * scale, dy = v.y * scale;
     const i32 *tx = taps[dx & 63], *ty = taps[dy & 63];
-    int y0 = y + (dy >> 6) - 1, x0 = x + (dx >> 6) - 1;
+    int y0 = y + (dy >> 6) - FIRST_TAP, x0 = x + (dx >> 6) - FIRST_TAP;
     const i16 *from = reference + y0 * stride + x0;
-    if (x0 < 0 || y0 < 0 || x0 + w + 3 > width || y0 + h + 3 > height) {
-        for (int r = 0; r < h + 3; r++) {
+    if (x0 < 0 || y0 < 0 || x0 + w + TAPS > width || y0 + h + TAPS > height) {
+        for (int r = 0; r < h + TAPS - 1; r++) {
             int row, column;
             on_sphere(y0 + r, x0, height, width, &row, &column);
-            for (int c = 0; c < w + 3; c++) {
-                fetched[r * (CELL + 3) + c] = reference[row * stride + column];
+            for (int c = 0; c < w + TAPS - 1; c++) {
+                fetched[r * FETCHED + c] = reference[row * stride + column];
                 if (++column == width) column = 0;
             }
         }
-        from = fetched, stride = CELL + 3;
+        from = fetched, stride = FETCHED;
     }
     if (((dx | dy) & 63) == 0) {
         for (int r = 0; r < h; r++)
-            for (int c = 0; c < w; c++) out[r * CELL + c] = from[(r + 1) * stride + c + 1] << VALUE_BITS;
+            for (int c = 0; c < w; c++) out[r * CELL + c] = from[(r + FIRST_TAP) * stride + c + FIRST_TAP] << VALUE_BITS;
         return;
     }
-    i32 lines[CELL + 3][CELL];
-    for (int r = 0; r < h + 3; r++) {
+    i32 lines[FETCHED][CELL];
+    for (int r = 0; r < h + TAPS - 1; r++) {
         const i16 *row = from + r * stride;
         for (int c = 0; c < w; c++)
-            lines[r][c] = (tx[0] * row[c] + tx[1] * row[c + 1] + tx[2] * row[c + 2] + tx[3] * row[c + 3] + 4) >> 3;
+            lines[r][c] = (tx[0] * row[c] + tx[1] * row[c + 1] + tx[2] * row[c + 2] + tx[3] * row[c + 3] +
+                           tx[4] * row[c + 4] + tx[5] * row[c + 5] + 4) >> 3;
     }
     for (int r = 0; r < h; r++)
         for (int c = 0; c < w; c++)
             out[r * CELL + c] = (ty[0] * lines[r][c] + ty[1] * lines[r + 1][c] + ty[2] * lines[r + 2][c] +
-                                 ty[3] * lines[r + 3][c] + 32) >> 6;
+                                 ty[3] * lines[r + 3][c] + ty[4] * lines[r + 4][c] + ty[5] * lines[r + 5][c] + 32) >> 6;
 }
 
 static int same(Vector a, Vector b) { return a.x == b.x && a.y == b.y; }

@@ -63,14 +63,13 @@ def merged(low: Array, high: Array, turns: bool) -> Array:
 @cache
 def taps() -> Array:
     """[phase, tap]"""
-    table = np.zeros((64, 4), np.int32)
-    s = -0.6
-    for p, k in np.ndindex(table.shape):
-        z = abs(p + 64 - 64 * k) / 64
-        inner = (s + 2) * z**3 - (s + 3) * z**2 + 1
-        table[p, k] = round(64 * (inner if z <= 1 else s * (z**3 - 5 * z**2 + 8 * z - 4)))
-    table[:32, 1] += 64 - table[:32].sum(axis=1)
-    table[32:, 2] += 64 - table[32:].sum(axis=1)
+    table = np.zeros((64, 6), np.int32)
+    for p in range(64):
+        z = p / 64 + 2 - np.arange(6)
+        q = np.sinc(z) * np.sinc(z / 3)
+        table[p] = np.rint(64 * q / q.sum())
+    table[:32, 2] += 64 - table[:32].sum(axis=1)
+    table[32:, 3] += 64 - table[32:].sum(axis=1)
     return table
 
 
@@ -99,10 +98,10 @@ def fractional(reference: Array, vectors: Array, width: int, height: int) -> Arr
     x, y = vectors[..., 0], vectors[..., 1]
     rows, columns = np.indices(reference.shape)
     value = np.int32(32)
-    for k in range(4):
+    for k in range(6):
         along = np.int32(4)
-        for tap in range(4):
-            pixel = on_sphere(reference, rows + (y >> 6) + k - 1, columns + (x >> 6) + tap - 1, width, height)
+        for tap in range(6):
+            pixel = on_sphere(reference, rows + (y >> 6) + k - 2, columns + (x >> 6) + tap - 2, width, height)
             along = along + taps()[x & 63, tap] * pixel
         value = value + taps()[y & 63, k] * (along >> 3)
     return value >> 6
