@@ -51,7 +51,7 @@ void on_sphere(int y, int x, int height, int width, int *row, int *column) {
 static i16 fetched[FETCHED * FETCHED];
 
 /* What a vector says of a block: pixels in 1/8 of their unit. */
-static void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out) {
+void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out) {
     int stride = plane_columns(plane), height = plane ? layout.height / 2 : layout.height;
     int width = plane ? layout.width / 2 : layout.width, scale = plane ? 8 : 16;
     i32 dx = v.x * scale, dy = v.y * scale;
@@ -69,25 +69,25 @@ static void shifted(const i16 *reference, int plane, Vector v, int y, int x, int
         }
         from = fetched, stride = FETCHED;
     }
-    if (((dx | dy) & 63) == 0) {
-        for (int r = 0; r < h; r++)
-            for (int c = 0; c < w; c++) out[r * CELL + c] = from[(r + FIRST_TAP) * stride + c + FIRST_TAP] << VALUE_BITS;
-        return;
-    }
+    /* a whole number of pixels needs no taps */
     i32 lines[FETCHED][CELL];
-    for (int r = 0; r < h + TAPS - 1; r++) {
+    for (int r = dy & 63 ? 0 : FIRST_TAP; r < (dy & 63 ? h + TAPS - 1 : h + FIRST_TAP); r++) {
         const i16 *row = from + r * stride;
-        for (int c = 0; c < w; c++)
-            lines[r][c] = (tx[0] * row[c] + tx[1] * row[c + 1] + tx[2] * row[c + 2] + tx[3] * row[c + 3] +
-                           tx[4] * row[c + 4] + tx[5] * row[c + 5] + 4) >> 3;
+        if (dx & 63)
+            for (int c = 0; c < w; c++)
+                lines[r][c] = (tx[0] * row[c] + tx[1] * row[c + 1] + tx[2] * row[c + 2] + tx[3] * row[c + 3] +
+                               tx[4] * row[c + 4] + tx[5] * row[c + 5] + 4) >> 3;
+        else
+            for (int c = 0; c < w; c++) lines[r][c] = row[c + FIRST_TAP] << VALUE_BITS;
     }
     for (int r = 0; r < h; r++)
-        for (int c = 0; c < w; c++)
-            out[r * CELL + c] = (ty[0] * lines[r][c] + ty[1] * lines[r + 1][c] + ty[2] * lines[r + 2][c] +
-                                 ty[3] * lines[r + 3][c] + ty[4] * lines[r + 4][c] + ty[5] * lines[r + 5][c] + 32) >> 6;
+        if (dy & 63)
+            for (int c = 0; c < w; c++)
+                out[r * CELL + c] = (ty[0] * lines[r][c] + ty[1] * lines[r + 1][c] + ty[2] * lines[r + 2][c] +
+                                     ty[3] * lines[r + 3][c] + ty[4] * lines[r + 4][c] + ty[5] * lines[r + 5][c] + 32) >> 6;
+        else
+            memcpy(out + r * CELL, lines[r + FIRST_TAP], w * sizeof(i32));
 }
-
-static int same(Vector a, Vector b) { return a.x == b.x && a.y == b.y; }
 
 /* A part [y0, y1) x [x0, x1) of the cell whose lower right node is (i, j), blended of up to four. */
 static void blend_cell(const i16 *reference, int plane, const Vector *motion, int i, int j, int y0, int x0, int y1,

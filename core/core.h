@@ -106,6 +106,7 @@ void predict(Mix *m, const Contexts *c);
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit);
 int code_simple(Stream *s, Contexts *c, int context, int bit);
 i32 code_golomb(Stream *s, Contexts *c, int context, i32 value);
+float golomb_bits(const Contexts *c, int context, i32 value);
 int code_sign(Stream *s, int negative);
 static inline float cost_of(i32 probability, int bit) { return COST[(bit ? probability : 65536 - probability) >> 4]; }
 
@@ -127,6 +128,10 @@ typedef struct Turn {
 typedef struct {
     i16 x, y;
 } Vector; /* quarter pixels, from a pixel to where its content lies in the reference */
+
+static inline Vector vector_sum(Vector a, Vector b) { return (Vector){(i16)(a.x + b.x), (i16)(a.y + b.y)}; }
+static inline Vector vector_less(Vector a, Vector b) { return (Vector){(i16)(a.x - b.x), (i16)(a.y - b.y)}; }
+static inline int same(Vector a, Vector b) { return a.x == b.x && a.y == b.y; }
 
 extern Layout layout;
 static inline int plane_rows(int plane) { return plane ? layout.rows / 2 : layout.rows; }
@@ -163,6 +168,7 @@ void make_order(void);
 int around(const Turn *turn, int places[4]);
 i32 interpolated(const Vector *field, const Turn *turn, int vertical);
 void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2]);
+float motion_bits(const Key *key, int k, const Turn *turn, u8 *const moved[2], Vector coded);
 void inherit_motion(const Key *key, Vector *const foretold[2]);
 void mirror_motion(const Key *key, const Vector *added, Vector *second);
 
@@ -171,6 +177,7 @@ void on_sphere(int y, int x, int height, int width, int *row, int *column);
 void compensate(const Key *key, int plane, int top, int left, int height, int width, i16 *out);
 
 void compensate_from(const Key *key, int k, int plane, int top, int left, int height, int width, i16 *out);
+void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out);
 void make_taps(void);
 
 /* keys.c */
@@ -182,5 +189,18 @@ void paint_all(Key *key);
 /* search.c */
 void search(const i16 *target, const i16 *reference, const Vector *base, const Vector *candidates, int count,
             float cap, float rate_weight, float share, Vector *added);
+
+/* refine.c */
+typedef struct {
+    const Key *key;
+    int k;              /* of its references */
+    const Vector *base; /* beside which vectors are added */
+    Vector *added;
+    u8 *const *moved;   /* how much is coded of them, of each reference */
+    float rate_weight;  /* of a bit, in squared steps */
+    float share;        /* part that this reference has of the error */
+} Field;
+
+void refine(const i16 *target, const Field *field);
 
 #endif

@@ -50,28 +50,28 @@ static void rest_of(const Key *key, int k, i16 *rest) {
         }
 }
 
-/* Motion to one reference, then the other, then each again beside the other. */
-static void search_motion(Key *key, float motion_weight, const Vector *candidates, int count, Vector *const added[2],
-                          Vector *const inherited[2]) {
+/* Motion to every reference is searched for alone, then refined, with two references each beside the other. */
+static void search_motion(Key *key, float rate_weight, float motion_weight, const Vector *candidates, int count,
+                          Vector *const added[2], Vector *const inherited[2]) {
     static i16 *target;
+    static u8 *moved[2];
     size_t nodes = (size_t)layout.down * layout.across;
-    Vector *base = field_number(4), *tried = field_number(5);
-    if (!target) target = allocate(plane_size(0) * sizeof(i16));
-    float squared = key->step * key->step / 256.0f, cap = 4 * squared, weight = motion_weight * squared;
+    Vector *base = field_number(4);
+    float squared = key->step * key->step / 256.0f;
+    if (!target) target = allocate(plane_size(0) * sizeof(i16)), moved[0] = allocate(nodes), moved[1] = allocate(nodes);
     for (size_t n = 0; n < plane_size(0); n++) target[n] = (i16)source[0][n];
-    for (int turn = 0; turn < (key->references == 2 ? 4 : key->references); turn++) {
-        int k = turn & 1;
-        const Vector *first = candidates + (size_t)k * count * nodes;
+    for (int k = 0; k < key->references; k++) {
         base_of(key, k, inherited, added[0], base);
-        float share = turn > 1 ? 0.25f : key->references == 2 ? 0.5f : 1.0f;
-        if (turn > 1) {
-            rest_of(key, k, target);
-            memcpy(tried, key->motion[k], nodes * sizeof(Vector));
-        }
-        search(target, key->reference[k]->pixels[0], base, turn > 1 ? tried : first, turn > 1 ? 1 : count, cap, weight, share,
-               added[k]);
-        for (size_t n = 0; n < nodes; n++)
-            key->motion[k][n] = (Vector){(i16)(base[n].x + added[k][n].x), (i16)(base[n].y + added[k][n].y)};
+        search(target, key->reference[k]->pixels[0], base, candidates + (size_t)k * count * nodes, count, 4 * squared,
+               motion_weight * squared, 1.0f / key->references, added[k]);
+        for (size_t n = 0; n < nodes; n++) key->motion[k][n] = vector_sum(base[n], added[k][n]);
+    }
+    for (int k = 0; k < key->references; k++) {
+        if (key->references == 2) rest_of(key, k, target);
+        base_of(key, k, inherited, added[0], base);
+        for (size_t n = 0; n < nodes; n++) added[k][n] = vector_less(key->motion[k][n], base[n]);
+        refine(target, &(Field){key, k, base, added[k], moved, rate_weight, key->references == 2 ? 0.25f : 1.0f});
+        for (size_t n = 0; n < nodes; n++) key->motion[k][n] = vector_sum(base[n], added[k][n]);
     }
 }
 
@@ -111,7 +111,7 @@ u32 EXPORT(encode_key)(int slot, int frame, int level, int first, int second, in
     begin_writing(&s, data, length);
     for (int k = 0; k < 2; k++) memset(added[k], 0, (size_t)layout.down * layout.across * sizeof(Vector));
     inherit_motion(key, inherited);
-    search_motion(key, motion_weight, candidates, count, added, inherited);
+    search_motion(key, rate_weight, motion_weight, candidates, count, added, inherited);
     code_motion(&s, key->contexts, key, added);
     add_motion(key, added, inherited);
     for (int plane = 0; plane < PLANES; plane++) transform_residual(key, plane);

@@ -169,3 +169,13 @@ i32 code_golomb(Stream *s, Contexts *c, int context, i32 value) {
     }
     return coded - 1;
 }
+
+/* Bits that an integer would take. */
+float golomb_bits(const Contexts *c, int context, i32 value) {
+    float bits = 0;
+    for (int length = 0;; length++) {
+        int more = length < 19 && (value + 1) >> (length + 1) != 0;
+        bits += cost_of(clamp(c->probability[context + least(length, 15)], 64, 65535 - 64), more) + more;
+        if (!more) return bits;
+    }
+}

@@ -96,6 +96,21 @@ static i32 code_component(Stream *s, Contexts *c, const Place *p, int known, i32
     return negative ? -size : size;
 }
 
+/* Bits that a node's vector, less what is predicted, would take as contexts are now. */
+float motion_bits(const Key *key, int k, const Turn *t, u8 *const moved[2], Vector coded) {
+    Place p = place_of(key, k, t, moved);
+    if (t->kind != 3) p.far = 0; /* it comes later */
+    float bits = 0;
+    for (int vertical = 0; vertical < 2; vertical++) {
+        i32 value = vertical ? coded.y : coded.x;
+        Mix m = component(&p, vertical ? 1 + least(2, magnitude(coded.x)) : 0);
+        predict(&m, key->contexts);
+        bits += cost_of(m.probability, value != 0);
+        if (value) bits += 1 + golomb_bits(key->contexts, sizes_of(&p), magnitude(value) - 1);
+    }
+    return bits;
+}
+
 /* What is added to the motion that is inherited, to every reference [nodes], beside what coarser nodes say. Contexts are
    magnitudes: around, of the first reference at the same node, of the references' own motion. */
 void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2]) {

@@ -15,7 +15,8 @@ from nerv360.types import Picture
 
 __all__ = ["CodedKey", "GroupEncoder", "Tuning", "VectorCache", "steps_of"]
 
-RATE_WEIGHT, MOTION_WEIGHT = 0.1, 0.35  # of a bit, in squared steps of the quantiser
+RATE_WEIGHT = 0.1  # of a bit, in squared steps of the quantiser
+MOTION_WEIGHT = 0.15  # of a bit of motion, while vectors are searched for alone
 STEP_UNIT, MAX_STEP = 16, 4000.0
 
 VectorCache = dict[tuple[int, int], Vectors]  # by frame and reference

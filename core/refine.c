@@ -1,0 +1,225 @@
+/* Vectors are refined, which only an encoder does: one node after the other, by what the blend of all windows leaves to be
+   coded, and by the bits that motion asks.
+
+   What is left within a window is transformed in patches (Hadamard), whose coefficients cost about as those of bands do:
+   small ones their square, large ones little more than a few bits.
+*/
+#include "core.h"
+
+enum {
+    SPAN = 2 * NODE,
+    PATCH = 8,
+    PATCHES = SPAN / PATCH * SPAN / PATCH,
+    UNIT = 8, /* of what `shifted` says in that of pixels */
+    PASSES = 2,
+    AFFECTED = 48,
+};
+static const float KNEE = 1.5f; /* squared steps: what a coefficient costs at most */
+
+/* A node whose vector is sought, and what its choice depends on. */
+typedef struct {
+    const Field *field;
+    const Turn *turn;
+    float per_step;                 /* squared steps in a squared coefficient of a patch */
+    float down[SPAN], across[SPAN]; /* how its window fades */
+} Window;
+
+static float *left; /* what the blend leaves of the target */
+static const Turn **turn_of;
+static u8 *changed_in; /* pass in which a node's vector changed last */
+
+static int node_of(const Turn *t) { return t->row * layout.across + t->column; }
+
+static Window window_of(const Field *f, const Turn *t) {
+    Window w = {.field = f, .turn = t};
+    double u = (t->row * NODE + NODE / 2 + 0.5) / layout.rows, area = 4 * u * (1 - u), step = f->key->step;
+    w.per_step = (float)((area > 0.0625 ? area : 0.0625) * f->share / (UNIT * UNIT * PATCH * PATCH * step * step));
+    for (int k = 0; k < SPAN; k++) {
+        int outside = k < NODE ? t->row == 0 : t->row == layout.down - 1;
+        w.across[k] = (float)(k < NODE ? 2 * k + 1 : 2 * (SPAN - k) - 1) / SPAN;
+        w.down[k] = outside ? 1 : w.across[k];
+    }
+    return w;
+}
+
+/* Where a patch of a window lies in the plane, or -1. */
+static i32 patch_at(const Turn *t, int r, int c) {
+    int y = t->row * NODE - NODE / 2 + r, x = t->column * NODE - NODE / 2 + c;
+    if (y < 0 || y >= layout.rows) return -1;
+    return y * layout.columns + (x < 0 ? x + layout.columns : x >= layout.columns ? x - layout.columns : x);
+}
+
+/* What a vector says of a quarter of the window. */
+static void quarter(const Window *w, int r, int c, i32 said[NODE * NODE]) {
+    const Field *f = w->field;
+    int node = node_of(w->turn), y = w->turn->row * NODE - NODE / 2 + r, x = w->turn->column * NODE - NODE / 2 + c;
+    shifted(f->key->reference[f->k]->pixels[0], 0, vector_sum(f->base[node], f->added[node]), y, x, NODE, NODE, said);
+}
+
+static inline float part_of(const Window *w, const i32 said[NODE * NODE], int r, int c) {
+    return w->down[r] * w->across[c] * said[r % NODE * NODE + c % NODE];
+}
+
+/* Take the node's part out of the blend, or put it back. */
+static void blend(const Window *w, float sign) {
+    i32 said[NODE * NODE];
+    for (int k = 0; k < PATCHES; k++) {
+        int r = k / 8 * NODE + k / 2 % 2 * PATCH, c = k / 4 % 2 * NODE + k % 2 * PATCH;
+        if (k % 4 == 0) quarter(w, r, c, said);
+        i32 at = patch_at(w->turn, r, c);
+        if (at < 0) continue;
+        for (int i = 0; i < PATCH; i++)
+            for (int j = 0; j < PATCH; j++)
+                left[at + i * layout.columns + j] += sign * part_of(w, said, r + i, c + j);
+    }
+}
+
+static void butterflies(float x[PATCH][PATCH]) {
+    for (int half = 1; half < PATCH; half *= 2)
+        for (int k = 0; k < PATCH; k++)
+            for (int c = 0; c < PATCH && !(k & half); c++) {
+                float a = x[k][c], b = x[k + half][c];
+                x[k][c] = a + b, x[k + half][c] = a - b;
+            }
+}
+
+static float patch_cost(float x[PATCH][PATCH], float per_step) {
+    float turned[PATCH][PATCH], sums[PATCH] = {0}, total = 0;
+    butterflies(x);
+    for (int r = 0; r < PATCH; r++)
+        for (int c = 0; c < PATCH; c++) turned[c][r] = x[r][c];
+    butterflies(turned);
+    for (int r = 0; r < PATCH; r++)
+        for (int c = 0; c < PATCH; c++) {
+            float squared = turned[r][c] * turned[r][c] * per_step;
+            sums[c] += squared * KNEE / (squared + KNEE);
+        }
+    for (int c = 0; c < PATCH; c++) total += sums[c];
+    return total;
+}
+
+/* Of what is left with the node's vector, while its part is not in the blend; patches go quarter by quarter. Stops above
+   the limit. */
+static float window_cost(const Window *w, float limit) {
+    i32 said[NODE * NODE];
+    float rest[PATCH][PATCH], total = 0;
+    for (int k = 0; k < PATCHES && total <= limit; k++) {
+        int r = k / 8 * NODE + k / 2 % 2 * PATCH, c = k / 4 % 2 * NODE + k % 2 * PATCH;
+        if (k % 4 == 0) quarter(w, r, c, said);
+        i32 at = patch_at(w->turn, r, c);
+        if (at < 0) continue;
+        for (int i = 0; i < PATCH; i++)
+            for (int j = 0; j < PATCH; j++)
+                rest[i][j] = left[at + i * layout.columns + j] - part_of(w, said, r + i, c + j);
+        total += patch_cost(rest, w->per_step);
+    }
+    return total;
+}
+
+/* The node, and all whose vectors are predicted from it; returns how many. */
+static int affected(const Turn *t, const Turn *found[AFFECTED]) {
+    int count = 1;
+    found[0] = t;
+    for (int d = t->kind == 1 ? t->distance : t->distance / 2; d; d /= 2)
+        for (int a = -1; a < 2; a++)
+            for (int b = -1; b < 2; b++) {
+                int i = t->row + a * d, j = t->column + b * d;
+                if ((!a && !b) || (d == t->distance && a && b)) continue;
+                if (i >= 0 && j >= 0 && i < layout.down && j < layout.across) found[count++] = turn_of[i * layout.across + j];
+            }
+    return count;
+}
+
+static Vector coded_at(const Field *f, const Turn *t) {
+    Vector v = f->added[node_of(t)];
+    return vector_less(v, (Vector){(i16)interpolated(f->added, t, 0), (i16)interpolated(f->added, t, 1)});
+}
+
+static float bits_around(const Window *w) {
+    const Turn *found[AFFECTED];
+    float bits = 0;
+    for (int n = affected(w->turn, found) - 1; n >= 0; n--)
+        bits += motion_bits(w->field->key, w->field->k, found[n], w->field->moved, coded_at(w->field, found[n]));
+    return bits;
+}
+
+static void note(const Field *f, const Turn *t) {
+    Vector coded = coded_at(f, t);
+    f->moved[f->k][node_of(t)] = (u8)least(255, magnitude(coded.x) + magnitude(coded.y));
+}
+
+/* Take a vector if it costs less. */
+static int improve(const Window *w, i32 x, i32 y, float *cost) {
+    int node = node_of(w->turn);
+    Vector *here = &w->field->added[node], before = *here, base = w->field->base[node];
+    if ((x == before.x && y == before.y) || magnitude(base.x + x) > 32000 || magnitude(base.y + y) > 32000) return 0;
+    *here = (Vector){(i16)x, (i16)y};
+    float bits = w->field->rate_weight * bits_around(w);
+    float found = bits < *cost ? bits + window_cost(w, *cost - bits) : bits;
+    if (found >= *cost) {
+        *here = before;
+        return 0;
+    }
+    *cost = found;
+    const Turn *changed[AFFECTED];
+    for (int n = affected(w->turn, changed) - 1; n >= 0; n--) note(w->field, changed[n]);
+    return 1;
+}
+
+/* Vectors nearby, then steps of up to so many quarter pixels. Says whether the node's changed. */
+static int refine_node(const Window *w, int widest) {
+    static const int right[4] = {0, 0, -1, 1}, down[4] = {-1, 1, 0, 0};
+    const Turn *t = w->turn;
+    Vector *added = w->field->added, *here = &added[node_of(t)], before = *here;
+    blend(w, 1);
+    float cost = w->field->rate_weight * bits_around(w) + window_cost(w, 1e30f);
+    Vector tried[5] = {{(i16)interpolated(added, t, 0), (i16)interpolated(added, t, 1)}};
+    for (int k = 0; k < 4; k++) {
+        int i = clamp(t->row + down[k], 0, layout.down - 1), j = (t->column + right[k] + layout.across) % layout.across;
+        tried[k + 1] = added[i * layout.across + j];
+    }
+    for (int k = 0; k < 5; k++) {
+        int known = 0;
+        for (int n = 0; n < k; n++) known |= same(tried[n], tried[k]);
+        if (!known) improve(w, tried[k].x, tried[k].y, &cost);
+    }
+    for (int stride = widest; stride; stride /= 2)
+        for (int moved = 1, tries = 0; moved && tries < 3; tries++) {
+            Vector from = *here;
+            moved = 0;
+            for (int k = 0; k < 4; k++) moved |= improve(w, from.x + stride * right[k], from.y + stride * down[k], &cost);
+        }
+    blend(w, -1);
+    return !same(*here, before);
+}
+
+/* Whether a node's vector or one beside it has changed since the pass before. */
+static int lively(const Turn *t, int pass) {
+    for (int k = 0; k < 9; k++) {
+        int i = clamp(t->row + k / 3 - 1, 0, layout.down - 1), j = (t->column + k % 3 - 1 + layout.across) % layout.across;
+        if (changed_in[i * layout.across + j] >= pass - 1) return 1;
+    }
+    return 0;
+}
+
+void refine(const i16 *target, const Field *f) {
+    size_t nodes = (size_t)layout.down * layout.across;
+    if (!left) {
+        left = allocate(plane_size(0) * sizeof(float));
+        turn_of = allocate(nodes * sizeof(Turn *));
+        changed_in = allocate(nodes);
+    }
+    memset(changed_in, 0, nodes);
+    for (size_t n = 0; n < plane_size(0); n++) left[n] = UNIT * target[n];
+    for (const Turn *t = layout.order; t < layout.order + layout.turns; t++) {
+        Window w = window_of(f, t);
+        turn_of[node_of(t)] = t;
+        note(f, t);
+        blend(&w, -1);
+    }
+    for (int pass = 1; pass <= PASSES; pass++)
+        for (const Turn *t = layout.order; t < layout.order + layout.turns; t++) {
+            Window w = window_of(f, t);
+            if (lively(t, pass) && refine_node(&w, pass == 1 ? 2 : 1)) changed_in[node_of(t)] = (u8)pass;
+        }
+}
