@@ -6,7 +6,6 @@ groups of frames ─ tune (on the middle group) ─ passes over the clip, each w
 
 import math
 import tempfile
-import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,7 +49,7 @@ def encode_by_motion(
     Interrupted at any moment, the same call goes on from the checkpoint beside the output, and ends with the same
     bytes. Stages are `analysing`, `trying`, `encoding` and `checking`. Raises OutputError, ArgumentError, OutOfMemory.
     """
-    began, goal = time.monotonic(), config.rate_target
+    goal = config.rate_target
     groups = split_into_groups(tracked(clip, "analysing", clip.frames, on_progress))
     journal = Journal(checkpoint_path(output), f"{clip.fingerprint()} {config} {groups} {core_version()}")
     passes = _Passes(clip, config, groups, journal, on_progress)
@@ -64,7 +63,7 @@ def encode_by_motion(
     outcome, keys = passes.encode(tuning, step)
     passes.write(output, tuning, step, keys)
     journal.remove()
-    seconds = time.monotonic() - began
+    seconds = journal.seconds
     return Encoded(
         path=output,
         size=outcome.size,

@@ -22,6 +22,7 @@ class _Stored(msgspec.Struct):
     outcomes: dict[str, tuple[int, float, float]]
     work: str
     keys: list[tuple[bytes, float, int]]
+    seconds: float  # of work, up to this writing
 
 
 class Journal:
@@ -32,8 +33,14 @@ class Journal:
 
     def __init__(self, path: Location, signature: str) -> None:
         self._path = path
-        self._stored = self._read(signature) or _Stored(VERSION, signature, {}, "", [])
+        self._stored = self._read(signature) or _Stored(VERSION, signature, {}, "", [], 0.0)
         self._written = time.monotonic()
+        self._began = self._written - self._stored.seconds
+
+    @property
+    def seconds(self) -> float:
+        """Of work, over all runs."""
+        return time.monotonic() - self._began
 
     def outcome(self, name: str) -> Outcome | None:
         """What a finished pass came to."""
@@ -60,6 +67,7 @@ class Journal:
         remove(self._path)
 
     def _write(self) -> None:
+        self._stored.seconds = self.seconds
         with atomic_write(self._path) as partial:
             partial.write_bytes(msgspec.msgpack.encode(self._stored))
         self._written = time.monotonic()
