@@ -165,7 +165,7 @@ static void paint_sources(const Key *key, int tile_row, int tile_column) {
                 int row = clamp(i, 0, layout.down - 1), column = (j + layout.across) % layout.across;
                 Vector v = key->motion[k][row * layout.across + column];
                 int y = row * NODE - NODE / 2 + (v.y >> 2), x = j * NODE - NODE / 2 + (v.x >> 2);
-                paint_sphere(key->reference[k], y - 4, x - 4, y + 2 * NODE + 6, x + 2 * NODE + 6);
+                paint_sphere(key->reference[k], y - 6, x - 6, y + 2 * NODE + 6, x + 2 * NODE + 6);
             }
 }
 
