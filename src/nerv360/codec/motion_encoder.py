@@ -1,7 +1,7 @@
 """A video -> keys that predict one another -> a .nerv360 file.
 
-groups of frames ─ tune (on the middle group) ─ passes over the clip, each with another step ─ file, read back
-                                                └ until the target is met; one, where there is none
+Groups of frames are found; the encoder is tuned on a part of the clip; then come passes over the clip, each with another
+step, until the target is met (or one, where there is none); the file is read back.
 """
 
 import math
@@ -38,6 +38,7 @@ from nerv360.video.clip import Clip
 __all__ = ["encode_by_motion"]
 
 STEP = 18.0  # grey levels, of a rate weight of 1; bits weigh as the square of the step
+SAMPLE_FRAMES = 33  # of the part of a clip on which it is tuned, at most
 TRAJECTORIES = JVET_TRAJECTORIES["Balboa"]
 
 
@@ -53,14 +54,16 @@ def encode_by_motion(
     groups = split_into_groups(tracked(clip, "analysing", clip.frames, on_progress))
     journal = Journal(checkpoint_path(output), f"{clip.fingerprint()} {config} {groups} {core_version()}")
     passes = _Passes(clip, config, groups, journal, on_progress)
+    sample = passes.sample()
     target = Target(goal.max_bytes(clip.frames, float(clip.frame_rate)), goal.quality_db)
     step = STEP * math.sqrt(goal.rate_weight)
     if goal.is_target:  # about the step, so that what is tuned suits it
-        step = find_step(passes.share_of(target), step, lambda each: passes.try_middle(Tuning(), each))
-    tuning = tune(config.effort, lambda each, factor: passes.try_middle(each, step * factor))
+        share = target.share(sample.clip.frames / clip.frames)
+        step = find_step(share, step, lambda each: sample.outcome("trying", Tuning(), each))
+    tuning = tune(config.effort, lambda each, factor: sample.outcome("trying", each, step * factor))
     if goal.is_target:
-        step = find_step(target, step, lambda each: passes.encode(tuning, each)[0])
-    outcome, keys = passes.encode(tuning, step)
+        step = find_step(target, step, lambda each: passes.outcome("encoding", tuning, each))
+    outcome, keys = passes.encode("encoding", tuning, step)
     passes.write(output, tuning, step, keys)
     journal.remove()
     seconds = journal.seconds
@@ -78,7 +81,7 @@ def encode_by_motion(
 
 @dataclass
 class _Passes:
-    """Passes over a clip, or over its middle group; each is done once."""
+    """Passes over a clip, each of which is done once."""
 
     clip: Clip
     config: EncodingConfig
@@ -94,22 +97,31 @@ class _Passes:
         look = Viewport(hfov_deg=hfov, width=view_width, height=view_height)
         self._views = [linear_trajectory(look, self.clip.frames, *ends) for ends in TRAJECTORIES]
 
-    def share_of(self, target: Target) -> Target:
-        """A target of the clip, for its middle group."""
-        share = self.groups[len(self.groups) // 2] / self.clip.frames
-        return Target(target.max_bytes and max(1, int(share * target.max_bytes)), target.quality_db)
-
-    def try_middle(self, tuning: Tuning, step: float) -> Outcome:
-        """What the middle group comes to, with the root's step in grey levels."""
+    def sample(self) -> "_Passes":
+        """Passes over a part of the clip, in the middle of its middle group."""
         middle = len(self.groups) // 2
-        name = _name(range(middle, middle + 1), tuning, step)
-        if found := self.journal.outcome(name):
-            return found
-        return self._pass("trying", range(middle, middle + 1), tuning, step)[0]
+        frames = min(SAMPLE_FRAMES, self.groups[middle])
+        if frames == self.clip.frames:
+            return self
+        first = sum(self.groups[:middle]) + (self.groups[middle] - frames) // 2
+        return _Passes(self.clip.cut(first, frames), self.config, (frames,), self.journal, self.on_progress)
 
-    def encode(self, tuning: Tuning, step: float) -> tuple[Outcome, list[CodedKey]]:
-        """What the clip comes to, and its keys."""
-        return self._pass("encoding", range(len(self.groups)), tuning, step)
+    def outcome(self, stage: str, tuning: Tuning, step: float) -> Outcome:
+        """What the clip comes to, with the root's step in grey levels."""
+        return self.journal.outcome(self._name(tuning, step)) or self.encode(stage, tuning, step)[0]
+
+    def encode(self, stage: str, tuning: Tuning, step: float) -> tuple[Outcome, list[CodedKey]]:
+        """The same, and the keys."""
+        name = self._name(tuning, step)
+        if name not in self._done:
+            coded = tracked(self._coded(tuning, step), stage, self.clip.frames, self.on_progress)
+            keys, psnr = map(list, zip(*coded, strict=True))
+            error = sum(key.squared_error for key in keys) / len(keys)
+            size = len(self._file(tuning, step, keys))
+            outcome = Outcome(size, float(np.mean(psnr)), _decibels(error))
+            self.journal.finish(outcome)
+            self._done[name] = outcome, keys
+        return self._done[name]
 
     def write(self, output: Location, tuning: Tuning, step: float, keys: Sequence[CodedKey]) -> None:
         """Write the file, read it again and compare every picture. Raises BitstreamError: never seen."""
@@ -122,43 +134,29 @@ class _Passes:
                     if zlib.crc32(decoder.panorama(frame).data) != checksums[frame]:
                         raise BitstreamError(f"{output}: what was written does not read back")
 
-    def _pass(self, stage: str, chosen: range, tuning: Tuning, step: float) -> tuple[Outcome, list[CodedKey]]:
-        name = _name(chosen, tuning, step)
-        if name not in self._done:
-            frames = sum(self.groups[group] for group in chosen)
-            coded = tracked(self._coded(chosen, tuning, step), stage, frames, self.on_progress)
-            keys, psnr = map(list, zip(*coded, strict=True))
-            error = sum(key.squared_error for key in keys) / frames
-            size = len(self._file(tuning, step, keys))
-            outcome = Outcome(size, float(np.mean(psnr)), _decibels(error))
-            self.journal.finish(outcome)
-            self._done[name] = outcome, keys
-        return self._done[name]
+    def _name(self, tuning: Tuning, step: float) -> str:
+        return f"{self.clip.start} {self.clip.frames} {tuning} {step!r}"
 
-    def _coded(self, chosen: range, tuning: Tuning, step: float) -> Iterator[tuple[CodedKey, float]]:
-        """Every key of some groups, and the PSNR of its views."""
-        known = iter(self.journal.begin(_name(chosen, tuning, step)))
-        steps = steps_of(step, tuning, max(self.groups))
-        for group, first, frames in self._frames_of(chosen):
-            encoder = GroupEncoder(frames, self._vectors[group])
+    def _coded(self, tuning: Tuning, step: float) -> Iterator[tuple[CodedKey, float]]:
+        """Every key, and the PSNR of its views."""
+        known = iter(self.journal.begin(self._name(tuning, step)))
+        steps, first = steps_of(step, tuning, max(self.groups)), 0
+        for vectors, frames in zip(self._vectors, self._groups_of_frames(), strict=True):
+            encoder = GroupEncoder(frames, vectors)
             for key, coded, decoded in encoder.encode(tuning, steps, list(islice(known, len(frames)))):
                 self.journal.add(coded)
                 yield coded, self._psnr_of_views(first + key.frame, decoded, frames[key.frame])
+            first += len(frames)
 
-    def _frames_of(self, chosen: range) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
-        """Some groups: number, first frame, and frames [n, H, W, 3], in a file until the next is asked for."""
-        source, first = iter(self.clip), 0
-        for group, count in enumerate(self.groups[: chosen.stop]):
-            if group in chosen:
-                with tempfile.TemporaryFile() as file:
-                    shape = (count, self.clip.height, self.clip.width, 3)
-                    frames = np.memmap(file, np.uint8, "w+", shape=shape)
-                    for index, frame in enumerate(islice(source, count)):
-                        frames[index] = frame
-                    yield group, first, frames
-            else:
-                next(islice(source, count - 1, count), None)
-            first += count
+    def _groups_of_frames(self) -> Iterator[NDArray[np.uint8]]:
+        """Frames [n, H, W, 3] of each group, in a file until the next is asked for."""
+        source = iter(self.clip)
+        for count in self.groups:
+            with tempfile.TemporaryFile() as file:
+                frames = np.memmap(file, np.uint8, "w+", shape=(count, self.clip.height, self.clip.width, 3))
+                for index, frame in enumerate(islice(source, count)):
+                    frames[index] = frame
+                yield frames
 
     def _psnr_of_views(self, frame: int, decoded: Picture, picture: Picture) -> float:
         found = []
@@ -168,7 +166,7 @@ class _Passes:
         return float(np.mean(found))
 
     def _file(self, tuning: Tuning, step: float, keys: Sequence[CodedKey]) -> bytes:
-        """The file of the clip; of fewer keys, one that is as large."""
+        """The file of the clip."""
         clip = self.clip
         view_width, view_height = self.config.training_view(clip.width)
         header = MotionHeader(
@@ -185,10 +183,6 @@ class _Passes:
         entries = [SegmentEntry(clip.frames, 1, 1, 0)]
         file = FileHeader(clip.width, clip.height, clip.frames, rate.numerator, rate.denominator, clip.colour, entries)
         return write_container(file, iter([(header, [key.data for key in keys])]))
-
-
-def _name(chosen: range, tuning: Tuning, step: float) -> str:
-    return f"{chosen} {tuning} {step!r}"
 
 
 def _decibels(squared_error: float) -> float:

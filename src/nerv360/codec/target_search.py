@@ -29,6 +29,10 @@ class Target:
     max_bytes: int | None
     quality_db: float | None
 
+    def share(self, part: float) -> "Target":
+        """The target of a part of the clip."""
+        return Target(self.max_bytes and max(1, int(part * self.max_bytes)), self.quality_db)
+
     def excess(self, outcome: Outcome) -> float:
         """About how much larger the logarithm of the step should be: 0 in the middle of what is near enough."""
         if self.max_bytes is not None:
