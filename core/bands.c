@@ -189,7 +189,8 @@ static int code_sign_in(Stream *s, Contexts *c, const Coded *b, int i, int j, in
     i32 above = sign_at(p, stride, parent, i / 2, j / 2);
     i32 corners = sign_at(p, stride, band, i - 1, j - 1) * 3 + sign_at(p, stride, band, i - 1, j + 1);
     i32 beside = sign_at(p, stride, &siblings[0], i, j) * 3 + sign_at(p, stride, &siblings[1], i, j);
-    Mix m = {.count = SIGN_INPUTS, .mixers = {SIGN_MIXERS + b->kind, SIGN_MIXERS + BANDS + (b->kind & ~15) + luma * 3 + above}};
+    Mix m = {.count = SIGN_INPUTS, .mixers = {SIGN_MIXERS + b->kind, SIGN_MIXERS + BANDS + (b->kind & ~15)}};
+    m.mixers[1] += luma * 3 + above;
     m.context[0] = first + (luma * 3 + north) * 3 + west;
     m.context[1] = first + SIGNS + north * 9 + corners;
     m.context[2] = first + 2 * SIGNS + ((i & 1) * 2 + (j & 1)) * 9 + above * 3 + west;
@@ -210,7 +211,8 @@ static void code_coefficient(Stream *s, Contexts *c, const Coded *b, int i, int 
     m.context[4] = zero + 4 * ZEROS + least(63, a.total < 24 ? a.total : 24 + (a.total - 24) / 4);
     m.context[5] = zero + 5 * ZEROS + grade7(a.around_above) * 8 + grade7(a.other);
     predict(&m, c);
-    Mix larger = {.count = 3, .mixers = {ABOVE_MIXERS + b->kind, ABOVE_MIXERS + BANDS + (b->kind & ~15) + least(15, a.near / 2)}};
+    Mix larger = {.count = 3, .mixers = {ABOVE_MIXERS + b->kind, ABOVE_MIXERS + BANDS + (b->kind & ~15)}};
+    larger.mixers[1] += least(15, a.near / 2);
     larger.context[0] = one + least(31, a.near);
     larger.context[1] = one + ABOVE_ONE + least(31, a.total / 2);
     larger.context[2] = one + 2 * ABOVE_ONE + least(3, a.west) * 8 + grade7(a.time + a.above);

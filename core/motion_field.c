@@ -57,7 +57,7 @@ static void coded_around(const u8 *moved, const Turn *t, i32 *near, i32 *far) {
         }
 }
 
-/* What predicts the components of a node's vector: how much was coded around, of the first reference, of the references. */
+/* What predicts the components of a node's vector: how much was coded around, of the first reference, of all. */
 typedef struct {
     int use, level; /* of keys with one reference, of the first of two, of the second */
     i32 near, far, other, inherited;

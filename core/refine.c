@@ -1,8 +1,8 @@
-/* Vectors are refined, which only an encoder does: one node after the other, by what the blend of all windows leaves to be
-   coded, and by the bits that motion asks.
+/* Vectors are refined, which only an encoder does: one node after the other, by what the blend of all windows leaves to
+   be coded, and by the bits that motion asks.
 
-   What is left within a window is transformed in patches (Hadamard), whose coefficients cost about as those of bands do:
-   small ones their square, large ones little more than a few bits.
+   What is left within a window is transformed in patches (Hadamard), whose coefficients cost about as those of bands
+   do: small ones their square, large ones little more than a few bits.
 */
 #include "core.h"
 
@@ -98,8 +98,8 @@ static float patch_cost(float x[PATCH][PATCH], float per_step) {
     return total;
 }
 
-/* Of what is left with the node's vector, while its part is not in the blend; patches go quarter by quarter. Stops above
-   the limit. */
+/* Of what is left with the node's vector, while its part is not in the blend; patches go quarter by quarter. Stops
+   above the limit. */
 static float window_cost(const Window *w, float limit) {
     i32 said[NODE * NODE];
     float rest[PATCH][PATCH], total = 0;
@@ -125,7 +125,8 @@ static int affected(const Turn *t, const Turn *found[AFFECTED]) {
             for (int b = -1; b < 2; b++) {
                 int i = t->row + a * d, j = t->column + b * d;
                 if ((!a && !b) || (d == t->distance && a && b)) continue;
-                if (i >= 0 && j >= 0 && i < layout.down && j < layout.across) found[count++] = turn_of[i * layout.across + j];
+                if (i < 0 || j < 0 || i >= layout.down || j >= layout.across) continue;
+                found[count++] = turn_of[i * layout.across + j];
             }
     return count;
 }
@@ -187,7 +188,8 @@ static int refine_node(const Window *w, int widest) {
         for (int moved = 1, tries = 0; moved && tries < 3; tries++) {
             Vector from = *here;
             moved = 0;
-            for (int k = 0; k < 4; k++) moved |= improve(w, from.x + stride * right[k], from.y + stride * down[k], &cost);
+            for (int k = 0; k < 4; k++)
+                moved |= improve(w, from.x + stride * right[k], from.y + stride * down[k], &cost);
         }
     blend(w, -1);
     return !same(*here, before);
@@ -196,7 +198,8 @@ static int refine_node(const Window *w, int widest) {
 /* Whether a node's vector or one beside it has changed since the pass before. */
 static int lively(const Turn *t, int pass) {
     for (int k = 0; k < 9; k++) {
-        int i = clamp(t->row + k / 3 - 1, 0, layout.down - 1), j = (t->column + k % 3 - 1 + layout.across) % layout.across;
+        int i = clamp(t->row + k / 3 - 1, 0, layout.down - 1);
+        int j = (t->column + k % 3 - 1 + layout.across) % layout.across;
         if (changed_in[i * layout.across + j] >= pass - 1) return 1;
     }
     return 0;

@@ -43,7 +43,7 @@ def shot(browser: Browser, address: str, width: int, height: int, phone: bool) -
     page = browser.new_page(viewport={"width": width, "height": height}, has_touch=phone, is_mobile=phone)
     page.goto(f"{address}#fov=110&t=0.3")
     page.wait_for_function("window.player?.settled", timeout=120_000)
-    page.evaluate("player.setView({ yawDeg: 20, pitchDeg: 3 })")  # the first picture took the time of warming up
+    page.evaluate("player.setView({ yawDeg: 48, pitchDeg: 2 })")  # the first picture took the time of warming up
     page.wait_for_function("player.settled", timeout=120_000)
     page.wait_for_timeout(1000)  # what fades in, has
     return Image.open(io.BytesIO(page.screenshot()))

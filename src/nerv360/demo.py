@@ -13,7 +13,7 @@ from nerv360.video.clip import Clip
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
-FRAMES, LOOP, WIDTH, HEIGHT = 16, 256, 768, 384
+FRAMES, LOOP, WIDTH, HEIGHT = 16, 256, 1536, 768
 
 
 def demo(folder: Path, video: Path | None) -> None:
