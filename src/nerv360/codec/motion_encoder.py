@@ -1,7 +1,7 @@
 """A video -> keys that predict one another -> a .nerv360 file.
 
-Groups of frames are found; the encoder is tuned on a part of the clip; then come passes over the clip, each with another
-step, until the target is met (or one, where there is none); the file is read back.
+Groups of frames are found; the encoder is tuned on a part of the clip; then come passes over the clip, each with
+another step, until the target is met (or one, where there is none); the file is read back.
 """
 
 import math
