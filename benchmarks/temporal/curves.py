@@ -17,7 +17,11 @@ def main() -> None:
     figure, axes = plt.subplots(1, len(CLIPS), figsize=(11, 3.4), layout="constrained")
     for axis, (title, video) in zip(axes, CLIPS.items(), strict=True):
         for codec, colour in CODECS.items():
-            mine = [row for row in rows if row["codec"] == codec and row["video"].startswith(video)]
+            mine = [
+                row
+                for row in rows
+                if row["codec"] == codec and row["video"].startswith(video) and "instant" not in row["settings"]
+            ]
             points = sorted((float(row["kbit_s"]), float(row["mean_psnr_db"])) for row in mine)
             axis.plot(*zip(*points, strict=True), "o-", color=colour, label=codec, markersize=4)
         axis.set(title=title, xscale="log", xlabel="kbit/s")
