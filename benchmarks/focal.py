@@ -11,9 +11,9 @@ import typer
 
 from nerv360 import api
 from nerv360.codec import resampling
-from nerv360.evaluation.evaluate import dynamic_viewports
-from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
+from nerv360.geometry.viewport import dynamic_viewports
+from nerv360.quality import psnr
 from nerv360.video.clip import Clip
 
 RATIOS = (0.5, 0.7, 0.8, 0.87, 0.95, 1.05, 1.15, 1.25, 1.5, 2.0)

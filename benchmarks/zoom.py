@@ -15,9 +15,9 @@ from table import append
 
 from nerv360 import api
 from nerv360.codec import resampling
-from nerv360.evaluation.evaluate import dynamic_viewports
-from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
+from nerv360.geometry.viewport import dynamic_viewports
+from nerv360.quality import psnr
 from nerv360.video.clip import Clip
 
 HFOV_DEG = (40, 50, 60, 70, 78.1, 90, 100, 110, 120)

@@ -40,6 +40,8 @@ enum {
     INPUTS = 6, /* of a mixer, at most */
 };
 
+static const float SQRT2 = 1.41421356f, SQRT3 = 1.73205081f, SQRT6 = 2.44948974f; /* of the colours' transform */
+
 static inline i32 least(i32 a, i32 b) { return a < b ? a : b; }
 static inline i32 most(i32 a, i32 b) { return a > b ? a : b; }
 static inline i32 clamp(i32 value, i32 low, i32 high) { return most(low, least(high, value)); }
@@ -129,6 +131,7 @@ typedef struct {
     i16 x, y;
 } Vector; /* quarter pixels, from a pixel to where its content lies in the reference */
 
+static inline Vector vector(i32 x, i32 y) { return (Vector){(i16)clamp(x, -32768, 32767), (i16)clamp(y, -32768, 32767)}; }
 static inline Vector vector_sum(Vector a, Vector b) { return (Vector){(i16)(a.x + b.x), (i16)(a.y + b.y)}; }
 static inline Vector vector_less(Vector a, Vector b) { return (Vector){(i16)(a.x - b.x), (i16)(a.y - b.y)}; }
 static inline int same(Vector a, Vector b) { return a.x == b.x && a.y == b.y; }

@@ -2,7 +2,6 @@
    what a decoder has. */
 #include "core.h"
 
-static const float SQRT2 = 1.41421356f, SQRT3 = 1.73205081f, SQRT6 = 2.44948974f;
 static float *source[PLANES], *coefficients[PLANES], *scratch; /* source in 1/16 of a level, coefficients in steps */
 
 /* The picture RGB [height, width, 3] of the next key: orthonormal brightness, and two differences of colours at half

@@ -111,8 +111,7 @@ void add_motion(Key *key, Vector *const added[2], Vector *const inherited[2]) {
     if (key->references == 2) mirror_motion(key, added[0], inherited[1]);
     for (int k = 0; k < key->references; k++)
         for (int n = 0; n < layout.down * layout.across; n++)
-            key->motion[k][n] = (Vector){(i16)clamp(inherited[k][n].x + added[k][n].x, -32768, 32767),
-                                         (i16)clamp(inherited[k][n].y + added[k][n].y, -32768, 32767)};
+            key->motion[k][n] = vector(inherited[k][n].x + added[k][n].x, inherited[k][n].y + added[k][n].y);
 }
 
 Vector *field_number(int number) {
@@ -197,8 +196,6 @@ void paint_all(Key *key) {
 }
 
 /* Colours */
-
-static const float SQRT2 = 1.41421356f, SQRT3 = 1.73205081f, SQRT6 = 2.44948974f;
 
 /* A plane of colour differences at a place of the panorama, enlarged bilinearly, in 1/256 of a level. */
 static i32 enlarged(const i16 *plane, int y, int x) {

@@ -129,7 +129,7 @@ void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2]) {
             i32 x = interpolated(added[k], t, 0), y = interpolated(added[k], t, 1);
             i32 dx = code_component(s, c, &p, 0, s->decoding ? 0 : v->x - x);
             i32 dy = code_component(s, c, &p, 1 + least(2, magnitude(dx)), s->decoding ? 0 : v->y - y);
-            *v = (Vector){(i16)clamp(x + dx, -32768, 32767), (i16)clamp(y + dy, -32768, 32767)};
+            *v = vector(x + dx, y + dy);
             moved[k][node] = (u8)least(255, magnitude(dx) + magnitude(dy));
         }
         for (size_t n = 0; n < nodes; n++) key->moved[n] = (u8)least(255, key->moved[n] + moved[k][n]);
@@ -141,8 +141,6 @@ static i32 scaled(i32 value, i32 numerator, i32 denominator) {
     if (denominator < 0) numerator = -numerator, denominator = -denominator;
     return floored(2 * value * numerator + denominator, 2 * denominator);
 }
-
-static Vector vector(i32 x, i32 y) { return (Vector){(i16)clamp(x, -32768, 32767), (i16)clamp(y, -32768, 32767)}; }
 
 static int field_of(const Key *key, const Key *reference) {
     for (int k = 0; k < key->references; k++)

@@ -60,13 +60,20 @@ static inline float part_of(const Window *w, const i32 said[NODE * NODE], int r,
     return w->down[r] * w->across[c] * said[r % NODE * NODE + c % NODE];
 }
 
+/* The k-th patch of a window, quarter by quarter: where it lies in the plane, or -1, and in the window; at the first of a
+   quarter, what the vector says of that. */
+static i32 next_patch(const Window *w, int k, int *r, int *c, i32 said[NODE * NODE]) {
+    *r = k / 8 * NODE + k / 2 % 2 * PATCH, *c = k / 4 % 2 * NODE + k % 2 * PATCH;
+    if (k % 4 == 0) quarter(w, *r, *c, said);
+    return patch_at(w->turn, *r, *c);
+}
+
 /* Take the node's part out of the blend, or put it back. */
 static void blend(const Window *w, float sign) {
     i32 said[NODE * NODE];
     for (int k = 0; k < PATCHES; k++) {
-        int r = k / 8 * NODE + k / 2 % 2 * PATCH, c = k / 4 % 2 * NODE + k % 2 * PATCH;
-        if (k % 4 == 0) quarter(w, r, c, said);
-        i32 at = patch_at(w->turn, r, c);
+        int r, c;
+        i32 at = next_patch(w, k, &r, &c, said);
         if (at < 0) continue;
         for (int i = 0; i < PATCH; i++)
             for (int j = 0; j < PATCH; j++)
@@ -104,9 +111,8 @@ static float window_cost(const Window *w, float limit) {
     i32 said[NODE * NODE];
     float rest[PATCH][PATCH], total = 0;
     for (int k = 0; k < PATCHES && total <= limit; k++) {
-        int r = k / 8 * NODE + k / 2 % 2 * PATCH, c = k / 4 % 2 * NODE + k % 2 * PATCH;
-        if (k % 4 == 0) quarter(w, r, c, said);
-        i32 at = patch_at(w->turn, r, c);
+        int r, c;
+        i32 at = next_patch(w, k, &r, &c, said);
         if (at < 0) continue;
         for (int i = 0; i < PATCH; i++)
             for (int j = 0; j < PATCH; j++)

@@ -13,7 +13,7 @@ LEVELS = [
     {"storage"},
     {"geometry", "entropy"},
     {"latents"},
-    {"video", "layers", "extract"},
+    {"video", "layers", "extract", "quality"},
     {"motion"},
     {"models"},
     {"bitstream", "config"},

@@ -23,13 +23,13 @@ from nerv360.codec.decoder import Decoder
 from nerv360.codec.network_decoder import NetworkDecoder
 from nerv360.config import preset_for
 from nerv360.errors import ArgumentError, MissingExtra
-from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime, LatentGrid
 from nerv360.models.build import build
 from nerv360.models.decoder_network import DecoderNetwork
 from nerv360.models.network_config import NetworkConfig
+from nerv360.quality import psnr
 from nerv360.training.configure import configure
 from nerv360.types import Picture
 

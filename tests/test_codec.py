@@ -16,11 +16,12 @@ from nerv360.codec.network_encoder import fitted_latents
 from nerv360.codec.segment_writer import write_segment
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError
-from nerv360.evaluation.metrics import psnr, ws_psnr
+from nerv360.evaluation.metrics import ws_psnr
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime
 from nerv360.models.build import build
+from nerv360.quality import psnr
 from nerv360.training.configure import configure
 from nerv360.training.training_module import TrainingModule
 from nerv360.types import BT709
@@ -150,7 +151,7 @@ def test_evaluation_of_a_file(video: Path, encoded: Path, tmp_path: Path) -> Non
     assert result.size == encoded.stat().st_size
     assert result.bits_per_pixel == pytest.approx(8 * result.size / (6 * 160 * 80))
     with nerv360.open(encoded) as decoder:
-        view = nerv360.evaluation.evaluate.dynamic_viewports(decoder.native_view(), 6)["VP1"]
+        view = nerv360.geometry.viewport.dynamic_viewports(decoder.native_view(), 6)["VP1"]
         frames = list(Clip.open(video))
         each = [psnr(decoder.viewport(i, v), extract_viewport(frames[i], v)) for i, v in enumerate(view)]
     assert result.trajectories["VP1"].psnr_db == pytest.approx(np.mean(each))

@@ -17,11 +17,10 @@ from nerv360.errors import ArgumentError, BitstreamError, MissingExtra, Nerv360E
 from nerv360.evaluation import compare as comparing
 from nerv360.evaluation.anchors import ANCHORS, AnchorDecoder, count_key_frames, encode_anchor
 from nerv360.evaluation.compare import COLUMNS, Comparison, regular_key_frames, shared_key_frames
-from nerv360.evaluation.evaluate import dynamic_viewports
 from nerv360.evaluation.rd_curves import LOOKS, bd_rate
 from nerv360.evaluation.results_store import read_rows
 from nerv360.extract import extract_viewport
-from nerv360.geometry.viewport import Viewport
+from nerv360.geometry.viewport import Viewport, dynamic_viewports
 from nerv360.types import BT709
 from nerv360.video.clip import EXACT, Clip
 from nerv360.video.writer import write_frames

@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from nerv360.errors import BitstreamError
-from nerv360.evaluation.metrics import luma, psnr
+from nerv360.evaluation.metrics import luma
 from nerv360.motion.core import Core
 from nerv360.motion.encoder import CodedKey, GroupEncoder, Tuning, steps_of
 from nerv360.motion.keys import Key, assign_slots, key_order
+from nerv360.quality import psnr
 from nerv360.types import Picture
 from nerv360.video.synthetic import render_frame
 

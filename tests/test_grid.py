@@ -21,7 +21,6 @@ from nerv360.codec.network_encoder import _initialize, fitted_latents
 from nerv360.codec.segment_writer import estimate_bytes, write_segment
 from nerv360.config import EncodingConfig, preset_for
 from nerv360.errors import ArgumentError
-from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
@@ -41,6 +40,7 @@ from nerv360.models.build import build, decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.models.network_config import NetworkConfig
 from nerv360.progress import Update
+from nerv360.quality import psnr
 from nerv360.training.configure import configure
 from nerv360.training.sampling import TrainingSample
 from nerv360.training.training_module import TrainingModule

@@ -7,13 +7,13 @@ import torch
 from numpy.typing import NDArray
 from test_camera_motion import HEIGHT, WIDTH, seen
 
-from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime, LatentGrid
 from nerv360.models.build import build
 from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.models.network_config import NetworkConfig
+from nerv360.quality import psnr
 from nerv360.training.initialization import initialize_from_clip
 from nerv360.video.camera_motion import ANGLE_STEP_DEG, Angles, camera_to_world, to_world_view
 from nerv360.video.synthetic import render_frame

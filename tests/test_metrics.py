@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from nerv360.evaluation.metrics import luma, ms_ssim_of, psnr, ws_psnr
+from nerv360.evaluation.metrics import luma, ms_ssim_of, ws_psnr
+from nerv360.quality import psnr
 
 
 def test_psnr() -> None:

@@ -15,9 +15,9 @@ from nerv360.codec.encoder import checkpoint_path
 from nerv360.codec.target_search import Outcome, Target, find_step
 from nerv360.codec.tuning import tune
 from nerv360.config import EncodingConfig, preset_for
-from nerv360.evaluation.evaluate import dynamic_viewports, evaluate
+from nerv360.evaluation.evaluate import evaluate
 from nerv360.extract import extract_viewport
-from nerv360.geometry.viewport import Viewport
+from nerv360.geometry.viewport import Viewport, dynamic_viewports
 from nerv360.motion.encoder import Tuning
 from nerv360.motion.groups import LONGEST_GROUP, split_into_groups
 from nerv360.progress import Update, ignore

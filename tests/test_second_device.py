@@ -15,11 +15,11 @@ from nerv360.backends.tiling import draw_in_strips
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import checkpoint_path, encode_clip
 from nerv360.config import EncodingConfig, preset_for, presets_of
-from nerv360.evaluation.metrics import psnr
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime, interpolation_weights
 from nerv360.models.build import build, channels_last
 from nerv360.models.registry import network_spec, networks
+from nerv360.quality import psnr
 from nerv360.training import fit
 from nerv360.training.checkpoint import Progress
 from nerv360.training.configure import configure

@@ -38,7 +38,7 @@ from PIL import Image
 import nerv360
 from nerv360.codec.mux import mux
 from nerv360.errors import ArgumentError
-from nerv360.evaluation.metrics import psnr
+from nerv360.quality import psnr
 from nerv360.serving import server as serving
 from nerv360.serving import viewers
 from nerv360.serving.frames import FrameRequest

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from nerv360.errors import ArgumentError, OutputError, VideoError
-from nerv360.evaluation.metrics import psnr
+from nerv360.quality import psnr
 from nerv360.types import UNSPECIFIED_COLOUR, Colour
 from nerv360.video.clip import Clip
 from nerv360.video.writer import encode_video, write_frames

@@ -29,7 +29,6 @@ from table import append, cpu
 from nerv360.cli.console import progress_bar
 from nerv360.cli.options import parse_size
 from nerv360.config import preset_for
-from nerv360.evaluation.metrics import psnr
 from nerv360.evaluation.rd_curves import bd_rate
 from nerv360.extract import extract_viewport
 from nerv360.geometry.rays import viewport_rays
@@ -37,6 +36,7 @@ from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.sphere import lonlat_to_pixel, ray_to_lonlat
 from nerv360.geometry.window import Window, sample_at
 from nerv360.progress import tracked
+from nerv360.quality import psnr
 from nerv360.training.sampling import sample_view
 from nerv360.video.clip import Clip
 from nerv360.video.synthetic import render_frame

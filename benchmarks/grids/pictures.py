@@ -15,8 +15,8 @@ import nerv360
 from nerv360.cli.console import progress_bar
 from nerv360.evaluation.anchors import ANCHORS, AnchorDecoder, encode_anchor
 from nerv360.evaluation.evaluate import titled
-from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
+from nerv360.quality import psnr
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 

@@ -21,7 +21,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from table import append, commit, cpu
 
 from nerv360 import api
-from nerv360.evaluation.metrics import psnr
+from nerv360.quality import psnr
 from nerv360.serving.pictures import Format, Pictures
 from nerv360.types import Picture
 

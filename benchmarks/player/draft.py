@@ -18,8 +18,8 @@ from table import append, commit, cpu
 
 from nerv360 import api
 from nerv360.codec.decoder import _resized
-from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
+from nerv360.quality import psnr
 from nerv360.video.clip import Clip
 
 VIEWS = 12

@@ -17,8 +17,8 @@ sys.path.append(str(Path(__file__).parents[1]))
 from table import append
 
 import nerv360
-from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
+from nerv360.quality import psnr
 from nerv360.video.clip import Clip
 
 TABLE = Path(__file__).with_suffix(".tsv")

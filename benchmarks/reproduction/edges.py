@@ -17,10 +17,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 from table import append, commit
 
 import nerv360
-from nerv360.evaluation.evaluate import dynamic_viewports
-from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
-from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport
+from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, dynamic_viewports
+from nerv360.quality import psnr
 from nerv360.video.clip import Clip
 
 WIDTH, HEIGHT, EVERY = 192, 120, 4

@@ -8,8 +8,8 @@ from nerv360.codec.decoder import Decoder, open_file
 from nerv360.codec.encoder import Encoded, encode_clip
 from nerv360.config import EncodingConfig, preset_for
 from nerv360.errors import ArgumentError
-from nerv360.evaluation.evaluate import Evaluation, compare_picture, dynamic_viewports, evaluate
-from nerv360.geometry.viewport import Viewport
+from nerv360.evaluation.evaluate import Evaluation, compare_picture, evaluate
+from nerv360.geometry.viewport import Viewport, dynamic_viewports
 from nerv360.models.device import choose_device
 from nerv360.models.registry import DEFAULT_MODEL, MODELS
 from nerv360.progress import OnProgress, ignore, tracked

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from helpers.browser import WAIT_MS, Page, Server, serving_app
-from helpers.motion_clip import HEIGHT, WIDTH, motion_file
+from helpers.motion_clip import HEIGHT, WIDTH, clip_file
 
 from nerv360.api import encode
 from nerv360.codec.mux import mux
@@ -37,7 +37,7 @@ def clip(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def motion_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of two segments of keys."""
     path = tmp_path_factory.mktemp("motion") / "motion.nerv360"
-    path.write_bytes(motion_file(WIDTH, HEIGHT, [(9, 6), (7,)])[0])
+    path.write_bytes(clip_file(WIDTH, HEIGHT, [(9, 6), (7,)])[0])
     return path
 
 

@@ -9,7 +9,7 @@ import pytest
 from helpers.browser import LEAST_DB, Page, angles_of, quality_db, resize, serving_app, settled, snapshot, wait_until
 
 import nerv360
-from nerv360.evaluation.metrics import psnr
+from nerv360.quality import psnr
 from nerv360.serving import server as serving
 from nerv360.video.clip import Clip
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from helpers.browser import Page, angles_of, quality_db, serving_app, settled, snapshot, static_app
-from helpers.motion_clip import motion_file
+from helpers.motion_clip import clip_file
 
 import nerv360
 from nerv360.codec.mux import mux
-from nerv360.evaluation.metrics import psnr
 from nerv360.extract import extract_viewport
+from nerv360.quality import psnr
 from nerv360.serving import server as serving
 from nerv360.serving.site import export_site
 from nerv360.types import Picture
@@ -110,7 +110,7 @@ def turned(page: Page, yaw_deg: float, path: Path) -> tuple[Picture, Picture]:
 
 
 def test_networks_and_keys_in_one_file(clip: Path, new_page: Callable[..., Page], tmp_path: Path) -> None:
-    data, _ = motion_file(192, 96, [(5,)])
+    data, _ = clip_file(192, 96, [(5,)])
     (tmp_path / "keys.nerv360").write_bytes(data)
     mux([tmp_path / "keys.nerv360", clip], tmp_path / "both.nerv360")
     with serving_app(lambda: serving.create_app(tmp_path / "both.nerv360")) as server:

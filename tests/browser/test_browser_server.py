@@ -24,7 +24,7 @@ from helpers.browser import (
 from PIL import Image
 
 import nerv360
-from nerv360.evaluation.metrics import psnr
+from nerv360.quality import psnr
 from nerv360.serving import frames
 from nerv360.serving import server as serving
 from nerv360.serving.pictures import Kind

@@ -15,7 +15,7 @@ from aiohttp import web
 from PIL import Image
 
 import nerv360
-from nerv360.evaluation.metrics import psnr
+from nerv360.quality import psnr
 
 Page = Any
 

@@ -1,4 +1,4 @@
-"""A small file of nerv360-motion: a procedural clip, encoded by the core without a search for motion."""
+"""Small files of nerv360-motion: a procedural clip, and forged headers."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,12 @@ import numpy as np
 
 from nerv360.bitstream.container import MAGIC, PREAMBLE, write_container
 from nerv360.bitstream.header import FileHeader, MotionHeader, SegmentEntry, pack
-from nerv360.motion.core import Core, node_grid
+from nerv360.motion.encoder import GroupEncoder, Tuning
 from nerv360.motion.keys import keys_of_groups
 from nerv360.types import BT709, Picture
 from nerv360.video.synthetic import render_frame
 
 MODEL = "nerv360-motion"
-RATE_WEIGHT, MOTION_WEIGHT = 0.1, 0.35
 STEPS = (96, 128, 160, 192)  # 1/16 of a grey level
 WIDTH, HEIGHT = 300, 150  # whole tiles and nodes fit into neither
 FORGED: list[tuple[dict[str, object], int, str]] = [  # fields, the file's version, what is said of it
@@ -32,7 +31,7 @@ FORGED: list[tuple[dict[str, object], int, str]] = [  # fields, the file's versi
 ]
 
 
-def motion_file(
+def clip_file(
     width: int, height: int, segments: list[tuple[int, ...]], interval: int = 4
 ) -> tuple[bytes, list[Picture]]:
     """Segments of groups of so many frames, and the panoramas of all frames as they are decoded."""
@@ -48,14 +47,14 @@ def motion_file(
 
 
 def _encode(header: MotionHeader, width: int, height: int, first: int) -> tuple[list[bytes], list[Picture]]:
-    """Chunks in the order of coding, and decoded pictures in that of frames. Vectors that are tried: all are 0."""
-    core, chunks, pictures = Core(width, height), [], {}
-    for slot, key in enumerate(header.coded_keys()):
-        source = render_frame(first + key.frame, width=width, height=height, frames=64)
-        still = [np.zeros((1, *node_grid(width, height), 2), np.int16) for _ in key.references]
-        step = header.steps[key.level]
-        chunks.append(core.encode(slot, key, step, source, still, RATE_WEIGHT, MOTION_WEIGHT))
-        pictures[key.frame] = core.pixels(slot, 0, 0, height, width)
+    """Chunks in the order of coding, and decoded pictures in that of frames."""
+    chunks, pictures = [], {}
+    for count in header.groups:
+        frames = [render_frame(first + index, width=width, height=height, frames=64) for index in range(count)]
+        for key, coded, decoded in GroupEncoder(np.stack(frames), {}).encode(Tuning(header.interval), header.steps):
+            chunks.append(coded.data)
+            pictures[first + key.frame] = decoded
+        first += count
     return chunks, [pictures[frame] for frame in sorted(pictures)]
 
 
@@ -72,7 +71,7 @@ def forged_file(changes: dict[str, object], frames: int = 5, version: int = 6) -
 
 def write_motion_vectors(folder: Path) -> dict[str, Any]:
     """A file of two segments, its panoramas, and what tests/web/motion.test.js is to find in them."""
-    data, panoramas = motion_file(WIDTH, HEIGHT, [(9, 6), (7,)])
+    data, panoramas = clip_file(WIDTH, HEIGHT, [(9, 6), (7,)])
     (folder / "motion.nerv360").write_bytes(data)
     (folder / "motion.rgb").write_bytes(np.stack(panoramas).tobytes())
     forged = []

@@ -16,7 +16,7 @@ from nerv360.cli.options import (
     parse_size,
 )
 from nerv360.errors import ArgumentError
-from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, read_trajectory
+from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, dynamic_viewports, read_trajectory
 
 __all__ = ["evaluate"]
 
@@ -55,7 +55,6 @@ def evaluate(
     if views and len(next(iter(views.values()))) != header.frames:
         raise ArgumentError(f"{trajectory}: needs {header.frames} views, one for each frame")
     from nerv360.api import eval_file
-    from nerv360.evaluation.evaluate import dynamic_viewports
 
     with progress_bar(quiet=as_json) as on_progress:
         result = eval_file(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from nerv360.bitstream.header import FileHeader, SegmentEntry
 from nerv360.config import EncodingConfig
 from nerv360.progress import OnProgress
 from nerv360.storage import Location, name_of, sibling
@@ -11,7 +12,7 @@ from nerv360.video.clip import Clip
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Encode", "Encoded", "checkpoint_path", "encode_clip"]
+__all__ = ["Encode", "Encoded", "checkpoint_path", "encode_clip", "file_header"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,19 @@ def encode_clip(
     """Encode a clip by the configured model. Raises TrainingError, OutputError, ArgumentError, OutOfMemory."""
     encode: Encode = config.architecture.spec.load_encoder()
     return encode(clip, output, config, device, on_progress)
+
+
+def file_header(clip: Clip) -> FileHeader:
+    """Header of a file that holds a clip as one segment, whose place is filled in when the file is written."""
+    return FileHeader(
+        width=clip.width,
+        height=clip.height,
+        frames=clip.frames,
+        rate_numerator=clip.frame_rate.numerator,
+        rate_denominator=clip.frame_rate.denominator,
+        colour=clip.colour,
+        segments=[SegmentEntry(clip.frames, 1, 1, 0)],
+    )
 
 
 def checkpoint_path(output: Location) -> Location:

@@ -16,21 +16,22 @@ import torch
 from numpy.typing import NDArray
 
 from nerv360.bitstream.container import write_container
-from nerv360.bitstream.header import FileHeader, MotionHeader, SegmentEntry
+from nerv360.bitstream.header import MotionHeader
 from nerv360.codec.decoder import open_file
-from nerv360.codec.encoder import Encoded, checkpoint_path
+from nerv360.codec.encoder import Encoded, checkpoint_path, file_header
 from nerv360.codec.motion_journal import Journal
 from nerv360.codec.target_search import Outcome, Target, find_step
 from nerv360.codec.tuning import tune
 from nerv360.config import EncodingConfig
 from nerv360.errors import BitstreamError
 from nerv360.extract import extract_viewport
-from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
+from nerv360.geometry.viewport import Viewport, dynamic_viewports
 from nerv360.motion.core import core_version
 from nerv360.motion.encoder import CodedKey, GroupEncoder, Tuning, VectorCache, steps_of
 from nerv360.motion.groups import split_into_groups
 from nerv360.motion.keys import keys_of_groups
 from nerv360.progress import OnProgress, tracked
+from nerv360.quality import decibels, psnr
 from nerv360.storage import Location, atomic_write
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
@@ -39,7 +40,6 @@ __all__ = ["encode_by_motion"]
 
 STEP = 18.0  # grey levels, of a rate weight of 1; bits weigh as the square of the step
 SAMPLE_FRAMES = 33  # of the part of a clip on which it is tuned, at most
-TRAJECTORIES = JVET_TRAJECTORIES["Balboa"]
 
 
 def encode_by_motion(
@@ -95,7 +95,7 @@ class _Passes:
         view_width, view_height = self.config.training_view(self.clip.width)
         (hfov, _) = self.config.view_sampling.hfov_deg
         look = Viewport(hfov_deg=hfov, width=view_width, height=view_height)
-        self._views = [linear_trajectory(look, self.clip.frames, *ends) for ends in TRAJECTORIES]
+        self._views = list(dynamic_viewports(look, self.clip.frames).values())
 
     def sample(self) -> "_Passes":
         """Passes over a part of the clip, in the middle of its middle group."""
@@ -115,10 +115,10 @@ class _Passes:
         name = self._name(tuning, step)
         if name not in self._done:
             coded = tracked(self._coded(tuning, step), stage, self.clip.frames, self.on_progress)
-            keys, psnr = map(list, zip(*coded, strict=True))
+            keys, views_db = map(list, zip(*coded, strict=True))
             error = sum(key.squared_error for key in keys) / len(keys)
             size = len(self._file(tuning, step, keys))
-            outcome = Outcome(size, float(np.mean(psnr)), _decibels(error))
+            outcome = Outcome(size, float(np.mean(views_db)), decibels(error))
             self.journal.finish(outcome)
             self._done[name] = outcome, keys
         return self._done[name]
@@ -159,16 +159,12 @@ class _Passes:
                 yield frames
 
     def _psnr_of_views(self, frame: int, decoded: Picture, picture: Picture) -> float:
-        found = []
-        for views in self._views:
-            shown, wanted = (extract_viewport(each, views[frame]).astype(np.float64) for each in (decoded, picture))
-            found.append(_decibels(float(np.square(shown - wanted).mean())))
-        return float(np.mean(found))
+        pairs = ([extract_viewport(each, views[frame]) for each in (decoded, picture)] for views in self._views)
+        return float(np.mean([psnr(shown, wanted) for shown, wanted in pairs]))
 
     def _file(self, tuning: Tuning, step: float, keys: Sequence[CodedKey]) -> bytes:
         """The file of the clip."""
-        clip = self.clip
-        view_width, view_height = self.config.training_view(clip.width)
+        view_width, view_height = self.config.training_view(self.clip.width)
         header = MotionHeader(
             model=self.config.architecture.model,
             view_width=view_width,
@@ -179,11 +175,4 @@ class _Passes:
             steps=steps_of(step, tuning, max(self.groups)),
             chunks=[],
         )
-        rate = clip.frame_rate
-        entries = [SegmentEntry(clip.frames, 1, 1, 0)]
-        file = FileHeader(clip.width, clip.height, clip.frames, rate.numerator, rate.denominator, clip.colour, entries)
-        return write_container(file, iter([(header, [key.data for key in keys])]))
-
-
-def _decibels(squared_error: float) -> float:
-    return 10 * math.log10(255**2 / max(squared_error, 255**2 / 1e10))
+        return write_container(file_header(self.clip), iter([(header, [key.data for key in keys])]))

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from nerv360.bitstream.container import Container, write_container
-from nerv360.bitstream.header import FileHeader, SegmentEntry, SegmentHeader
+from nerv360.bitstream.header import SegmentHeader
 from nerv360.bitstream.latent_tables import write_angles, write_tables
 from nerv360.bitstream.weights import QuantizedTensor, quantize, read_weights, step_code, write_weights
+from nerv360.codec.encoder import file_header
 from nerv360.codec.load_network import load_network
 from nerv360.config import EncodingConfig
 from nerv360.entropy.range_coder import Integers
@@ -155,15 +156,6 @@ def _quantized_weights(module: TrainingModule, config: EncodingConfig) -> dict[s
 def _file(
     module: TrainingModule, segment: QuantizedSegment, clip: Clip, config: EncodingConfig, angles: Angles | None
 ) -> bytes:
-    file_header = FileHeader(
-        width=clip.width,
-        height=clip.height,
-        frames=clip.frames,
-        rate_numerator=clip.frame_rate.numerator,
-        rate_denominator=clip.frame_rate.denominator,
-        colour=clip.colour,
-        segments=[SegmentEntry(clip.frames, 1, 1, 0)],
-    )
     view_width, view_height = config.training_view(clip.width)
     segment_header = SegmentHeader.of_network(
         module.network.config,
@@ -173,7 +165,7 @@ def _file(
         roll_deg=config.view_sampling.roll_deg,
         oriented=angles is not None,
     )
-    return write_container(file_header, iter([(segment_header, segment.chunks(angles))]))
+    return write_container(file_header(clip), iter([(segment_header, segment.chunks(angles))]))
 
 
 def verify_roundtrip(path: Path, written: QuantizedSegment, angles: Angles | None) -> None:

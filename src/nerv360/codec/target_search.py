@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nerv360.motion.encoder import MAX_STEP
+
 __all__ = ["Outcome", "Target", "find_step"]
 
 TRIES = 8
 SIZE_POWER, DB_PER_E = 1.2, 7.2  # by which size and quality follow the step, about; a secant knows better
-LEAST_STEP, MOST_STEP = 0.25, 4000.0
+LEAST_STEP = 0.25
 WIDEST_MOVE = 1.5  # of the step's logarithm
 SIZE_TOLERANCE, DB_TOLERANCE = 0.02, 0.1
 
@@ -69,7 +71,7 @@ def find_step(target: Target, start: float, attempt: Callable[[float], Outcome])
     tried: dict[float, Outcome] = {}
     step = start
     for _ in range(TRIES):
-        step = min(MOST_STEP, max(LEAST_STEP, step))
+        step = min(MAX_STEP, max(LEAST_STEP, step))
         if step in tried:
             break
         tried[step] = attempt(step)

@@ -17,7 +17,7 @@ from nerv360.backends.registry import describe_backend
 from nerv360.codec.decoder import open_file
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.anchors import Anchor, AnchorDecoder, count_key_frames, encode_anchor
-from nerv360.evaluation.evaluate import ViewSource, dynamic_viewports, measure
+from nerv360.evaluation.evaluate import ViewSource, measure
 from nerv360.evaluation.results_store import (
     PROVENANCE,
     QUALITY,
@@ -29,7 +29,7 @@ from nerv360.evaluation.results_store import (
     read_rows,
     read_text,
 )
-from nerv360.geometry.viewport import Viewport
+from nerv360.geometry.viewport import Viewport, dynamic_viewports
 from nerv360.progress import OnProgress, ignore, part_of
 from nerv360.storage import name_of
 from nerv360.video.clip import Clip

@@ -12,10 +12,11 @@ from PIL import Image, ImageDraw
 from nerv360.bitstream.container import Segment
 from nerv360.codec.decoder import Decoder
 from nerv360.errors import ArgumentError
-from nerv360.evaluation.metrics import luma, ms_ssim_of, psnr, ws_psnr
+from nerv360.evaluation.metrics import luma, ms_ssim_of, ws_psnr
 from nerv360.extract import extract_viewport
-from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
+from nerv360.geometry.viewport import Viewport
 from nerv360.progress import OnProgress, tracked
+from nerv360.quality import psnr
 from nerv360.training.losses import MS_SSIM_LEAST_SIDE, ms_ssim_window
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
@@ -27,7 +28,6 @@ __all__ = [
     "SegmentQuality",
     "ViewSource",
     "compare_picture",
-    "dynamic_viewports",
     "evaluate",
     "measure",
     "titled",
@@ -87,14 +87,6 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
-
-
-def dynamic_viewports(look: Viewport, frames: int) -> dict[str, list[Viewport]]:
-    """VP0 and VP1 of JVET's Balboa, at the size and field of view of `look`, scaled to this number of frames."""
-    return {
-        f"VP{k}": linear_trajectory(look, frames, start, end)
-        for k, (start, end) in enumerate(JVET_TRAJECTORIES["Balboa"])
-    }
 
 
 def evaluate(

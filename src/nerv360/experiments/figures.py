@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from nerv360.codec.decoder import Decoder, open_file
-from nerv360.evaluation.evaluate import dynamic_viewports, titled
-from nerv360.evaluation.metrics import psnr
+from nerv360.evaluation.evaluate import titled
 from nerv360.extract import extract_viewport
-from nerv360.geometry.viewport import Viewport
+from nerv360.geometry.viewport import Viewport, dynamic_viewports
+from nerv360.quality import psnr
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames

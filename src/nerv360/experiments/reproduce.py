@@ -16,7 +16,7 @@ from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import encode_clip
 from nerv360.config import EncodingConfig
 from nerv360.errors import OutOfMemory
-from nerv360.evaluation.evaluate import dynamic_viewports, evaluate
+from nerv360.evaluation.evaluate import evaluate
 from nerv360.evaluation.results_store import (
     PROVENANCE,
     QUALITY,
@@ -31,7 +31,7 @@ from nerv360.evaluation.results_store import (
 )
 from nerv360.experiments.benchmark import measure_apart
 from nerv360.experiments.figures import free_view_psnr
-from nerv360.geometry.viewport import JVET_HFOV_DEG
+from nerv360.geometry.viewport import JVET_HFOV_DEG, dynamic_viewports
 from nerv360.models.build import build, decoder_size
 from nerv360.models.network_config import NetworkConfig
 from nerv360.models.registry import MODELS

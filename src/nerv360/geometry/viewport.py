@@ -14,6 +14,7 @@ __all__ = [
     "JVET_TRAJECTORIES",
     "MAX_SIDE",
     "Viewport",
+    "dynamic_viewports",
     "linear_trajectory",
     "read_trajectory",
 ]
@@ -97,6 +98,14 @@ def linear_trajectory(
         yaw, pitch = (a + (b - a) * part for a, b in zip(start_deg, end_deg, strict=True))
         path.append(replace(view, yaw_deg=yaw, pitch_deg=pitch))
     return path
+
+
+def dynamic_viewports(look: Viewport, frames: int) -> dict[str, list[Viewport]]:
+    """VP0 and VP1 of JVET's Balboa, at the size and field of view of `look`, scaled to this number of frames."""
+    return {
+        f"VP{k}": linear_trajectory(look, frames, start, end)
+        for k, (start, end) in enumerate(JVET_TRAJECTORIES["Balboa"])
+    }
 
 
 def read_trajectory(path: Path, view: Viewport) -> list[Viewport]:

@@ -108,10 +108,6 @@ class NetworkSpec(ModelSpec):
         """Kernel of each upsampling convolution."""
         return tuple(min(1 + 2 * stage, self.max_kernel) for stage in range(stages))
 
-    def load_header(self) -> Any:
-        """Class of a segment's header."""
-        return _load(self.header)
-
     def contradictions(self, shape: Shape) -> Iterator[str]:
         strides = {"encoder_strides": shape.encoder_strides, "decoder_strides": shape.decoder_strides}
         for name, values in strides.items():

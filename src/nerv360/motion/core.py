@@ -63,7 +63,9 @@ class Core:
 
     def decode(self, slot: int, key: Key, step: int, data: bytes) -> None:
         """Read a key, with a quantiser's step in 1/16 of a level, into a slot. Its references must be in slots."""
-        self._call("decode_key", *self._place(slot, key), step, self._put("input", _as_bytes(data)), len(data))
+        self._call(
+            "decode_key", *self._place(slot, key), step, self._put("input", np.frombuffer(data, np.uint8)), len(data)
+        )
 
     def encode(
         self,
@@ -118,7 +120,3 @@ class Core:
         address = self._reserved(name, data.nbytes)
         self._view(address, data.nbytes)[:] = data
         return address
-
-
-def _as_bytes(data: bytes) -> NDArray[np.uint8]:
-    return np.frombuffer(data, np.uint8)

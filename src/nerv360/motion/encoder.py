@@ -1,6 +1,5 @@
 """A group of frames -> the bits of its keys, in one closed loop: what is predicted from is what a decoder has."""
 
-import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from numpy.typing import NDArray
 from nerv360.motion.core import Core, Vectors
 from nerv360.motion.flow import Flow
 from nerv360.motion.keys import Key, assign_slots, key_order
+from nerv360.quality import ws_squared_error
 from nerv360.types import Picture
 
-__all__ = ["CodedKey", "GroupEncoder", "Tuning", "VectorCache", "steps_of"]
+__all__ = ["MAX_STEP", "CodedKey", "GroupEncoder", "Tuning", "VectorCache", "steps_of"]
 
 RATE_WEIGHT = 0.1  # of a bit, in squared steps of the quantiser
 MOTION_WEIGHT = 0.15  # of a bit of motion, while vectors are searched for alone
@@ -55,9 +55,6 @@ class GroupEncoder:
     vectors: VectorCache
 
     def __post_init__(self) -> None:
-        height, width = self.frames.shape[1:3]
-        area = np.cos(((np.arange(height) + 0.5) / height - 0.5) * math.pi)
-        self._areas = area / area.sum() / (3 * width)
         self._flow = Flow(self.frames)
 
     def encode(
@@ -75,13 +72,9 @@ class GroupEncoder:
             candidates = [self._vectors(key.frame, reference) for reference in key.references]
             data = core.encode(slot, key, step, picture, candidates, RATE_WEIGHT, MOTION_WEIGHT)
             decoded = core.pixels(slot, 0, 0, height, width)
-            yield key, CodedKey(data, self._squared_error(decoded, picture), zlib.crc32(decoded.data)), decoded
+            yield key, CodedKey(data, ws_squared_error(decoded, picture), zlib.crc32(decoded.data)), decoded
 
     def _vectors(self, frame: int, reference: int) -> Vectors:
         if (frame, reference) not in self.vectors:
             self.vectors[frame, reference] = self._flow.candidates(frame, reference)
         return self.vectors[frame, reference]
-
-    def _squared_error(self, decoded: Picture, picture: Picture) -> float:
-        difference = decoded.astype(np.int16) - picture
-        return float(np.square(difference, dtype=np.int32).sum(axis=(1, 2)) @ self._areas)

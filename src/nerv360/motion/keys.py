@@ -78,10 +78,10 @@ def assign_slots(keys: Sequence[Key]) -> list[int]:
     last_use = {key.frame: index for index, key in enumerate(keys)}
     for index, key in enumerate(keys):
         last_use |= dict.fromkeys(key.references, index)
-    held: list[int | None] = []  # frame in each slot
+    held: list[int] = []  # frame in each slot
     slots = []
     for index, key in enumerate(keys):
-        free = [slot for slot, frame in enumerate(held) if frame is None or last_use[frame] < index]
+        free = [slot for slot, frame in enumerate(held) if last_use[frame] < index]
         slot = free[0] if free else len(held)
         held[slot : slot + 1] = [key.frame]
         slots.append(slot)
