@@ -63,13 +63,21 @@ def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], l
     for frames, size, header_length, header_checksum in header[6]:
         body = data[offset : offset + size]
         check(crc32(body[:header_length]) == header_checksum)
-        segment = msgspec.msgpack.decode(body[:header_length])
+        segment = with_defaults(msgspec.msgpack.decode(body[:header_length]))
         check(version == 6 or segment[0] != "nerv360-motion")
         table = segment[7 if segment[0] == "nerv360-motion" else 17]
         parts.append((frames, segment, read_chunks(table, body[header_length:])))
         offset += size
     check(offset == len(data))
     return header, parts
+
+
+def with_defaults(header: list[Any]) -> list[Any]:
+    """A segment's header with the values that may be missing."""
+    if header[0] != "nerv360-motion":
+        header[15] = [(*grid, False)[:4] for grid in header[15]]
+        header[18:] = header[18:] or ["full"]
+    return header
 
 
 def read_chunks(table: list[list[int]], body: bytes) -> list[bytes]:

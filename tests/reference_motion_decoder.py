@@ -396,7 +396,7 @@ class Band(NamedTuple):
     def read_coefficient(self, bits: Bits, found: list[list[int]], y: int, x: int) -> int:
         def m(up: int, right: int) -> int:
             row = found[y - up]
-            return abs(row[(x + right) % len(row)])
+            return abs(row[(x + right) % len(row)]) if abs(right) <= len(row) else 0
 
         west, west2 = m(0, -1) if x > 0 else 0, m(0, -2) if x > 1 else 0
         north, north2, corners = m(1, 0), m(2, 0), m(1, -1) + m(1, 1)

@@ -53,6 +53,7 @@ CASES: dict[str, Callable[[], bytes]] = {
     "over the seam": lambda: motion_file([scene(5, 80, 40, 31)], Tuning(interval=2), 8),
     "over the poles": lambda: motion_file([over_the_poles(5, 80, 40)], Tuning(interval=2), 8),
     "odd": lambda: motion_file([scene(4, 67, 35, 5)], Tuning(), 8),
+    "one column wide": lambda: motion_file([noise(3, 16, 40)], Tuning(interval=2), 2),
     "flat": lambda: motion_file([scene(3, 40, 6, 7)], Tuning(), 8),
 }
 

@@ -20,8 +20,8 @@ class Colour(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
 
     primaries: Annotated[int, _code_point("ColourPrimaries")]
     transfer: Annotated[int, _code_point("TransferCharacteristics")]
-    matrix: Annotated[int, _code_point("MatrixCoefficients, of the source's YCbCr")]
-    full_range: Annotated[bool, Meta(description="VideoFullRangeFlag, of the source")]
+    matrix: Annotated[int, _code_point("MatrixCoefficients")]
+    full_range: Annotated[bool, Meta(description="VideoFullRangeFlag")]
 
 
 UNSPECIFIED_COLOUR = Colour(2, 2, 2, False)

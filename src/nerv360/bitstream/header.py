@@ -47,22 +47,22 @@ _U32 = 2**32 - 1
 class SegmentEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """One segment: consecutive frames, decoded from nothing else."""
 
-    frames: Annotated[int, _integer(1, 10**7, "frames in the segment")]
-    length: Annotated[int, _integer(1, 2**40, "bytes of the segment: its header and its chunks")]
-    header_length: Annotated[int, _integer(1, 2**26, "bytes of the segment's header")]
-    header_crc32: Annotated[int, _integer(0, _U32, "CRC-32 of the segment's header")]
+    frames: Annotated[int, _integer(1, 10**7, "of the segment")]
+    length: Annotated[int, _integer(1, 2**40, "bytes: header and chunks")]
+    header_length: Annotated[int, _integer(1, 2**26, "bytes of its header")]
+    header_crc32: Annotated[int, _integer(0, _U32, "CRC-32 of its header")]
 
 
 class FileHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What the video is, and where its segments lie: one behind the other, from the end of this header."""
 
-    width: Annotated[int, _integer(1, 16384, "width of the panorama in pixels")]
-    height: Annotated[int, _integer(1, 16384, "height of the panorama in pixels")]
-    frames: Annotated[int, _integer(1, 10**7, "frames in all segments together")]
-    rate_numerator: Annotated[int, _integer(1, _U32, "frames per second, numerator")]
-    rate_denominator: Annotated[int, _integer(1, _U32, "frames per second, denominator")]
-    colour: Annotated[Colour, Meta(description="see Colour")]
-    segments: Annotated[list[SegmentEntry], Meta(min_length=1, max_length=10**6, description="see SegmentEntry")]
+    width: Annotated[int, _integer(1, 16384, "pixels of the panorama")]
+    height: Annotated[int, _integer(1, 16384, "pixels of the panorama")]
+    frames: Annotated[int, _integer(1, 10**7, "of all segments together")]
+    rate_numerator: Annotated[int, _integer(1, _U32, "of the frames per second")]
+    rate_denominator: Annotated[int, _integer(1, _U32, "of the frames per second")]
+    colour: Annotated[Colour, Meta(description="of the source")]
+    segments: Annotated[list[SegmentEntry], Meta(min_length=1, max_length=10**6, description="in order")]
 
 
 class Chunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -89,26 +89,22 @@ class SegmentHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fi
     decoder_strides: Annotated[Strides, Meta(description="cut-out to viewport")]
     kernels: Annotated[Kernels, Meta(description="of the upsampling convolutions")]
     embedding_channels: Annotated[EmbeddingChannels, Meta(description="channels of the embedding, d")]
-    expand_first: Annotated[bool, Meta(description="expansion before the extraction, not after")]
+    expand_first: Annotated[bool, Meta(description="expansion before the extraction")]
     conditions: Annotated[tuple[Condition, ...], Meta(max_length=4, description="inputs of STAT beside time")]
     pe_base: Annotated[float, Meta(ge=1, le=16, description="positional encoding, b")]
     pe_frequencies: Annotated[int, _integer(1, 256, "positional encoding, l")]
-    view_width: Annotated[int, _integer(1, 16384, "width of the training viewport in pixels")]
-    view_height: Annotated[int, _integer(1, 16384, "height of the training viewport in pixels")]
-    hfov_deg: Annotated[tuple[float, float], Meta(description="fields of view trained for, degrees, in 1..170")]
-    roll_deg: Annotated[tuple[float, float], Meta(description="roll angles trained for, degrees")]
-    group_size: Annotated[GroupSize, Meta(description="frames per key group (the last may have fewer)")]
-    grids: Annotated[
-        tuple[LatentGrid, ...], Meta(max_length=32, description="see LatentGrid; only in the model nerv360-grid")
-    ]
-    oriented: Annotated[bool, Meta(description="the camera's angles are given, behind the latent tables")]
+    view_width: Annotated[int, _integer(1, 16384, "of the training viewport")]
+    view_height: Annotated[int, _integer(1, 16384, "of the training viewport")]
+    hfov_deg: Annotated[tuple[float, float], Meta(description="trained fields of view")]
+    roll_deg: Annotated[tuple[float, float], Meta(description="trained roll angles")]
+    group_size: Annotated[GroupSize, Meta(description="frames per key group")]
+    grids: Annotated[tuple[LatentGrid, ...], Meta(max_length=32, description="of nerv360-grid")]
+    oriented: Annotated[bool, Meta(description="camera angles are given")]
     chunks: Annotated[
         list[Chunk],
-        Meta(min_length=3, max_length=10**7, description="weights, latent tables, then the key groups"),
+        Meta(min_length=3, max_length=10**7, description="weights, latent tables, key groups"),
     ]
-    last_block: Annotated[LastBlock, Meta(description="where the last residual block works (if missing, full)")] = (
-        "full"
-    )
+    last_block: Annotated[LastBlock, Meta(description="the last residual block; if missing, full")] = "full"
 
     version: ClassVar[int] = 5  # of the first files that hold such segments
 
@@ -173,9 +169,9 @@ _NETWORK_FIELDS = tuple(f.name for f in fields(NetworkConfig) if f.name in Segme
 class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fields=True):
     """A segment whose frames are keys that predict one another (motion/keys.py), and where its chunks lie."""
 
-    view_width: Annotated[int, _integer(1, 16384, "width in pixels of the view that is measured")]
-    view_height: Annotated[int, _integer(1, 16384, "height in pixels of that view")]
-    hfov_deg: Annotated[tuple[float, float], Meta(description="its least and greatest field of view, in 1..170")]
+    view_width: Annotated[int, _integer(1, 16384, "of the view that is measured")]
+    view_height: Annotated[int, _integer(1, 16384, "of that view")]
+    hfov_deg: Annotated[tuple[float, float], Meta(description="its least and greatest, in 1..170")]
     interval: Annotated[int, _integer(1, 64, "frames between P keys")]
     groups: Annotated[
         tuple[Annotated[int, Meta(ge=1, le=256)], ...],
@@ -183,11 +179,9 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
     ]
     steps: Annotated[
         tuple[Annotated[int, Meta(ge=1, le=65535)], ...],
-        Meta(min_length=1, max_length=16, description="quantiser's step at each level, in 1/16 of a grey level"),
+        Meta(min_length=1, max_length=16, description="quantiser's step of each level, in 1/16 of a grey level"),
     ]
-    chunks: Annotated[
-        list[Chunk], Meta(min_length=1, max_length=10**7, description="keys, in the order of their coding")
-    ]
+    chunks: Annotated[list[Chunk], Meta(min_length=1, max_length=10**7, description="keys, in coding order")]
 
     version: ClassVar[int] = 6  # of the first files that hold such segments
 

@@ -43,12 +43,10 @@ class FrameTime:
 class LatentGrid(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """A latent grid on the panorama."""
 
-    stride: Annotated[int, Meta(ge=1, le=MAX_STRIDE, description="pixels of the panorama per cell, each way")]
+    stride: Annotated[int, Meta(ge=1, le=MAX_STRIDE, description="pixels per cell, each way")]
     channels: Annotated[int, Meta(ge=1, le=64, description="numbers per cell")]
-    key_interval: Annotated[
-        int, Meta(ge=0, le=10**7, description="most frames from key to key; 0: one key for all frames")
-    ]
-    motion: Annotated[bool, Meta(description="a motion field, which moves the keys of the other grids")] = False
+    key_interval: Annotated[int, Meta(ge=0, le=10**7, description="most frames from key to key; 0: one key")]
+    motion: Annotated[bool, Meta(description="a motion field; if missing, false")] = False
 
     @property
     def static(self) -> bool:
