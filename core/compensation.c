@@ -13,7 +13,7 @@ enum {
     FETCHED = CELL + TAPS - 1,
 };
 
-static i32 taps[64][TAPS]; /* for every 64th of a pixel, of a sinc that fades out within 3 pixels; they sum to 64 */
+static i16 taps[64][TAPS]; /* for every 64th of a pixel, of a sinc that fades out within 3 pixels; they sum to 64 */
 
 /* Sine of pi x, by its series; a sum of products in a fixed order, so every machine makes the same. */
 static double sine(double x) {
@@ -32,8 +32,8 @@ void make_taps(void) {
             whole += kernel[k] = sinc(x) * sinc(x / (TAPS / 2));
         }
         i32 sum = 0;
-        for (int k = 0; k < TAPS; k++) sum += taps[phase][k] = (i32)rint(64 * kernel[k] / whole);
-        taps[phase][phase < 32 ? FIRST_TAP : FIRST_TAP + 1] += 64 - sum;
+        for (int k = 0; k < TAPS; k++) sum += taps[phase][k] = (i16)rint(64 * kernel[k] / whole);
+        taps[phase][phase < 32 ? FIRST_TAP : FIRST_TAP + 1] += (i16)(64 - sum);
     }
 }
 
@@ -48,79 +48,102 @@ void on_sphere(int y, int x, int height, int width, int *row, int *column) {
     *column = modulo(y < height ? x : x + width / 2, width);
 }
 
-static i16 fetched[FETCHED * FETCHED];
+/* Rows of a block shifted along x, from the first pixel that taps meet: 1/8 of their unit. Eight columns are made at a
+   time, whose pixels meet taps in pairs. */
+static void along_rows(const i16 *from, int stride, int rows, int w, const i16 *tap, i32 *out) {
+    I16x8 pairs[TAPS / 2];
+    for (int k = 0; k < TAPS / 2; k++) pairs[k] = twice_by_turns(tap[2 * k], tap[2 * k + 1]);
+    for (int r = 0; r < rows; r++, from += stride, out += CELL)
+        for (int c = 0; c < w; c += 8) {
+            I32x4 low = splat(4), high = low;
+            for (int k = 0; k < TAPS / 2; k++) {
+                I16x8 even = load_i16(from + c + 2 * k), odd = load_i16(from + c + 2 * k + 1);
+                low += dot_pairs(low_by_turns(even, odd), pairs[k]);
+                high += dot_pairs(high_by_turns(even, odd), pairs[k]);
+            }
+            store_i32(out + c, low >> 3);
+            store_i32(out + c + 4, high >> 3);
+        }
+}
 
-/* What a vector says of a block: pixels in 1/8 of their unit. */
+/* The same along y, of lines that are TAPS - 1 more than rows. */
+static void along_columns(const i32 *lines, int rows, int w, const i16 *tap, i32 *out) {
+    for (int c = 0; c < w; c += 4) {
+        I32x4 held[TAPS];
+        for (int k = 1; k < TAPS; k++) held[k] = load_i32(lines + (k - 1) * CELL + c);
+        for (int r = 0; r < rows; r++) {
+            for (int k = 1; k < TAPS; k++) held[k - 1] = held[k];
+            held[TAPS - 1] = load_i32(lines + (r + TAPS - 1) * CELL + c);
+            I32x4 sum = splat(32);
+            for (int k = 0; k < TAPS; k++) sum += held[k] * splat(tap[k]);
+            store_i32(out + r * CELL + c, sum >> 6);
+        }
+    }
+}
+
+/* Pixels of the sphere, over the seam and the poles. */
+static void fetch(const i16 *reference, int plane, int y0, int x0, int rows, int columns, i16 *out) {
+    int height = plane_height(plane), width = plane_width(plane);
+    for (int r = 0; r < rows; r++, out += FETCHED) {
+        int row, column;
+        on_sphere(y0 + r, x0, height, width, &row, &column);
+        for (int c = 0; c < columns; c++) {
+            out[c] = reference[row * plane_columns(plane) + column];
+            if (++column == width) column = 0;
+        }
+    }
+}
+
+/* What a vector says of a block: pixels in 1/8 of their unit, a whole number of eight columns. */
 void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out) {
-    int stride = plane_columns(plane), height = plane ? layout.height / 2 : layout.height;
-    int width = plane ? layout.width / 2 : layout.width, scale = plane ? 8 : 16;
+    static i16 fetched[FETCHED * FETCHED];
+    static i32 lines[FETCHED * CELL];
+    int stride = plane_columns(plane), scale = plane ? 8 : 16, wide = (w + 7) & ~7;
     i32 dx = v.x * scale, dy = v.y * scale;
-    const i32 *tx = taps[dx & 63], *ty = taps[dy & 63];
     int y0 = y + (dy >> 6) - FIRST_TAP, x0 = x + (dx >> 6) - FIRST_TAP;
     const i16 *from = reference + y0 * stride + x0;
-    if (x0 < 0 || y0 < 0 || x0 + w + TAPS > width || y0 + h + TAPS > height) {
-        for (int r = 0; r < h + TAPS - 1; r++) {
-            int row, column;
-            on_sphere(y0 + r, x0, height, width, &row, &column);
-            for (int c = 0; c < w + TAPS - 1; c++) {
-                fetched[r * FETCHED + c] = reference[row * stride + column];
-                if (++column == width) column = 0;
-            }
-        }
+    if (x0 < 0 || y0 < 0 || x0 + wide + TAPS > plane_width(plane) || y0 + h + TAPS > plane_height(plane)) {
+        fetch(reference, plane, y0, x0, h + TAPS - 1, wide + TAPS - 1, fetched);
         from = fetched, stride = FETCHED;
     }
     /* a whole number of pixels needs no taps */
-    i32 lines[FETCHED][CELL];
-    for (int r = dy & 63 ? 0 : FIRST_TAP; r < (dy & 63 ? h + TAPS - 1 : h + FIRST_TAP); r++) {
-        const i16 *row = from + r * stride;
-        if (dx & 63)
-            for (int c = 0; c < w; c++)
-                lines[r][c] = (tx[0] * row[c] + tx[1] * row[c + 1] + tx[2] * row[c + 2] + tx[3] * row[c + 3] +
-                               tx[4] * row[c + 4] + tx[5] * row[c + 5] + 4) >> 3;
-        else
-            for (int c = 0; c < w; c++) lines[r][c] = row[c + FIRST_TAP] << VALUE_BITS;
-    }
-    for (int r = 0; r < h; r++)
-        if (dy & 63)
-            for (int c = 0; c < w; c++)
-                out[r * CELL + c] = (ty[0] * lines[r][c] + ty[1] * lines[r + 1][c] + ty[2] * lines[r + 2][c] +
-                                     ty[3] * lines[r + 3][c] + ty[4] * lines[r + 4][c] + ty[5] * lines[r + 5][c] + 32) >> 6;
-        else
-            memcpy(out + r * CELL, lines[r + FIRST_TAP], w * sizeof(i32));
+    int rows = h + (dy & 63 ? TAPS - 1 : 0);
+    i32 *between = dy & 63 ? lines : out;
+    if (!(dy & 63)) from += FIRST_TAP * stride;
+    if (dx & 63)
+        along_rows(from, stride, rows, w, taps[dx & 63], between);
+    else
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < wide; c++) between[r * CELL + c] = from[r * stride + c + FIRST_TAP] << VALUE_BITS;
+    if (dy & 63) along_columns(lines, h, w, taps[dy & 63], out);
 }
 
-/* A part [y0, y1) x [x0, x1) of the cell whose lower right node is (i, j), blended of up to four. */
+/* A part [y0, y1) x [x0, x1) of the cell whose lower right node is (i, j), blended of up to four. Columns go by fours. */
 static void blend_cell(const i16 *reference, int plane, const Vector *motion, int i, int j, int y0, int x0, int y1,
                        int x1, i16 *out, int stride) {
+    static i32 values[4][CELL * CELL];
+    const i32 *said[4];
     int node = plane ? NODE / 2 : NODE, h = y1 - y0, w = x1 - x0;
     int lines[2] = {most(i - 1, 0), least(i, layout.down - 1)}, places[2] = {modulo(j - 1, layout.across), modulo(j, layout.across)};
-    Vector v[2][2];
-    for (int k = 0; k < 4; k++) v[k >> 1][k & 1] = motion[lines[k >> 1] * layout.across + places[k & 1]];
-    static i32 value[CELL * CELL], total[CELL * CELL];
-    if (same(v[0][0], v[0][1]) && same(v[0][0], v[1][0]) && same(v[0][0], v[1][1])) {
-        shifted(reference, plane, v[0][0], y0, x0, h, w, value);
-        for (int r = 0; r < h; r++)
-            for (int c = 0; c < w; c++)
-                out[r * stride + c] = (i16)((value[r * CELL + c] + (1 << (VALUE_BITS - 1))) >> VALUE_BITS);
-        return;
-    }
-    int rows_off = y0 - (i * node - node / 2), columns_off = x0 - (j * node - node / 2);
-    int bits = VALUE_BITS + (plane ? 8 : 10); /* weights of a direction sum to 2 node */
-    memset(total, 0, sizeof total);
+    Vector v[4];
     for (int k = 0; k < 4; k++) {
-        int below = k >> 1, right = k & 1;
-        shifted(reference, plane, v[below][right], y0, x0, h, w, value);
-        for (int r = 0; r < h; r++) {
-            i32 down = 2 * (r + rows_off) + 1;
-            down = below ? down : 2 * node - down;
-            for (int c = 0; c < w; c++) {
-                i32 across = 2 * (c + columns_off) + 1;
-                total[r * CELL + c] += value[r * CELL + c] * down * (right ? across : 2 * node - across);
-            }
-        }
+        v[k] = motion[lines[k >> 1] * layout.across + places[k & 1]];
+        int first = 0;
+        while (!same(v[first], v[k])) first++;
+        said[k] = values[first];
+        if (first == k) shifted(reference, plane, v[k], y0, x0, h, w, values[k]);
     }
+    /* weights of a direction sum to 2 node */
+    int bits = VALUE_BITS + (plane ? 8 : 10);
     for (int r = 0; r < h; r++)
-        for (int c = 0; c < w; c++) out[r * stride + c] = (i16)((total[r * CELL + c] + (1 << (bits - 1))) >> bits);
+        for (int c = 0; c < w; c += 4) {
+            int at = r * CELL + c;
+            I32x4 below = splat(2 * (y0 + r - (i * node - node / 2)) + 1), above = 2 * node - below;
+            I32x4 right = splat(2 * (x0 + c - (j * node - node / 2)) + 1) + (I32x4){0, 2, 4, 6}, left = 2 * node - right;
+            I32x4 upper = load_i32(said[0] + at) * left + load_i32(said[1] + at) * right;
+            I32x4 lower = load_i32(said[2] + at) * left + load_i32(said[3] + at) * right;
+            store_i16(out + r * stride + c, (upper * above + lower * below + (1 << (bits - 1))) >> bits);
+        }
 }
 
 /* What one reference says of a region. */

@@ -42,6 +42,34 @@ enum {
 
 static const float SQRT2 = 1.41421356f, SQRT3 = 1.73205081f, SQRT6 = 2.44948974f; /* of the colours' transform */
 
+/* Vectors of numbers; loops over pixels and coefficients are written with them where a compiler finds none by itself. */
+typedef i16 I16x4 __attribute__((vector_size(8)));
+typedef i16 I16x8 __attribute__((vector_size(16)));
+typedef i32 I32x4 __attribute__((vector_size(16)));
+
+static inline I32x4 splat(i32 value) { return (I32x4){value, value, value, value}; }
+static inline I16x8 load_i16(const i16 *from) {
+    I16x8 values;
+    memcpy(&values, from, sizeof values);
+    return values;
+}
+static inline I32x4 load_i32(const i32 *from) {
+    I32x4 values;
+    memcpy(&values, from, sizeof values);
+    return values;
+}
+static inline void store_i32(i32 *to, I32x4 values) { memcpy(to, &values, sizeof values); }
+static inline void store_i16(i16 *to, I32x4 values) {
+    I16x4 narrow = __builtin_convertvector(values, I16x4);
+    memcpy(to, &narrow, sizeof narrow);
+}
+/* Of two vectors, number by number in turn: what comes of their first and of their second halves. */
+static inline I16x8 low_by_turns(I16x8 a, I16x8 b) { return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
+static inline I16x8 high_by_turns(I16x8 a, I16x8 b) { return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
+static inline I16x8 twice_by_turns(i16 a, i16 b) { return (I16x8){a, b, a, b, a, b, a, b}; }
+/* a0 b0 + a1 b1, a2 b2 + a3 b3, ... */
+static inline I32x4 dot_pairs(I16x8 a, I16x8 b) { return __builtin_wasm_dot_s_i32x4_i16x8(a, b); }
+
 static inline i32 least(i32 a, i32 b) { return a < b ? a : b; }
 static inline i32 most(i32 a, i32 b) { return a > b ? a : b; }
 static inline i32 clamp(i32 value, i32 low, i32 high) { return most(low, least(high, value)); }
@@ -139,6 +167,8 @@ static inline int same(Vector a, Vector b) { return a.x == b.x && a.y == b.y; }
 extern Layout layout;
 static inline int plane_rows(int plane) { return plane ? layout.rows / 2 : layout.rows; }
 static inline int plane_columns(int plane) { return plane ? layout.columns / 2 : layout.columns; }
+static inline int plane_height(int plane) { return plane ? layout.height / 2 : layout.height; } /* of the sphere */
+static inline int plane_width(int plane) { return plane ? layout.width / 2 : layout.width; }
 static inline int plane_levels(int plane) { return plane ? LEVELS - 1 : LEVELS; }
 static inline size_t plane_size(int plane) { return (size_t)plane_rows(plane) * plane_columns(plane); }
 
