@@ -81,15 +81,13 @@ static void along_columns(const i32 *lines, int rows, int w, const i16 *tap, i32
     }
 }
 
-/* Pixels of the sphere, over the seam and the poles. */
-static void fetch(const i16 *reference, int plane, int y0, int x0, int rows, int columns, i16 *out) {
-    int height = plane_height(plane), width = plane_width(plane);
-    for (int r = 0; r < rows; r++, out += FETCHED) {
+void fetch(const i16 *from, int plane, int top, int left, int rows, int columns, i16 *out, int stride) {
+    for (int r = 0; r < rows; r++, out += stride) {
         int row, column;
-        on_sphere(y0 + r, x0, height, width, &row, &column);
+        on_sphere(top + r, left, plane_height(plane), plane_width(plane), &row, &column);
         for (int c = 0; c < columns; c++) {
-            out[c] = reference[row * plane_columns(plane) + column];
-            if (++column == width) column = 0;
+            out[c] = from[row * plane_columns(plane) + column];
+            if (++column == plane_width(plane)) column = 0;
         }
     }
 }
@@ -103,7 +101,7 @@ void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int
     int y0 = y + (dy >> 6) - FIRST_TAP, x0 = x + (dx >> 6) - FIRST_TAP;
     const i16 *from = reference + y0 * stride + x0;
     if (x0 < 0 || y0 < 0 || x0 + wide + TAPS > plane_width(plane) || y0 + h + TAPS > plane_height(plane)) {
-        fetch(reference, plane, y0, x0, h + TAPS - 1, wide + TAPS - 1, fetched);
+        fetch(reference, plane, y0, x0, h + TAPS - 1, wide + TAPS - 1, fetched, FETCHED);
         from = fetched, stride = FETCHED;
     }
     /* a whole number of pixels needs no taps */

@@ -46,6 +46,7 @@ static const float SQRT2 = 1.41421356f, SQRT3 = 1.73205081f, SQRT6 = 2.44948974f
 typedef i16 I16x4 __attribute__((vector_size(8)));
 typedef i16 I16x8 __attribute__((vector_size(16)));
 typedef i32 I32x4 __attribute__((vector_size(16)));
+typedef float F32x4 __attribute__((vector_size(16)));
 
 static inline I32x4 splat(i32 value) { return (I32x4){value, value, value, value}; }
 static inline I16x8 load_i16(const i16 *from) {
@@ -58,6 +59,12 @@ static inline I32x4 load_i32(const i32 *from) {
     memcpy(&values, from, sizeof values);
     return values;
 }
+static inline F32x4 load_f32(const float *from) {
+    F32x4 values;
+    memcpy(&values, from, sizeof values);
+    return values;
+}
+static inline void store_f32(float *to, F32x4 values) { memcpy(to, &values, sizeof values); }
 static inline void store_i32(i32 *to, I32x4 values) { memcpy(to, &values, sizeof values); }
 static inline void store_i16(i16 *to, I32x4 values) {
     I16x4 narrow = __builtin_convertvector(values, I16x4);
@@ -66,7 +73,7 @@ static inline void store_i16(i16 *to, I32x4 values) {
 /* Of two vectors, number by number in turn: what comes of their first and of their second halves. */
 static inline I16x8 low_by_turns(I16x8 a, I16x8 b) { return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
 static inline I16x8 high_by_turns(I16x8 a, I16x8 b) { return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
-static inline I16x8 twice_by_turns(i16 a, i16 b) { return (I16x8){a, b, a, b, a, b, a, b}; }
+static inline I16x8 twice_by_turns(i32 a, i32 b) { return (I16x8)splat((a & 65535) | b << 16); }
 /* a0 b0 + a1 b1, a2 b2 + a3 b3, ... */
 static inline I32x4 dot_pairs(I16x8 a, I16x8 b) { return __builtin_wasm_dot_s_i32x4_i16x8(a, b); }
 
@@ -207,6 +214,8 @@ void mirror_motion(const Key *key, const Vector *added, Vector *second);
 
 /* compensation.c */
 void on_sphere(int y, int x, int height, int width, int *row, int *column);
+/* Pixels of the sphere, over the seam and the poles. */
+void fetch(const i16 *from, int plane, int top, int left, int rows, int columns, i16 *out, int stride);
 void compensate(const Key *key, int plane, int top, int left, int height, int width, i16 *out);
 
 void compensate_from(const Key *key, int k, int plane, int top, int left, int height, int width, i16 *out);

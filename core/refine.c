@@ -56,8 +56,10 @@ static void quarter(const Window *w, int r, int c, i32 said[NODE * NODE]) {
     shifted(f->key->reference[f->k]->pixels[0], 0, vector_sum(f->base[node], f->added[node]), y, x, NODE, NODE, said);
 }
 
-static inline float part_of(const Window *w, const i32 said[NODE * NODE], int r, int c) {
-    return w->down[r] * w->across[c] * said[r % NODE * NODE + c % NODE];
+/* The vector's part in the blend, of four columns. */
+static inline F32x4 part_of(const Window *w, const i32 said[NODE * NODE], int r, int c) {
+    F32x4 values = __builtin_convertvector(load_i32(said + r % NODE * NODE + c % NODE), F32x4);
+    return w->down[r] * load_f32(w->across + c) * values;
 }
 
 /* The k-th patch of a window, quarter by quarter: where it lies in the plane, or -1, and in the window; at the first of a
@@ -76,32 +78,51 @@ static void blend(const Window *w, float sign) {
         i32 at = next_patch(w, k, &r, &c, said);
         if (at < 0) continue;
         for (int i = 0; i < PATCH; i++)
-            for (int j = 0; j < PATCH; j++)
-                left[at + i * layout.columns + j] += sign * part_of(w, said, r + i, c + j);
+            for (int j = 0; j < PATCH; j += 4) {
+                float *place = left + at + i * layout.columns + j;
+                store_f32(place, load_f32(place) + sign * part_of(w, said, r + i, c + j));
+            }
     }
 }
 
-static void butterflies(float x[PATCH][PATCH]) {
+typedef F32x4 Patch[PATCH][PATCH / 4];
+
+static inline void butterflies(Patch x) {
     for (int half = 1; half < PATCH; half *= 2)
         for (int k = 0; k < PATCH; k++)
-            for (int c = 0; c < PATCH && !(k & half); c++) {
-                float a = x[k][c], b = x[k + half][c];
+            for (int c = 0; c < PATCH / 4; c++) {
+                if (k & half) continue;
+                F32x4 a = x[k][c], b = x[k + half][c];
                 x[k][c] = a + b, x[k + half][c] = a - b;
             }
 }
 
-static float patch_cost(float x[PATCH][PATCH], float per_step) {
-    float turned[PATCH][PATCH], sums[PATCH] = {0}, total = 0;
+static inline void transpose(Patch x, Patch turned) {
+    for (int i = 0; i < PATCH / 4; i++)
+        for (int j = 0; j < PATCH / 4; j++) {
+            const F32x4 a = x[4 * i][j], b = x[4 * i + 1][j], c = x[4 * i + 2][j], d = x[4 * i + 3][j];
+            F32x4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+            turned[4 * j][i] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+            turned[4 * j + 1][i] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+            ab = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+            turned[4 * j + 2][i] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+            turned[4 * j + 3][i] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+        }
+}
+
+static float patch_cost(Patch x, float per_step) {
+    Patch turned;
+    F32x4 sums[PATCH / 4] = {0};
+    float total = 0;
     butterflies(x);
-    for (int r = 0; r < PATCH; r++)
-        for (int c = 0; c < PATCH; c++) turned[c][r] = x[r][c];
+    transpose(x, turned);
     butterflies(turned);
     for (int r = 0; r < PATCH; r++)
-        for (int c = 0; c < PATCH; c++) {
-            float squared = turned[r][c] * turned[r][c] * per_step;
+        for (int c = 0; c < PATCH / 4; c++) {
+            F32x4 squared = turned[r][c] * turned[r][c] * per_step;
             sums[c] += squared * KNEE / (squared + KNEE);
         }
-    for (int c = 0; c < PATCH; c++) total += sums[c];
+    for (int c = 0; c < PATCH; c++) total += sums[c / 4][c % 4];
     return total;
 }
 
@@ -109,14 +130,15 @@ static float patch_cost(float x[PATCH][PATCH], float per_step) {
    above the limit. */
 static float window_cost(const Window *w, float limit) {
     i32 said[NODE * NODE];
-    float rest[PATCH][PATCH], total = 0;
+    Patch rest;
+    float total = 0;
     for (int k = 0; k < PATCHES && total <= limit; k++) {
         int r, c;
         i32 at = next_patch(w, k, &r, &c, said);
         if (at < 0) continue;
         for (int i = 0; i < PATCH; i++)
-            for (int j = 0; j < PATCH; j++)
-                rest[i][j] = left[at + i * layout.columns + j] - part_of(w, said, r + i, c + j);
+            for (int j = 0; j < PATCH; j += 4)
+                rest[i][j / 4] = load_f32(left + at + i * layout.columns + j) - part_of(w, said, r + i, c + j);
         total += patch_cost(rest, w->per_step);
     }
     return total;

@@ -1,7 +1,11 @@
 /* The search for motion, which only an encoder does: vectors coarse to fine, by distortion + rate_weight * bits. */
 #include "core.h"
 
-enum { CANDIDATES = 16 };
+enum {
+    CANDIDATES = 16,
+    DESCENTS = 3 * 4 * 4,  /* vectors that are tried in steps of 4, 2 and 1 quarter pixels, at most */
+    REACH = 2 * NODE + 1,  /* pixels each way that are read of a window */
+};
 
 /* Of what the cost of a node's vectors is made. */
 typedef struct {
@@ -10,40 +14,45 @@ typedef struct {
     Vector base, predicted;  /* what is inherited; what coarser nodes say beside it */
     float cap, share;        /* squared errors count less from `cap` on; part that this reference has of the error */
     float rate_weight, area;
+    Vector tried[CANDIDATES + DESCENTS]; /* which cost no less another time */
+    int tries;
 } Node;
 
-/* Bilinear at quarter pixels, times 16: good enough to choose by. */
-static i32 sample(const i16 *reference, i32 fx, i32 fy) {
-    int x = fx >> 2, y = fy >> 2, a = fx & 3, b = fy & 3, stride = layout.columns;
-    if (x >= 0 && y >= 0 && x + 1 < layout.width && y + 1 < layout.height) {
-        const i16 *p = reference + y * stride + x;
-        return ((4 - a) * p[0] + a * p[1]) * (4 - b) + ((4 - a) * p[stride] + a * p[stride + 1]) * b;
-    }
-    i32 value[2];
-    for (int k = 0; k < 2; k++) {
-        int row, column;
-        on_sphere(y + k, x, layout.height, layout.width, &row, &column);
-        const i16 *line = reference + row * stride;
-        value[k] = (4 - a) * line[column] + a * line[column + 1 == layout.width ? 0 : column + 1];
-    }
-    return value[0] * (4 - b) + value[1] * b;
+/* Where a window's pixels lie: a copy of them, if it goes over the seam or a pole. */
+static const i16 *window_at(const i16 *picture, int top, int left, i16 *copy, int *stride) {
+    *stride = layout.columns;
+    if (top >= 0 && left >= 0 && top + REACH <= layout.height && left + REACH <= layout.width)
+        return picture + top * layout.columns + left;
+    fetch(picture, 0, top, left, REACH, REACH, copy, *stride = REACH);
+    return copy;
 }
 
 /* Squared error of a node's window in levels^2, on every fourth pixel; large errors count less, for they will be coded.
-   Stops above the limit. */
+   What lies between pixels is bilinear: good enough to choose by. Stops above the limit. */
 static float distortion(const Node *n, i32 vx, i32 vy, float limit) {
+    static const float across[2][NODE] = {{1, 3, 5, 7, 9, 11, 13, 15, 15, 13, 11, 9, 7, 5, 3, 1},
+                                          {2, 4, 6, 8, 10, 12, 14, 16, 14, 12, 10, 8, 6, 4, 2, 0}};
+    static i16 copies[2][REACH * REACH];
+    int top = n->row * NODE - NODE / 2 + 1, left = n->column * NODE - NODE / 2 + 1, strides[2];
+    const i16 *target = window_at(n->target, top, left, copies[0], &strides[0]);
+    const i16 *reference = window_at(n->reference, top + (vy >> 2), left + (vx >> 2), copies[1], &strides[1]);
+    i32 a = vx & 3, b = vy & 3; /* weights in 1/16, also of the target */
+    I16x8 wanted = twice_by_turns(16, 0), upper = twice_by_turns((4 - a) * (4 - b), a * (4 - b));
+    I16x8 lower = twice_by_turns((4 - a) * b, a * b);
     float total = 0;
-    int cy = n->row * NODE + NODE / 2, cx = n->column * NODE + NODE / 2;
-    for (int y = cy - NODE + 1; y < cy + NODE; y += 2) {
-        if (y < 0 || y >= layout.height) continue;
-        const i16 *line = n->target + y * layout.columns;
-        float down = (float)(NODE - magnitude(y - cy));
-        for (int x = cx - NODE + 1 + (y & 2) / 2; x < cx + NODE; x += 2) {
-            int column = x < 0 ? x + layout.width : x >= layout.width ? x - layout.width : x;
-            float error = (float)(sample(n->reference, 4 * column + vx, 4 * y + vy) - 16 * line[column]) / 256;
+    for (int r = 0; r < 2 * NODE; r += 2) {
+        if (top + r < 0 || top + r >= layout.height) continue;
+        int odd = r / 2 % 2; /* every second row begins a pixel later */
+        const i16 *from = target + r * strides[0] + odd, *place = reference + r * strides[1] + odd;
+        float terms[NODE], down = (float)(NODE - magnitude(r + 1 - NODE));
+        for (int k = 0; k < NODE; k += 4) {
+            I32x4 said = dot_pairs(load_i16(place + 2 * k), upper) + dot_pairs(load_i16(place + strides[1] + 2 * k), lower);
+            I32x4 difference = said - dot_pairs(load_i16(from + 2 * k), wanted);
+            F32x4 error = __builtin_convertvector(difference, F32x4) / 256;
             error *= error * n->share;
-            total += error * n->cap / (error + n->cap) * down * (float)(NODE - magnitude(x - cx));
+            store_f32(terms + k, error * n->cap / (error + n->cap) * down * load_f32(across[odd] + k));
         }
+        for (int k = 0; k < NODE; k++) total += terms[k];
         if (total * (4.0f / (NODE * NODE)) > limit) break;
     }
     return total * (4.0f / (NODE * NODE));
@@ -54,14 +63,18 @@ static float bits_of(i32 value) {
 }
 
 /* Take a vector, beside the base, if it costs less than the best. */
-static int improve(const Node *n, i32 x, i32 y, Vector *best, float *cost) {
+static int improve(Node *n, i32 x, i32 y, Vector *best, float *cost) {
+    Vector v = {(i16)x, (i16)y};
     if (magnitude(n->base.x + x) > 32000 || magnitude(n->base.y + y) > 32000) return 0;
+    for (int k = 0; k < n->tries; k++)
+        if (same(n->tried[k], v)) return 0;
+    n->tried[n->tries++] = v;
     float bits = n->rate_weight * (bits_of(x - n->predicted.x) + bits_of(y - n->predicted.y));
     if (bits >= *cost) return 0;
     float found = bits + n->area * distortion(n, n->base.x + x, n->base.y + y, (*cost - bits) / n->area);
     if (found >= *cost) return 0;
     *cost = found;
-    *best = (Vector){(i16)x, (i16)y};
+    *best = v;
     return 1;
 }
 
@@ -90,7 +103,7 @@ void search(const i16 *target, const i16 *reference, const Vector *base, const V
         Node n = {.target = target, .reference = reference, .row = t->row, .column = t->column, .base = base[node]};
         n.predicted = (Vector){(i16)interpolated(added, t, 0), (i16)interpolated(added, t, 1)};
         n.cap = cap, n.share = share, n.rate_weight = rate_weight, n.area = (float)(area > 0.0625 ? area : 0.0625);
-        Vector best = n.predicted, tried[CANDIDATES];
+        Vector best = n.tried[n.tries++] = n.predicted, tried[CANDIDATES];
         float cost = rate_weight * 2 * bits_of(0) + n.area * distortion(&n, n.base.x + best.x, n.base.y + best.y, 1e30f);
         int many = gather_candidates(t, candidates, count, base, added, tried);
         for (int k = 0; k < many; k++) improve(&n, tried[k].x, tried[k].y, &best, &cost);
