@@ -430,8 +430,8 @@ def header_rows(kind: type[msgspec.Struct]) -> list[str]:
         meta = field.type
         assert isinstance(meta, inspect.Metadata)
         assert meta.extra_json_schema is not None
-        name, limits = _cells(meta.type)
-        rows.append(f"| `{field.name}` | {name} | {limits} | {meta.extra_json_schema['description']} |")
+        values = ", ".join(filter(None, _cells(meta.type)))
+        rows.append(f"| `{field.name}` | {values} | {meta.extra_json_schema['description']} |")
     return rows
 
 
