@@ -1,7 +1,6 @@
 """The file as bytes and integers: headers, coded integers, random access, and what docs/bitstream.md says of them."""
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -415,7 +414,7 @@ def test_the_document_has_the_constants() -> None:
         assert fact in text
     assert MAX_ESCAPE == 2**20
     assert "at most 2^20" in text
-    assert all(re.search(rf"\b{decay}\b", text) for decay in reference_decoder.DECAYS)
+    assert f"D_0 = {reference_decoder.DECAYS[0]}, D_39 = {reference_decoder.DECAYS[39]}" in text
     for number, place in enumerate(CODING_PASSES):
         assert reference_decoder.coding_passes()[number][:3] == (place.row, place.column, place.spacing)
         assert [sorted(each) for each in (place.near, place.far)] == [

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["FrameRequest", "Frames"]
 
 MAX_PIXELS: dict[Format, int] = {"jpeg": 1 << 23, "h264": 1 << 21}  # an encoder of H.264 keeps several pictures
-ANSWER = struct.Struct("<IfB")  # id of the request, milliseconds, kind of picture; then the picture
+# id of the request, milliseconds, kind (0 JPEG, 1 a key picture of H.264, 2 one that follows it); then the picture.
+# What cannot be answered so is JSON with the id and `error`, `broken` or `working`.
+ANSWER = struct.Struct("<IfB")
 
 
 class FrameRequest(Struct, frozen=True, forbid_unknown_fields=True):
