@@ -37,11 +37,6 @@ void make_taps(void) {
     }
 }
 
-static int modulo(int value, int size) {
-    value %= size;
-    return value < 0 ? value + size : value;
-}
-
 void on_sphere(int y, int x, int height, int width, int *row, int *column) {
     y = modulo(y, 2 * height);
     *row = y < height ? y : 2 * height - 1 - y;
@@ -82,13 +77,19 @@ static void along_columns(const i32 *lines, int rows, int w, const i16 *tap, i32
 }
 
 void fetch(const i16 *from, int plane, int top, int left, int rows, int columns, i16 *out, int stride) {
+    int width = plane_width(plane);
     for (int r = 0; r < rows; r++, out += stride) {
         int row, column;
-        on_sphere(top + r, left, plane_height(plane), plane_width(plane), &row, &column);
-        for (int c = 0; c < columns; c++) {
-            out[c] = from[row * plane_columns(plane) + column];
-            if (++column == plane_width(plane)) column = 0;
-        }
+        on_sphere(top + r, left, plane_height(plane), width, &row, &column);
+        const i16 *line = from + row * plane_columns(plane);
+        for (int c = 0; c < columns;)
+            if (c + 8 <= columns && column + 8 <= width) {
+                memcpy(out + c, line + column, sizeof(I16x8));
+                c += 8, column += 8;
+            } else {
+                if (column == width) column = 0;
+                out[c++] = line[column++];
+            }
     }
 }
 
@@ -122,7 +123,8 @@ static void blend_cell(const i16 *reference, int plane, const Vector *motion, in
     static i32 values[4][CELL * CELL];
     const i32 *said[4];
     int node = plane ? NODE / 2 : NODE, h = y1 - y0, w = x1 - x0;
-    int lines[2] = {most(i - 1, 0), least(i, layout.down - 1)}, places[2] = {modulo(j - 1, layout.across), modulo(j, layout.across)};
+    int lines[2] = {most(i - 1, 0), least(i, layout.down - 1)};
+    int places[2] = {modulo(j - 1, layout.across), modulo(j, layout.across)};
     Vector v[4];
     for (int k = 0; k < 4; k++) {
         v[k] = motion[lines[k >> 1] * layout.across + places[k & 1]];

@@ -1,8 +1,9 @@
 /* The core of nerv360-motion: keys that predict one another along motion, and the bands of what is left.
 
    Compiled to WebAssembly, and run by Python and by the player alike: entropy.c codes bits, bands.c and motion_field.c
-   say what they mean, compensation.c and transform.c make pictures of them, search.c is what only an encoder does, and
-   keys.c holds the keys of a segment and is called from outside. All that a decoder computes is integers.
+   say what they mean, compensation.c and transform.c make pictures of them, colours.c shows these, search.c, refine.c
+   and encode.c are what only an encoder does, and keys.c holds the keys of a segment and is called from outside. All
+   that a decoder computes is integers, but for colours.
 */
 #ifndef CORE_H
 #define CORE_H
@@ -43,6 +44,7 @@ enum {
 static const float SQRT2 = 1.41421356f, SQRT3 = 1.73205081f, SQRT6 = 2.44948974f; /* of the colours' transform */
 
 /* Vectors of numbers; loops over pixels and coefficients are written with them where a compiler finds none by itself. */
+typedef u8 U8x16 __attribute__((vector_size(16)));
 typedef i16 I16x4 __attribute__((vector_size(8)));
 typedef i16 I16x8 __attribute__((vector_size(16)));
 typedef i32 I32x4 __attribute__((vector_size(16)));
@@ -53,6 +55,11 @@ static inline I16x8 load_i16(const i16 *from) {
     I16x8 values;
     memcpy(&values, from, sizeof values);
     return values;
+}
+static inline I32x4 widened(const i16 *from) {
+    I16x4 values;
+    memcpy(&values, from, sizeof values);
+    return __builtin_convertvector(values, I32x4);
 }
 static inline I32x4 load_i32(const i32 *from) {
     I32x4 values;
@@ -76,10 +83,18 @@ static inline I16x8 high_by_turns(I16x8 a, I16x8 b) { return __builtin_shuffleve
 static inline I16x8 twice_by_turns(i32 a, i32 b) { return (I16x8)splat((a & 65535) | b << 16); }
 /* a0 b0 + a1 b1, a2 b2 + a3 b3, ... */
 static inline I32x4 dot_pairs(I16x8 a, I16x8 b) { return __builtin_wasm_dot_s_i32x4_i16x8(a, b); }
+/* Eight numbers limited to 16 bits, sixteen to bytes. */
+static inline int is_any(I16x8 values) { return __builtin_wasm_any_true_v128((U8x16)values); } /* not 0 */
+static inline I16x8 narrow(I32x4 a, I32x4 b) { return __builtin_wasm_narrow_s_i16x8_i32x4(a, b); }
+static inline U8x16 narrow_bytes(I16x8 a, I16x8 b) { return __builtin_wasm_narrow_u_i8x16_i16x8(a, b); }
 
 static inline i32 least(i32 a, i32 b) { return a < b ? a : b; }
 static inline i32 most(i32 a, i32 b) { return a > b ? a : b; }
 static inline i32 clamp(i32 value, i32 low, i32 high) { return most(low, least(high, value)); }
+static inline int modulo(int value, int size) {
+    value %= size;
+    return value < 0 ? value + size : value;
+}
 static inline i32 magnitude(i32 value) { return value < 0 ? -value : value; }
 
 /* keys.c */
@@ -221,6 +236,9 @@ void compensate(const Key *key, int plane, int top, int left, int height, int wi
 void compensate_from(const Key *key, int k, int plane, int top, int left, int height, int width, i16 *out);
 void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out);
 void make_taps(void);
+
+/* colours.c */
+void colour_row(i16 *const planes[PLANES], int y, int first, int end, u8 *out);
 
 /* keys.c */
 Key *fresh_key(int slot, int frame, int level, int first, int second, int step);

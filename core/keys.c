@@ -138,20 +138,16 @@ static void paint_tile(Key *key, int tile_row, int tile_column);
 
 /* Have a region of a key painted, in pixels of the sphere: rows may lie beyond the poles, columns go round. */
 static void paint_sphere(Key *key, int top, int left, int bottom, int right) {
-    int last_row = -1;
-    for (int y = top; y < bottom; y++) {
-        int row, column, last_column = -1;
+    for (int y = top; y < bottom;) {
+        int row, column, turned = modulo(y, 2 * layout.height) >= layout.height;
         on_sphere(y, left, layout.height, layout.width, &row, &column);
-        int line = row / TILE * 2 + (((y % (2 * layout.height)) + 2 * layout.height) % (2 * layout.height) >= layout.height);
-        if (line == last_row) continue;
-        last_row = line;
-        for (int x = left; x < right; x++) {
-            int place = column / TILE;
-            if (place != last_column && !key->done[row / TILE * tiles_across() + place])
-                paint_tile(key, row / TILE, place);
-            last_column = place;
-            if (++column == layout.width) column = 0;
+        for (int x = left; x < right;) {
+            if (!key->done[row / TILE * tiles_across() + column / TILE]) paint_tile(key, row / TILE, column / TILE);
+            int step = least(TILE - column % TILE, layout.width - column);
+            x += step, column += step;
+            if (column == layout.width) column = 0;
         }
+        y += turned ? row % TILE + 1 : least(TILE - row % TILE, layout.height - row);
     }
 }
 
@@ -180,10 +176,14 @@ static void paint_tile(Key *key, int tile_row, int tile_column) {
         int any = inverse_region(key, plane, top, left, height, width, residual);
         for (int r = 0; r < height; r++) {
             i16 *row = key->pixels[plane] + (size_t)(top + r) * plane_columns(plane) + left;
-            if (!any) memcpy(row, predicted + r * width, width * sizeof(i16));
-            else
-                for (int c = 0; c < width; c++)
-                    row[c] = (i16)clamp(predicted[r * width + c] + residual[r * width + c], -32768, 32767);
+            const i16 *said = predicted + r * width;
+            const i32 *added = residual + r * TILE;
+            for (int c = 0; c < width; c += 8) {
+                I16x8 pixels = load_i16(said + c);
+                if (any)
+                    pixels = narrow(widened(said + c) + load_i32(added + c), widened(said + c + 4) + load_i32(added + c + 4));
+                memcpy(row + c, &pixels, sizeof pixels);
+            }
         }
     }
     key->done[tile_row * tiles_across() + tile_column] = 1;
@@ -195,32 +195,17 @@ void paint_all(Key *key) {
             if (!key->done[i * tiles_across() + j]) paint_tile(key, i, j);
 }
 
-/* Colours */
-
-/* A plane of colour differences at a place of the panorama, enlarged bilinearly, in 1/256 of a level. */
-static i32 enlarged(const i16 *plane, int y, int x) {
-    int rows = layout.rows / 2, columns = layout.columns / 2;
-    int row = y >> 1, column = x >> 1, other = clamp(row + (y & 1 ? 1 : -1), 0, rows - 1);
-    int beside = column + (x & 1 ? 1 : -1);
-    beside = beside < 0 ? columns - 1 : beside == columns ? 0 : beside;
-    const i16 *a = plane + (size_t)row * columns, *b = plane + (size_t)other * columns;
-    return 9 * a[column] + 3 * a[beside] + 3 * b[column] + b[beside];
-}
-
 /* RGB [height, width, 3] of a region of a key's picture, which is painted where it is not; columns may go round. */
 void EXPORT(read_pixels)(int slot, int top, int left, int height, int width, u8 *out) {
+    static u8 *line;
     Key *key = &keys[slot];
+    if (!line) line = allocate(3 * layout.columns + 8);
     paint_sphere(key, top - 2, left - 2, top + height + 2, left + width + 2);
-    for (int r = 0; r < height; r++) {
-        int y = top + r, x = (left % layout.width + layout.width) % layout.width;
-        for (int c = 0; c < width; c++, out += 3) {
-            float luma = key->pixels[0][(size_t)y * layout.columns + x] / (16 * SQRT3) + 128.5f;
-            float red_blue = enlarged(key->pixels[1], y, x) / (256 * SQRT2);
-            float green = enlarged(key->pixels[2], y, x) / (256 * SQRT6);
-            out[0] = (u8)clamp((i32)floorf(luma + red_blue + green), 0, 255);
-            out[1] = (u8)clamp((i32)floorf(luma - 2 * green), 0, 255);
-            out[2] = (u8)clamp((i32)floorf(luma - red_blue + green), 0, 255);
-            if (++x == layout.width) x = 0;
+    for (int y = top; y < top + height; y++)
+        for (int x = modulo(left, layout.width), rest = width; rest;) {
+            int run = least(rest, layout.width - x), first = x & ~7;
+            colour_row(key->pixels, y, first, (x + run + 7) & ~7, line);
+            memcpy(out, line + 3 * (x - first), 3 * run);
+            out += 3 * run, rest -= run, x = 0;
         }
-    }
 }

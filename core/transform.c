@@ -6,7 +6,7 @@
 */
 #include "core.h"
 
-enum { WIDEST_REGION = 64, HELD = WIDEST_REGION / 2 + 8, SHRINK = 12 };
+enum { HELD = TILE / 2 + 12, SHRINK = 12 }; /* of a row of a band: a tile's half, what is around it, and up to 3 more */
 
 static const double LIFTING[4] = {-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971};
 static const double LOW_GAIN = 1.149604398860241; /* what makes it orthonormal */
@@ -65,10 +65,9 @@ const i32 *factors_of(int step, int plane, int level, int high_passes) {
 }
 
 /* A magnitude of 1 is a little less where it is decoded: most lie below. */
-static i32 dequantised(i32 q, i32 factor) {
-    i32 value = (i32)((u32)q * (u32)factor);
-    if (q == 1 || q == -1) value -= q * factor * SHRINK >> 8;
-    return (value + 8) >> 4;
+static I32x4 dequantised(I32x4 q, i32 factor) {
+    I32x4 value = q * factor, ones = (q == 1) | (q == -1);
+    return (value - ((value * SHRINK >> 8) & ones) + 8) >> 4;
 }
 
 /* Inverse */
@@ -79,33 +78,35 @@ static int mirrored(int row, int rows, int high) {
     return row;
 }
 
-/* Fill a region of a band with reals; says whether there is anything but zeros. */
+/* Fill a region of a band, or, where it holds nothing but zeros, say so. */
 static int gather(const Key *key, int plane, int level, int vertical, int horizontal, int top, int left, int height,
                   int width, i32 out[HELD][HELD]) {
+    static i16 integers[HELD][HELD + 8];
     int rows = plane_rows(plane) >> level, columns = plane_columns(plane) >> level, stride = plane_columns(plane);
     const i16 *band = key->bands[plane] + (vertical ? rows * stride : 0) + (horizontal ? columns : 0);
     const i32 *factors = factors_of(key->step, plane, level, vertical + horizontal);
-    i32 any = 0;
+    I16x8 any = {0};
     for (int r = 0; r < height; r++) {
-        int row = mirrored(top + r, rows, vertical), column = ((left % columns) + columns) % columns;
-        const i16 *line = band + row * stride;
-        for (int c = 0; c < width; c++) {
-            out[r][c] = line[column];
-            any |= line[column];
-            if (++column == columns) column = 0;
-        }
+        const i16 *line = band + mirrored(top + r, rows, vertical) * stride;
+        for (int c = 0, column = modulo(left, columns); c < width; c += columns - column, column = 0)
+            for (int k = 0; k < least(width - c, columns - column); k += 8) {
+                I16x8 values = load_i16(line + column + k);
+                memcpy(integers[r] + c + k, &values, sizeof values);
+                any |= values;
+            }
     }
-    if (!any) return 0;
+    if (!is_any(any)) return 0;
     for (int r = 0; r < height; r++) {
         i32 factor = factors[mirrored(top + r, rows, vertical)];
-        for (int c = 0; c < width; c++)
-            if (out[r][c]) out[r][c] = dequantised(out[r][c], factor);
+        for (int c = 0; c < width; c += 4) store_i32(out[r] + c, dequantised(widened(integers[r] + c), factor));
     }
     return 1;
 }
 
+/* Up to three numbers more are changed. */
 static void lift(i32 *into, const i32 *one, const i32 *other, int count, i32 factor) {
-    for (int k = 0; k < count; k++) into[k] -= (factor * (one[k] + other[k]) + 2048) >> 12;
+    for (int k = 0; k < count; k += 4)
+        store_i32(into + k, load_i32(into + k) - ((factor * (load_i32(one + k) + load_i32(other + k)) + 2048) >> 12));
 }
 
 /* Undo the lifting along columns: rows `low[k]` and `high[k]` become rows 2 k and 2 k + 1 but for two at either end. */
@@ -123,49 +124,49 @@ static void merge_columns(i32 *low, i32 *high, int width) {
     lift(high + 2, low + 2, low + 3, width - 4, FIXED[0]);
 }
 
-static i32 quadrants[LEVELS][4][HELD][HELD], smaller[LEVELS][HELD * HELD];
+static i32 quadrants[LEVELS][4][HELD][HELD];
 
-/* A region of the picture at a level: 0 is the plane itself. Says whether there is anything but zeros. */
-static int inverse_level(const Key *key, int plane, int level, int top, int left, int height, int width, i32 *out) {
+/* A region of the picture at a level, whose left and width are even: 0 is the plane itself. Says whether there is anything
+   but zeros; else nothing is written. */
+static int inverse_level(const Key *key, int plane, int level, int top, int left, int height, int width, i32 *out,
+                         int stride) {
     int rows = plane_rows(plane) >> (level + 1);
-    int first = (top >> 1) - 2, last = ((top + height + 1) >> 1) + 2, tall = last - first;
-    int left_most = (left >> 1) - 2, wide = ((left + width + 1) >> 1) + 2 - left_most;
+    int first = (top >> 1) - 2, tall = ((top + height + 1) >> 1) + 2 - first;
+    int left_most = ((left >> 1) - 2) & ~1, wide = ((((left + width) >> 1) + 3) & ~1) - left_most;
     i32(*q)[HELD][HELD] = quadrants[level];
     int any = 0;
-    for (int k = 1; k < 4; k++) {
-        int found = gather(key, plane, level + 1, k >> 1, k & 1, first, left_most, tall, wide, q[k]);
-        any |= found << k;
+    for (int k = level + 1 == plane_levels(plane) ? 0 : 1; k < 4; k++)
+        any |= gather(key, plane, level + 1, k >> 1, k & 1, first, left_most, tall, wide, q[k]) << k;
+    if (level + 1 < plane_levels(plane)) {
+        int from = most(first, 0), to = least(first + tall, rows);
+        any |= inverse_level(key, plane, level + 1, from, left_most, to - from, wide, q[0][from - first], HELD);
+        for (int r = 0; any & 1 && r < tall; r++)
+            if (first + r < from || first + r >= to)
+                memcpy(q[0][r], q[0][mirrored(first + r, rows, 0) - first], sizeof q[0][r]);
     }
-    if (level + 1 == plane_levels(plane)) {
-        any |= gather(key, plane, level + 1, 0, 0, first, left_most, tall, wide, q[0]);
-    } else {
-        int from = most(first, 0), to = least(last, rows);
-        any |= inverse_level(key, plane, level + 1, from, left_most, to - from, wide, smaller[level]);
-        if (any)
-            for (int r = 0; r < tall; r++)
-                memcpy(q[0][r], smaller[level] + (mirrored(first + r, rows, 0) - from) * wide, wide * sizeof(i32));
-    }
-    if (!any) {
-        memset(out, 0, (size_t)height * width * sizeof(i32));
-        return 0;
-    }
+    if (!any) return 0;
+    for (int k = 0; k < 4; k++)
+        if (!(any >> k & 1)) memset(q[k], 0, tall * sizeof q[k][0]);
     merge_rows(q[0], q[2], tall, wide);
     merge_rows(q[1], q[3], tall, wide);
     for (int r = 0; r < height; r++) {
-        int row = top + r, k = (row >> 1) - first, odd = row & 1;
-        i32 *low = q[odd ? 2 : 0][k], *high = q[odd ? 3 : 1][k];
+        int k = ((top + r) >> 1) - first, odd = (top + r) & 1;
+        i32 *low = q[2 * odd][k], *high = q[2 * odd + 1][k];
         merge_columns(low, high, wide);
-        for (int c = 0; c < width; c++) {
-            int column = left + c, at = (column >> 1) - left_most;
-            out[r * width + c] = column & 1 ? high[at] : low[at];
+        low += left / 2 - left_most, high += left / 2 - left_most;
+        for (int c = 0; c < width; c += 8) {
+            I32x4 even = load_i32(low + c / 2), uneven = load_i32(high + c / 2);
+            store_i32(out + r * stride + c, __builtin_shufflevector(even, uneven, 0, 4, 1, 5));
+            store_i32(out + r * stride + c + 4, __builtin_shufflevector(even, uneven, 2, 6, 3, 7));
         }
     }
     return 1;
 }
 
-/* What is added to the prediction of a region of at most 64x64 pixels, whose columns may go round. */
+/* What is added to the prediction of a region of at most a tile, whose sides are even and whose columns may go round, if
+   it is anything but zeros. */
 int inverse_region(const Key *key, int plane, int top, int left, int height, int width, i32 *out) {
-    return inverse_level(key, plane, 0, top, left, height, width, out);
+    return inverse_level(key, plane, 0, top, left, height, width, out, TILE);
 }
 
 /* Forward */
