@@ -400,7 +400,7 @@ def test_the_document_has_the_constants() -> None:
     magic = " ".join(f"{byte:02x}" for byte in layout.MAGIC)
     for fact in (
         magic,
-        f"| {layout.OLDEST_VERSION} or {layout.VERSION} |",
+        f"{layout.OLDEST_VERSION} or {layout.VERSION};",
         f"{layout.MAX_HEADER}",
         f"{layout.PREAMBLE.size} bytes",
     ):
