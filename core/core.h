@@ -39,6 +39,7 @@ enum {
     PLANES = 3,
     TILE = 64, /* pixels of brightness that are painted at once */
     INPUTS = 6, /* of a mixer, at most */
+    LANES = 8,  /* that hold them in two vectors */
 };
 
 static const float SQRT2 = 1.41421356f, SQRT3 = 1.73205081f, SQRT6 = 2.44948974f; /* of the colours' transform */
@@ -83,6 +84,8 @@ static inline I16x8 high_by_turns(I16x8 a, I16x8 b) { return __builtin_shuffleve
 static inline I16x8 twice_by_turns(i32 a, i32 b) { return (I16x8)splat((a & 65535) | b << 16); }
 /* a0 b0 + a1 b1, a2 b2 + a3 b3, ... */
 static inline I32x4 dot_pairs(I16x8 a, I16x8 b) { return __builtin_wasm_dot_s_i32x4_i16x8(a, b); }
+/* Bytes of a table of 16. */
+static inline U8x16 look_up(U8x16 table, U8x16 places) { return (U8x16)__builtin_wasm_swizzle_i8x16(table, places); }
 /* Eight numbers limited to 16 bits, sixteen to bytes. */
 static inline int is_any(I16x8 values) { return __builtin_wasm_any_true_v128((U8x16)values); } /* not 0 */
 static inline I16x8 narrow(I32x4 a, I32x4 b) { return __builtin_wasm_narrow_s_i16x8_i32x4(a, b); }
@@ -124,11 +127,15 @@ enum {
     MIXERS = MOTION_MIXERS + 3 * 16,
 };
 
-/* What was learned so far: probabilities of a one in 16 bits, how often each was seen, and the mixers' weights. */
+/* Of a bit: the probability of a one in 16 bits, and how often it was seen. */
 typedef struct {
-    u16 probability[CONTEXTS];
-    u8 seen[CONTEXTS];
-    i32 weights[MIXERS][INPUTS];
+    u16 probability, seen;
+} Context;
+
+/* What was learned so far, with the mixers' weights, which fill vectors. */
+typedef struct {
+    Context of[CONTEXTS];
+    i32 weights[MIXERS][LANES];
 } Contexts;
 
 /* A coded key, while it is written or read. */
@@ -139,10 +146,10 @@ typedef struct {
     double bits; /* an estimate */
 } Stream;
 
-/* Contexts of one bit, and their logits once they have predicted. */
+/* Contexts of one bit, and their logits once they have predicted; those that there are not have 0. */
 typedef struct {
     int count, mixers[2]; /* whose weights are added */
-    i32 context[INPUTS], logit[INPUTS];
+    i32 context[INPUTS], logit[LANES];
     i32 probability; /* of a one */
 } Mix;
 
@@ -203,6 +210,7 @@ typedef struct Key {
     Vector *motion[2];             /* of every node, to each reference */
     u8 *moved;                     /* how much was coded of a node's motion, at most 255 */
     i16 *bands[PLANES];            /* integers */
+    u8 *busy[BANDS];               /* sums of their magnitudes in squares of 4x4, at most 255 */
     i16 *pixels[PLANES];           /* in 1/16 of a level, where a tile is done */
     u8 *done;                      /* tiles */
     Contexts *contexts;
@@ -216,12 +224,13 @@ void forward(float *plane, int rows, int columns, int levels, float *scratch);
 int inverse_region(const Key *key, int plane, int top, int left, int height, int width, i32 *out);
 
 /* bands.c: of all bands, coarse to fine; an encoder's coefficients are in steps of the quantiser, NULL for a decoder */
+size_t squares_of(int kind); /* of bands */
 void code_bands(Stream *s, Contexts *c, Key *key, float *const coefficients[PLANES], float rate_weight);
 
 /* motion_field.c */
 void make_order(void);
 int around(const Turn *turn, int places[4]);
-i32 interpolated(const Vector *field, const Turn *turn, int vertical);
+Vector interpolated(const Vector *field, const Turn *turn);
 void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2]);
 float motion_bits(const Key *key, int k, const Turn *turn, u8 *const moved[2], Vector coded);
 void inherit_motion(const Key *key, Vector *const foretold[2]);

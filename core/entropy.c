@@ -48,10 +48,8 @@ void make_tables(void) {
 /* What was learned on other clips; returns what follows it. */
 const u8 *read_contexts(Contexts *c, const u8 *learned) {
     const u8 *counts = learned + CONTEXTS, *weights = counts + CONTEXTS;
-    for (int k = 0; k < CONTEXTS; k++) {
-        c->probability[k] = (u16)LOGISTIC[16 * (signed char)learned[k] + 2048];
-        c->seen[k] = counts[k];
-    }
+    for (int k = 0; k < CONTEXTS; k++)
+        c->of[k] = (Context){(u16)LOGISTIC[16 * (signed char)learned[k] + 2048], counts[k]};
     for (int k = 0; k < MIXERS * INPUTS; k++, weights += 2)
         c->weights[k / INPUTS][k % INPUTS] = 256 * (i16)(weights[0] | weights[1] << 8);
     return weights;
@@ -61,8 +59,8 @@ const u8 *read_contexts(Contexts *c, const u8 *learned) {
 u8 *write_contexts(const Contexts *c, u8 *learned) {
     u8 *counts = learned + CONTEXTS, *weights = counts + CONTEXTS;
     for (int k = 0; k < CONTEXTS; k++) {
-        learned[k] = (u8)clamp((LOGIT[c->probability[k] >> 4] + 8) >> 4, -127, 127);
-        counts[k] = (u8)least(c->seen[k], SURE);
+        learned[k] = (u8)clamp((LOGIT[c->of[k].probability >> 4] + 8) >> 4, -127, 127);
+        counts[k] = (u8)least(c->of[k].seen, SURE);
     }
     for (int k = 0; k < MIXERS * INPUTS; k++, weights += 2) {
         i32 weight = (c->weights[k / INPUTS][k % INPUTS] + 128) >> 8;
@@ -111,45 +109,48 @@ int code_bit(Stream *s, int bit, i32 probability) {
     return bit;
 }
 
-static void learn(Contexts *c, int context, int bit) {
-    i32 distance = (bit ? 65535 : 0) - c->probability[context];
-    c->probability[context] = (u16)(c->probability[context] + (((i64)distance * RATE[c->seen[context]]) >> 16));
-    if (c->seen[context] < SLOWEST) c->seen[context]++;
+static void learn(Context *c, int bit) {
+    i32 distance = (bit ? 65535 : 0) - c->probability;
+    c->probability = (u16)(c->probability + (((i64)distance * RATE[c->seen]) >> 16));
+    if (c->seen < SLOWEST) c->seen++;
 }
 
 void predict(Mix *m, const Contexts *c) {
     const i32 *weights = c->weights[m->mixers[0]], *others = c->weights[m->mixers[1]];
     i64 total = 0;
     for (int k = 0; k < m->count; k++) {
-        m->logit[k] = LOGIT[c->probability[m->context[k]] >> 4];
+        m->logit[k] = LOGIT[c->of[m->context[k]].probability >> 4];
         total += (i64)(weights[k] + others[k]) * m->logit[k];
     }
     total >>= 17;
     m->probability = LOGISTIC[(total < -2047 ? -2047 : total > 2047 ? 2047 : total) + 2048];
 }
 
+/* Weights move by so much, and stay within +-2^20. */
+static void adjust(i32 *weights, I32x4 change) {
+    I32x4 moved = load_i32(weights) + change;
+    store_i32(weights, __builtin_elementwise_max(__builtin_elementwise_min(moved, splat(1 << 20)), splat(-(1 << 20))));
+}
+
 /* Code a bit that was predicted; the contexts and the mixer's weights move towards it. */
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit) {
     bit = code_bit(s, bit, m->probability);
     if (!s->decoding) s->bits += cost_of(m->probability, bit);
-    i32 error = (bit << 16) - m->probability;
-    for (int k = 0; k < m->count; k++) {
-        i32 change = (i32)(((i64)m->logit[k] * error * 3 + (1 << 17)) >> 18);
-        for (int set = 0; set < 2; set++) {
-            i32 *weight = &c->weights[m->mixers[set]][k];
-            *weight = clamp(*weight + change, -(1 << 20), 1 << 20);
-        }
-        learn(c, m->context[k], bit);
+    i32 error = ((bit << 16) - m->probability) * 3; /* times a logit, it has 30 bits */
+    for (int k = 0; k < m->count; k += 4) {
+        I32x4 change = (load_i32(m->logit + k) * error + (1 << 17)) >> 18;
+        for (int set = 0; set < 2; set++) adjust(c->weights[m->mixers[set]] + k, change);
     }
+    for (int k = 0; k < m->count; k++) learn(&c->of[m->context[k]], bit);
     return bit;
 }
 
 /* Code a bit by one context alone. */
 int code_simple(Stream *s, Contexts *c, int context, int bit) {
-    i32 probability = clamp(c->probability[context], 64, 65535 - 64);
+    i32 probability = clamp(c->of[context].probability, 64, 65535 - 64);
     bit = code_bit(s, bit, probability);
     if (!s->decoding) s->bits += cost_of(probability, bit);
-    learn(c, context, bit);
+    learn(&c->of[context], bit);
     return bit;
 }
 
@@ -175,7 +176,7 @@ float golomb_bits(const Contexts *c, int context, i32 value) {
     float bits = 0;
     for (int length = 0;; length++) {
         int more = length < 19 && (value + 1) >> (length + 1) != 0;
-        bits += cost_of(clamp(c->probability[context + least(length, 15)], 64, 65535 - 64), more) + more;
+        bits += cost_of(clamp(c->of[context + least(length, 15)].probability, 64, 65535 - 64), more) + more;
         if (!more) return bits;
     }
 }

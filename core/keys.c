@@ -83,6 +83,7 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
             key->bands[plane] = allocate(plane_size(plane) * sizeof(i16));
             key->pixels[plane] = allocate(plane_size(plane) * sizeof(i16));
         }
+        for (int kind = 0; kind < BANDS; kind++) key->busy[kind] = allocate(squares_of(kind));
         for (int k = 0; k < 2; k++) key->motion[k] = allocate(nodes * sizeof(Vector));
         key->moved = allocate(nodes);
         key->done = allocate((size_t)tiles_across() * tiles_down());

@@ -15,7 +15,10 @@ void make_order(void) {
     layout.turns = (int)(next - layout.order);
 }
 
-static i32 floored(i32 a, i32 b) { return a / b - (a % b != 0 && (a ^ b) < 0); }
+static i32 floored(i32 a, i32 b) {
+    i32 quotient = a / b;
+    return quotient - (quotient * b != a && (a ^ b) < 0);
+}
 
 /* The known nodes around one, at most four; returns how many. */
 int around(const Turn *t, int places[4]) {
@@ -29,12 +32,17 @@ int around(const Turn *t, int places[4]) {
     return found;
 }
 
+static i32 mean(i32 total, i32 count) {
+    if (count == 3) return floored(2 * total + 3, 6);
+    return (2 * total + count) >> (count == 4 ? 3 : count);
+}
+
 /* What the known nodes around say of one: their mean, rounded. */
-i32 interpolated(const Vector *field, const Turn *t, int vertical) {
+Vector interpolated(const Vector *field, const Turn *t) {
     int places[4], count = around(t, places);
-    i32 total = 0;
-    for (int k = 0; k < count; k++) total += vertical ? field[places[k]].y : field[places[k]].x;
-    return count ? floored(2 * total + count, 2 * count) : 0;
+    i32 x = 0, y = 0;
+    for (int k = 0; k < count; k++) x += field[places[k]].x, y += field[places[k]].y;
+    return (Vector){(i16)mean(x, count), (i16)mean(y, count)};
 }
 
 static i32 octave(i32 value) {
@@ -126,10 +134,10 @@ void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2]) {
             size_t node = (size_t)t->row * layout.across + t->column;
             Place p = place_of(key, k, t, moved);
             Vector *v = &added[k][node];
-            i32 x = interpolated(added[k], t, 0), y = interpolated(added[k], t, 1);
-            i32 dx = code_component(s, c, &p, 0, s->decoding ? 0 : v->x - x);
-            i32 dy = code_component(s, c, &p, 1 + least(2, magnitude(dx)), s->decoding ? 0 : v->y - y);
-            *v = vector(x + dx, y + dy);
+            Vector near = interpolated(added[k], t);
+            i32 dx = code_component(s, c, &p, 0, s->decoding ? 0 : v->x - near.x);
+            i32 dy = code_component(s, c, &p, 1 + least(2, magnitude(dx)), s->decoding ? 0 : v->y - near.y);
+            *v = vector(near.x + dx, near.y + dy);
             moved[k][node] = (u8)least(255, magnitude(dx) + magnitude(dy));
         }
         for (size_t n = 0; n < nodes; n++) key->moved[n] = (u8)least(255, key->moved[n] + moved[k][n]);

@@ -160,8 +160,7 @@ static int affected(const Turn *t, const Turn *found[AFFECTED]) {
 }
 
 static Vector coded_at(const Field *f, const Turn *t) {
-    Vector v = f->added[node_of(t)];
-    return vector_less(v, (Vector){(i16)interpolated(f->added, t, 0), (i16)interpolated(f->added, t, 1)});
+    return vector_less(f->added[node_of(t)], interpolated(f->added, t));
 }
 
 static float bits_around(const Window *w) {
@@ -202,7 +201,7 @@ static int refine_node(const Window *w, int widest) {
     Vector *added = w->field->added, *here = &added[node_of(t)], before = *here;
     blend(w, 1);
     float cost = w->field->rate_weight * bits_around(w) + window_cost(w, 1e30f);
-    Vector tried[5] = {{(i16)interpolated(added, t, 0), (i16)interpolated(added, t, 1)}};
+    Vector tried[5] = {interpolated(added, t)};
     for (int k = 0; k < 4; k++) {
         int i = clamp(t->row + down[k], 0, layout.down - 1), j = (t->column + right[k] + layout.across) % layout.across;
         tried[k + 1] = added[i * layout.across + j];

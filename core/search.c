@@ -101,7 +101,7 @@ void search(const i16 *target, const i16 *reference, const Vector *base, const V
         size_t node = (size_t)t->row * layout.across + t->column;
         double u = (t->row * NODE + NODE / 2 + 0.5) / layout.rows, area = 4 * u * (1 - u);
         Node n = {.target = target, .reference = reference, .row = t->row, .column = t->column, .base = base[node]};
-        n.predicted = (Vector){(i16)interpolated(added, t, 0), (i16)interpolated(added, t, 1)};
+        n.predicted = interpolated(added, t);
         n.cap = cap, n.share = share, n.rate_weight = rate_weight, n.area = (float)(area > 0.0625 ? area : 0.0625);
         Vector best = n.tried[n.tries++] = n.predicted, tried[CANDIDATES];
         float cost = rate_weight * 2 * bits_of(0) + n.area * distortion(&n, n.base.x + best.x, n.base.y + best.y, 1e30f);

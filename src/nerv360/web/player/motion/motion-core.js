@@ -10,7 +10,7 @@ const NO_FRAME = -1;
 const BYTES_PER_PIXEL = 6; // of a key in a slot: coefficients and picture, with half of the colours' rows and columns
 
 /** Bytes that a key takes in a slot, and motion and contexts beside it. @param {number} width @param {number} height */
-export const bytesOfKey = (width, height) => BYTES_PER_PIXEL * width * height + (1 << 17);
+export const bytesOfKey = (width, height) => BYTES_PER_PIXEL * width * height + (3 << 16);
 
 /** Load the core, and what was learned on other clips. Throws ServerGone, or BrokenFile for a damaged site. @returns {Promise<CoreFiles>} */
 export async function loadCore() {

@@ -1,0 +1,69 @@
+/* Blocks of a band: which hold anything, and how much. */
+#include "bands.h"
+
+size_t squares_of(int kind) {
+    int plane = kind / 16, level = kind % 16 == 15 ? plane_levels(plane) : kind % 16 / 3 + 1;
+    return (size_t)squares(plane_rows(plane) >> level) * squares(plane_columns(plane) >> level);
+}
+
+/* Whether a block's coefficients are worth about the bits that they take. */
+static int worth(const Coded *b, int y0, int x0) {
+    int y1 = least(b->band.rows, y0 + BLOCK), x1 = least(b->band.columns, x0 + BLOCK);
+    float gain = 0, bits = 1;
+    for (int y = y0; y < y1; y++) {
+        const float *row = b->coefficients + y * b->band.stride;
+        for (int x = x0; x < x1; x++) {
+            float c = fabsf(row[x]);
+            if (c <= 0.62f) continue;
+            int q = (int)(c + 0.38f);
+            gain += c * c - (c - q) * (c - q);
+            bits += 5.5f - 2 * (COST[least(q, 4096)] - 12);
+        }
+    }
+    return gain > b->rate_weight * bits;
+}
+
+/* Sum of magnitudes in a block of a band. */
+static i32 block_sum(const Band *b, int i, int j) {
+    if (!b->rows) return 0;
+    const u8 *upper = b->busy + 2 * i * squares(b->columns) + 2 * j, *lower = upper + squares(b->columns);
+    return upper[0] + upper[1] + lower[0] + lower[1];
+}
+
+/* Which blocks of a band hold anything. */
+void code_blocks(Stream *s, Contexts *c, const Coded *b) {
+    int rows = blocks(b->band.rows), columns = blocks(b->band.columns), first = BLOCKS_AT + b->kind * 64;
+    memset(b->flags, 1, (size_t)rows * columns);
+    if (b->band.rows < 2 * BLOCK) return;
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < columns; j++) {
+            u8 *here = b->flags + i * columns + j;
+            i32 above = b->parent.rows ? b->parent.busy[i * squares(b->parent.columns) + j] : 0;
+            i32 other = block_sum(&b->luma, i, j) + block_sum(&b->siblings[0], i, j);
+            i32 time = block_sum(&b->before, i, j) + block_sum(&b->behind, i, j);
+            i32 west = j ? here[-1] : 0, north = i ? here[-columns] : 0, east = i && j + 1 < columns ? here[1 - columns] : 0;
+            Mix m = {.count = 3, .mixers = {BLOCK_MIXERS + b->kind, BLOCK_MIXERS + BANDS + (b->kind & ~15)}};
+            m.mixers[1] += few(time) * 4 + few(above);
+            m.context[0] = first + (west + 2 * north + east) * 4 + few(above);
+            m.context[1] = first + 20 + few(time) * 4 + few(above);
+            m.context[2] = first + 40 + few(other) * 4 + west + north + east;
+            predict(&m, c);
+            *here = (u8)code_mixed(s, c, &m, s->decoding ? 0 : worth(b, i * BLOCK, j * BLOCK));
+        }
+}
+
+/* What those of a band come to in every square, for the blocks of others. */
+void sum_squares(const Coded *b) {
+    static const I16x8 number = {0, 1, 2, 3, 4, 5, 6, 7};
+    const Band *band = &b->band;
+    u8 *square = band->busy;
+    for (int i = 0; i < squares(band->rows); i++)
+        for (int j = 0; j < blocks(band->columns); j++, square += 2) {
+            I16x8 sums = {0}, inside = number < (i16)(band->columns - j * BLOCK);
+            if (b->flags[i / 2 * blocks(band->columns) + j])
+                for (int y = i * SQUARE; y < least(i * SQUARE + SQUARE, band->rows); y++)
+                    sums += sizes(band->first + y * band->stride + j * BLOCK) & inside;
+            square[0] = (u8)least(MOST, sums[0] + sums[1] + sums[2] + sums[3]);
+            square[1] = (u8)least(MOST, sums[4] + sums[5] + sums[6] + sums[7]);
+        }
+}
