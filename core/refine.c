@@ -16,12 +16,19 @@ enum {
 };
 static const float KNEE = 1.5f; /* squared steps: what a coefficient costs at most */
 
+/* What a vector says of a window, as far as it was asked. */
+typedef struct {
+    int quarters;
+    i32 of[PATCHES / 4][NODE * NODE];
+} Said;
+
 /* A node whose vector is sought, and what its choice depends on. */
 typedef struct {
     const Field *field;
     const Turn *turn;
     float per_step;                 /* squared steps in a squared coefficient of a patch */
     float down[SPAN], across[SPAN]; /* how its window fades */
+    Said *best, *tried;             /* by its vector, and by another */
 } Window;
 
 static float *left; /* what the blend leaves of the target */
@@ -31,7 +38,9 @@ static u8 *changed_in; /* pass in which a node's vector changed last */
 static int node_of(const Turn *t) { return t->row * layout.across + t->column; }
 
 static Window window_of(const Field *f, const Turn *t) {
-    Window w = {.field = f, .turn = t};
+    static Said said[2];
+    Window w = {.field = f, .turn = t, .best = &said[0], .tried = &said[1]};
+    w.best->quarters = 0;
     double u = (t->row * NODE + NODE / 2 + 0.5) / layout.rows, area = 4 * u * (1 - u), step = f->key->step;
     w.per_step = (float)((area > 0.0625 ? area : 0.0625) * f->share / (UNIT * UNIT * PATCH * PATCH * step * step));
     for (int k = 0; k < SPAN; k++) {
@@ -42,18 +51,17 @@ static Window window_of(const Field *f, const Turn *t) {
     return w;
 }
 
-/* Where a patch of a window lies in the plane, or -1. */
-static i32 patch_at(const Turn *t, int r, int c) {
-    int y = t->row * NODE - NODE / 2 + r, x = t->column * NODE - NODE / 2 + c;
-    if (y < 0 || y >= layout.rows) return -1;
-    return y * layout.columns + (x < 0 ? x + layout.columns : x >= layout.columns ? x - layout.columns : x);
-}
-
-/* What a vector says of a quarter of the window. */
-static void quarter(const Window *w, int r, int c, i32 said[NODE * NODE]) {
+/* What the node's vector says of a quarter of the window; quarters are asked one after the other. */
+static const i32 *quarter(const Window *w, Said *said, int number) {
     const Field *f = w->field;
-    int node = node_of(w->turn), y = w->turn->row * NODE - NODE / 2 + r, x = w->turn->column * NODE - NODE / 2 + c;
-    shifted(f->key->reference[f->k]->pixels[0], 0, vector_sum(f->base[node], f->added[node]), y, x, NODE, NODE, said);
+    const Turn *t = w->turn;
+    Vector v = vector_sum(f->base[node_of(t)], f->added[node_of(t)]);
+    for (int k = said->quarters; k <= number; k++) {
+        int y = t->row * NODE - NODE / 2 + k / 2 * NODE, x = t->column * NODE - NODE / 2 + k % 2 * NODE;
+        shifted(f->key->reference[f->k]->pixels[0], 0, v, y, x, NODE, NODE, said->of[k]);
+        said->quarters = k + 1;
+    }
+    return said->of[number];
 }
 
 /* The vector's part in the blend, of four columns. */
@@ -62,21 +70,21 @@ static inline F32x4 part_of(const Window *w, const i32 said[NODE * NODE], int r,
     return w->down[r] * load_f32(w->across + c) * values;
 }
 
-/* The k-th patch of a window, quarter by quarter: where it lies in the plane, or -1, and in the window; at the first of a
-   quarter, what the vector says of that. */
-static i32 next_patch(const Window *w, int k, int *r, int *c, i32 said[NODE * NODE]) {
+/* The k-th patch of a window, quarter by quarter: where it lies in the plane, or -1, and in the window. */
+static i32 patch_at(const Turn *t, int k, int *r, int *c) {
     *r = k / 8 * NODE + k / 2 % 2 * PATCH, *c = k / 4 % 2 * NODE + k % 2 * PATCH;
-    if (k % 4 == 0) quarter(w, *r, *c, said);
-    return patch_at(w->turn, *r, *c);
+    int y = t->row * NODE - NODE / 2 + *r, x = t->column * NODE - NODE / 2 + *c;
+    if (y < 0 || y >= layout.rows) return -1;
+    return y * layout.columns + (x < 0 ? x + layout.columns : x >= layout.columns ? x - layout.columns : x);
 }
 
 /* Take the node's part out of the blend, or put it back. */
 static void blend(const Window *w, float sign) {
-    i32 said[NODE * NODE];
     for (int k = 0; k < PATCHES; k++) {
         int r, c;
-        i32 at = next_patch(w, k, &r, &c, said);
+        i32 at = patch_at(w->turn, k, &r, &c);
         if (at < 0) continue;
+        const i32 *said = quarter(w, w->best, k / 4);
         for (int i = 0; i < PATCH; i++)
             for (int j = 0; j < PATCH; j += 4) {
                 float *place = left + at + i * layout.columns + j;
@@ -128,14 +136,14 @@ static float patch_cost(Patch x, float per_step) {
 
 /* Of what is left with the node's vector, while its part is not in the blend; patches go quarter by quarter. Stops
    above the limit. */
-static float window_cost(const Window *w, float limit) {
-    i32 said[NODE * NODE];
+static float window_cost(const Window *w, Said *known, float limit) {
     Patch rest;
     float total = 0;
     for (int k = 0; k < PATCHES && total <= limit; k++) {
         int r, c;
-        i32 at = next_patch(w, k, &r, &c, said);
+        i32 at = patch_at(w->turn, k, &r, &c);
         if (at < 0) continue;
+        const i32 *said = quarter(w, known, k / 4);
         for (int i = 0; i < PATCH; i++)
             for (int j = 0; j < PATCH; j += 4)
                 rest[i][j / 4] = load_f32(left + at + i * layout.columns + j) - part_of(w, said, r + i, c + j);
@@ -177,30 +185,33 @@ static void note(const Field *f, const Turn *t) {
 }
 
 /* Take a vector if it costs less. */
-static int improve(const Window *w, i32 x, i32 y, float *cost) {
+static int improve(Window *w, i32 x, i32 y, float *cost) {
     int node = node_of(w->turn);
     Vector *here = &w->field->added[node], before = *here, base = w->field->base[node];
     if ((x == before.x && y == before.y) || magnitude(base.x + x) > 32000 || magnitude(base.y + y) > 32000) return 0;
     *here = (Vector){(i16)x, (i16)y};
     float bits = w->field->rate_weight * bits_around(w);
-    float found = bits < *cost ? bits + window_cost(w, *cost - bits) : bits;
+    w->tried->quarters = 0;
+    float found = bits < *cost ? bits + window_cost(w, w->tried, *cost - bits) : bits;
     if (found >= *cost) {
         *here = before;
         return 0;
     }
     *cost = found;
+    Said *worse = w->best;
+    w->best = w->tried, w->tried = worse;
     const Turn *changed[AFFECTED];
     for (int n = affected(w->turn, changed) - 1; n >= 0; n--) note(w->field, changed[n]);
     return 1;
 }
 
 /* Vectors nearby, then steps of up to so many quarter pixels. Says whether the node's changed. */
-static int refine_node(const Window *w, int widest) {
+static int refine_node(Window *w, int widest) {
     static const int right[4] = {0, 0, -1, 1}, down[4] = {-1, 1, 0, 0};
     const Turn *t = w->turn;
     Vector *added = w->field->added, *here = &added[node_of(t)], before = *here;
     blend(w, 1);
-    float cost = w->field->rate_weight * bits_around(w) + window_cost(w, 1e30f);
+    float cost = w->field->rate_weight * bits_around(w) + window_cost(w, w->best, 1e30f);
     Vector tried[5] = {interpolated(added, t)};
     for (int k = 0; k < 4; k++) {
         int i = clamp(t->row + down[k], 0, layout.down - 1), j = (t->column + right[k] + layout.across) % layout.across;

@@ -28,5 +28,5 @@ def ws_squared_error(decoded: Picture, source: Picture) -> float:
     """Mean squared error of ERP panoramas, rows weighted by the cosine of their latitude."""
     height = source.shape[0]
     weight = np.cos((np.arange(height) + 0.5 - height / 2) * np.pi / height)
-    rows = np.square(decoded.astype(np.float64) - source).mean(axis=(1, 2))
+    rows = np.square(np.subtract(decoded, source, dtype=np.int32)).mean(axis=(1, 2))
     return float((rows * weight).sum() / weight.sum())

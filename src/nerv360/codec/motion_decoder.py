@@ -12,6 +12,7 @@ from nerv360.bitstream.header import MotionHeader
 from nerv360.codec.segment_decoder import SegmentDecoder
 from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.geometry.footprint import Footprint
+from nerv360.geometry.sampling import to_picture
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.motion.core import Core
@@ -33,8 +34,7 @@ class WindowDrawing:
 
     def draw(self) -> Picture:
         cells = torch.from_numpy(self.window).permute(2, 0, 1)[None].float()
-        sampled = self.footprint.sample(cells)[0].permute(1, 2, 0)
-        return sampled.round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
+        return to_picture(self.footprint.sample(cells)[0])
 
 
 class MotionDecoder(SegmentDecoder):
@@ -56,13 +56,13 @@ class MotionDecoder(SegmentDecoder):
         self._interval, self._groups = segment.header.interval, segment.header.groups
         self._firsts = np.cumsum([0, *self._groups])  # frames, and chunks, that each group begins with
         self._keys_of = lru_cache(2)(self._keys_of_group)
+        self._footprint = lru_cache(1)(self._footprint_of)  # of a view at rest
         self._slots: dict[int, int] = {}  # of frames, the least recently used first
         fit = int(BYTES_KEPT / BYTES_PER_PIXEL / (self._width * self._height))
         self._room = max(self._most_needed(), min(MOST_SLOTS, fit))
 
     def prepare(self, frame: int, view: Viewport, draft: bool = False) -> WindowDrawing:
-        like = torch.empty(0)
-        footprint = Footprint.of(view, 1, self._height, self._width, 1, like)
+        footprint = self._footprint(view)
         return WindowDrawing(self._window(self._slot(frame), footprint.window), footprint)
 
     def panorama(self, frame: int) -> Picture:
@@ -88,6 +88,9 @@ class MotionDecoder(SegmentDecoder):
 
     def _keys_of_group(self, group: int) -> list[Key]:
         return list(keys_of_groups(self._groups[group : group + 1], self._interval, int(self._firsts[group])))
+
+    def _footprint_of(self, view: Viewport) -> Footprint:
+        return Footprint.of(view, 1, self._height, self._width, 1, torch.empty(0))
 
     def _slot(self, frame: int) -> int:
         """The slot of a frame's key, which is read where it is not there."""

@@ -24,7 +24,7 @@ from nerv360.codec.target_search import Outcome, Target, find_step
 from nerv360.codec.tuning import tune
 from nerv360.config import EncodingConfig
 from nerv360.errors import BitstreamError
-from nerv360.extract import extract_viewport
+from nerv360.extract import extract_viewports
 from nerv360.geometry.viewport import Viewport, dynamic_viewports
 from nerv360.motion.core import core_version
 from nerv360.motion.encoder import CodedKey, GroupEncoder, Tuning, VectorCache, steps_of
@@ -159,8 +159,7 @@ class _Passes:
                 yield frames
 
     def _psnr_of_views(self, frame: int, decoded: Picture, picture: Picture) -> float:
-        pairs = ([extract_viewport(each, views[frame]) for each in (decoded, picture)] for views in self._views)
-        return float(np.mean([psnr(shown, wanted) for shown, wanted in pairs]))
+        return float(np.mean([psnr(*extract_viewports([decoded, picture], views[frame])) for views in self._views]))
 
     def _file(self, tuning: Tuning, step: float, keys: Sequence[CodedKey]) -> bytes:
         """The file of the clip."""
