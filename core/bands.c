@@ -115,26 +115,34 @@ static i32 code_coefficient(Stream *s, Contexts *c, const Coded *b, const Place 
     return negative ? -size : size;
 }
 
-static void code_band(Stream *s, Contexts *c, const Coded *b) {
-    const Band *band = &b->band;
-    code_blocks(s, c, b);
-    for (int i = 0; i < band->rows; i++) {
-        i16 *row = band->first + i * band->stride;
-        const u8 *flag = b->flags + i / BLOCK * blocks(band->columns);
-        for (int first = 0; first < band->columns; first += BLOCK) {
-            if (!*flag++) continue;
-            Around around;
-            look_around(b, i, first, &around);
-            i32 west = first ? least(MOST, magnitude(row[first - 1])) : 0;
-            i32 west2 = first ? least(MOST, magnitude(row[first - 2])) : 0;
-            for (int j = first; j < least(band->columns, first + BLOCK); j++) {
-                Place p = place_of(b, &around, j - first, west, west2);
-                row[j] = (i16)code_coefficient(s, c, b, &p, i, j);
-                west2 = west, west = least(MOST, magnitude(row[j]));
-            }
-        }
+/* Eight coefficients of a row. */
+static void code_eight(Stream *s, Contexts *c, const Coded *b, int i, int first) {
+    i16 *row = b->band.first + i * b->band.stride;
+    i32 west = first ? least(MOST, magnitude(row[first - 1])) : 0, west2 = first ? least(MOST, magnitude(row[first - 2])) : 0;
+    Around around;
+    look_around(b, i, first, &around);
+    for (int j = first; j < least(b->band.columns, first + BLOCK); j++) {
+        Place p = place_of(b, &around, j - first, west, west2);
+        row[j] = (i16)code_coefficient(s, c, b, &p, i, j);
+        west2 = west, west = least(MOST, magnitude(row[j]));
     }
-    sum_squares(b);
+}
+
+/* Rows of blocks, through all that hold anything. */
+static void code_band(Stream *s, Contexts *c, const Coded *b) {
+    static i32 *held;
+    int rows = b->band.rows, columns = blocks(b->band.columns);
+    if (!held) held = allocate((layout.columns / 16 + 2) * sizeof(i32));
+    code_blocks(s, c, b);
+    memset(b->band.busy, 0, (size_t)squares(rows) * squares(b->band.columns));
+    for (int i = 0; i < blocks(rows); i++) {
+        int count = 0;
+        for (int j = 0; j < columns; j++)
+            if (b->flags[i * columns + j]) held[count++] = j;
+        for (int y = i * BLOCK; y < least(rows, i * BLOCK + BLOCK); y++)
+            for (int k = 0; k < count; k++) code_eight(s, c, b, y, held[k] * BLOCK);
+        for (int k = 0; k < count; k++) sum_squares(&b->band, i, held[k]);
+    }
 }
 
 /* The coarsest band of a root: integers beside the median of what lies west, north and in the plane of both. */

@@ -40,7 +40,7 @@ static inline I16x8 sizes(const i16 *from) {
 
 /* blocks.c */
 void code_blocks(Stream *s, Contexts *c, const Coded *b);
-void sum_squares(const Coded *b);
+void sum_squares(const Band *b, int i, int j);
 
 /* around.c: sums of magnitudes around eight coefficients of a row, without those west of them; and grades of such sums. */
 typedef struct {

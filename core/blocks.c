@@ -52,18 +52,16 @@ void code_blocks(Stream *s, Contexts *c, const Coded *b) {
         }
 }
 
-/* What those of a band come to in every square, for the blocks of others. */
-void sum_squares(const Coded *b) {
+/* What magnitudes come to in the squares of a block, for the blocks of others. */
+void sum_squares(const Band *b, int i, int j) {
     static const I16x8 number = {0, 1, 2, 3, 4, 5, 6, 7};
-    const Band *band = &b->band;
-    u8 *square = band->busy;
-    for (int i = 0; i < squares(band->rows); i++)
-        for (int j = 0; j < blocks(band->columns); j++, square += 2) {
-            I16x8 sums = {0}, inside = number < (i16)(band->columns - j * BLOCK);
-            if (b->flags[i / 2 * blocks(band->columns) + j])
-                for (int y = i * SQUARE; y < least(i * SQUARE + SQUARE, band->rows); y++)
-                    sums += sizes(band->first + y * band->stride + j * BLOCK) & inside;
-            square[0] = (u8)least(MOST, sums[0] + sums[1] + sums[2] + sums[3]);
-            square[1] = (u8)least(MOST, sums[4] + sums[5] + sums[6] + sums[7]);
-        }
+    I16x8 inside = number < (i16)(b->columns - j * BLOCK);
+    for (int k = 0; k < 2; k++) {
+        I16x8 sums = {0};
+        int top = i * BLOCK + k * SQUARE;
+        for (int y = top; y < least(top + SQUARE, b->rows); y++) sums += sizes(b->first + y * b->stride + j * BLOCK) & inside;
+        u8 *square = b->busy + (2 * i + k) * squares(b->columns) + 2 * j;
+        square[0] = (u8)least(MOST, sums[0] + sums[1] + sums[2] + sums[3]);
+        square[1] = (u8)least(MOST, sums[4] + sums[5] + sums[6] + sums[7]);
+    }
 }
