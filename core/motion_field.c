@@ -49,20 +49,20 @@ static i32 octave(i32 value) {
     return value < 3 ? value : value < 5 ? 3 : value < 9 ? 4 : value < 17 ? 5 : value < 40 ? 6 : 7;
 }
 
+static i32 moved_at(const u8 *moved, int i, int j) {
+    return i >= 0 && j >= 0 && i < layout.down && j < layout.across ? moved[i * layout.across + j] : 0;
+}
+
 /* How much was coded around a node: near, and further. */
 static void coded_around(const u8 *moved, const Turn *t, i32 *near, i32 *far) {
-    int i = t->row, j = t->column, d = t->distance, across = layout.across;
-    *near = *far = 0;
-    if (t->kind == 0) {
-        *near = (j >= d ? moved[i * across + j - d] : 0) + (i >= d ? moved[(i - d) * across + j] : 0);
-        return;
-    }
-    for (int a = -1; a < 2; a++)
-        for (int b = -1; b < 2; b++) {
-            int y = i + a * d, x = j + b * d;
-            if ((!a && !b) || y < 0 || y >= layout.down || x < 0 || x >= across) continue;
-            *((t->kind == 1) == (a && b) ? near : far) += moved[y * across + x];
-        }
+    int i = t->row, j = t->column, d = t->distance;
+    i32 west = moved_at(moved, i, j - d), north = moved_at(moved, i - d, j);
+    *near = west + north, *far = 0;
+    if (t->kind == 0) return;
+    i32 sides = west + north + moved_at(moved, i, j + d) + moved_at(moved, i + d, j);
+    i32 corners = moved_at(moved, i - d, j - d) + moved_at(moved, i - d, j + d) + moved_at(moved, i + d, j - d) +
+                  moved_at(moved, i + d, j + d);
+    *near = t->kind == 1 ? corners : sides, *far = t->kind == 1 ? sides : corners;
 }
 
 /* What predicts the components of a node's vector: how much was coded around, of the first reference, of all. */

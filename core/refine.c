@@ -93,51 +93,49 @@ static void blend(const Window *w, float sign) {
     }
 }
 
-typedef F32x4 Patch[PATCH][PATCH / 4];
+typedef F32x4 Strip[PATCH]; /* a half of a patch: rows of four */
 
-static inline void butterflies(Patch x) {
+static inline void butterflies(Strip x) {
     for (int half = 1; half < PATCH; half *= 2)
-        for (int k = 0; k < PATCH; k++)
-            for (int c = 0; c < PATCH / 4; c++) {
-                if (k & half) continue;
-                F32x4 a = x[k][c], b = x[k + half][c];
-                x[k][c] = a + b, x[k + half][c] = a - b;
-            }
-}
-
-static inline void transpose(Patch x, Patch turned) {
-    for (int i = 0; i < PATCH / 4; i++)
-        for (int j = 0; j < PATCH / 4; j++) {
-            const F32x4 a = x[4 * i][j], b = x[4 * i + 1][j], c = x[4 * i + 2][j], d = x[4 * i + 3][j];
-            F32x4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-            turned[4 * j][i] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-            turned[4 * j + 1][i] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-            ab = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-            turned[4 * j + 2][i] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-            turned[4 * j + 3][i] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+        for (int k = 0; k < PATCH; k++) {
+            if (k & half) continue;
+            F32x4 a = x[k], b = x[k + half];
+            x[k] = a + b, x[k + half] = a - b;
         }
 }
 
-static float patch_cost(Patch x, float per_step) {
-    Patch turned;
-    F32x4 sums[PATCH / 4] = {0};
+/* Four rows become columns. */
+static inline void transpose(const F32x4 x[4], F32x4 turned[4]) {
+    F32x4 ab = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5), cd = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
+    turned[0] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5), turned[1] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    ab = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7), cd = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
+    turned[2] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5), turned[3] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
+/* Of a patch in two strips. */
+static float patch_cost(Strip left_half, Strip right_half, float per_step) {
     float total = 0;
-    butterflies(x);
-    transpose(x, turned);
-    butterflies(turned);
-    for (int r = 0; r < PATCH; r++)
-        for (int c = 0; c < PATCH / 4; c++) {
-            F32x4 squared = turned[r][c] * turned[r][c] * per_step;
-            sums[c] += squared * KNEE / (squared + KNEE);
+    butterflies(left_half);
+    butterflies(right_half);
+    for (int r = 0; r < PATCH; r += 4) {
+        Strip turned;
+        F32x4 sums = {0};
+        transpose(left_half + r, turned);
+        transpose(right_half + r, turned + 4);
+        butterflies(turned);
+        for (int k = 0; k < PATCH; k++) {
+            F32x4 squared = turned[k] * turned[k] * per_step;
+            sums += squared * KNEE / (squared + KNEE);
         }
-    for (int c = 0; c < PATCH; c++) total += sums[c / 4][c % 4];
+        for (int k = 0; k < 4; k++) total += sums[k];
+    }
     return total;
 }
 
 /* Of what is left with the node's vector, while its part is not in the blend; patches go quarter by quarter. Stops
    above the limit. */
 static float window_cost(const Window *w, Said *known, float limit) {
-    Patch rest;
+    Strip rest[2];
     float total = 0;
     for (int k = 0; k < PATCHES && total <= limit; k++) {
         int r, c;
@@ -146,8 +144,8 @@ static float window_cost(const Window *w, Said *known, float limit) {
         const i32 *said = quarter(w, known, k / 4);
         for (int i = 0; i < PATCH; i++)
             for (int j = 0; j < PATCH; j += 4)
-                rest[i][j / 4] = load_f32(left + at + i * layout.columns + j) - part_of(w, said, r + i, c + j);
-        total += patch_cost(rest, w->per_step);
+                rest[j / 4][i] = load_f32(left + at + i * layout.columns + j) - part_of(w, said, r + i, c + j);
+        total += patch_cost(rest[0], rest[1], w->per_step);
     }
     return total;
 }
