@@ -184,7 +184,7 @@ static Coded coded_band(const Key *key, int plane, int kind, int top, int left, 
 /* A band of details: 1 lies right of the average, 2 below it, 3 beside both. */
 static Coded detail_band(const Key *key, int plane, int level, int orientation) {
     int levels = plane_levels(plane), h = plane_rows(plane) >> level, w = plane_columns(plane) >> level;
-    int kind = plane * 16 + (level - 1) * 3 + orientation - 1;
+    int kind = kind_of(plane, level, orientation);
     int top = orientation == 1 ? 0 : h, left = orientation == 2 ? 0 : w;
     Coded b = coded_band(key, plane, kind, top, left, h, w);
     b.orientation = orientation;
@@ -205,8 +205,8 @@ void code_bands(Stream *s, Contexts *c, Key *key, float *const coefficients[PLAN
         if (!key->references) code_average(s, c, key->bands[plane], reals, plane_columns(plane), h, w, plane);
         for (int n = key->references ? 0 : 1; n <= 3 * levels; n++) {
             Coded b = n ? detail_band(key, plane, levels - (n - 1) / 3, (n - 1) % 3 + 1)
-                        : coded_band(key, plane, plane * 16 + 15, 0, 0, h, w);
-            if (!n && plane == 2) b.luma = band_of(key, 1, 16 + 15, 0, 0, h, w);
+                        : coded_band(key, plane, kind_of(plane, levels, 0), 0, 0, h, w);
+            if (!n && plane == 2) b.luma = band_of(key, 1, kind_of(1, levels, 0), 0, 0, h, w);
             if (reals) b.coefficients = reals + (b.band.first - key->bands[plane]);
             b.flags = flags, b.rate_weight = rate_weight;
             code_band(s, c, &b);

@@ -1,9 +1,26 @@
 /* Blocks of a band: which hold anything, and how much. */
 #include "bands.h"
 
+int kind_of(int plane, int level, int orientation) {
+    return plane * 16 + (orientation ? (level - 1) * 3 + orientation - 1 : 15);
+}
+
 size_t squares_of(int kind) {
     int plane = kind / 16, level = kind % 16 == 15 ? plane_levels(plane) : kind % 16 / 3 + 1;
     return (size_t)squares(plane_rows(plane) >> level) * squares(plane_columns(plane) >> level);
+}
+
+/* Whether a region of a band, whose columns may go round, holds anything but zeros. A root's average always does. */
+int is_busy(const Key *key, int plane, int level, int orientation, int top, int left, int height, int width) {
+    int rows = plane_rows(plane) >> level, columns = plane_columns(plane) >> level, across = squares(columns);
+    int first = clamp(top, 0, rows - 1) / SQUARE, last = clamp(top + height - 1, 0, rows - 1) / SQUARE;
+    if (!orientation && !key->references) return 1;
+    const u8 *busy = key->busy[kind_of(plane, level, orientation)];
+    for (int c = 0, column = modulo(left, columns); c < width; c += columns - column, column = 0)
+        for (int j = column / SQUARE; j * SQUARE < least(column + width - c, columns); j++)
+            for (int i = first; i <= last; i++)
+                if (busy[i * across + j]) return 1;
+    return 0;
 }
 
 /* Whether a block's coefficients are worth about the bits that they take. */

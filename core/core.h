@@ -87,7 +87,6 @@ static inline I32x4 dot_pairs(I16x8 a, I16x8 b) { return __builtin_wasm_dot_s_i3
 /* Bytes of a table of 16. */
 static inline U8x16 look_up(U8x16 table, U8x16 places) { return (U8x16)__builtin_wasm_swizzle_i8x16(table, places); }
 /* Eight numbers limited to 16 bits, sixteen to bytes. */
-static inline int is_any(I16x8 values) { return __builtin_wasm_any_true_v128((U8x16)values); } /* not 0 */
 static inline I16x8 narrow(I32x4 a, I32x4 b) { return __builtin_wasm_narrow_s_i16x8_i32x4(a, b); }
 static inline U8x16 narrow_bytes(I16x8 a, I16x8 b) { return __builtin_wasm_narrow_u_i8x16_i16x8(a, b); }
 
@@ -224,7 +223,10 @@ void forward(float *plane, int rows, int columns, int levels, float *scratch);
 int inverse_region(const Key *key, int plane, int top, int left, int height, int width, i32 *out);
 
 /* bands.c: of all bands, coarse to fine; an encoder's coefficients are in steps of the quantiser, NULL for a decoder */
-size_t squares_of(int kind); /* of bands */
+/* bands of details lie right of the average (1), below it (2) or beside both (3); 0 is the average */
+int kind_of(int plane, int level, int orientation);
+size_t squares_of(int kind);
+int is_busy(const Key *key, int plane, int level, int orientation, int top, int left, int height, int width);
 void code_bands(Stream *s, Contexts *c, Key *key, float *const coefficients[PLANES], float rate_weight);
 
 /* motion_field.c */

@@ -79,26 +79,18 @@ static int mirrored(int row, int rows, int high) {
 }
 
 /* Fill a region of a band, or, where it holds nothing but zeros, say so. */
-static int gather(const Key *key, int plane, int level, int vertical, int horizontal, int top, int left, int height,
-                  int width, i32 out[HELD][HELD]) {
-    static i16 integers[HELD][HELD + 8];
+static int gather(const Key *key, int plane, int level, int orientation, int top, int left, int height, int width,
+                  i32 out[HELD][HELD]) {
     int rows = plane_rows(plane) >> level, columns = plane_columns(plane) >> level, stride = plane_columns(plane);
+    int vertical = orientation >> 1, horizontal = orientation & 1;
+    if (!is_busy(key, plane, level, orientation, top, left, height, width)) return 0;
     const i16 *band = key->bands[plane] + (vertical ? rows * stride : 0) + (horizontal ? columns : 0);
     const i32 *factors = factors_of(key->step, plane, level, vertical + horizontal);
-    I16x8 any = {0};
     for (int r = 0; r < height; r++) {
-        const i16 *line = band + mirrored(top + r, rows, vertical) * stride;
+        int row = mirrored(top + r, rows, vertical);
         for (int c = 0, column = modulo(left, columns); c < width; c += columns - column, column = 0)
-            for (int k = 0; k < least(width - c, columns - column); k += 8) {
-                I16x8 values = load_i16(line + column + k);
-                memcpy(integers[r] + c + k, &values, sizeof values);
-                any |= values;
-            }
-    }
-    if (!is_any(any)) return 0;
-    for (int r = 0; r < height; r++) {
-        i32 factor = factors[mirrored(top + r, rows, vertical)];
-        for (int c = 0; c < width; c += 4) store_i32(out[r] + c, dequantised(widened(integers[r] + c), factor));
+            for (int k = 0; k < least(width - c, columns - column); k += 4)
+                store_i32(out[r] + c + k, dequantised(widened(band + row * stride + column + k), factors[row]));
     }
     return 1;
 }
@@ -136,7 +128,7 @@ static int inverse_level(const Key *key, int plane, int level, int top, int left
     i32(*q)[HELD][HELD] = quadrants[level];
     int any = 0;
     for (int k = level + 1 == plane_levels(plane) ? 0 : 1; k < 4; k++)
-        any |= gather(key, plane, level + 1, k >> 1, k & 1, first, left_most, tall, wide, q[k]) << k;
+        any |= gather(key, plane, level + 1, k, first, left_most, tall, wide, q[k]) << k;
     if (level + 1 < plane_levels(plane)) {
         int from = most(first, 0), to = least(first + tall, rows);
         any |= inverse_level(key, plane, level + 1, from, left_most, to - from, wide, q[0][from - first], HELD);
@@ -147,8 +139,8 @@ static int inverse_level(const Key *key, int plane, int level, int top, int left
     if (!any) return 0;
     for (int k = 0; k < 4; k++)
         if (!(any >> k & 1)) memset(q[k], 0, tall * sizeof q[k][0]);
-    merge_rows(q[0], q[2], tall, wide);
-    merge_rows(q[1], q[3], tall, wide);
+    for (int k = 0; k < 2; k++)
+        if (any & 5 << k) merge_rows(q[k], q[k + 2], tall, wide); /* zeros remain zeros */
     for (int r = 0; r < height; r++) {
         int k = ((top + r) >> 1) - first, odd = (top + r) & 1;
         i32 *low = q[2 * odd][k], *high = q[2 * odd + 1][k];

@@ -43,6 +43,15 @@ def noise(count: int, width: int, height: int) -> list[Picture]:
     return list(np.random.default_rng(3).integers(0, 256, (count, height, width, 3), np.uint8))
 
 
+def dots(count: int, width: int, height: int) -> list[Picture]:
+    """Grey, and a dot somewhere near the seam in every frame: bands hold little, and that anywhere."""
+    frames = np.full((count, height, width, 3), 128, np.uint8)
+    for index, frame in enumerate(frames):
+        row, column = 8 * index % (height - 4), (width - 24 + 7 * index) % width
+        frame[row : row + 4, column : column + 4] = 255
+    return list(frames)
+
+
 CASES: dict[str, Callable[[], bytes]] = {
     "one frame": lambda: motion_file([scene(1, 72, 40)], Tuning(), 30),
     "finest step": lambda: motion_file([scene(3, 48, 24)], Tuning(), 1 / 16),
@@ -54,6 +63,7 @@ CASES: dict[str, Callable[[], bytes]] = {
     "over the poles": lambda: motion_file([over_the_poles(5, 80, 40)], Tuning(interval=2), 8),
     "odd": lambda: motion_file([scene(4, 67, 35, 5)], Tuning(), 8),
     "one column wide": lambda: motion_file([noise(3, 16, 40)], Tuning(interval=2), 2),
+    "little": lambda: motion_file([dots(9, 140, 56)], Tuning(interval=2), 20),
     "flat": lambda: motion_file([scene(3, 40, 6, 7)], Tuning(), 8),
 }
 
