@@ -118,7 +118,8 @@ static i32 code_coefficient(Stream *s, Contexts *c, const Coded *b, const Place 
 /* Eight coefficients of a row. */
 static void code_eight(Stream *s, Contexts *c, const Coded *b, int i, int first) {
     i16 *row = b->band.first + i * b->band.stride;
-    i32 west = first ? least(MOST, magnitude(row[first - 1])) : 0, west2 = first ? least(MOST, magnitude(row[first - 2])) : 0;
+    i32 west = first ? least(MOST, magnitude(row[first - 1])) : 0;
+    i32 west2 = first ? least(MOST, magnitude(row[first - 2])) : 0;
     Around around;
     look_around(b, i, first, &around);
     for (int j = first; j < least(b->band.columns, first + BLOCK); j++) {

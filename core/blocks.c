@@ -76,7 +76,8 @@ void sum_squares(const Band *b, int i, int j) {
     for (int k = 0; k < 2; k++) {
         I16x8 sums = {0};
         int top = i * BLOCK + k * SQUARE;
-        for (int y = top; y < least(top + SQUARE, b->rows); y++) sums += sizes(b->first + y * b->stride + j * BLOCK) & inside;
+        for (int y = top; y < least(top + SQUARE, b->rows); y++)
+            sums += sizes(b->first + y * b->stride + j * BLOCK) & inside;
         u8 *square = b->busy + (2 * i + k) * squares(b->columns) + 2 * j;
         square[0] = (u8)least(MOST, sums[0] + sums[1] + sums[2] + sums[3]);
         square[1] = (u8)least(MOST, sums[4] + sums[5] + sums[6] + sums[7]);

@@ -179,10 +179,10 @@ static void paint_tile(Key *key, int tile_row, int tile_column) {
             i16 *row = key->pixels[plane] + (size_t)(top + r) * plane_columns(plane) + left;
             const i16 *said = predicted + r * width;
             const i32 *added = residual + r * TILE;
-            for (int c = 0; c < width; c += 8) {
-                I16x8 pixels = load_i16(said + c);
-                if (any)
-                    pixels = narrow(widened(said + c) + load_i32(added + c), widened(said + c + 4) + load_i32(added + c + 4));
+            if (!any) memcpy(row, said, width * sizeof(i16));
+            for (int c = 0; any && c < width; c += 8) {
+                I32x4 low = widened(said + c) + load_i32(added + c), high = widened(said + c + 4) + load_i32(added + c + 4);
+                I16x8 pixels = narrow(low, high);
                 memcpy(row + c, &pixels, sizeof pixels);
             }
         }
