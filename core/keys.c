@@ -78,7 +78,11 @@ static void find_references(Key *key) {
 Key *fresh_key(int slot, int frame, int level, int first, int second, int step) {
     Key *key = &keys[slot];
     size_t nodes = (size_t)layout.down * layout.across;
-    if (!key->done) {
+    if (key->done) { /* else memory is zeroed, and much of it need not be touched */
+        memset(key->done, 0, (size_t)tiles_across() * tiles_down());
+        for (int plane = 0; plane < PLANES; plane++) memset(key->bands[plane], 0, plane_size(plane) * sizeof(i16));
+        for (int k = 0; k < 2; k++) memset(key->motion[k], 0, nodes * sizeof(Vector));
+    } else {
         for (int plane = 0; plane < PLANES; plane++) {
             key->bands[plane] = allocate(plane_size(plane) * sizeof(i16));
             key->pixels[plane] = allocate(plane_size(plane) * sizeof(i16));
@@ -94,9 +98,6 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
     key->reference_frame[0] = first, key->reference_frame[1] = second;
     find_references(key);
     make_factors(step);
-    memset(key->done, 0, (size_t)tiles_across() * tiles_down());
-    for (int plane = 0; plane < PLANES; plane++) memset(key->bands[plane], 0, plane_size(plane) * sizeof(i16));
-    for (int k = 0; k < 2; k++) memset(key->motion[k], 0, nodes * sizeof(Vector));
     const Contexts *from = &priors[key->references];
     int deepest = -1; /* contexts go on from the newest reference of the same kind */
     for (int k = 0; k < key->references; k++) {
