@@ -12,7 +12,7 @@ import nerv360
 from nerv360.api import encode
 from nerv360.bitstream.container import Container
 from nerv360.codec.encoder import checkpoint_path
-from nerv360.codec.target_search import Outcome, Target, find_step
+from nerv360.codec.target_search import DB_PER_E, Outcome, Target, find_step
 from nerv360.codec.tuning import tune
 from nerv360.config import EncodingConfig, preset_for
 from nerv360.evaluation.evaluate import evaluate
@@ -109,7 +109,7 @@ def test_an_interrupted_encoding_goes_on_where_it_was(
 
     def stopping(update: Update) -> None:
         encoded.append(update.stage)
-        if encoded.count("encoding") == 20:
+        if encoded.count("encoding") == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -169,9 +169,21 @@ def test_tuning_takes_what_needs_fewest_bytes_at_equal_quality() -> None:
         size = 10000 / factor * (0.8 if tuning.interval == 8 else 1.0) * (0.9 if tuning.growth_b == 1.65 else 1.0)
         return Outcome(round(size), 31 - 5 * float(np.log2(factor)), 30 - 5 * float(np.log2(factor)))
 
-    assert tune(0, attempt) == Tuning()
-    assert tune(1, attempt) == Tuning(interval=8)
-    assert tune(2, attempt) == Tuning(interval=8, growth_b=1.65)
+    assert tune(0, attempt) == (Tuning(), 1.0)
+    assert tune(1, attempt) == (Tuning(interval=8), 1.0)
+    assert tune(2, attempt) == (Tuning(interval=8, growth_b=1.65), 1.0)
+
+
+def test_tuning_gains_for_views_and_for_panoramas_at_the_quality_of_none() -> None:
+    def attempt(tuning: Tuning, factor: float) -> Outcome:
+        lost = 5 * float(np.log2(factor))
+        better = 1.0 if tuning.interval == 8 else 0.0
+        worse = 0.5 if tuning.growth_b == 1.65 else 0.0
+        return Outcome(round(10000 / factor), 31 - lost + better, 30 - lost + better - worse)
+
+    tuning, factor = tune(2, attempt)
+    assert tuning == Tuning(interval=8)  # panoramas lose by the other
+    assert factor == pytest.approx(np.exp(1 / DB_PER_E))
 
 
 def test_settings_that_networks_have_are_refused() -> None:

@@ -60,7 +60,8 @@ def encode_by_motion(
     if goal.is_target:  # about the step, so that what is tuned suits it
         share = target.share(sample.clip.frames / clip.frames)
         step = find_step(share, step, lambda each: sample.outcome("trying", Tuning(), each))
-    tuning = tune(config.effort, lambda each, factor: sample.outcome("trying", each, step * factor))
+    tuning, factor = tune(config.effort, lambda each, factor: sample.outcome("trying", each, step * factor))
+    step *= factor
     if goal.is_target:
         step = find_step(target, step, lambda each: passes.outcome("encoding", tuning, each))
     outcome, keys = passes.encode("encoding", tuning, step)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nerv360.motion.encoder import MAX_STEP
 
-__all__ = ["Outcome", "Target", "find_step"]
+__all__ = ["DB_PER_E", "Outcome", "Target", "find_step"]
 
 TRIES = 8
 SIZE_POWER, DB_PER_E = 1.2, 7.2  # by which size and quality follow the step, about; a secant knows better

@@ -5,33 +5,37 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from nerv360.codec.target_search import Outcome
+from nerv360.codec.target_search import DB_PER_E, Outcome
 from nerv360.motion.encoder import Tuning
 
 __all__ = ["tune"]
 
 LARGER_STEP = 1.25  # beside which quality and size are compared
+LEAST_DB = 0.1  # by which quality differs then, at least
 INTERVALS = (8, 16, 2)
 GROWTHS: dict[str, tuple[float, ...]] = {"growth_p": (1.4, 2.3), "growth_b": (1.35, 1.65)}
 
 Attempt = Callable[[Tuning, float], Outcome]  # of a tuning, and a factor on the step
 
 
-def tune(effort: int, attempt: Attempt) -> Tuning:
-    """The best of what is tried: the fewest bytes at equal quality, the mean of views and panoramas.
+def tune(effort: int, attempt: Attempt) -> tuple[Tuning, float]:
+    """The best of what is tried, and the factor on the step with which quality stays what it is without tuning.
 
-    Without effort nothing is tried; with 1, intervals; with more, how steps grow, again and again.
+    Best are the fewest bytes at equal quality, of views or of panoramas, whichever gains less. Without effort nothing
+    is tried; with 1, intervals; with more, how steps grow, again and again.
     """
     best = Tuning()
     if not effort:
-        return best
+        return best, 1.0
     plain, coarse = attempt(best, 1.0), attempt(best, LARGER_STEP)
-    per_db = math.log(plain.size / coarse.size) / max(0.1, _quality(plain) - _quality(coarse))
+    saved = math.log(plain.size / coarse.size)
+    per_db = [saved / max(LEAST_DB, lost) for lost in _gains(coarse, plain)]
 
     def cost(outcome: Outcome) -> float:
-        return math.log(outcome.size) - per_db * _quality(outcome)
+        gains = zip(per_db, _gains(plain, outcome), strict=True)
+        return math.log(outcome.size) - min(each * gain for each, gain in gains)
 
-    least = cost(plain)
+    found = plain
     for _ in range(max(1, effort - 1)):
         before = best
         changes: list[dict[str, Any]] = [{"interval": interval} for interval in INTERVALS]
@@ -39,12 +43,13 @@ def tune(effort: int, attempt: Attempt) -> Tuning:
             changes += [{name: growth} for name, growths in GROWTHS.items() for growth in growths]
         for change in changes:
             tried = replace(best, **change)
-            if tried != best and (found := cost(attempt(tried, 1.0))) < least:
-                best, least = tried, found
+            if tried != best and cost(outcome := attempt(tried, 1.0)) < cost(found):
+                best, found = tried, outcome
         if best == before:
             break
-    return best
+    return best, math.exp(min(_gains(plain, found)) / DB_PER_E)
 
 
-def _quality(outcome: Outcome) -> float:
-    return (outcome.psnr_db + outcome.panoramas_db) / 2
+def _gains(before: Outcome, after: Outcome) -> tuple[float, float]:
+    """Decibels by which views and panoramas are better."""
+    return after.psnr_db - before.psnr_db, after.panoramas_db - before.panoramas_db
