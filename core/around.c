@@ -33,6 +33,16 @@ static I16x8 cross(const Band *b, int y, int x) {
     return 2 * sizes(here) + sizes(here - 1) + sizes(here + 1) + sizes(up) + sizes(down);
 }
 
+/* The same of what a reference has where the motion of the block's middle leads. */
+static I16x8 moved_cross(const Coded *b, const Band *band, const Vector *motion, int i, int j) {
+    if (!band->rows) return (I16x8){0};
+    int row = least((((i & -BLOCK) + BLOCK / 2) << b->halvings) / NODE, layout.down - 1);
+    int column = least(((j + BLOCK / 2) << b->halvings) / NODE, layout.across - 1), quarters = b->halvings + 2;
+    Vector v = motion[row * layout.across + column];
+    i32 half = 1 << (quarters - 1), down = (v.y + half) >> quarters, right = (v.x + half) >> quarters;
+    return cross(band, i + down, modulo(j + right, band->columns));
+}
+
 static I16x8 doubled(I16x8 values) { return low_by_turns(values, values); }
 static void put_bytes(u8 *to, U8x16 values) { memcpy(to, &values, BLOCK); }
 static void put(i16 *to, I16x8 values) { memcpy(to, &values, sizeof values); }
@@ -49,7 +59,7 @@ void look_around(const Coded *b, int i, int j, Around *a) {
     I16x8 above = {0}, wide = doubled(cross(&b->parent, i / 2, j / 2));
     if (b->parent.rows) above = doubled(sizes(row_at(&b->parent, i / 2, j / 2, copies[2])));
     I16x8 other = cross(&b->siblings[0], i, j) + cross(&b->siblings[1], i, j) + cross(&b->luma, i, j);
-    I16x8 time = cross(&b->before, i, j) + cross(&b->behind, i, j);
+    I16x8 time = moved_cross(b, &b->before, b->motion[0], i, j) + moved_cross(b, &b->behind, b->motion[1], i, j);
     put(a->north, north), put(a->near, near), put(a->along, along), put(a->far, north2 + corners + beyond);
     put(a->total, near + along + wide + other + time);
     U8x16 elsewhere = narrow_bytes(other, wide), in_time = graded(UP_TO_7, narrow_bytes(time, time + above));

@@ -175,7 +175,8 @@ static Band band_of(const Key *key, int plane, int kind, int top, int left, int 
 
 /* Which band is coded next, and where it lies; all others are still to be said. */
 static Coded coded_band(const Key *key, int plane, int kind, int top, int left, int rows, int columns) {
-    Coded b = {.kind = kind, .band = band_of(key, plane, kind, top, left, rows, columns)};
+    Coded b = {.kind = kind, .band = band_of(key, plane, kind, top, left, rows, columns), .motion = key->motion};
+    for (int size = rows; size < layout.rows; size *= 2) b.halvings++;
     for (int k = 0; k < key->references; k++)
         if (key->reference[k]->references)
             *(k ? &b.behind : &b.before) = band_of(key->reference[k], plane, kind, top, left, rows, columns);

@@ -22,7 +22,9 @@ typedef struct {
 typedef struct {
     Band band, parent, siblings[2];
     Band luma;                 /* of the same size, in the plane before */
-    Band before, behind;       /* the same of the references */
+    Band before, behind;       /* the same of the references, to which vectors lead */
+    Vector *const *motion;
+    int halvings;              /* from the plane of brightness */
     const float *coefficients; /* an encoder's, as the band lies */
     int kind, orientation;
     u8 *flags; /* blocks that hold anything */

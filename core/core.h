@@ -1,7 +1,7 @@
 /* The core of nerv360-motion: keys that predict one another along motion, and the bands of what is left.
 
-   Compiled to WebAssembly, and run by Python and by the player alike: entropy.c codes bits, bands.c and motion_field.c
-   say what they mean, compensation.c and transform.c make pictures of them, colours.c shows these, search.c, refine.c
+   Compiled to WebAssembly, and run by Python and by the player alike: entropy.c codes bits, bands.c and
+   motion_coding.c say what they mean, motion_field.c what is known of motion before, compensation.c and transform.c make pictures of them, colours.c shows these, search.c, refine.c
    and encode.c are what only an encoder does, and keys.c holds the keys of a segment and is called from outside. All
    that a decoder computes is integers, but for colours.
 */
@@ -69,8 +69,9 @@ enum {
     MAGNITUDE_AT = ABOVE_AT + BANDS * 3 * ABOVE_ONE,
     BLOCKS_AT = MAGNITUDE_AT + BANDS * 64,
     AVERAGE_AT = BLOCKS_AT + BANDS * 64,
+    MOTION_CONTEXTS = 1216, /* of each use of a vector, as mixers of motion */
     MOTION_AT = AVERAGE_AT + PLANES * 80,
-    SIGNS_AT = MOTION_AT + 3 * 1024, /* both differences of colours share them */
+    SIGNS_AT = MOTION_AT + 3 * MOTION_CONTEXTS, /* both differences of colours share them */
     CONTEXTS = SIGNS_AT + 32 * SIGN_INPUTS * SIGNS,
 
     ZERO_MIXERS = 0, /* by the band and what is near, by the band and what lies elsewhere */
@@ -78,7 +79,8 @@ enum {
     BLOCK_MIXERS = ABOVE_MIXERS + 2 * BANDS,
     SIGN_MIXERS = BLOCK_MIXERS + 2 * BANDS, /* of these by the band, by the plane and up to 16 states around */
     MOTION_MIXERS = SIGN_MIXERS + 2 * BANDS,
-    MIXERS = MOTION_MIXERS + 3 * 16,
+    MIXERS_OF_MOTION = 40,
+    MIXERS = MOTION_MIXERS + 3 * MIXERS_OF_MOTION,
 };
 
 /* Of a bit: the probability of a one in 16 bits, and how often it was seen. */
@@ -96,8 +98,8 @@ typedef struct {
 typedef struct {
     u8 *data;
     u32 length, position, low, high, code;
-    int decoding;
-    double bits; /* an estimate */
+    int decoding, counting;        /* which writes nothing, and learns nothing */
+    double bits;                   /* an estimate */
 } Stream;
 
 /* Contexts of one bit, and their logits once they have predicted; those that there are not have 0. */
@@ -119,7 +121,6 @@ void predict(Mix *m, const Contexts *c);
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit);
 int code_simple(Stream *s, Contexts *c, int context, int bit);
 i32 code_golomb(Stream *s, Contexts *c, int context, i32 value);
-float golomb_bits(const Contexts *c, int context, i32 value);
 int code_sign(Stream *s, int negative);
 static inline float cost_of(i32 probability, int bit) { return COST[(bit ? probability : 65536 - probability) >> 4]; }
 
@@ -145,6 +146,7 @@ typedef struct {
 static inline Vector vector(i32 x, i32 y) { return (Vector){(i16)clamp(x, -32768, 32767), (i16)clamp(y, -32768, 32767)}; }
 static inline Vector vector_sum(Vector a, Vector b) { return (Vector){(i16)(a.x + b.x), (i16)(a.y + b.y)}; }
 static inline Vector vector_less(Vector a, Vector b) { return (Vector){(i16)(a.x - b.x), (i16)(a.y - b.y)}; }
+static inline Vector sum_limited(Vector a, Vector b) { return vector(a.x + b.x, a.y + b.y); }
 static inline int same(Vector a, Vector b) { return a.x == b.x && a.y == b.y; }
 
 extern Layout layout;
@@ -163,6 +165,7 @@ typedef struct Key {
     int step;                      /* of the quantiser, in 1/16 of a level */
     Vector *motion[2];             /* of every node, to each reference */
     u8 *moved;                     /* how much was coded of a node's motion, at most 255 */
+    u32 motion_length;             /* bytes that its motion takes */
     i16 *bands[PLANES];            /* integers */
     u8 *busy[BANDS];               /* sums of their magnitudes in squares of 4x4, at most 255 */
     i16 *pixels[PLANES];           /* in 1/16 of a level, where a tile is done */
@@ -185,13 +188,33 @@ int is_busy(const Key *key, int plane, int level, int orientation, int top, int 
 void code_bands(Stream *s, Contexts *c, Key *key, float *const coefficients[PLANES], float rate_weight);
 
 /* motion_field.c */
+enum { MERGES = 10 };
+
+/* A vector that is known from elsewhere. */
+typedef struct {
+    Vector vector;
+    u8 kind, votes; /* how it came to be, first; how often it did */
+} Merge;
+
+/* What a node may have, all different: the mean of the known nodes around, and others. */
+typedef struct {
+    Vector mean;
+    Merge of[MERGES];
+    int count, variety;    /* the number of all, and of those that are added vectors of nodes around */
+    int around, places[4]; /* these nodes */
+} Merges;
+
 void make_order(void);
 int around(const Turn *turn, int places[4]);
 Vector interpolated(const Vector *field, const Turn *turn);
-void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2]);
-float motion_bits(const Key *key, int k, const Turn *turn, u8 *const moved[2], Vector coded);
+Merges near_merges(const Turn *turn, const Vector *added);
+void add_merges(Merges *merges, const Turn *turn, const Vector *added, const Vector *base);
 void inherit_motion(const Key *key, Vector *const foretold[2]);
 void mirror_motion(const Key *key, const Vector *added, Vector *second);
+
+/* motion_coding.c */
+void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2], Vector *const base[2]);
+float motion_bits(const Key *key, int k, const Turn *turn, u8 *const moved[2], Vector *added, const Vector *base);
 
 /* compensation.c */
 void on_sphere(int y, int x, int height, int width, int *row, int *column);
@@ -208,7 +231,6 @@ void colour_row(i16 *const planes[PLANES], int y, int first, int end, u8 *out);
 
 /* keys.c */
 Key *fresh_key(int slot, int frame, int level, int first, int second, int step);
-void add_motion(Key *key, Vector *const added[2], Vector *const inherited[2]);
 Vector *field_number(int number); /* of nodes, to work in */
 void paint_all(Key *key);
 

@@ -111,8 +111,7 @@ u32 EXPORT(encode_key)(int slot, int frame, int level, int first, int second, in
     for (int k = 0; k < 2; k++) memset(added[k], 0, (size_t)layout.down * layout.across * sizeof(Vector));
     inherit_motion(key, inherited);
     search_motion(key, rate_weight, motion_weight, candidates, count, added, inherited);
-    code_motion(&s, key->contexts, key, added);
-    add_motion(key, added, inherited);
+    code_motion(&s, key->contexts, key, added, inherited);
     for (int plane = 0; plane < PLANES; plane++) transform_residual(key, plane);
     code_bands(&s, key->contexts, key, coefficients, rate_weight);
     paint_all(key);

@@ -93,6 +93,7 @@ u32 end_writing(Stream *s) {
 }
 
 int code_bit(Stream *s, int bit, i32 probability) {
+    if (s->counting) return bit;
     u32 span = s->high - s->low;
     u32 middle = s->low + (span >> 16) * (u32)probability + (((span & 65535) * (u32)probability) >> 16);
     if (s->decoding) bit = s->code <= middle;
@@ -136,6 +137,7 @@ static void adjust(i32 *weights, I32x4 change) {
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit) {
     bit = code_bit(s, bit, m->probability);
     if (!s->decoding) s->bits += cost_of(m->probability, bit);
+    if (s->counting) return bit;
     i32 error = ((bit << 16) - m->probability) * 3; /* times a logit, it has 30 bits */
     for (int k = 0; k < m->count; k += 4) {
         I32x4 change = (load_i32(m->logit + k) * error + (1 << 17)) >> 18;
@@ -150,7 +152,7 @@ int code_simple(Stream *s, Contexts *c, int context, int bit) {
     i32 probability = clamp(c->of[context].probability, 64, 65535 - 64);
     bit = code_bit(s, bit, probability);
     if (!s->decoding) s->bits += cost_of(probability, bit);
-    learn(&c->of[context], bit);
+    if (!s->counting) learn(&c->of[context], bit);
     return bit;
 }
 
@@ -169,14 +171,4 @@ i32 code_golomb(Stream *s, Contexts *c, int context, i32 value) {
         s->bits += 1;
     }
     return coded - 1;
-}
-
-/* Bits that an integer would take. */
-float golomb_bits(const Contexts *c, int context, i32 value) {
-    float bits = 0;
-    for (int length = 0;; length++) {
-        int more = length < 19 && (value + 1) >> (length + 1) != 0;
-        bits += cost_of(clamp(c->of[context + least(length, 15)].probability, 64, 65535 - 64), more) + more;
-        if (!more) return bits;
-    }
 }

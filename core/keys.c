@@ -60,6 +60,8 @@ u32 EXPORT(learned)(u8 *out) {
     return (u32)(end - out);
 }
 
+u32 EXPORT(motion_length)(int slot) { return keys[slot].motion_length; }
+
 int tiles_across(void) { return (layout.columns + TILE - 1) / TILE; }
 int tiles_down(void) { return (layout.rows + TILE - 1) / TILE; }
 
@@ -108,14 +110,6 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
     return key;
 }
 
-/* Vectors: what is inherited, and what is added. */
-void add_motion(Key *key, Vector *const added[2], Vector *const inherited[2]) {
-    if (key->references == 2) mirror_motion(key, added[0], inherited[1]);
-    for (int k = 0; k < key->references; k++)
-        for (int n = 0; n < layout.down * layout.across; n++)
-            key->motion[k][n] = vector(inherited[k][n].x + added[k][n].x, inherited[k][n].y + added[k][n].y);
-}
-
 Vector *field_number(int number) {
     static Vector *held[6];
     if (!held[number]) held[number] = allocate((size_t)layout.down * layout.across * sizeof(Vector));
@@ -129,8 +123,7 @@ void EXPORT(decode_key)(int slot, int frame, int level, int first, int second, i
     Stream s;
     begin_reading(&s, data, length);
     inherit_motion(key, inherited);
-    code_motion(&s, key->contexts, key, added);
-    add_motion(key, added, inherited);
+    code_motion(&s, key->contexts, key, added, inherited);
     code_bands(&s, key->contexts, key, NULL, 0);
 }
 

@@ -45,103 +45,33 @@ Vector interpolated(const Vector *field, const Turn *t) {
     return (Vector){(i16)mean(x, count), (i16)mean(y, count)};
 }
 
-static i32 octave(i32 value) {
-    return value < 3 ? value : value < 5 ? 3 : value < 9 ? 4 : value < 17 ? 5 : value < 40 ? 6 : 7;
+static void offer(Merges *m, int kind, i32 x, i32 y) {
+    Vector v = vector(x, y);
+    if (same(v, m->mean)) return;
+    int k = 0;
+    while (k < m->count && !same(m->of[k].vector, v)) k++;
+    if (k == m->count) m->of[m->count++] = (Merge){.vector = v, .kind = (u8)kind};
+    m->of[k].votes++;
 }
 
-static i32 moved_at(const u8 *moved, int i, int j) {
-    return i >= 0 && j >= 0 && i < layout.down && j < layout.across ? moved[i * layout.across + j] : 0;
-}
-
-/* How much was coded around a node: near, and further. */
-static void coded_around(const u8 *moved, const Turn *t, i32 *near, i32 *far) {
-    int i = t->row, j = t->column, d = t->distance;
-    i32 west = moved_at(moved, i, j - d), north = moved_at(moved, i - d, j);
-    *near = west + north, *far = 0;
-    if (t->kind == 0) return;
-    i32 sides = west + north + moved_at(moved, i, j + d) + moved_at(moved, i + d, j);
-    i32 corners = moved_at(moved, i - d, j - d) + moved_at(moved, i - d, j + d) + moved_at(moved, i + d, j - d) +
-                  moved_at(moved, i + d, j + d);
-    *near = t->kind == 1 ? corners : sides, *far = t->kind == 1 ? sides : corners;
-}
-
-/* What predicts the components of a node's vector: how much was coded around, of the first reference, of all. */
-typedef struct {
-    int use, level; /* of keys with one reference, of the first of two, of the second */
-    i32 near, far, other, inherited;
-} Place;
-
-static Place place_of(const Key *key, int k, const Turn *t, u8 *const moved[2]) {
-    int node = t->row * layout.across + t->column;
-    Place p = {.use = k + key->references - 1, .other = k ? moved[0][node] : 0};
-    p.level = t->kind == 0 ? 0 : t->distance == 4 ? 1 : t->distance == 2 ? 2 : 3;
-    coded_around(moved[k], t, &p.near, &p.far);
-    for (int r = 0; r < key->references; r++) p.inherited += key->reference[r]->moved[node];
-    return p;
-}
-
-/* Of whether a component is not 0; `known` tells of the other, once it is coded. */
-static Mix component(const Place *p, int known) {
-    int first = MOTION_AT + p->use * 1024, mixer = MOTION_MIXERS + p->use * 16;
-    Mix m = {.count = 4, .mixers = {mixer + p->level, mixer + 4 + known * 3 + least(2, octave(p->near))}};
-    m.context[0] = first + (p->level * 8 + octave(p->near)) * 4 + known;
-    m.context[1] = first + 128 + (octave(p->other) * 4 + p->level) * 4 + known;
-    m.context[2] = first + 256 + (octave(p->near + p->far) * 4 + known) * 4 + least(3, octave(p->inherited));
-    m.context[3] = first + 384 + (octave(p->inherited) * 4 + p->level) * 4 + known;
+/* The mean of what was added to nodes around, and that itself. */
+Merges near_merges(const Turn *t, const Vector *added) {
+    Merges m = {.mean = interpolated(added, t)};
+    m.around = around(t, m.places);
+    for (int k = 0; k < m.around; k++) offer(&m, 0, added[m.places[k]].x, added[m.places[k]].y);
+    m.variety = m.count;
     return m;
 }
 
-static int sizes_of(const Place *p) {
-    return MOTION_AT + p->use * 1024 + 512 + (p->level * 4 + least(3, octave(p->near) / 2)) * 16;
-}
-
-static i32 code_component(Stream *s, Contexts *c, const Place *p, int known, i32 value) {
-    Mix m = component(p, known);
-    predict(&m, c);
-    if (!code_mixed(s, c, &m, value != 0)) return 0;
-    int negative = code_sign(s, value < 0);
-    i32 size = 1 + code_golomb(s, c, sizes_of(p), magnitude(value) - 1);
-    return negative ? -size : size;
-}
-
-/* Bits that a node's vector, less what is predicted, would take as contexts are now. */
-float motion_bits(const Key *key, int k, const Turn *t, u8 *const moved[2], Vector coded) {
-    Place p = place_of(key, k, t, moved);
-    if (t->kind != 3) p.far = 0; /* it comes later */
-    float bits = 0;
-    for (int vertical = 0; vertical < 2; vertical++) {
-        i32 value = vertical ? coded.y : coded.x;
-        Mix m = component(&p, vertical ? 1 + least(2, magnitude(coded.x)) : 0);
-        predict(&m, key->contexts);
-        bits += cost_of(m.probability, value != 0);
-        if (value) bits += 1 + golomb_bits(key->contexts, sizes_of(&p), magnitude(value) - 1);
+/* And what leads to where their whole vectors do, standing still, nothing added; `base` is what vectors are added to. */
+void add_merges(Merges *m, const Turn *t, const Vector *added, const Vector *base) {
+    Vector here = base[t->row * layout.across + t->column];
+    for (int k = 0; k < m->around; k++) {
+        Vector whole = sum_limited(base[m->places[k]], added[m->places[k]]);
+        offer(m, 1, whole.x - here.x, whole.y - here.y);
     }
-    return bits;
-}
-
-/* What is added to the motion that is inherited, to every reference [nodes], beside what coarser nodes say. Contexts are
-   magnitudes: around, of the first reference at the same node, of the references' own motion. */
-void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2]) {
-    static u8 *moved[2];
-    size_t nodes = (size_t)layout.down * layout.across;
-    for (int k = 0; k < 2; k++) {
-        if (!moved[k]) moved[k] = allocate(nodes);
-        memset(moved[k], 0, nodes); /* also what is further off may not be known yet */
-    }
-    memset(key->moved, 0, nodes);
-    for (int k = 0; k < key->references; k++) {
-        for (const Turn *t = layout.order; t < layout.order + layout.turns; t++) {
-            size_t node = (size_t)t->row * layout.across + t->column;
-            Place p = place_of(key, k, t, moved);
-            Vector *v = &added[k][node];
-            Vector near = interpolated(added[k], t);
-            i32 dx = code_component(s, c, &p, 0, s->decoding ? 0 : v->x - near.x);
-            i32 dy = code_component(s, c, &p, 1 + least(2, magnitude(dx)), s->decoding ? 0 : v->y - near.y);
-            *v = vector(near.x + dx, near.y + dy);
-            moved[k][node] = (u8)least(255, magnitude(dx) + magnitude(dy));
-        }
-        for (size_t n = 0; n < nodes; n++) key->moved[n] = (u8)least(255, key->moved[n] + moved[k][n]);
-    }
+    offer(m, 2, -here.x, -here.y);
+    offer(m, 3, 0, 0);
 }
 
 /* value * numerator / denominator, rounded */

@@ -173,7 +173,7 @@ static float bits_around(const Window *w) {
     const Turn *found[AFFECTED];
     float bits = 0;
     for (int n = affected(w->turn, found) - 1; n >= 0; n--)
-        bits += motion_bits(w->field->key, w->field->k, found[n], w->field->moved, coded_at(w->field, found[n]));
+        bits += motion_bits(w->field->key, w->field->k, found[n], w->field->moved, w->field->added, w->field->base);
     return bits;
 }
 
@@ -210,16 +210,17 @@ static int refine_node(Window *w, int widest) {
     Vector *added = w->field->added, *here = &added[node_of(t)], before = *here;
     blend(w, 1);
     float cost = w->field->rate_weight * bits_around(w) + window_cost(w, w->best, 1e30f);
-    Vector tried[5] = {interpolated(added, t)};
+    Merges merges = near_merges(t, added);
+    add_merges(&merges, t, added, w->field->base);
+    improve(w, merges.mean.x, merges.mean.y, &cost);
     for (int k = 0; k < 4; k++) {
         int i = clamp(t->row + down[k], 0, layout.down - 1), j = (t->column + right[k] + layout.across) % layout.across;
-        tried[k + 1] = added[i * layout.across + j];
+        Vector beside = added[i * layout.across + j];
+        int known = same(beside, merges.mean);
+        for (int n = 0; n < merges.count; n++) known |= same(beside, merges.of[n].vector);
+        if (!known) improve(w, beside.x, beside.y, &cost);
     }
-    for (int k = 0; k < 5; k++) {
-        int known = 0;
-        for (int n = 0; n < k; n++) known |= same(tried[n], tried[k]);
-        if (!known) improve(w, tried[k].x, tried[k].y, &cost);
-    }
+    for (int k = 0; k < merges.count; k++) improve(w, merges.of[k].vector.x, merges.of[k].vector.y, &cost);
     for (int stride = widest; stride; stride /= 2)
         for (int moved = 1, tries = 0; moved && tries < 3; tries++) {
             Vector from = *here;

@@ -2,10 +2,12 @@
 #include "core.h"
 
 enum {
-    CANDIDATES = 16,
+    CANDIDATES = 16,       /* vectors that are tried first, at most */
     DESCENTS = 3 * 4 * 4,  /* vectors that are tried in steps of 4, 2 and 1 quarter pixels, at most */
     REACH = 2 * NODE + 1,  /* pixels each way that are read of a window */
 };
+
+static const float MERGE_BITS = 5, ANY_BITS = 1e9f; /* of a vector, at most */
 
 /* Of what the cost of a node's vectors is made. */
 typedef struct {
@@ -62,14 +64,15 @@ static float bits_of(i32 value) {
     return value ? 2.6f - 2 * (COST[least(magnitude(value), 4096)] - 12) : 0.4f;
 }
 
-/* Take a vector, beside the base, if it costs less than the best. */
-static int improve(Node *n, i32 x, i32 y, Vector *best, float *cost) {
+/* Take a vector, beside the base, if it costs less than the best, with so many bits at most. */
+static int improve(Node *n, i32 x, i32 y, float most_bits, Vector *best, float *cost) {
     Vector v = {(i16)x, (i16)y};
     if (magnitude(n->base.x + x) > 32000 || magnitude(n->base.y + y) > 32000) return 0;
     for (int k = 0; k < n->tries; k++)
         if (same(n->tried[k], v)) return 0;
     n->tried[n->tries++] = v;
-    float bits = n->rate_weight * (bits_of(x - n->predicted.x) + bits_of(y - n->predicted.y));
+    float bits = bits_of(x - n->predicted.x) + bits_of(y - n->predicted.y);
+    bits = n->rate_weight * (bits < most_bits ? bits : most_bits);
     if (bits >= *cost) return 0;
     float found = bits + n->area * distortion(n, n->base.x + x, n->base.y + y, (*cost - bits) / n->area);
     if (found >= *cost) return 0;
@@ -78,42 +81,32 @@ static int improve(Node *n, i32 x, i32 y, Vector *best, float *cost) {
     return 1;
 }
 
-/* Vectors to try first, beside the base: what the encoder has from elsewhere, known nodes around, standing still. */
-static int gather_candidates(const Turn *t, const Vector *candidates, int count, const Vector *base, const Vector *added,
-                             Vector *tried) {
-    size_t nodes = (size_t)layout.down * layout.across, node = (size_t)t->row * layout.across + t->column;
-    int places[4], found = 0;
-    for (int k = 0; k < count; k++, found++) {
-        Vector v = candidates[k * nodes + node];
-        tried[found] = (Vector){(i16)(v.x - base[node].x), (i16)(v.y - base[node].y)};
-    }
-    for (int k = around(t, places) - 1; k >= 0; k--) tried[found++] = added[places[k]];
-    tried[found++] = (Vector){(i16)-base[node].x, (i16)-base[node].y};
-    tried[found++] = (Vector){0, 0};
-    return found;
-}
-
 /* What is added to `base` at every node. `candidates` [count][nodes] are whole vectors to be tried. */
 void search(const i16 *target, const i16 *reference, const Vector *base, const Vector *candidates, int count, float cap,
             float rate_weight, float share, Vector *added) {
+    size_t nodes = (size_t)layout.down * layout.across;
     static const int right[4] = {0, 0, -1, 1}, down[4] = {-1, 1, 0, 0};
     for (const Turn *t = layout.order; t < layout.order + layout.turns; t++) {
         size_t node = (size_t)t->row * layout.across + t->column;
         double u = (t->row * NODE + NODE / 2 + 0.5) / layout.rows, area = 4 * u * (1 - u);
         Node n = {.target = target, .reference = reference, .row = t->row, .column = t->column, .base = base[node]};
-        n.predicted = interpolated(added, t);
+        Merges merges = near_merges(t, added);
+        add_merges(&merges, t, added, base);
+        n.predicted = merges.mean;
         n.cap = cap, n.share = share, n.rate_weight = rate_weight, n.area = (float)(area > 0.0625 ? area : 0.0625);
-        Vector best = n.tried[n.tries++] = n.predicted, tried[CANDIDATES];
+        Vector best = n.tried[n.tries++] = n.predicted;
         float cost = rate_weight * 2 * bits_of(0) + n.area * distortion(&n, n.base.x + best.x, n.base.y + best.y, 1e30f);
-        int many = gather_candidates(t, candidates, count, base, added, tried);
-        for (int k = 0; k < many; k++) improve(&n, tried[k].x, tried[k].y, &best, &cost);
+        for (int k = 0; k < merges.count; k++)
+            improve(&n, merges.of[k].vector.x, merges.of[k].vector.y, MERGE_BITS, &best, &cost);
+        for (const Vector *v = candidates + node; v < candidates + count * nodes; v += nodes)
+            improve(&n, v->x - n.base.x, v->y - n.base.y, ANY_BITS, &best, &cost);
         for (int stride = 4; stride; stride /= 2) {
             int moved = 1;
             for (int tries = 0; moved && tries < 4; tries++) {
                 Vector from = best;
                 moved = 0;
                 for (int k = 0; k < 4; k++)
-                    moved |= improve(&n, from.x + stride * right[k], from.y + stride * down[k], &best, &cost);
+                    moved |= improve(&n, from.x + stride * right[k], from.y + stride * down[k], ANY_BITS, &best, &cost);
             }
         }
         added[node] = best;

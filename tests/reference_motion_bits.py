@@ -13,7 +13,7 @@ from reference_decoder import Refusal
 
 import nerv360
 
-CONTEXTS, MIXERS = 37104, 720
+CONTEXTS, MIXERS = 37680, 792
 PRIORS = Path(nerv360.__file__).parent / "motion" / "priors.bin"
 
 
@@ -44,8 +44,11 @@ def stretched() -> list[int]:
 @cache
 def priors() -> list[State]:
     """For keys with no, one and two references."""
-    data, size = zlib.decompress(PRIORS.read_bytes()), 2 * CONTEXTS + 12 * MIXERS
-    states = []
+    return unpacked(zlib.decompress(PRIORS.read_bytes()))
+
+
+def unpacked(data: bytes) -> list[State]:
+    states, size = [], 2 * CONTEXTS + 12 * MIXERS
     for part in (data[i * size : (i + 1) * size] for i in range(3)):
         logits = struct.unpack(f"<{CONTEXTS}b", part[:CONTEXTS])
         weights = [256 * u for u in struct.unpack(f"<{6 * MIXERS}h", part[2 * CONTEXTS :])]

@@ -1,10 +1,11 @@
 """A second decoder of segments of nerv360-motion, from bytes to pictures, written from docs/motion-bitstream.md alone.
 
-What bits are: reference_motion_bits.py; what becomes of bands and vectors: reference_motion_pictures.py.
+What bits are: reference_motion_bits.py; vectors: reference_motion_vectors.py; what becomes of bands and vectors:
+reference_motion_pictures.py.
 """
 
 import math
-from collections.abc import Iterator
+from collections import Counter
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -12,8 +13,7 @@ import numpy as np
 from reference_decoder import check, read_container
 from reference_motion_bits import Bits, State, priors
 from reference_motion_pictures import LEVELS, Array, Bands, colours, compensated, limited, painted
-
-Node = tuple[int, int]  # row, column
+from reference_motion_vectors import Node, read_field
 
 
 def decode(data: bytes) -> list[Array]:
@@ -41,7 +41,7 @@ class Known(NamedTuple):
     key: Key
     state: State
     vectors: list[Array]  # of each reference: [rows, columns, 2], x and y in quarter pixels
-    changes: dict[Node, int]  # magnitudes of what was coded of the vectors, of all references together
+    changes: dict[Node, int]  # M of the vectors, over all references
     bands: list[Bands]  # of each plane
     planes: list[Array]  # [rows, columns]
 
@@ -85,19 +85,11 @@ def read_segment(width: int, height: int, frames: int, header: list[Any], chunks
 def read_key(data: bytes, key: Key, references: list[Known], step: float, width: int, height: int) -> Known:
     rows, columns = math.ceil(height / 16), math.ceil(width / 16)
     bits = Bits(data, initial_state(references))
-    changes: dict[Node, int] = {}
-    added = [dict[Node, tuple[int, int]]() for _ in references]
-    first: dict[Node, int] = {}
-    for index, vectors in enumerate(added):
-        context = Motion(index if len(references) == 1 else index + 1, first if index else {}, references)
-        magnitudes = read_vectors(bits, context, vectors, rows, columns)
-        first = first or magnitudes
-        changes = {node: changes.get(node, 0) + magnitude for node, magnitude in magnitudes.items()}
+    fields, changes = read_motion(bits, key, references, np.zeros((rows, columns, 2), np.int64))
     bands: list[Bands] = []
     for plane in range(3):
         size = (16 * rows, 16 * columns) if plane == 0 else (8 * rows, 8 * columns)
-        bands.append(read_bands(bits, plane, size, bands, references))
-    fields = fields_of(key, references, [to_array(each, rows, columns) for each in added])
+        bands.append(read_bands(bits, plane, size, bands, references, fields))
     planes = []
     for plane in range(3):
         predicted = [
@@ -106,6 +98,24 @@ def read_key(data: bytes, key: Key, references: list[Known], step: float, width:
         ]
         planes.append(painted(bands[plane], plane, step, predicted))
     return Known(key, bits.state, fields, changes, bands, planes)
+
+
+def read_motion(bits: Bits, key: Key, references: list[Known], nothing: Array) -> tuple[list[Array], dict[Node, int]]:
+    """The vectors to each reference, and the magnitudes M, added over all."""
+    fields: list[Array] = []
+    changes, first, along = Counter[Node](), dict[Node, int](), Counter[Node]()
+    for known in references:
+        along.update(known.changes)
+    added = nothing
+    for index, base in enumerate(inherited(key, references, nothing)):
+        if index:
+            base = limited(base + mirrored(key, references, added))
+        use = index if len(references) == 1 else index + 1
+        added, magnitudes = read_field(bits, use, first, along, base)
+        fields.append(limited(base + added))
+        first = first or magnitudes
+        changes.update(magnitudes)
+    return fields, {node: min(255, change) for node, change in changes.items()}
 
 
 def initial_state(references: list[Known]) -> State:
@@ -118,99 +128,18 @@ def initial_state(references: list[Known]) -> State:
 # Motion
 
 
-class Motion(NamedTuple):
-    use: int  # 0: the only reference, 1: the first of two, 2: the second
-    first: dict[Node, int]  # magnitudes of the first reference
-    references: list[Known]
-
-
-def nodes(rows: int, columns: int) -> Iterator[tuple[Node, int, int]]:
-    """Nodes with their kind and distance, in the order of coding."""
-    passes = [(0, 8, 0, 0, 8)]
-    for d in (4, 2, 1):
-        passes += [(1, d, d, d, 2 * d), (2, d, 0, d, 2 * d), (3, d, d, 0, 2 * d)]
-    for kind, d, row, column, spacing in passes:
-        for i in range(row, rows, spacing):
-            for j in range(column, columns, spacing):
-                yield (i, j), kind, d
-
-
-def around(node: Node, kind: int, d: int) -> tuple[list[Node], list[Node]]:
-    """The predictors of a node, and the others at this distance."""
-    i, j = node
-    if kind == 0:
-        return [(i, j - 8), (i - 8, j)], []
-    corners = [(i - d, j - d), (i - d, j + d), (i + d, j - d), (i + d, j + d)]
-    sides = [(i, j - d), (i, j + d), (i - d, j), (i + d, j)]
-    return (corners, sides) if kind == 1 else (sides, corners)
-
-
-def read_vectors(
-    bits: Bits, motion: Motion, vectors: dict[Node, tuple[int, int]], rows: int, columns: int
-) -> dict[Node, int]:
-    """Fill in the added vectors of a reference; return the magnitudes of what was coded."""
-    magnitudes: dict[Node, int] = {}
-    for node, kind, d in nodes(rows, columns):
-        predictors, others = around(node, kind, d)
-        near, far = (sum(magnitudes.get(each, 0) for each in some) for some in (predictors, others))
-        along = sum(known.changes.get(node, 0) for known in motion.references)
-        levels = [size_level(a) for a in (near, motion.first.get(node, 0), near + far, along)]
-        v = {8: 0, 4: 1, 2: 2, 1: 3}[d] if kind else 0
-        x = read_change(bits, motion.use, v, levels, 0)
-        y = read_change(bits, motion.use, v, levels, 1 + min(2, abs(x)))
-        there = [vectors[each] for each in predictors if each in vectors]
-        means = [mean([vector[axis] for vector in there]) for axis in (0, 1)]
-        vectors[node] = limited(means[0] + x), limited(means[1] + y)
-        magnitudes[node] = abs(x) + abs(y)
-    return magnitudes
-
-
-def size_level(a: int) -> int:
-    return a if a < 3 else 3 + sum(a >= limit for limit in (5, 9, 17, 40))
-
-
-def mean(values: list[int]) -> int:
-    return (2 * sum(values) + len(values)) // (2 * len(values)) if values else 0
-
-
-def read_change(bits: Bits, use: int, v: int, levels: list[int], f: int) -> int:
-    near, first, wide, along = levels
-    b = 29424 + 1024 * use
-    moves = bits.mixed(
-        672 + 16 * use + v,
-        676 + 16 * use + 3 * f + min(2, near),
-        b + (8 * v + near) * 4 + f,
-        b + 128 + (4 * first + v) * 4 + f,
-        b + 256 + (4 * wide + f) * 4 + min(3, along),
-        b + 384 + (4 * along + v) * 4 + f,
-    )
-    if not moves:
-        return 0
-    negative = bits.plain()
-    magnitude = 1 + bits.golomb(b + 512 + (4 * v + min(3, near // 2)) * 16)
-    return -magnitude if negative else magnitude
-
-
-def to_array(vectors: dict[Node, tuple[int, int]], rows: int, columns: int) -> Array:
-    return np.array([[vectors[i, j] for j in range(columns)] for i in range(rows)], np.int64)
-
-
 def scaled(a: Array, b: int, c: int) -> Array:
     """s(a, b, c)."""
     return (2 * a * b + c) // (2 * c) if c > 0 else (-2 * a * b - c) // (-2 * c)
 
 
-def fields_of(key: Key, references: list[Known], added: list[Array]) -> list[Array]:
-    """The vectors to each reference."""
-    fields = inherited(key, references, added)
-    if len(fields) == 2:
-        first, second = (each.key.frame - key.frame for each in references)
-        fields[1] = limited(fields[1] + (added[0] * round(256 * second / first) + 128 >> 8))
-    return [limited(field + each) for field, each in zip(fields, added, strict=True)]
+def mirrored(key: Key, references: list[Known], added: Array) -> Array:
+    """What the vectors added for the first reference say of the second's."""
+    first, second = (each.key.frame - key.frame for each in references)
+    return added * round(256 * second / first) + 128 >> 8
 
 
-def inherited(key: Key, references: list[Known], added: list[Array]) -> list[Array]:
-    nothing = [np.zeros_like(each) for each in added]
+def inherited(key: Key, references: list[Known], nothing: Array) -> list[Array]:
     if len(references) == 1:
         g = references[0].key
         if len(g.references) == 1 and (key.frame - g.frame) * (g.frame - g.references[0]) > 0:
@@ -221,7 +150,7 @@ def inherited(key: Key, references: list[Known], added: list[Array]) -> list[Arr
             return from_reference(key, b, a)[::-1]
         if b.key.frame in a.key.references:
             return from_reference(key, a, b)
-    return nothing
+    return [nothing for _ in references]
 
 
 def from_reference(key: Key, e: Known, g: Known) -> list[Array]:
@@ -248,18 +177,25 @@ def shapes(size: tuple[int, int], levels: int) -> list[tuple[int, int, tuple[int
     return found
 
 
-def read_bands(bits: Bits, plane: int, size: tuple[int, int], planes: list[Bands], references: list[Known]) -> Bands:
+def read_bands(
+    bits: Bits, plane: int, size: tuple[int, int], planes: list[Bands], references: list[Known], fields: list[Array]
+) -> Bands:
     bands: Bands = {}
     for level, number, shape in shapes(size, LEVELS[plane]):
         if number == 0 and not references:
             bands[level, 0] = read_average(bits, 29184 + 80 * plane, shape)
             continue
-        times = [known.bands[plane][level, number] for known in references if known.key.references]
+        times = [
+            (known.bands[plane][level, number], field)
+            for known, field in zip(references, fields, strict=True)
+            if known.key.references
+        ]
         neighbours = Neighbours(
             bands.get((level + 1, number)) if number else None,
             [bands[level, sibling] for sibling in range(1, number)],
             colour_of(plane, level, number, planes),
-            times,
+            [band for band, _ in times],
+            [moved(band, field, level + (plane > 0)) for band, field in times],
         )
         kind = 16 * plane + (3 * (level - 1) + number - 1 if number else 15)
         bands[level, number] = read_band(bits, kind, number, shape, neighbours)
@@ -271,6 +207,7 @@ class Neighbours(NamedTuple):
     siblings: list[Array]
     colour: list[Array]  # none or one
     times: list[Array]  # before and behind
+    moved: list[Array]  # X of these where vectors lead
 
     def for_signs(self) -> tuple[Array | None, ...]:
         """Colour, parent, band 1, band 2."""
@@ -312,7 +249,7 @@ def read_band(bits: Bits, kind: int, number: int, shape: tuple[int, int], neighb
     parent = nothing if neighbours.parent is None else neighbours.parent
     above, wide = (np.kron(each, np.ones((2, 2), np.int32)) for each in (abs(parent), crossed(parent)))
     other = sum(map(crossed, neighbours.siblings + neighbours.colour), nothing)
-    time = sum(map(crossed, neighbours.times), nothing)
+    time = sum(neighbours.moved, nothing)
     signs = Signs(*(signs_of(each, shape) for each in neighbours.for_signs()))
     known = (each.tolist() for each in (above, wide, other, time))
     band = Band(kind, number, coded.tolist(), signs, *known)
@@ -333,6 +270,17 @@ def crossed(band: Array) -> Array:
     m = abs(band)
     beyond = np.pad(m, ((1, 1), (0, 0)))
     return 2 * m + np.roll(m, 1, axis=1) + np.roll(m, -1, axis=1) + beyond[:-2] + beyond[2:]
+
+
+def moved(band: Array, field: Array, s: int) -> Array:
+    """X of a reference's band at where the vectors of the nodes around the middles of blocks lead."""
+    rows, columns = band.shape
+    y, x = np.indices(band.shape)
+    i, j = ((8 * (each // 8) + 4 << s) // 16 for each in (y, x))
+    v = field[np.minimum(i, len(field) - 1), np.minimum(j, len(field[0]) - 1)]
+    right, down = (v[..., axis] + 2 ** (s + 1) >> s + 2 for axis in (0, 1))
+    beyond = np.pad(crossed(np.pad(band, ((1, 1), (0, 0)))), ((1, 1), (0, 0)))  # two rows more on either side
+    return np.asarray(beyond[np.clip(y + down + 2, 0, rows + 3), (x + right) % columns])
 
 
 def block_sums(bands: list[Array], side: int, shape: tuple[int, int]) -> list[list[int]]:
@@ -439,7 +387,7 @@ class Band(NamedTuple):
 
         colour, above, first, second = (each[y][x] if each else 1 for each in self.signs)
         colour = colour if self.signs.colour else s(0, 2)
-        j = 32496 + 144 * (self.kind - 16 * (self.kind >= 32))
+        j = 33072 + 144 * (self.kind - 16 * (self.kind >= 32))
         return bits.mixed(
             576 + self.kind,
             624 + (self.kind & ~15) + 3 * colour + above,

@@ -164,11 +164,14 @@ def test_newer(valid: bytes, version: int, refused: Callable[..., None]) -> None
     refused(valid[:8] + struct.pack("<H", version), BitstreamError)
 
 
-def test_version_1(valid: bytes, refused: Callable[..., None], tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 6])
+def test_versions_of_before_the_first_release(
+    version: int, valid: bytes, refused: Callable[..., None], tmp_path: Path
+) -> None:
     """In a plain line, whatever lies behind."""
     for rest in (valid[10:], bytes(8), valid[10:200]):
-        refused(valid[:8] + struct.pack("<H", 1) + rest, VersionError)
-    with pytest.raises(VersionError, match=r"hostile.nerv360: format version 1, .*; encode again") as caught:
+        refused(valid[:8] + struct.pack("<H", version) + rest, VersionError)
+    with pytest.raises(VersionError, match=rf"hostile.nerv360: format version {version}, .*; encode again") as caught:
         nerv360.open(tmp_path / "hostile.nerv360")
     assert "\n" not in str(caught.value)
 

@@ -14,7 +14,7 @@ from helpers.limits import at_most_bytes, at_most_lines
 from test_bitstream import FRAMES, VIEW, segment_header, small_chunks, small_file
 
 import nerv360
-from nerv360.bitstream.container import MAGIC, PREAMBLE, Container, write_container
+from nerv360.bitstream.container import MAGIC, PREAMBLE, VERSION, Container, write_container
 from nerv360.bitstream.header import Chunk, MotionHeader, SegmentEntry, pack, unpack_segment_header
 from nerv360.cli.encode import encode
 from nerv360.cli.info import info
@@ -53,12 +53,12 @@ def version_of(data: bytes) -> int:
 
 def test_a_file_has_the_oldest_version_that_its_segments_allow() -> None:
     assert version_of(small_file()) == 5
-    assert version_of(grey_file()) == 6
+    assert version_of(grey_file()) == 7
     both = msgspec.structs.replace(
         FILE_HEADER, frames=KEYS + FRAMES, segments=[SegmentEntry(each, 1, 1, 0) for each in (FRAMES, KEYS)]
     )
     parts = [(segment_header(), small_chunks()), (HEADER, [b"\0"] * KEYS)]
-    assert version_of(write_container(both, iter(parts))) == 6
+    assert version_of(write_container(both, iter(parts))) == 7
 
 
 def test_a_header_is_of_its_models_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def forged(changes: dict[str, Any], frames: int = KEYS) -> bytes:
     body = packed + bytes(sum(length for length, _ in values["chunks"]))
     entry = SegmentEntry(frames, len(body), len(packed), crc32(packed))
     header = pack(msgspec.structs.replace(FILE_HEADER, frames=frames, segments=[entry]))
-    return PREAMBLE.pack(MAGIC, 6, len(header), crc32(header)) + header + body
+    return PREAMBLE.pack(MAGIC, VERSION, len(header), crc32(header)) + header + body
 
 
 def test_the_forge_makes_headers_that_are_read(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_decoding(grey: Path) -> None:
 def test_networks_and_keys_in_one_file(grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "small.nerv360").write_bytes(small_file())
     mux([tmp_path / "small.nerv360", grey, grey], tmp_path / "all.nerv360")
-    assert version_of((tmp_path / "all.nerv360").read_bytes()) == 6
+    assert version_of((tmp_path / "all.nerv360").read_bytes()) == 7
     monkeypatch.setattr("nerv360.codec.decoder.OPEN_AHEAD_SECONDS", 0.1)
     with nerv360.open(tmp_path / "all.nerv360") as decoder, nerv360.open(tmp_path / "small.nerv360") as alone:
         assert np.array_equal(decoder.viewport(1, VIEW), alone.viewport(1, VIEW))
@@ -207,7 +207,7 @@ def test_encoding_in_segments(video: Path, tmp_path: Path) -> None:
     assert all(update.psnr_db is None for update in updates)
     with Container(tmp_path / "a.nerv360") as container:
         assert [segment.frames for segment in container.segments] == [job.clip.frames for job in planned.jobs]
-        assert container.version == 6
+        assert container.version == 7
 
 
 @pytest.mark.parametrize("use", [browser_graph, lambda container, _: export_onnx(container.path, Path("a.onnx"))])

@@ -1,5 +1,6 @@
 """nerv360-motion as docs/motion-bitstream.md has it, against the core: the same pictures from the same bytes."""
 
+import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from fractions import Fraction
@@ -8,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference_decoder
+import reference_motion_bits
 import reference_motion_decoder
 import reference_motion_pictures
 from helpers.motion_files import motion_file
 from numpy.typing import NDArray
+from reference_motion_bits import CONTEXTS, MIXERS
 
 import nerv360
 from nerv360.config import preset_for
@@ -98,14 +101,34 @@ def assert_same(picture: Picture, expected: NDArray[np.uint8]) -> None:
 @pytest.mark.parametrize(("seed", "least_bytes", "refused"), [(0, 1000, False), (1, 1000, False), (2, 0, True)])
 def test_any_bytes_mean_the_same(seed: int, least_bytes: int, refused: bool) -> None:
     """Whatever runs over its bits does so in the same way; a key that ends too early is refused."""
-    (width, height), frames, interval = (40, 22), 4, 2
+    compare_bytes(seed, (40, 22), least_bytes, refused)
+
+
+@pytest.mark.parametrize("seed", [11, 14])
+def test_any_motion_means_the_same(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Where contexts of motion begin anywhere, vectors are of all kinds, and run over 16 bits."""
+    priors = bytearray(zlib.decompress(reference_motion_bits.PRIORS.read_bytes()))
+    for part in np.frombuffer(priors, np.int8).reshape(3, -1):
+        logits = part[29424:33072].reshape(3, 1216)
+        logits[:] = np.random.default_rng(seed).integers(-40, 60, logits.shape)
+        logits[:, 960:] += 66  # lengths of differences
+        part[2 * CONTEXTS :].view(np.int16).reshape(MIXERS, 6)[672:] = 100
+    states = reference_motion_bits.unpacked(bytes(priors))
+    monkeypatch.setattr(reference_motion_decoder, "priors", lambda: states)
+    compare_bytes(seed, (230, 150), 6000, False, bytes(priors))
+
+
+def compare_bytes(
+    seed: int, size: tuple[int, int], least_bytes: int, refused: bool, priors: bytes | None = None
+) -> None:
+    (width, height), frames, interval = size, 7, 3
     rng = np.random.default_rng(seed)
     steps = rng.choice([1, 16, 480, 65535], 4).tolist()
     chunks = [rng.bytes(int(length)) for length in rng.integers(least_bytes, least_bytes + 9, frames)]
     header = ["nerv360-motion", 1, 1, [78, 78], interval, [frames], steps, []]
     with pytest.raises(reference_decoder.Refusal) if refused else nullcontext():
         planes = reference_motion_decoder.read_segment(width, height, frames, header, chunks)
-    core = Core(width, height)
+    core = Core(width, height, priors)
     with pytest.raises(BitstreamError) if refused else nullcontext():
         for key, chunk in zip(key_order(frames, interval), chunks, strict=True):
             core.decode(key.frame, key, steps[key.level], chunk)

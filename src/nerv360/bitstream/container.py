@@ -42,7 +42,7 @@ from nerv360.storage import Location, parse_location
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
 
 MAGIC = b"\x89NERV360"
-OLDEST_VERSION, VERSION = 5, 6  # that are read; a file has the oldest that its segments allow
+OLDEST_VERSION, VERSION = VERSIONS = 5, 7  # that are read; a file has the oldest that its segments allow
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
 COPIED_AT_ONCE = 1 << 20
@@ -209,7 +209,7 @@ class Container:
         version = self.version
         if version > VERSION:
             raise VersionError(f"format version {version} is newer than {VERSION}, the newest known; update nerv360")
-        if 1 <= version < OLDEST_VERSION:
+        if version >= 1 and version not in VERSIONS:
             raise VersionError(
                 f"format version {version}, of before the first release, is not read any more; encode again"
             )

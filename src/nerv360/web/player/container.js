@@ -10,7 +10,7 @@ import { readSegment } from "./segments.js";
 /** @typedef {import("./segments.js").Segment} Segment */
 
 const MAGIC = "\x89NERV360";
-const VERSIONS = { oldest: 5, newest: 6 };
+const VERSIONS = [5, 7];
 const FIRST_REQUEST = 4096; // bytes: usually all headers
 
 export class Container {
@@ -65,8 +65,8 @@ export class Container {
     const magic = String.fromCharCode(...reader.bytes(0, 8));
     if (magic !== MAGIC) throw new BrokenFile("This is not a .nerv360 file.");
     this.version = preamble.getUint16(8, true);
-    if (this.version > VERSIONS.newest) throw new BrokenFile("The file was written by a newer nerv360: update the player.");
-    if (this.version < VERSIONS.oldest) throw new BrokenFile("The file was written by an older nerv360: encode the video again.");
+    if (this.version > Math.max(...VERSIONS)) throw new BrokenFile("The file was written by a newer nerv360: update the player.");
+    if (!VERSIONS.includes(this.version)) throw new BrokenFile("The file was written by an older nerv360: encode the video again.");
     const length = preamble.getUint32(10, true);
     const header = await this.#header(18, length, preamble.getUint32(14, true));
     const entries = header[6];
