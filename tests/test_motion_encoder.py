@@ -174,16 +174,23 @@ def test_tuning_takes_what_needs_fewest_bytes_at_equal_quality() -> None:
     assert tune(2, attempt) == (Tuning(interval=8, growth_b=1.65), 1.0)
 
 
-def test_tuning_gains_for_views_and_for_panoramas_at_the_quality_of_none() -> None:
+def test_tuning_keeps_quality() -> None:
     def attempt(tuning: Tuning, factor: float) -> Outcome:
-        lost = 5 * float(np.log2(factor))
         better = 1.0 if tuning.interval == 8 else 0.0
-        worse = 0.5 if tuning.growth_b == 1.65 else 0.0
-        return Outcome(round(10000 / factor), 31 - lost + better, 30 - lost + better - worse)
+        return Outcome(round(10000 / factor), 31 + better - 5 * float(np.log2(factor)), 30 - 5 * float(np.log2(factor)))
 
     tuning, factor = tune(2, attempt)
-    assert tuning == Tuning(interval=8)  # panoramas lose by the other
-    assert factor == pytest.approx(np.exp(1 / DB_PER_E))
+    assert tuning == Tuning(interval=8)
+    assert factor == pytest.approx(np.exp(0.5 / DB_PER_E))
+
+
+def test_tuning_does_not_gain_for_views_what_panoramas_lose() -> None:
+    def attempt(tuning: Tuning, factor: float) -> Outcome:
+        share, lost = (0.95, 0.5) if tuning.growth_b == 1.65 else (1.0, 0.0)
+        psnr_db = 31 - 5 * float(np.log2(factor))
+        return Outcome(round(10000 * share / factor), psnr_db, psnr_db - lost)
+
+    assert tune(2, attempt) == (Tuning(), 1.0)
 
 
 def test_settings_that_networks_have_are_refused() -> None:

@@ -12,6 +12,7 @@ __all__ = ["tune"]
 
 LARGER_STEP = 1.25  # beside which quality and size are compared
 LEAST_DB = 0.1  # by which quality differs then, at least
+MOST_LOST = 0.01  # of the bytes, for views or for panoramas, where the other gains
 INTERVALS = (8, 16, 2)
 GROWTHS: dict[str, tuple[float, ...]] = {"growth_p": (1.4, 2.3), "growth_b": (1.35, 1.65)}
 
@@ -21,8 +22,8 @@ Attempt = Callable[[Tuning, float], Outcome]  # of a tuning, and a factor on the
 def tune(effort: int, attempt: Attempt) -> tuple[Tuning, float]:
     """The best of what is tried, and the factor on the step with which quality stays what it is without tuning.
 
-    Best are the fewest bytes at equal quality, of views or of panoramas, whichever gains less. Without effort nothing
-    is tried; with 1, intervals; with more, how steps grow, again and again.
+    Best are the fewest bytes at equal quality, the mean of views and panoramas, neither of which may lose. Without
+    effort nothing is tried; with 1, intervals; with more, how steps grow, again and again.
     """
     best = Tuning()
     if not effort:
@@ -31,9 +32,13 @@ def tune(effort: int, attempt: Attempt) -> tuple[Tuning, float]:
     saved = math.log(plain.size / coarse.size)
     per_db = [saved / max(LEAST_DB, lost) for lost in _gains(coarse, plain)]
 
-    def cost(outcome: Outcome) -> float:
+    def costs(outcome: Outcome) -> list[float]:
+        """Logarithms of bytes at equal quality, of views and of panoramas, beside those without tuning."""
         gains = zip(per_db, _gains(plain, outcome), strict=True)
-        return math.log(outcome.size) - min(each * gain for each, gain in gains)
+        return [math.log(outcome.size / plain.size) - each * gain for each, gain in gains]
+
+    def better(tried: Outcome, best: Outcome) -> bool:
+        return sum(costs(tried)) < sum(costs(best)) and max(costs(tried)) <= MOST_LOST
 
     found = plain
     for _ in range(max(1, effort - 1)):
@@ -43,11 +48,11 @@ def tune(effort: int, attempt: Attempt) -> tuple[Tuning, float]:
             changes += [{name: growth} for name, growths in GROWTHS.items() for growth in growths]
         for change in changes:
             tried = replace(best, **change)
-            if tried != best and cost(outcome := attempt(tried, 1.0)) < cost(found):
+            if tried != best and better(outcome := attempt(tried, 1.0), found):
                 best, found = tried, outcome
         if best == before:
             break
-    return best, math.exp(min(_gains(plain, found)) / DB_PER_E)
+    return best, math.exp(sum(_gains(plain, found)) / 2 / DB_PER_E)
 
 
 def _gains(before: Outcome, after: Outcome) -> tuple[float, float]:
