@@ -197,7 +197,7 @@ BAD = [
     ("play missing.nerv360 --no-browser", "No such file"),
     ("play flipped.nerv360 --no-browser", "checksum"),
     ("play ok.nerv360 --no-browser --source empty.mp4", "empty"),
-    ("play ok.nerv360 --no-browser --source ok.mp4 --start 3", "has 6 frames"),
+    ("play ok.nerv360 --no-browser --source ok.mp4 --start 3", "has 3 frames from --start 3 on, fewer"),
     ("export ok.nerv360", "--web DIR or --onnx"),
     ("export ok.nerv360 --onnx a.txt", "must end in .onnx"),
     ("export ok.nerv360 --web nowhere/site", "no folder nowhere"),

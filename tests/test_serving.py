@@ -449,6 +449,8 @@ def test_another_file_in_its_place(encoded: Path, tmp_path: Path) -> None:
 
 
 def test_the_times_of_the_source(encoded: Path, video: Path, make_video: Callable[..., Path]) -> None:
+    expected = [(frame + 0.5) * 1001 / 30000 for frame in range(6)]
+
     async def main() -> None:
         app = serving.create_app(encoded, source=video)
         async with TestClient(TestServer(app)) as client:
@@ -457,13 +459,14 @@ def test_the_times_of_the_source(encoded: Path, video: Path, make_video: Callabl
                 "times": "source.json",
             }
             times = await (await client.get("/source.json")).json()
-            assert times == pytest.approx([(frame + 0.5) * 1001 / 30000 for frame in range(6)], abs=1e-4)
+            assert times == pytest.approx(expected, abs=1e-4)
             assert await (await client.get("/source")).read() == video.read_bytes()
 
     asyncio.run(main())
     late = serving.create_app(encoded, source=make_video(frames=9), start=3)
     assert late[SERVED].times == pytest.approx([(frame + 3.5) * 1001 / 30000 for frame in range(6)], abs=1e-4)
-    serving.create_app(encoded, source=make_video(width=120))  # its shape does not matter
+    longer_and_larger = serving.create_app(encoded, source=make_video(width=120, height=60, frames=9))
+    assert longer_and_larger[SERVED].times == pytest.approx(expected, abs=1e-4)
 
 
 def test_damage_is_told_to_the_viewer(encoded: Path, tmp_path: Path) -> None:
@@ -535,7 +538,10 @@ def test_with_a_certificate_play_speaks_https(encoded: Path, tmp_path: Path) -> 
             assert process.wait() == 0
 
 
-def test_play_says_what_is_wrong_in_one_line(commands: Commands, encoded: Path, video: Path, tmp_path: Path) -> None:
+def test_play_says_what_is_wrong_in_one_line(
+    commands: Commands, encoded: Path, video: Path, make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    shapeless, short = make_video(width=128, height=72), make_video(frames=4)
     slow = tmp_path / "slow.mp4"
     write_frames(slow, Clip.open(video), Fraction(25), UNSPECIFIED_COLOUR)
     (tmp_path / "bad.nerv360").write_bytes(encoded.read_bytes()[:-9])
@@ -549,7 +555,9 @@ def test_play_says_what_is_wrong_in_one_line(commands: Commands, encoded: Path, 
             ((encoded, "--host", "256.0.0.1"), "--host 256.0.0.1"),
             ((encoded, "--key", encoded), "give its certificate too"),
             ((encoded, "--start", 3), "give the video that was encoded too"),
-            ((encoded, "--source", video, "--start", 3), "asks for more"),
+            ((encoded, "--source", video, "--start", 3), "has 3 frames from --start 3 on, fewer than"),
+            ((encoded, "--source", short), "has 4 frames from --start 0 on, fewer than"),
+            ((encoded, "--source", shapeless), "is 128x72, another shape than"),
             ((encoded, "--source", slow), "slow.mp4: has 25 frames/s"),
         ):
             result = commands("play", "--no-browser", *arguments)

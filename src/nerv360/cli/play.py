@@ -21,7 +21,12 @@ def play(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets others in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any that is free.", min=0, max=65535)] = 8360,
     source: Annotated[
-        Path | None, typer.Option(metavar="VIDEO", help="The video that was encoded, to compare with on the page.")
+        Path | None,
+        typer.Option(
+            metavar="VIDEO",
+            help="The video that was encoded, to compare with on the page. Of any size, but of the file's shape and frame "
+            "rate, and at least as long; what is longer is not shown.",
+        ),
     ] = None,
     start: Annotated[int, typer.Option(metavar="K", help="The --start with which it was encoded.", min=0)] = 0,
     certificate: Annotated[

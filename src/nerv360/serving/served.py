@@ -18,6 +18,7 @@ from nerv360.video.clip import Clip
 __all__ = ["SERVED", "SOURCE", "TIMES", "Served"]
 
 SOURCE, TIMES = "source", "source.json"
+SHAPES_DIFFER = 0.01  # of the file and its source, in width by height: sides are whole numbers
 RATES_DIFFER = 0.03  # of the file and its source, in frames per second: where times are uneven, an average
 
 
@@ -62,12 +63,31 @@ def _stamp(path: Location) -> tuple[int, ...] | None:
 
 def _times(container: Container, source: Path, start: int) -> list[float]:
     """The middle of every frame of the file, in seconds of its source, whose frame `start` is the first."""
-    header = container.header
-    clip = Clip.open(source, start=start, frames=header.frames, size=(header.width, header.height))
+    clip = Clip.open(source, start=start, force=True)
+    difference = _difference(clip, container)
+    if difference:
+        raise ArgumentError(f"--source {source}: {difference}")
+    return [round(seconds, 5) for seconds in clip.cut(0, container.header.frames).middles()]
+
+
+def _difference(clip: Clip, container: Container) -> str | None:
+    """Why the file cannot have been made from these frames, and what to do. Frames behind its last do not matter."""
+    header, path = container.header, container.path
     rate = Fraction(header.rate_numerator, header.rate_denominator)
-    if abs(clip.frame_rate / rate - 1) > RATES_DIFFER:
-        raise ArgumentError(
-            f"--source {source}: has {float(clip.frame_rate):g} frames/s, and {container.path} {float(rate):g}: "
-            "give the video that was encoded"
+    size = f"{header.width}x{header.height}"
+    if abs(clip.width * header.height / (clip.height * header.width) - 1) > SHAPES_DIFFER:
+        return (
+            f"is {clip.width}x{clip.height}, another shape than {path}, {size}: "
+            f"give the video that was encoded, or a copy that is scaled to {size}"
         )
-    return [round(seconds, 5) for seconds in clip.middles()]
+    if clip.frames < header.frames:
+        return (
+            f"has {clip.frames} frames from --start {clip.start} on, fewer than {path}, {header.frames}: "
+            "give the video that was encoded, and its --start"
+        )
+    if abs(clip.frame_rate / rate - 1) > RATES_DIFFER:
+        return (
+            f"has {float(clip.frame_rate):g} frames/s, and {path} {float(rate):g}: "
+            "give the video that was encoded, or a copy of its frame rate"
+        )
+    return None
