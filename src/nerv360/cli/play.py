@@ -24,8 +24,8 @@ def play(
         Path | None,
         typer.Option(
             metavar="VIDEO",
-            help="The video that was encoded, to compare with on the page. Of any size, but of the file's shape and frame "
-            "rate, and at least as long; what is longer is not shown.",
+            help="The video that was encoded, to compare with on the page. Of any size, but of the file's shape and "
+            "frame rate, and at least as long; what is longer is not shown.",
         ),
     ] = None,
     start: Annotated[int, typer.Option(metavar="K", help="The --start with which it was encoded.", min=0)] = 0,
