@@ -68,6 +68,25 @@ def test_windows_are_parts_of_the_panorama(coded: list[tuple[Key, CodedKey, Pict
         assert np.array_equal(core.pixels(key.frame, top, left, height, width), window)
 
 
+def test_growing_windows_take_little_memory(coded: list[tuple[Key, CodedKey, Picture]]) -> None:
+    """A buffer that is outgrown is not given back."""
+    core = reader(coded)
+    core.pixels(5, 0, 0, 1, WIDTH)
+    before = core._call("reserve", 0)
+    for height in range(2, HEIGHT + 1):
+        core.pixels(5, 0, 0, height, WIDTH)
+    assert core._call("reserve", 0) - before < 4 * 3 * HEIGHT * WIDTH  # painted before, and at most doubled
+
+
+def test_memory_beyond_2_gib(coded: list[tuple[Key, CodedKey, Picture]]) -> None:
+    """Addresses are unsigned. What is reserved here, nobody touches."""
+    core = Core(WIDTH, HEIGHT)
+    core._call("reserve", 1 << 31)
+    (root, each, picture), *_ = coded
+    core.decode(0, root, steps_of(12.0, TUNING, FRAMES)[0], each.data)
+    assert np.array_equal(core.pixels(0, 0, 0, HEIGHT, WIDTH), picture)
+
+
 def test_known_keys_are_gone_on_from(clip: NDArray[np.uint8], coded: list[tuple[Key, CodedKey, Picture]]) -> None:
     known = [each for _, each, _ in coded[:5]]
     again = list(GroupEncoder(clip, {}).encode(TUNING, steps_of(12.0, TUNING, FRAMES), known))

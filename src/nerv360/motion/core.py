@@ -106,7 +106,8 @@ class Core:
         """Where a buffer of at least so many bytes lies."""
         address, room = self._buffers.get(name, (0, 0))
         if room < size:
-            address, room = self._call("reserve", size), size
+            room = max(size, 2 * room)  # what was reserved is not given back
+            address = self._call("reserve", room) & 0xFFFFFFFF  # results are signed
             self._buffers[name] = address, room
         return address
 

@@ -7,9 +7,9 @@ import { BrokenFile, Unsupported } from "../errors.js";
 /** @typedef {{code: WebAssembly.Module, priors: Uint8Array, received: number}} CoreFiles received: bytes */
 
 const NO_FRAME = -1;
-const BYTES_PER_PIXEL = 6; // of a key in a slot: coefficients and picture, with half of the colours' rows and columns
+const BYTES_PER_PIXEL = 6.2; // of a key in a slot: coefficients and picture, with half of the colours' rows and columns; motion
 
-/** Bytes that a key takes in a slot, and motion and contexts beside it. @param {number} width @param {number} height */
+/** Bytes that a key takes in a slot, with its contexts. @param {number} width @param {number} height */
 export const bytesOfKey = (width, height) => BYTES_PER_PIXEL * width * height + (3 << 16);
 
 /** Load the core, and what was learned on other clips. Throws ServerGone, or BrokenFile for a damaged site. @returns {Promise<CoreFiles>} */
