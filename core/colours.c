@@ -1,7 +1,6 @@
 /* A key's picture in red, green and blue: colour differences are enlarged bilinearly. Eight pixels are made at a time. */
 #include "core.h"
 
-
 /* Of columns [first, end) of a plane of colour differences, which go round: three parts of the row that a row of the
    panorama lies in, and one of the row beside it. */
 static void blend_rows(const i16 *plane, int y, int first, int end, i32 *out) {

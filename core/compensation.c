@@ -37,6 +37,7 @@ void make_taps(void) {
     }
 }
 
+/* Where a row and a column that may lie beyond a pole or the seam are found. */
 void on_sphere(int y, int x, int height, int width, int *row, int *column) {
     y = modulo(y, 2 * height);
     *row = y < height ? y : 2 * height - 1 - y;
@@ -76,6 +77,7 @@ static void along_columns(const i32 *lines, int rows, int w, const i16 *tap, i32
     }
 }
 
+/* A region of a plane, over the seam and the poles. */
 void fetch(const i16 *from, int plane, int top, int left, int rows, int columns, i16 *out, int stride) {
     int width = plane_width(plane);
     for (int r = 0; r < rows; r++, out += stride) {
@@ -164,7 +166,7 @@ void compensate(const Key *key, int plane, int top, int left, int height, int wi
     if (!key->references) memset(out, 0, size * sizeof(i16));
     if (key->references) compensate_from(key, 0, plane, top, left, height, width, out);
     if (key->references == 2) {
-        static i16 second[64 * 64];
+        static i16 second[TILE * TILE];
         compensate_from(key, 1, plane, top, left, height, width, second);
         for (size_t k = 0; k < size; k++) out[k] = (i16)((out[k] + second[k] + 1) >> 1);
     }

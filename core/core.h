@@ -1,9 +1,15 @@
 /* The core of nerv360-motion: keys that predict one another along motion, and the bands of what is left.
 
-   Compiled to WebAssembly, and run by Python and by the player alike: entropy.c codes bits, bands.c and
-   motion_coding.c say what they mean, motion_field.c what is known of motion before, compensation.c and transform.c make pictures of them, colours.c shows these, search.c, refine.c
-   and encode.c are what only an encoder does, and keys.c holds the keys of a segment and is called from outside. All
-   that a decoder computes is integers, but for colours.
+   Compiled to WebAssembly, and run by Python and by the player alike. Files, from bits to pictures:
+
+       entropy.c                                  codes bits
+       motion_coding.c, motion_field.c            vectors as bits; what is known of them before
+       bands.c, blocks.c, around.c (bands.h)      bands as bits; which blocks hold anything; what lies around coefficients
+       compensation.c, transform.c, colours.c     predictions; the inverse wavelet; red, green and blue
+       search.c, refine.c, encode.c               what only an encoder does
+       keys.c                                     holds keys, and is called from outside
+
+   All that a decoder computes is integers, but for colours.
 */
 #ifndef CORE_H
 #define CORE_H
@@ -36,11 +42,10 @@ enum {
     NODE = 16,         /* pixels of brightness between nodes of the motion field */
     WIDEST = 8,        /* nodes between those that are coded first */
     LEVELS = 4,        /* of the wavelet of brightness; one less of the differences of colours */
-    FRACTION_BITS = 4, /* of pictures: 1/16 of a level */
-    PLANES = 3,
-    TILE = 64, /* pixels of brightness that are painted at once */
-    INPUTS = 6, /* of a mixer, at most */
-    LANES = 8,  /* that hold them in two vectors */
+    PLANES = 3,        /* brightness, and two differences of colours */
+    TILE = 64,         /* pixels of brightness that are painted at once */
+    INPUTS = 6,        /* of a mixer, at most */
+    LANES = 8,         /* that hold them in two vectors */
 };
 
 static const float SQRT2 = 1.41421356f, SQRT3 = 1.73205081f, SQRT6 = 2.44948974f; /* of the colours' transform */
@@ -116,7 +121,6 @@ u8 *write_contexts(const Contexts *c, u8 *learned);
 void begin_writing(Stream *s, u8 *data, u32 length);
 void begin_reading(Stream *s, u8 *data, u32 length);
 u32 end_writing(Stream *s);
-int code_bit(Stream *s, int bit, i32 probability);
 void predict(Mix *m, const Contexts *c);
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit);
 int code_simple(Stream *s, Contexts *c, int context, int bit);
@@ -174,17 +178,16 @@ typedef struct Key {
 } Key;
 
 /* transform.c */
-void make_factors(int step);
-const i32 *factors_of(int step, int plane, int level, int high_passes);
 float band_step(int step, int plane, int level, int row);
 void forward(float *plane, int rows, int columns, int levels, float *scratch);
 int inverse_region(const Key *key, int plane, int top, int left, int height, int width, i32 *out);
 
-/* bands.c: of all bands, coarse to fine; an encoder's coefficients are in steps of the quantiser, NULL for a decoder */
-/* bands of details lie right of the average (1), below it (2) or beside both (3); 0 is the average */
+/* blocks.c: bands of details lie right of the average (orientation 1), below it (2) or beside both (3); 0 is the average */
 int kind_of(int plane, int level, int orientation);
 size_t squares_of(int kind);
 int is_busy(const Key *key, int plane, int level, int orientation, int top, int left, int height, int width);
+
+/* bands.c: all bands, coarse to fine; an encoder's coefficients are in steps of the quantiser, NULL for a decoder */
 void code_bands(Stream *s, Contexts *c, Key *key, float *const coefficients[PLANES], float rate_weight);
 
 /* motion_field.c */
@@ -205,11 +208,10 @@ typedef struct {
 } Merges;
 
 void make_order(void);
-int around(const Turn *turn, int places[4]);
 Vector interpolated(const Vector *field, const Turn *turn);
 Merges near_merges(const Turn *turn, const Vector *added);
 void add_merges(Merges *merges, const Turn *turn, const Vector *added, const Vector *base);
-void inherit_motion(const Key *key, Vector *const foretold[2]);
+void inherit_motion(const Key *key, Vector *const predicted[2]);
 void mirror_motion(const Key *key, const Vector *added, Vector *second);
 
 /* motion_coding.c */
@@ -217,14 +219,12 @@ void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2], Vecto
 float motion_bits(const Key *key, int k, const Turn *turn, u8 *const moved[2], Vector *added, const Vector *base);
 
 /* compensation.c */
-void on_sphere(int y, int x, int height, int width, int *row, int *column);
-/* Pixels of the sphere, over the seam and the poles. */
-void fetch(const i16 *from, int plane, int top, int left, int rows, int columns, i16 *out, int stride);
-void compensate(const Key *key, int plane, int top, int left, int height, int width, i16 *out);
-
-void compensate_from(const Key *key, int k, int plane, int top, int left, int height, int width, i16 *out);
-void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out);
 void make_taps(void);
+void on_sphere(int y, int x, int height, int width, int *row, int *column);
+void fetch(const i16 *from, int plane, int top, int left, int rows, int columns, i16 *out, int stride);
+void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out);
+void compensate_from(const Key *key, int k, int plane, int top, int left, int height, int width, i16 *out);
+void compensate(const Key *key, int plane, int top, int left, int height, int width, i16 *out);
 
 /* colours.c */
 void colour_row(i16 *const planes[PLANES], int y, int first, int end, u8 *out);

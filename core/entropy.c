@@ -92,7 +92,7 @@ u32 end_writing(Stream *s) {
     return s->position;
 }
 
-int code_bit(Stream *s, int bit, i32 probability) {
+static int code_bit(Stream *s, int bit, i32 probability) {
     if (s->counting) return bit;
     u32 span = s->high - s->low;
     u32 middle = s->low + (span >> 16) * (u32)probability + (((span & 65535) * (u32)probability) >> 16);

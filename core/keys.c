@@ -62,8 +62,8 @@ u32 EXPORT(learned)(u8 *out) {
 
 u32 EXPORT(motion_length)(int slot) { return keys[slot].motion_length; }
 
-int tiles_across(void) { return (layout.columns + TILE - 1) / TILE; }
-int tiles_down(void) { return (layout.rows + TILE - 1) / TILE; }
+static int tiles_across(void) { return (layout.columns + TILE - 1) / TILE; }
+static int tiles_down(void) { return (layout.rows + TILE - 1) / TILE; }
 
 static Key *found(int frame) {
     for (int slot = 0; slot < SLOTS; slot++)
@@ -99,7 +99,6 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
     key->references = (first >= 0) + (second >= 0);
     key->reference_frame[0] = first, key->reference_frame[1] = second;
     find_references(key);
-    make_factors(step);
     const Contexts *from = &priors[key->references];
     int deepest = -1; /* contexts go on from the newest reference of the same kind */
     for (int k = 0; k < key->references; k++) {
@@ -111,7 +110,7 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
 }
 
 Vector *field_number(int number) {
-    static Vector *held[6];
+    static Vector *held[5];
     if (!held[number]) held[number] = allocate((size_t)layout.down * layout.across * sizeof(Vector));
     return held[number];
 }

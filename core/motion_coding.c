@@ -144,6 +144,7 @@ float motion_bits(const Key *key, int k, const Turn *t, u8 *const moved[2], Vect
 void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2], Vector *const base[2]) {
     static u8 *moved[2];
     size_t nodes = (size_t)layout.down * layout.across;
+    u32 began = s->position; /* a reader is some bytes ahead */
     for (int k = 0; k < 2; k++) {
         if (!moved[k]) moved[k] = allocate(nodes);
         memset(moved[k], 0, nodes); /* also what is further off may not be known yet */
@@ -161,5 +162,5 @@ void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2], Vecto
             key->motion[k][n] = sum_limited(base[k][n], added[k][n]);
         }
     }
-    key->motion_length = s->position;
+    key->motion_length = s->position - began;
 }

@@ -21,7 +21,7 @@ static i32 floored(i32 a, i32 b) {
 }
 
 /* The known nodes around one, at most four; returns how many. */
-int around(const Turn *t, int places[4]) {
+static int around(const Turn *t, int places[4]) {
     static const int down[4][4] = {{0, -1}, {-1, 1, -1, 1}, {0, 0, -1, 1}, {0, 0, -1, 1}};
     static const int right[4][4] = {{-1, 0}, {-1, -1, 1, 1}, {-1, 1, 0, 0}, {-1, 1, 0, 0}};
     int found = 0;

@@ -51,16 +51,11 @@ static void fill_factors(struct Factors *f, int step) {
             }
 }
 
-/* Steps are few; where they are many, the oldest give way. */
-void make_factors(int step) {
-    for (int k = 0; k < STEPS && k < factors_known; k++)
-        if (known_factors[k].step == step) return;
-    fill_factors(&known_factors[factors_known++ % STEPS], step);
-}
-
-const i32 *factors_of(int step, int plane, int level, int high_passes) {
+/* Of every row. Steps are few; where they are many, the oldest give way, and are made again. */
+static const i32 *factors_of(int step, int plane, int level, int high_passes) {
     int k = 0;
-    while (known_factors[k].step != step) k++;
+    while (k < STEPS && known_factors[k].step != step) k++;
+    if (k == STEPS) fill_factors(&known_factors[k = factors_known++ % STEPS], step);
     return known_factors[k].of[plane > 0][level][high_passes];
 }
 

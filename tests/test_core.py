@@ -87,6 +87,18 @@ def test_memory_beyond_2_gib(coded: list[tuple[Key, CodedKey, Picture]]) -> None
     assert np.array_equal(core.pixels(0, 0, 0, HEIGHT, WIDTH), picture)
 
 
+def test_many_steps() -> None:
+    """Keys that are painted late, after more steps than are held have come."""
+    size, data = (32, 16), np.random.default_rng(0).bytes(2000)
+    core = Core(*size)
+    for slot in range(100):
+        core.decode(slot, Key(slot, (), 0), 16 + slot, data)
+    for slot in (0, 50, 99, 0):
+        alone = Core(*size)
+        alone.decode(0, Key(slot, (), 0), 16 + slot, data)
+        assert np.array_equal(core.pixels(slot, 0, 0, 16, 32), alone.pixels(0, 0, 0, 16, 32))
+
+
 def test_known_keys_are_gone_on_from(clip: NDArray[np.uint8], coded: list[tuple[Key, CodedKey, Picture]]) -> None:
     known = [each for _, each, _ in coded[:5]]
     again = list(GroupEncoder(clip, {}).encode(TUNING, steps_of(12.0, TUNING, FRAMES), known))
