@@ -7,7 +7,7 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
-from nerv360.bitstream.container import MAGIC, PREAMBLE, write_container
+from nerv360.bitstream.container import MAGIC, OLDEST_VERSION, PREAMBLE, VERSION, write_container
 from nerv360.bitstream.header import FileHeader, MotionHeader, SegmentEntry, pack
 from nerv360.motion.encoder import GroupEncoder, Tuning
 from nerv360.motion.keys import keys_of_groups
@@ -18,16 +18,16 @@ MODEL = "nerv360-motion"
 STEPS = (96, 128, 160, 192)  # 1/16 of a grey level
 WIDTH, HEIGHT = 300, 150  # whole tiles and nodes fit into neither
 FORGED: list[tuple[dict[str, object], int, str]] = [  # fields, the file's version, what is said of it
-    ({"model": "nerv360-later"}, 6, "nerv360-later, which this player does not know"),
-    ({}, 5, "a segment of nerv360-motion in a file of version 5"),
-    ({"interval": 0}, 6, "an interval of 0 frames"),
-    ({"interval": 65}, 6, "an interval of 65 frames"),
-    ({"groups": [4]}, 6, "its groups hold 4 frames, the segment has 5"),
-    ({"groups": [0, 5]}, 6, "an impossible group"),
-    ({"groups": []}, 6, "its groups hold 0 frames"),
-    ({"steps": [96, 0, 96]}, 6, "an impossible step"),
-    ({"steps": [96, 96]}, 6, "its keys have 3 levels, and 2 steps"),
-    ({"chunks": [[1, 0]] * 4}, 6, "5 frames need as many chunks, the segment has 4"),
+    ({"model": "nerv360-later"}, VERSION, "nerv360-later, which this player does not know"),
+    ({}, OLDEST_VERSION, "a segment of nerv360-motion in a file of version 5"),
+    ({"interval": 0}, VERSION, "an interval of 0 frames"),
+    ({"interval": 65}, VERSION, "an interval of 65 frames"),
+    ({"groups": [4]}, VERSION, "its groups hold 4 frames, the segment has 5"),
+    ({"groups": [0, 5]}, VERSION, "an impossible group"),
+    ({"groups": []}, VERSION, "its groups hold 0 frames"),
+    ({"steps": [96, 0, 96]}, VERSION, "an impossible step"),
+    ({"steps": [96, 96]}, VERSION, "its keys have 3 levels, and 2 steps"),
+    ({"chunks": [[1, 0]] * 4}, VERSION, "5 frames need as many chunks, the segment has 4"),
 ]
 
 
@@ -58,7 +58,7 @@ def _encode(header: MotionHeader, width: int, height: int, first: int) -> tuple[
     return chunks, [pictures[frame] for frame in sorted(pictures)]
 
 
-def forged_file(changes: dict[str, object], frames: int = 5, version: int = 6) -> bytes:
+def forged_file(changes: dict[str, object], frames: int = 5, version: int = VERSION) -> bytes:
     """A file with right lengths and checksums, but with these fields in its segment's header."""
     values = {"model": MODEL, "view_width": 64, "view_height": 40, "hfov_deg": (78.1, 78.1), "interval": 2}
     values |= {"groups": [frames], "steps": STEPS, "chunks": [[1, 0]] * frames} | changes

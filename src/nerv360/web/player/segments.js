@@ -27,7 +27,7 @@ const MODELS = {
   nerv360: NETWORK,
   hnerv: NETWORK,
   "hnerv-boost": NETWORK,
-  "nerv360-motion": { read: readMotionSegment, version: 6 },
+  "nerv360-motion": { read: readMotionSegment, version: 7 },
 };
 
 const MAX_INTERVAL = 64; // frames
