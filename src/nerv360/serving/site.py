@@ -99,7 +99,8 @@ def export_site(path: Location, folder: Path, on_progress: OnProgress = ignore) 
                 shutil.copyfile(file, unfinished / name)
             with open(unfinished / VIDEO, "wb") as video:
                 container.copy(video)
-            _write_networks(container, networks, unfinished, on_progress)
+            if any(networks):
+                _write_networks(container, networks, unfinished, on_progress)
             about = manifest(container, server=None, networks=networks)
             (unfinished / "player.json").write_text(json.dumps(about, indent=2) + "\n")
             (unfinished / "_headers").write_text(THREADS)  # several hosts of static sites read this
