@@ -94,7 +94,7 @@ def test_the_papers_network_in_the_browser(encoded: Path, new_page: Callable[...
         assert quality_db(page, encoded) > LEAST_DB
 
 
-def test_backends_and_resolutions_are_switched(play_server: Server, clip: Path, new_page: Callable[..., Page]) -> None:
+def test_backends_are_switched(play_server: Server, clip: Path, new_page: Callable[..., Page]) -> None:
     page = new_page()
     page.goto(play_server.address)
     settled(page)
@@ -103,9 +103,42 @@ def test_backends_and_resolutions_are_switched(play_server: Server, clip: Path, 
         page.get_by_label("Decoding").select_option(backend)
         page.wait_for_function(f"player.backend === '{backend}' && player.settled")
         assert quality_db(page, clip) > LEAST_DB
-    page.get_by_label("Resolution").select_option("240")
+
+
+def drawn(page: Page) -> int:
+    """Pixels of the shorter side of the decoded picture."""
+    return int(page.evaluate("Math.min(player.statistics.width, player.statistics.height)"))
+
+
+def test_resolutions_that_are_offered_are_drawn(
+    play_server: Server, motion_clip: Path, new_page: Callable[..., Page]
+) -> None:
+    page = new_page(1200, 1100)
+    page.goto(f"{play_server.address}?backend=server")
     settled(page)
-    assert min(page.evaluate("[player.statistics.width, player.statistics.height]")) <= 240
+    page.get_by_role("button", name="Settings").click()
+    menu = page.get_by_label("Resolution")
+    assert drawn(page) < 240  # so small a panorama leaves no choice
+    assert not menu.is_visible()
+    with serving_app(lambda: serving.create_app(motion_clip)) as server:
+        page.goto(f"{server.address}?backend=server")
+        settled(page)
+        page.get_by_role("button", name="Settings").click()
+        assert menu.locator("option").all_inner_texts() == ["Automatic", "360", "240"]
+        for choice in (360, 240):
+            menu.select_option(str(choice))
+            settled(page)
+            assert drawn(page) == choice
+        resize(page, 480, 320)
+        assert menu.locator("option").all_inner_texts() == ["Automatic", "240"]
+        page.evaluate("player.setView({ fovDeg: 30 })")  # there are fewer pixels to see
+        settled(page)
+        assert drawn(page) < 240
+        assert not menu.is_visible()
+        page.evaluate("player.setResolution(1080); player.setView({ fovDeg: 78 })")
+        settled(page)
+        assert menu.locator("option").all_inner_texts() == ["Automatic", "240", "1080, not in this view"]
+        assert drawn(page) == 320
 
 
 def test_a_backend_is_switched_in_the_middle_of_a_picture(play_server: Server, new_page: Callable[..., Page]) -> None:

@@ -202,10 +202,21 @@ for (const name of ["play", "pause"])
 player.addEventListener("settings", () => {
   /** @type {HTMLSelectElement} */ (find("backend")).value = player.backend ?? "";
   /** @type {HTMLSelectElement} */ (find("speed")).value = String(player.speed);
-  /** @type {HTMLSelectElement} */ (find("resolution")).value = String(player.resolution);
-  find("resolution-row").hidden = !player.resizable;
   /** @type {HTMLInputElement} */ (find("loop")).checked = player.loop;
 });
+
+/** What the menu offers depends on the view, and on the canvas. */
+function offerResolutions() {
+  const [offered, chosen] = [player.resolutions, player.resolution];
+  const options = [new Option("Automatic", "auto"), ...offered.map((side) => new Option(String(side)))];
+  if (chosen !== "auto" && !offered.includes(chosen)) options.push(new Option(`${chosen}, not in this view`, String(chosen)));
+  const select = /** @type {HTMLSelectElement} */ (find("resolution"));
+  const textOf = (/** @type {Iterable<HTMLOptionElement>} */ listed) => Array.from(listed, ({ text }) => text).join();
+  if (textOf(options) !== textOf(select.options)) select.replaceChildren(...options); // else an open menu would close
+  select.value = String(chosen);
+  find("resolution-row").hidden = !offered.length;
+}
+for (const name of ["settings", "picture"]) player.addEventListener(name, offerResolutions);
 
 player.addEventListener("comparison", () => {
   if (player.source === "failed") {

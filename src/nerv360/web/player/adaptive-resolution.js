@@ -8,6 +8,7 @@ const BUDGET_MS = 60; // for a picture while something moves
 const HEADROOM = 0.7; // share of the budget that a picture larger than the last must keep to
 const SCALES = [1, 0.75, 0.5]; // of each side; under half, shapes are lost
 const MAX_PIXELS = 1 << 21;
+const RESOLUTIONS = [1080, 720, 540, 360, 240]; // pixels of the shorter side
 
 export class AdaptiveResolution {
   #msPerPixel = 0;
@@ -25,17 +26,18 @@ export class AdaptiveResolution {
   }
 
   /**
-   * The view to decode for one on the canvas: the same angles on fewer pixels, or as few as the network can draw.
+   * The view to decode for one on the canvas: the same angles on fewer pixels.
    * @param {Viewport} view on the canvas @param {import("./player.js").Manifest} manifest
    * @param {number | "auto"} resolution pixels of the shorter side, at most @param {boolean} moving
    * @returns {Viewport}
    */
-  viewToDecode(view, { trained, scalable }, resolution, moving) {
-    const cap = resolution === "auto" ? 1 : resolution / Math.min(view.width, view.height);
-    const native = limitPixels(nativeView(limitPixels(resizeView(view, Math.min(1, cap))), trained));
-    if (!moving) return native;
-    if (scalable) this.#scale = this.#affordableScale(native.width * native.height);
-    return resizeView(native, this.#scale);
+  viewToDecode(view, manifest, resolution, moving) {
+    const full = fullView(view, manifest);
+    const chosen = resolution === "auto" ? 1 : resolution / Math.min(full.width, full.height);
+    const most = Math.min(1, Math.max(chosen, leastScale(manifest)));
+    if (!moving) return resizeView(full, most);
+    if (manifest.scalable) this.#scale = this.#affordableScale(full.width * full.height);
+    return resizeView(full, Math.min(most, this.#scale));
   }
 
   /** The largest scale at which a picture of so many pixels is decoded in time. @param {number} pixels */
@@ -45,6 +47,22 @@ export class AdaptiveResolution {
     return SCALES.find(fits) ?? SCALES[SCALES.length - 1];
   }
 }
+
+/**
+ * The resolutions that can be chosen for a view on the canvas: those that are drawn, and are not all that there is.
+ * @param {Viewport} view @param {import("./player.js").Manifest} manifest
+ */
+export function resolutionsOf(view, manifest) {
+  const { width, height } = fullView(view, manifest);
+  const most = Math.min(width, height);
+  return RESOLUTIONS.filter((each) => leastScale(manifest) * most <= each && each < most);
+}
+
+/** The view on all pixels that help. @param {Viewport} view on the canvas @param {import("./player.js").Manifest} manifest */
+const fullView = (view, { trained }) => limitPixels(nativeView(limitPixels(view), trained));
+
+/** A panorama can be sampled in any size. @param {import("./player.js").Manifest} manifest */
+const leastScale = ({ scalable }) => (scalable ? SCALES[SCALES.length - 1] : 0);
 
 /** @param {Viewport} view @returns {Viewport} */
 const limitPixels = (view) => resizeView(view, Math.min(1, Math.sqrt(MAX_PIXELS / (view.width * view.height))));

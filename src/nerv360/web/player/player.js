@@ -7,6 +7,7 @@
  * the canvas turns the last one. While the view moves, pictures are as small as the machine needs; at rest they are sharp.
  */
 
+import { resolutionsOf } from "./adaptive-resolution.js";
 import { PictureCanvas } from "./canvas.js";
 import { PlaybackClock } from "./clock.js";
 import { Comparison } from "./comparison.js";
@@ -133,9 +134,10 @@ export class Player extends EventTarget {
     return this.#session.backends;
   }
 
-  /** Whether the number of pixels that are decoded can be chosen. */
-  get resizable() {
-    return !this.#session.drawsWindows;
+  /** What `setResolution` takes for the present view, besides "auto". */
+  get resolutions() {
+    const { manifest, drawsWindows } = this.#session;
+    return manifest && !drawsWindows ? resolutionsOf(this.viewport, manifest) : [];
   }
 
   /** How the present backend decodes, for people. */
