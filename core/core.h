@@ -128,20 +128,20 @@ i32 code_golomb(Stream *s, Contexts *c, int context, i32 value);
 int code_sign(Stream *s, int negative);
 static inline float cost_of(i32 probability, int bit) { return COST[(bit ? probability : 65536 - probability) >> 4]; }
 
+/* A node in the order of coding: what lies `distance` nodes around it is known. */
+typedef struct {
+    i16 row, column;
+    u8 distance, kind; /* 0: the coarsest; 1: between four; 2: beside; 3: below */
+} Turn;
+
 /* Sizes that follow from a panorama's: planes reach to whole nodes. */
 typedef struct {
-    int width, height;   /* of the panorama */
-    int columns, rows;   /* of the plane of brightness */
-    int across, down;    /* nodes */
-    int turns;           /* nodes, in the order of coding */
-    struct Turn *order;
+    int width, height; /* of the panorama */
+    int columns, rows; /* of the plane of brightness */
+    int across, down;  /* nodes */
+    int turns;         /* nodes, in the order of coding */
+    Turn *order;
 } Layout;
-
-/* A node in the order of coding: what lies `distance` nodes around it is known. */
-typedef struct Turn {
-    i16 row, column;
-    u8 distance, kind; /* the coarsest; between four; beside; below */
-} Turn;
 
 typedef struct {
     i16 x, y;
@@ -160,6 +160,13 @@ static inline int plane_height(int plane) { return plane ? layout.height / 2 : l
 static inline int plane_width(int plane) { return plane ? layout.width / 2 : layout.width; }
 static inline int plane_levels(int plane) { return plane ? LEVELS - 1 : LEVELS; }
 static inline size_t plane_size(int plane) { return (size_t)plane_rows(plane) * plane_columns(plane); }
+static inline int node_of(const Turn *t) { return t->row * layout.across + t->column; }
+
+/* What a row of the sphere weighs: about the cosine of its latitude (a parabola here, at least 1/16). */
+static inline double area_of(int row, int rows) {
+    double u = (row + 0.5) / rows, area = 4 * u * (1 - u);
+    return area > 0.0625 ? area : 0.0625;
+}
 
 /* A key: a frame as it is kept to predict others. */
 typedef struct Key {
@@ -196,7 +203,7 @@ enum { MERGES = 10 };
 /* A vector that is known from elsewhere. */
 typedef struct {
     Vector vector;
-    u8 kind, votes; /* how it came to be, first; how often it did */
+    u8 origin, votes; /* how it came to be, first (`near_merges`, `add_merges`); how often it did */
 } Merge;
 
 /* What a node may have, all different: the mean of the known nodes around, and others. */

@@ -41,7 +41,7 @@ typedef struct {
 } Place;
 
 static Place place_of(const Key *key, int k, const Turn *t, u8 *const moved[2]) {
-    int node = t->row * layout.across + t->column;
+    int node = node_of(t);
     Place p = {.use = k + key->references - 1, .other = k ? moved[0][node] : 0};
     p.level = t->kind == 0 ? 0 : t->distance == 4 ? 1 : t->distance == 2 ? 2 : 3;
     coded_around(moved[k], t, &p.near, &p.far);
@@ -84,11 +84,11 @@ static int code_merged(Stream *s, Contexts *c, const Place *p, const Merges *mer
 static int code_taken(Stream *s, Contexts *c, const Place *p, const Merges *merges, int k, int taken) {
     const Merge *merge = &merges->of[k];
     int first = context_of(p, TAKEN_AT), mixer = mixer_of(p, TAKEN_MIXERS), at = least(3, k);
-    int voted = merge->kind * 3 + least(3, merge->votes) - 1;
+    int voted = merge->origin * 3 + least(3, merge->votes) - 1;
     Mix m = {.count = 3, .mixers = {mixer + voted, mixer + 12 + p->level}};
     m.context[0] = first + voted * 4 + at;
     m.context[1] = first + 48 + (least(7, merges->count - k - 1) * 4 + at) * 4 + p->level;
-    m.context[2] = first + 176 + (octave(distance(merge->vector, merges->mean) / 4) * 4 + merge->kind) * 4 + at;
+    m.context[2] = first + 176 + (octave(distance(merge->vector, merges->mean) / 4) * 4 + merge->origin) * 4 + at;
     return code(s, c, &m, taken);
 }
 
@@ -109,7 +109,7 @@ static i32 code_component(Stream *s, Contexts *c, const Place *p, int known, i32
 /* The added vector of a node, which a decoder does not know, but those before. Returns how far it is off the mean. */
 static i32 code_vector(Stream *s, Contexts *c, const Place *p, const Turn *t, Vector *added, const Vector *base) {
     Merges merges = near_merges(t, added);
-    Vector *v = &added[t->row * layout.across + t->column], mean = merges.mean;
+    Vector *v = &added[node_of(t)], mean = merges.mean;
     int other = code_other(s, c, p, &merges, !same(*v, mean)), k = 0;
     if (!other) {
         *v = mean;
@@ -153,9 +153,8 @@ void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2], Vecto
     for (int k = 0; k < key->references; k++) {
         if (k) mirror_motion(key, added[0], base[1]);
         for (const Turn *t = layout.order; t < layout.order + layout.turns; t++) {
-            size_t node = (size_t)t->row * layout.across + t->column;
             Place p = place_of(key, k, t, moved);
-            moved[k][node] = (u8)least(255, code_vector(s, c, &p, t, added[k], base[k]));
+            moved[k][node_of(t)] = (u8)least(255, code_vector(s, c, &p, t, added[k], base[k]));
         }
         for (size_t n = 0; n < nodes; n++) {
             key->moved[n] = (u8)least(255, key->moved[n] + moved[k][n]);

@@ -45,12 +45,12 @@ Vector interpolated(const Vector *field, const Turn *t) {
     return (Vector){(i16)mean(x, count), (i16)mean(y, count)};
 }
 
-static void offer(Merges *m, int kind, i32 x, i32 y) {
+static void offer(Merges *m, int origin, i32 x, i32 y) {
     Vector v = vector(x, y);
     if (same(v, m->mean)) return;
     int k = 0;
     while (k < m->count && !same(m->of[k].vector, v)) k++;
-    if (k == m->count) m->of[m->count++] = (Merge){.vector = v, .kind = (u8)kind};
+    if (k == m->count) m->of[m->count++] = (Merge){.vector = v, .origin = (u8)origin};
     m->of[k].votes++;
 }
 
@@ -65,7 +65,7 @@ Merges near_merges(const Turn *t, const Vector *added) {
 
 /* And what leads to where their whole vectors do, standing still, nothing added; `base` is what vectors are added to. */
 void add_merges(Merges *m, const Turn *t, const Vector *added, const Vector *base) {
-    Vector here = base[t->row * layout.across + t->column];
+    Vector here = base[node_of(t)];
     for (int k = 0; k < m->around; k++) {
         Vector whole = sum_limited(base[m->places[k]], added[m->places[k]]);
         offer(m, 1, whole.x - here.x, whole.y - here.y);

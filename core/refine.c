@@ -35,14 +35,12 @@ static float *left; /* what the blend leaves of the target */
 static const Turn **turn_of;
 static u8 *changed_in; /* pass in which a node's vector changed last */
 
-static int node_of(const Turn *t) { return t->row * layout.across + t->column; }
-
 static Window window_of(const Field *f, const Turn *t) {
     static Said said[2];
     Window w = {.field = f, .turn = t, .best = &said[0], .tried = &said[1]};
     w.best->quarters = 0;
-    double u = (t->row * NODE + NODE / 2 + 0.5) / layout.rows, area = 4 * u * (1 - u), step = f->key->step;
-    w.per_step = (float)((area > 0.0625 ? area : 0.0625) * f->share / (UNIT * UNIT * PATCH * PATCH * step * step));
+    double area = area_of(t->row * NODE + NODE / 2, layout.rows), step = f->key->step;
+    w.per_step = (float)(area * f->share / (UNIT * UNIT * PATCH * PATCH * step * step));
     for (int k = 0; k < SPAN; k++) {
         int outside = k < NODE ? t->row == 0 : t->row == layout.down - 1;
         w.across[k] = (float)(k < NODE ? 2 * k + 1 : 2 * (SPAN - k) - 1) / SPAN;

@@ -87,13 +87,13 @@ void search(const i16 *target, const i16 *reference, const Vector *base, const V
     size_t nodes = (size_t)layout.down * layout.across;
     static const int right[4] = {0, 0, -1, 1}, down[4] = {-1, 1, 0, 0};
     for (const Turn *t = layout.order; t < layout.order + layout.turns; t++) {
-        size_t node = (size_t)t->row * layout.across + t->column;
-        double u = (t->row * NODE + NODE / 2 + 0.5) / layout.rows, area = 4 * u * (1 - u);
+        int node = node_of(t);
         Node n = {.target = target, .reference = reference, .row = t->row, .column = t->column, .base = base[node]};
         Merges merges = near_merges(t, added);
         add_merges(&merges, t, added, base);
         n.predicted = merges.mean;
-        n.cap = cap, n.share = share, n.rate_weight = rate_weight, n.area = (float)(area > 0.0625 ? area : 0.0625);
+        n.cap = cap, n.share = share, n.rate_weight = rate_weight;
+        n.area = (float)area_of(t->row * NODE + NODE / 2, layout.rows);
         Vector best = n.tried[n.tries++] = n.predicted;
         float cost = rate_weight * 2 * bits_of(0) + n.area * distortion(&n, n.base.x + best.x, n.base.y + best.y, 1e30f);
         for (int k = 0; k < merges.count; k++)

@@ -22,11 +22,9 @@ static struct Factors {
 } known_factors[STEPS];
 static int factors_known;
 
-/* The quantiser's step of a row of a band, in levels: rows near the poles have larger ones, for a row weighs as its area,
-   which is about the cosine of its latitude (a parabola here, at least 1/16). */
+/* The quantiser's step of a row of a band, in levels: rows near the poles have larger ones. */
 static double step_of(int step, int plane, int row, int rows) {
-    double u = (row + 0.5) / rows, area = 4 * u * (1 - u);
-    return (plane ? CHROMA_STEP : 1.0) * (step / 16.0) / sqrt(area > 0.0625 ? area : 0.0625);
+    return (plane ? CHROMA_STEP : 1.0) * (step / 16.0) / sqrt(area_of(row, rows));
 }
 
 float band_step(int step, int plane, int level, int row) {
