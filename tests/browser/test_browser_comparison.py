@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from helpers.browser import LEAST_DB, Page, angles_of, quality_db, resize, serving_app, settled, snapshot, wait_until
 
@@ -101,3 +102,37 @@ def test_a_source_that_is_late_or_cannot_be_played_is_told(
         page.wait_for_function("player.psnrDb !== null")
         assert page.locator("#source").inner_text() == "Source"
         assert page.locator("#compare-note").inner_text() == ""
+
+
+def test_the_line_of_the_comparison_is_moved_by_keys(clip: Path, film: Path, new_page: Callable[..., Page]) -> None:
+    with serving_app(lambda: serving.create_app(clip, source=film)) as server:
+        page = new_page()
+        page.goto(f"{server.address}?backend=wasm")
+        settled(page)
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_label("Compare with the source").check()
+        page.wait_for_function("player.psnrDb !== null")
+        page.keyboard.press("Escape")
+        line = page.get_by_role("slider", name="Where the source begins")
+        pictures = {}
+        line.focus()
+        for key, split in (("ArrowRight", 0.51), ("ArrowLeft", 0.5), ("End", 1), ("Home", 0)):
+            page.keyboard.press(key)
+            settled(page)
+            assert page.evaluate("player.split") == pytest.approx(split)
+            assert page.evaluate("player.view.yawDeg") == 0
+            pictures[key] = snapshot(page)
+        source, decoded, half = pictures["Home"], pictures["End"], pictures["ArrowLeft"]
+        assert psnr(source, decoded) < 35  # they can be told apart
+        assert np.array_equal(half[:, :239], decoded[:, :239])
+        assert np.array_equal(half[:, 242:], source[:, 242:])
+        page.keyboard.press(" ")  # of which a line makes no use
+        assert page.evaluate("player.playing")
+        page.keyboard.press(" ")
+        page.mouse.move(0, 160)  # where the line is
+        page.mouse.down()
+        page.mouse.move(240, 160)
+        page.mouse.up()  # then keys are for the view again
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("player.view.yawDeg") > 0
+        assert page.evaluate("player.split") == pytest.approx(0.5, abs=0.05)

@@ -1,11 +1,14 @@
 """What fails has a screen, and is tried again."""
 
+import asyncio
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from helpers.browser import LEAST_DB, WAITING, Page, Server, quality_db, serving_app, settled, static_app, wait_until
 
 from nerv360.serving import server as serving
@@ -79,6 +82,112 @@ def test_a_page_without_its_scripts_has_a_screen(play_server: Server, new_page: 
     page.unroute("**/controls.js")
     page.get_by_role("button", name="Try again").click()
     settled(page)
+
+
+def impatient(page: Page) -> None:
+    """Let the page count a server as silent after one second rather than ten."""
+
+    def shorten(route: Any) -> None:
+        response = route.fetch()
+        script, count = re.subn(r"SILENT_MS = 10_000", "SILENT_MS = 1000", response.text())
+        assert count == 1
+        route.fulfill(response=response, body=script)
+
+    for name in ("not-loaded.js", "player/download.js"):
+        page.route(f"**/{name}", shorten)
+
+
+LATE = "A part of the player has not come for 1 seconds"
+SCRIPTS = ["geometry.js", "worker.js", "panorama-window.js"]
+OF_NETWORKS = ["network-decoder.js", "ort.wasm.min.js", "ort-wasm-simd-threaded.js"]
+
+
+@pytest.mark.parametrize("comes", ["late", "after another try"])
+@pytest.mark.parametrize("file", SCRIPTS + OF_NETWORKS)
+def test_a_script_that_hangs_is_told_and_waited_for(
+    motion_clip: Path, clip: Path, new_page: Callable[..., Page], file: str, comes: str
+) -> None:
+    path = clip if file in OF_NETWORKS else motion_clip
+    with serving_app(lambda: serving.create_app(path)) as server:
+        page = new_page()
+        impatient(page)
+        held: list[Any] = []
+        page.route(f"**/{file}", lambda route: held.append(route))
+        page.goto(f"{server.address}?backend=wasm", wait_until="commit")
+        page.get_by_role("heading", name=WAITING).wait_for()
+        assert LATE in page.locator("#screen-text").inner_text()
+        again = page.get_by_role("button", name="Try again")
+        assert again.is_visible()
+        page.unroute(f"**/{file}")
+        if comes == "late":
+            for route in held:
+                route.continue_()
+        else:
+            again.click()
+        page.wait_for_selector("#screen", state="hidden")
+        settled(page)
+        assert page.evaluate("[player.state, player.rough]") == ["ready", False]
+        assert not again.is_visible()
+        if path == motion_clip:
+            assert len(page.workers) == 1  # one that waits in vain is ended
+
+
+@pytest.mark.parametrize("file", ["core.wasm", "video.nerv360"])
+def test_a_file_that_hangs_is_asked_for_again(motion_clip: Path, new_page: Callable[..., Page], file: str) -> None:
+    with serving_app(lambda: serving.create_app(motion_clip)) as server:
+        page = new_page()
+        impatient(page)
+        held: list[Any] = []
+        page.route(f"**/{file}", lambda route: held.append(route))
+        page.goto(f"{server.address}?backend=wasm")
+        page.get_by_role("heading", name=WAITING).wait_for()
+        asked = len(held)
+        wait_until(page, lambda: len(held) > asked)
+        page.unroute(f"**/{file}")
+        settled(page)
+
+
+def dripping(site: Path, below: str, parts: int) -> web.Application:
+    """A server whose files below a folder take longer than a server may be silent, and none of whose parts does."""
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        data = (site / request.path[1:]).read_bytes()
+        response = web.StreamResponse()
+        response.content_type = "text/javascript" if request.path.endswith(".js") else "application/octet-stream"
+        await response.prepare(request)
+        part = len(data) // parts + 1
+        for start in range(0, len(data), part):
+            await response.write(data[start : start + part])
+            await asyncio.sleep(0.2)
+        return response
+
+    app = web.Application()
+    app.router.add_get(f"/{below}/{{name:.*}}", drip)
+    app.router.add_static("/", site)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("video", "below", "parts"), [("motion_clip", "player", 8), ("clip", "player/onnxruntime", 16)]
+)
+def test_a_slow_line_is_borne(
+    video: str, below: str, parts: int, new_page: Callable[..., Page], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    site = tmp_path / "site"
+    export_site(request.getfixturevalue(video), site)
+    with serving_app(lambda: dripping(site, below, parts)) as server:
+        page = new_page()
+        impatient(page)
+        page.goto(f"{server.address}index.html?backend=wasm", wait_until="commit")
+        page.wait_for_function("window.player")
+        page.evaluate(
+            "window.told = []; player.addEventListener('state', () => told.push(player.error?.message ?? ''))"
+        )
+        settled(page)
+        told = " ".join(page.evaluate("told"))
+        assert "The server does not answer." not in told  # nothing was broken off
+        assert video == "motion_clip" or LATE not in told  # a preview is looked at while other files come
+        page.wait_for_selector("#screen", state="hidden")
 
 
 def test_a_server_that_is_gone_and_comes_back(clip: Path, new_page: Callable[..., Page]) -> None:

@@ -118,6 +118,11 @@ player.addEventListener("state", () => {
   find("again").hidden = player.state !== "error";
 });
 
+// not-loaded.js may have said that this is late
+document.body.className = "loading";
+Object.assign(find("again"), { hidden: true, onclick: () => player.retry() });
+showScreen("Opening the video", "");
+
 function showScreen(/** @type {string} */ title, /** @type {string} */ text) {
   find("screen-title").textContent = title;
   find("screen-text").textContent = text;
@@ -255,7 +260,6 @@ find("fullscreen").addEventListener("click", ({ detail }) => {
   toggleFullscreen();
   if (detail) canvas.focus(); // clicked, not pressed: the space bar is to play
 });
-listen("again", "click", () => player.retry());
 listen("shortcuts", "click", toggleHelp);
 for (const id of ["seek", "split"]) listen(id, "pointerup", () => canvas.focus()); // dragged: the arrow keys are to turn
 listen("speed", "change", (target) => player.setSpeed(Number(target.value)));

@@ -1,5 +1,6 @@
 /** Frames that this browser decodes itself, in a worker: with WebGPU or WebAssembly. */
 
+import { SILENT_MS } from "./download.js";
 import { BrokenFile, ServerGone, Unsupported } from "./errors.js";
 
 const KINDS = { broken: BrokenFile, gone: ServerGone, unsupported: Unsupported };
@@ -23,15 +24,19 @@ export class BrowserBackend {
   /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */ #pending = new Map();
   #nextId = 0;
   #worker = startWorker();
+  #lateTimer = 0; // until the worker has come
 
   /**
    * @param {import("./player.js").Manifest} manifest @param {URL} base that its names are relative to
    * @param {import("./network/runtime.js").Provider} provider @param {number} threads of WebAssembly; 0: as many as the machine has
    * @param {(progress: import("./network/runtime.js").Progress | null) => void} report of loading the runtime
+   * @param {() => void} late a script has not come for a while, which may be slow or not come at all
+   * @param {AbortSignal} signal closes it, opened or not
    */
-  static async open(manifest, base, provider, threads, report) {
+  static async open(manifest, base, provider, threads, report, late, signal) {
     if (typeof WebAssembly !== "object") throw new Unsupported("This browser has no WebAssembly, which decodes the picture.");
-    const backend = new BrowserBackend(report);
+    const backend = new BrowserBackend(report, late);
+    signal.addEventListener("abort", () => backend.close());
     try {
       const { description } = await backend.#send({ task: "open", manifest, base: base.href, provider, threads });
       backend.description = description;
@@ -42,9 +47,16 @@ export class BrowserBackend {
     }
   }
 
-  /** @param {(progress: import("./network/runtime.js").Progress | null) => void} report */
-  constructor(report) {
-    this.#worker.onmessage = ({ data: { id, answer, error, lost, progress } }) => {
+  /** @param {(progress: import("./network/runtime.js").Progress | null) => void} report @param {() => void} late */
+  constructor(report, late) {
+    const isLate = () => {
+      this.lost = true; // a script that is asked for again is waited for again, in this worker
+      late();
+    };
+    this.#lateTimer = window.setInterval(isLate, SILENT_MS);
+    this.#worker.onmessage = ({ data: { id, answer, error, lost, progress, late } }) => {
+      window.clearInterval(this.#lateTimer);
+      if (late) return isLate();
       if (progress !== undefined) return report(progress);
       this.lost ||= Boolean(lost);
       const pending = this.#pending.get(id);
@@ -54,6 +66,7 @@ export class BrowserBackend {
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
+      window.clearInterval(this.#lateTimer);
       this.lost = true;
       this.#rejectAll(event.message ? new Unsupported(event.message) : new ServerGone()); // without one: it did not come
     };
@@ -71,6 +84,7 @@ export class BrowserBackend {
   }
 
   close() {
+    window.clearInterval(this.#lateTimer);
     this.#worker.onmessage = null;
     this.#worker.terminate();
     this.#rejectAll(new ServerGone()); // who waits would wait for ever

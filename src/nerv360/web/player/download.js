@@ -3,6 +3,9 @@
 import { BrokenFile, ServerGone } from "./errors.js";
 
 export const SILENT_MS = 10_000; // without a byte, after which a server counts as gone
+const CHECK_MS = 1000;
+
+let heardAt = 0; // milliseconds: when a byte came last
 
 /**
  * Download a file or a range of it. Throws ServerGone where it does not, or has no file at present, and BrokenFile where it refuses.
@@ -33,6 +36,7 @@ export async function download(address, label, headers = {}, report = () => {}) 
       received += part.value.length;
       report(received, total);
       restartTimer();
+      heardAt = performance.now();
     }
     return { response, data: new Uint8Array(await new Blob(parts).arrayBuffer()) };
   } catch (error) {
@@ -42,13 +46,23 @@ export async function download(address, label, headers = {}, report = () => {}) 
   }
 }
 
-/** Import a module; what the server answers tells why that failed. @param {string} address @param {string} label @returns {Promise<any>} */
+/**
+ * Import a module, in a worker, which tells its page where it is late, and no byte of anything else comes either. What the
+ * server answers tells why it failed. @param {string} address @param {string} label @returns {Promise<any>}
+ */
 export async function importModule(address, label) {
+  const began = performance.now();
+  const check = () => {
+    if (performance.now() - Math.max(began, heardAt) > SILENT_MS) self.postMessage({ late: true });
+  };
+  const timer = setInterval(check, CHECK_MS);
   try {
     return await import(address);
   } catch (error) {
     await download(address, label);
     throw error;
+  } finally {
+    clearInterval(timer);
   }
 }
 

@@ -20,13 +20,15 @@ export class ServerBackend {
   /**
    * @param {URL} address of the WebSocket
    * @param {import("./player.js").Format | "auto"} format of pictures while something moves; by default H.264 from afar
+   * @param {AbortSignal} signal closes it, opened or not
    * @returns {Promise<ServerBackend>}
    */
-  static async open(address, format) {
+  static async open(address, format, signal) {
     const near = /^(localhost|127\..*|\[::1\])$/.test(address.hostname);
     const config = (format === "auto" ? !near : format === "h264") ? await decoderConfig() : null;
     const socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
+    signal.addEventListener("abort", () => socket.close());
     const silenceTimer = window.setTimeout(() => socket.close(), SILENT_MS);
     await new Promise((resolve, reject) => {
       socket.onopen = resolve;

@@ -5,7 +5,7 @@
 
 import { AdaptiveResolution } from "./adaptive-resolution.js";
 import { BrowserBackend, webGPU } from "./browser-backend.js";
-import { downloadJson } from "./download.js";
+import { SILENT_MS, downloadJson } from "./download.js";
 import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
 import { ServerBackend } from "./server-backend.js";
 
@@ -25,6 +25,7 @@ import { ServerBackend } from "./server-backend.js";
  */
 
 const RETRY_MS = 1500;
+const LATE = `A part of the player has not come for ${SILENT_MS / 1000} seconds: the server is slow, or does not answer.`;
 const PATIENCE = { factor: 4, minMs: 400, maxMs: 2000 }; // of the usual time for a picture: then playing waits for it
 
 export class Session {
@@ -39,6 +40,7 @@ export class Session {
   /** @type {import("./player.js").Options} */ #options;
   /** @type {Host} */ #host;
   /** @type {BrowserBackend | ServerBackend | null} */ #decoder = null;
+  #opening = new AbortController(); // of the backend
   #openings = 0; // of videos and backends: only the last one counts
   #busy = false;
   #requestedAt = 0; // milliseconds
@@ -115,7 +117,8 @@ export class Session {
     this.#setState("loading");
     this.#host.emit("settings");
     try {
-      const decoder = await this.#openDecoder(name, manifest);
+      this.#opening = new AbortController();
+      const decoder = await this.#openDecoder(name, manifest, this.#opening.signal);
       if (this.#closed || opening !== this.#openings) return decoder.close();
       this.#decoder = decoder;
     } catch (error) {
@@ -182,6 +185,7 @@ export class Session {
   }
 
   #closeDecoder() {
+    this.#opening.abort();
     this.#decoder?.close();
     this.#decoder = null;
   }
@@ -204,13 +208,14 @@ export class Session {
     await this.open(chosen);
   }
 
-  /** @param {BackendName} name @param {Manifest} manifest @returns {Promise<BrowserBackend | ServerBackend>} */
-  #openDecoder(name, manifest) {
+  /** @param {BackendName} name @param {Manifest} manifest @param {AbortSignal} signal @returns {Promise<BrowserBackend | ServerBackend>} */
+  #openDecoder(name, manifest, signal) {
     const { format = "auto", threads = 0 } = this.#options;
-    if (name !== "server")
-      return BrowserBackend.open(manifest, this.base, name, threads, (progress) => this.#setProgress(progress));
+    const report = (/** @type {import("./network/runtime.js").Progress | null} */ progress) => this.#setProgress(progress);
+    const late = () => this.#setState("error", new ServerGone(LATE)); // what is waited for may still come, and counts then
+    if (name !== "server") return BrowserBackend.open(manifest, this.base, name, threads, report, late, signal);
     const socket = new URL(/** @type {string} */ (manifest.server), this.base.href.replace(/^http/, "ws"));
-    return ServerBackend.open(socket, format);
+    return ServerBackend.open(socket, format, signal);
   }
 
   /** What to decode now, or null where it is shown already. @returns {ViewRequest | null} */
@@ -240,6 +245,7 @@ export class Session {
       if (network !== this.#network) return;
       this.#network = null;
       if (error) this.#fail(error);
+      else this.request(true); // it may have been late
       this.#host.refresh();
     };
     network?.then(() => settle(null), settle);

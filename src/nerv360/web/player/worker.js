@@ -95,6 +95,8 @@ async function decode({ frame, view, moving }) {
   return { ...answer, bytes: received };
 }
 
+self.postMessage({}); // it has come
+
 self.onmessage = async ({ data }) => {
   try {
     const answer = await { open, ready, decode }[/** @type {"open" | "ready" | "decode"} */ (data.task)](data);
