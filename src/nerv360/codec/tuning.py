@@ -29,7 +29,7 @@ def tune(effort: int, attempt: Attempt) -> tuple[Tuning, float]:
     if not effort:
         return best, 1.0
     plain, coarse = attempt(best, 1.0), attempt(best, LARGER_STEP)
-    saved = math.log(plain.size / coarse.size)
+    saved = max(0.0, math.log(plain.size / coarse.size))
     per_db = [saved / max(LEAST_DB, lost) for lost in _gains(coarse, plain)]
 
     def costs(outcome: Outcome) -> list[float]:

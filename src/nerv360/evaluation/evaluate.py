@@ -33,7 +33,7 @@ __all__ = [
     "titled",
 ]
 
-PANORAMAS = 5
+PANORAMAS = 64  # measured, at most: few would be mostly keys, which are better than what lies between
 
 
 class ViewSource(Protocol):
@@ -76,7 +76,7 @@ class Evaluation:
     mean: Quality
     viewport: str  # width x height @ field of view
     ms_ssim_window: int | None
-    ws_psnr_db: float  # of panoramas, sampled evenly in time
+    ws_psnr_db: float  # of panoramas, all or a sample that is even in time
     panoramas: int
     size: int  # bytes
     bits_per_pixel: float  # 8 size / (frames x width x height)
