@@ -148,9 +148,9 @@ typedef struct {
 } Vector; /* quarter pixels, from a pixel to where its content lies in the reference */
 
 static inline Vector vector(i32 x, i32 y) { return (Vector){(i16)clamp(x, -32768, 32767), (i16)clamp(y, -32768, 32767)}; }
-static inline Vector vector_sum(Vector a, Vector b) { return (Vector){(i16)(a.x + b.x), (i16)(a.y + b.y)}; }
-static inline Vector vector_less(Vector a, Vector b) { return (Vector){(i16)(a.x - b.x), (i16)(a.y - b.y)}; }
-static inline Vector sum_limited(Vector a, Vector b) { return vector(a.x + b.x, a.y + b.y); }
+static inline Vector vector_sum(Vector a, Vector b) { return vector(a.x + b.x, a.y + b.y); }
+static inline Vector vector_less(Vector a, Vector b) { return vector(a.x - b.x, a.y - b.y); }
+static inline i32 distance(Vector a, Vector b) { return magnitude(a.x - b.x) + magnitude(a.y - b.y); }
 static inline int same(Vector a, Vector b) { return a.x == b.x && a.y == b.y; }
 
 extern Layout layout;
@@ -218,6 +218,8 @@ void make_order(void);
 Vector interpolated(const Vector *field, const Turn *turn);
 Merges near_merges(const Turn *turn, const Vector *added);
 void add_merges(Merges *merges, const Turn *turn, const Vector *added, const Vector *base);
+Merges merges_of(const Turn *turn, const Vector *added, const Vector *base); /* both */
+int find_merge(const Merges *merges, Vector v);
 void inherit_motion(const Key *key, Vector *const predicted[2]);
 void mirror_motion(const Key *key, const Vector *added, Vector *second);
 

@@ -57,8 +57,6 @@ static int code(Stream *s, Contexts *c, Mix *m, int bit) {
     return code_mixed(s, c, m, bit);
 }
 
-static i32 distance(Vector a, Vector b) { return magnitude(a.x - b.x) + magnitude(a.y - b.y); }
-
 /* Whether a vector is not the mean. */
 static int code_other(Stream *s, Contexts *c, const Place *p, const Merges *merges, int other) {
     int first = context_of(p, MEAN_AT), mixer = mixer_of(p, MEAN_MIXERS), variety = least(3, merges->variety);
@@ -110,14 +108,12 @@ static i32 code_component(Stream *s, Contexts *c, const Place *p, int known, i32
 static i32 code_vector(Stream *s, Contexts *c, const Place *p, const Turn *t, Vector *added, const Vector *base) {
     Merges merges = near_merges(t, added);
     Vector *v = &added[node_of(t)], mean = merges.mean;
-    int other = code_other(s, c, p, &merges, !same(*v, mean)), k = 0;
-    if (!other) {
+    if (!code_other(s, c, p, &merges, !same(*v, mean))) {
         *v = mean;
         return 0;
     }
     add_merges(&merges, t, added, base);
-    int last = merges.count - 1;
-    if (!s->decoding) while (k <= last && !same(merges.of[k].vector, *v)) k++;
+    int last = merges.count - 1, k = s->decoding ? 0 : find_merge(&merges, *v);
     if (merges.count && code_merged(s, c, p, &merges, k <= last)) {
         int taken = 0;
         while (taken < last && !code_taken(s, c, p, &merges, taken, taken == k)) taken++;
@@ -158,7 +154,7 @@ void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2], Vecto
         }
         for (size_t n = 0; n < nodes; n++) {
             key->moved[n] = (u8)least(255, key->moved[n] + moved[k][n]);
-            key->motion[k][n] = sum_limited(base[k][n], added[k][n]);
+            key->motion[k][n] = vector_sum(base[k][n], added[k][n]);
         }
     }
     key->motion_length = s->position - began;

@@ -37,27 +37,39 @@ static i32 mean(i32 total, i32 count) {
     return (2 * total + count) >> (count == 4 ? 3 : count);
 }
 
-/* What the known nodes around say of one: their mean, rounded. */
-Vector interpolated(const Vector *field, const Turn *t) {
-    int places[4], count = around(t, places);
+/* The mean of nodes, rounded. */
+static Vector mean_of(const Vector *field, const int places[4], int count) {
     i32 x = 0, y = 0;
     for (int k = 0; k < count; k++) x += field[places[k]].x, y += field[places[k]].y;
     return (Vector){(i16)mean(x, count), (i16)mean(y, count)};
 }
 
+/* What the known nodes around say of one. */
+Vector interpolated(const Vector *field, const Turn *t) {
+    int places[4], count = around(t, places);
+    return mean_of(field, places, count);
+}
+
+/* The number of a merge, or that of all where there is none of this vector. */
+int find_merge(const Merges *m, Vector v) {
+    int k = 0;
+    while (k < m->count && !same(m->of[k].vector, v)) k++;
+    return k;
+}
+
 static void offer(Merges *m, int origin, i32 x, i32 y) {
     Vector v = vector(x, y);
     if (same(v, m->mean)) return;
-    int k = 0;
-    while (k < m->count && !same(m->of[k].vector, v)) k++;
+    int k = find_merge(m, v);
     if (k == m->count) m->of[m->count++] = (Merge){.vector = v, .origin = (u8)origin};
     m->of[k].votes++;
 }
 
 /* The mean of what was added to nodes around, and that itself. */
 Merges near_merges(const Turn *t, const Vector *added) {
-    Merges m = {.mean = interpolated(added, t)};
+    Merges m = {0};
     m.around = around(t, m.places);
+    m.mean = mean_of(added, m.places, m.around);
     for (int k = 0; k < m.around; k++) offer(&m, 0, added[m.places[k]].x, added[m.places[k]].y);
     m.variety = m.count;
     return m;
@@ -67,11 +79,17 @@ Merges near_merges(const Turn *t, const Vector *added) {
 void add_merges(Merges *m, const Turn *t, const Vector *added, const Vector *base) {
     Vector here = base[node_of(t)];
     for (int k = 0; k < m->around; k++) {
-        Vector whole = sum_limited(base[m->places[k]], added[m->places[k]]);
+        Vector whole = vector_sum(base[m->places[k]], added[m->places[k]]);
         offer(m, 1, whole.x - here.x, whole.y - here.y);
     }
     offer(m, 2, -here.x, -here.y);
     offer(m, 3, 0, 0);
+}
+
+Merges merges_of(const Turn *t, const Vector *added, const Vector *base) {
+    Merges m = near_merges(t, added);
+    add_merges(&m, t, added, base);
+    return m;
 }
 
 /* value * numerator / denominator, rounded */

@@ -163,10 +163,6 @@ static int affected(const Turn *t, const Turn *found[AFFECTED]) {
     return count;
 }
 
-static Vector coded_at(const Field *f, const Turn *t) {
-    return vector_less(f->added[node_of(t)], interpolated(f->added, t));
-}
-
 static float bits_around(const Window *w) {
     const Turn *found[AFFECTED];
     float bits = 0;
@@ -176,8 +172,7 @@ static float bits_around(const Window *w) {
 }
 
 static void note(const Field *f, const Turn *t) {
-    Vector coded = coded_at(f, t);
-    f->moved[f->k][node_of(t)] = (u8)least(255, magnitude(coded.x) + magnitude(coded.y));
+    f->moved[f->k][node_of(t)] = (u8)least(255, distance(f->added[node_of(t)], interpolated(f->added, t)));
 }
 
 /* Take a vector if it costs less. */
@@ -208,14 +203,12 @@ static int refine_node(Window *w, int widest) {
     Vector *added = w->field->added, *here = &added[node_of(t)], before = *here;
     blend(w, 1);
     float cost = w->field->rate_weight * bits_around(w) + window_cost(w, w->best, 1e30f);
-    Merges merges = near_merges(t, added);
-    add_merges(&merges, t, added, w->field->base);
+    Merges merges = merges_of(t, added, w->field->base);
     improve(w, merges.mean.x, merges.mean.y, &cost);
     for (int k = 0; k < 4; k++) {
         int i = clamp(t->row + down[k], 0, layout.down - 1), j = (t->column + right[k] + layout.across) % layout.across;
         Vector beside = added[i * layout.across + j];
-        int known = same(beside, merges.mean);
-        for (int n = 0; n < merges.count; n++) known |= same(beside, merges.of[n].vector);
+        int known = same(beside, merges.mean) || find_merge(&merges, beside) < merges.count;
         if (!known) improve(w, beside.x, beside.y, &cost);
     }
     for (int k = 0; k < merges.count; k++) improve(w, merges.of[k].vector.x, merges.of[k].vector.y, &cost);

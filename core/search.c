@@ -89,8 +89,7 @@ void search(const i16 *target, const i16 *reference, const Vector *base, const V
     for (const Turn *t = layout.order; t < layout.order + layout.turns; t++) {
         int node = node_of(t);
         Node n = {.target = target, .reference = reference, .row = t->row, .column = t->column, .base = base[node]};
-        Merges merges = near_merges(t, added);
-        add_merges(&merges, t, added, base);
+        Merges merges = merges_of(t, added, base);
         n.predicted = merges.mean;
         n.cap = cap, n.share = share, n.rate_weight = rate_weight;
         n.area = (float)area_of(t->row * NODE + NODE / 2, layout.rows);

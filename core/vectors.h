@@ -9,26 +9,20 @@ typedef i32 I32x4 __attribute__((vector_size(16)));
 typedef float F32x4 __attribute__((vector_size(16)));
 
 static inline I32x4 splat(i32 value) { return (I32x4){value, value, value, value}; }
-static inline I16x8 load_i16(const i16 *from) {
-    I16x8 values;
-    memcpy(&values, from, sizeof values);
-    return values;
-}
-static inline I32x4 widened(const i16 *from) {
-    I16x4 values;
-    memcpy(&values, from, sizeof values);
-    return __builtin_convertvector(values, I32x4);
-}
-static inline I32x4 load_i32(const i32 *from) {
-    I32x4 values;
-    memcpy(&values, from, sizeof values);
-    return values;
-}
-static inline F32x4 load_f32(const float *from) {
-    F32x4 values;
-    memcpy(&values, from, sizeof values);
-    return values;
-}
+
+/* A vector of numbers that may lie anywhere. */
+#define LOAD(name, type, number)                  \
+    static inline type name(const number *from) { \
+        type values;                              \
+        memcpy(&values, from, sizeof values);     \
+        return values;                            \
+    }
+LOAD(load_half, I16x4, i16)
+LOAD(load_i16, I16x8, i16)
+LOAD(load_i32, I32x4, i32)
+LOAD(load_f32, F32x4, float)
+
+static inline I32x4 widened(const i16 *from) { return __builtin_convertvector(load_half(from), I32x4); }
 static inline void store_f32(float *to, F32x4 values) { memcpy(to, &values, sizeof values); }
 static inline void store_i32(i32 *to, I32x4 values) { memcpy(to, &values, sizeof values); }
 static inline void store_i16(i16 *to, I32x4 values) {
