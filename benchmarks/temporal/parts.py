@@ -2,14 +2,13 @@
 
 import sys
 from collections import Counter
-from itertools import accumulate
 from pathlib import Path
 
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.header import MotionHeader
 from nerv360.evaluation.results_store import append_row
 from nerv360.motion.core import Core
-from nerv360.motion.keys import assign_slots, key_order
+from nerv360.motion.keys import assign_slots, keys_of_groups
 
 TABLE = Path(__file__).parent / "parts.tsv"
 
@@ -27,15 +26,14 @@ def spent(path: Path) -> Counter[str]:
         for segment in container.segments:
             header = segment.header
             assert isinstance(header, MotionHeader)
-            for first, frames in zip(accumulate(header.groups, initial=0), header.groups, strict=False):
-                core = MeasuredCore(container.header.width, container.header.height)
-                keys = key_order(frames, header.interval)
-                for index, (key, slot) in enumerate(zip(keys, assign_slots(keys), strict=True)):
-                    data = container.chunk(segment, first + index)
-                    core.decode(slot, key, header.steps[key.level], data)
-                    motion = core.motion_length(slot) if key.references else 0
-                    found[f"{key.kind} motion"] += motion
-                    found[f"{key.kind} bands"] += len(data) - motion
+            core = MeasuredCore(container.header.width, container.header.height)
+            keys = list(keys_of_groups(header.groups, header.interval))
+            for index, (key, slot) in enumerate(zip(keys, assign_slots(keys), strict=True)):
+                data = container.chunk(segment, index)
+                core.decode(slot, key, header.steps[key.level], data)
+                motion = core.motion_length(slot) if key.references else 0
+                found[f"{key.kind} motion"] += motion
+                found[f"{key.kind} bands"] += len(data) - motion
         found["headers"] = container.size - found.total()
     return found
 

@@ -19,7 +19,7 @@ from nerv360.evaluation.results_store import Row
 from nerv360.evaluation.tables import html_page, html_table
 from nerv360.storage import atomic_write
 
-__all__ = ["bd_rate", "bd_table", "runs_table", "write_curves"]
+__all__ = ["bd_rate", "bd_table", "curve_points", "runs_table", "write_curves"]
 
 Curves = Mapping[str, Sequence[Row]]  # by codec
 Points = Sequence[tuple[float, float]]  # rate, quality
@@ -72,7 +72,9 @@ def bd_table(curves: Curves) -> Table:
     for name in ("Codec", "Against", *METRICS.values()):
         table.add_column(name, no_wrap=True)
     for against, codec in combinations(curves, 2):
-        rates = (bd_rate(_points(curves[against], metric), _points(curves[codec], metric)) for metric in METRICS)
+        rates = (
+            bd_rate(curve_points(curves[against], metric), curve_points(curves[codec], metric)) for metric in METRICS
+        )
         table.add_row(codec, against, *rates)
     return table
 
@@ -111,7 +113,8 @@ def write_curves(curves: Curves, tables: Sequence[Table], path: Path) -> None:
         partial.write_text(page, encoding="utf-8")
 
 
-def _points(rows: Sequence[Row], metric: str) -> Points:
+def curve_points(rows: Sequence[Row], metric: str) -> Points:
+    """Bytes and quality in dB of a curve."""
     return [(float(row["bytes"]), _quality(row, metric)) for row in rows]
 
 
