@@ -88,7 +88,7 @@ def test_a_damaged_middle_is_named_and_bridged(two_shots: Path, tmp_path: Path) 
     found = survey(clip)
     assert 14 in found.missing
     assert len(found.missing) < 6  # up to the next key frame at most
-    mended = list(replace(clip, missing=found.missing))
+    mended = list(clip)
     assert len(mended) == 24
     last = max(frame for frame in range(14) if frame not in found.missing)
     assert np.array_equal(mended[14], mended[last])
@@ -96,13 +96,17 @@ def test_a_damaged_middle_is_named_and_bridged(two_shots: Path, tmp_path: Path) 
     assert all(np.array_equal(mended[frame], whole[frame]) for frame in (*range(10), *range(18, 24)))
 
 
-def test_a_clip_that_begins_with_missing_frames(two_shots: Path) -> None:
-    clip = replace(Clip.open(two_shots).cut(8, 5), missing=frozenset({0, 1, 4}))
-    frames, whole = list(clip), list(Clip.open(two_shots))
-    for index, shown in enumerate((10, 10, 10, 11, 11)):
-        assert np.array_equal(frames[index], whole[shown])
-    with pytest.raises(VideoError, match="frame 8 cannot be decoded"):
-        list(replace(clip, missing=frozenset(range(5))))
+def test_a_clip_that_begins_with_missing_frames(two_shots: Path, tmp_path: Path) -> None:
+    """They repeat the one before, wherever reading begins; where there is none, the next."""
+    clip = Clip.open(damaged(two_shots, tmp_path / "film.mp4", 14))
+    missing = sorted(survey(clip).missing)
+    frames = list(clip)
+    for index in missing:
+        assert np.array_equal(next(clip.read(index, index + 1)), frames[missing[0] - 1])
+    after = clip.cut(missing[0], 8)
+    assert np.array_equal(next(iter(after)), next(iter(after.cut(len(missing), 1))))
+    with pytest.raises(VideoError, match=f"none of the frames {missing[0]}-{missing[0]} can be decoded"):
+        list(clip.cut(missing[0], 1))
 
 
 def test_a_video_that_ends_early_says_how_much_is_lost(two_shots: Path, tmp_path: Path) -> None:

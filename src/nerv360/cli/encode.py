@@ -7,13 +7,15 @@ from nerv360.cli import encode_options as option
 from nerv360.cli.console import console, progress_bar
 from nerv360.cli.encode_long import encode_long
 from nerv360.cli.encode_settings import choose_settings, parse_size_limit, with_options
-from nerv360.cli.options import Force, check_folder, parse_size
+from nerv360.cli.options import Eye, Force, Projection, Stereo, check_folder, parse_size
 from nerv360.cli.video_list import read_list
 from nerv360.cluster.plan import Request
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError
 from nerv360.storage import Location, parse_location
 from nerv360.video.clip import Clip
+from nerv360.video.reading import Layout
+from nerv360.video.shots import survey
 
 __all__ = ["encode"]
 
@@ -24,6 +26,9 @@ def encode(
     start: option.Start = 0,
     frames: option.Frames = None,
     size: option.Size = None,
+    projection: Projection = None,
+    stereo: Stereo = None,
+    eye: Eye = None,
     force: Force = False,
     model: option.Model = None,
     preset: option.Preset = None,
@@ -52,7 +57,7 @@ def encode(
     goes on where it was, and ends with the same file.
     """
     _check_combinations(video, output, manifest, workers, ray, device)
-    scaled = parse_size(size) if size else None
+    scaled, layout = parse_size(size) if size else None, Layout(projection, stereo, eye)
     settings: dict[str, object] = {"--epochs": epochs, "--decoder-size": decoder_size, "--seed": seed}
     settings |= {"--device": device, "--views": views, "--hfov": hfov, "--roll": roll}
     settings |= {"--rate-weight": rate_weight, "--bitrate": bitrate, "--size-limit": size_limit, "--quality": quality}
@@ -64,10 +69,10 @@ def encode(
             raise ArgumentError("--start, --frames, --size: are columns of the --manifest; leave them out")
         if size_limit:
             raise ArgumentError(f"--size-limit {size_limit}: is for one file; give --bitrate with a --manifest")
-        encode_long(read_list(manifest, force), config, segment_s, workers, ray, device)
+        encode_long(read_list(manifest, force, layout), config, segment_s, workers, ray, device)
         return
     assert video is not None and output is not None
-    request = Request(parse_location(video), parse_location(output), start, frames, scaled, force)
+    request = Request(parse_location(video), parse_location(output), start, frames, scaled, force, layout)
     clip = _open(request)
     if size_limit:
         config = config.replace(bitrate=8 * parse_size_limit(size_limit) * float(clip.frame_rate) / clip.frames)
@@ -97,12 +102,16 @@ def _open(request: Request) -> Clip:
     """The clip to encode, once it is known that its file can be written."""
     if isinstance(request.output, Path):
         check_folder(request.output)
-    return Clip.open(request.video, start=request.start, frames=request.frames, size=request.size, force=request.force)
+    return request.open()
 
 
 def _encode_one(clip: Clip, output: Location, config: EncodingConfig, device: str | None) -> None:
     from nerv360.api import encode as encode_video
 
+    with progress_bar() as on_progress:
+        found = survey(clip, on_progress, shots=False)
+    for remark in found.remarks(clip):
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
     with progress_bar() as on_progress:
         result = encode_video(clip, output, config, device=device, on_progress=on_progress)
     console.print(

@@ -1,6 +1,6 @@
 """`nerv360 encode` of long videos: in segments, by several processes or machines, many videos at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,30 +74,9 @@ def _planned(
                 raise
             refused.append(str(error))
             continue
-        for note in _notes(plans[-1]):
+        for note in plans[-1].remarks:
             console.print(note, markup=False, highlight=False, soft_wrap=True)
     return plans, refused
-
-
-def _notes(plan: EncodePlan) -> Iterator[str]:
-    """What the user should know of a video."""
-    clip = plan.clip
-    if clip.missing:
-        named = _ranges(sorted(frame + clip.start for frame in clip.missing))
-        yield f"{clip.path}: damaged: frames {named} cannot be decoded; each is replaced by the one before"
-    if clip.lost:
-        yield f"{clip.path}: ends early: {clip.lost} frames that it promises are not there"
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """1, 2, 3, 7 -> 1-3, 7."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1][1:] = [number]
-        else:
-            runs.append([number])
-    return ", ".join("-".join(map(str, run)) for run in runs)
 
 
 def _line(result: "Finished") -> str:

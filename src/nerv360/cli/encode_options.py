@@ -55,9 +55,7 @@ def _help(name: str, text: str | None = None) -> str:
     return f"{text or help_of(name)} For {'networks' if users == networks() else ', '.join(users)}."
 
 
-Video = Annotated[
-    str | None, typer.Argument(help="An equirectangular video, 2:1: a file or a URL.", show_default=False)
-]
+Video = Annotated[str | None, typer.Argument(help="A 360-degree video: a file or a URL.", show_default=False)]
 Output = Annotated[
     str | None,
     typer.Option(

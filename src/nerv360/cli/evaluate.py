@@ -10,9 +10,12 @@ from nerv360.backends.registry import check_precision, choose_backend
 from nerv360.bitstream.container import Container
 from nerv360.cli.console import console, evaluation_table, progress_bar
 from nerv360.cli.options import (
+    Eye,
     Force,
     Precision,
+    Projection,
     Source,
+    Stereo,
     parse_size,
 )
 from nerv360.errors import ArgumentError
@@ -37,10 +40,14 @@ def evaluate(
     ] = None,
     precision: Precision = "float",
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    projection: Projection = None,
+    stereo: Stereo = None,
+    eye: Eye = None,
     force: Force = False,
 ) -> None:
     """Decode a file and measure it against its source: PSNR, MS-SSIM, WS-PSNR, rate, speed."""
     from nerv360.video.clip import Clip
+    from nerv360.video.reading import Layout
 
     if picture is not None and picture.suffix.lower() != ".png":
         raise ArgumentError(f"--picture {picture}: must end in .png")
@@ -50,7 +57,8 @@ def evaluate(
         header, segment = container.header, container.segments[0].header
     width, height = parse_size(size) if size else (segment.view_width, segment.view_height)
     look = Viewport(hfov_deg=hfov, width=width, height=height)
-    clip = Clip.open(source, start=start, frames=header.frames, size=(header.width, header.height), force=force)
+    layout, size_of_file = Layout(projection, stereo, eye), (header.width, header.height)
+    clip = Clip.open(source, start=start, frames=header.frames, size=size_of_file, layout=layout, force=force)
     views = {trajectory.stem: read_trajectory(trajectory, look)} if trajectory else None
     if views and len(next(iter(views.values()))) != header.frames:
         raise ArgumentError(f"{trajectory}: needs {header.frames} views, one for each frame")

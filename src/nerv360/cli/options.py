@@ -8,11 +8,25 @@ from typing import Annotated
 import typer
 
 from nerv360.errors import ArgumentError, OutputError
+from nerv360.video.reading import EYES, PROJECTIONS, STEREO
 
 Source = Annotated[
     str, typer.Argument(help="A .nerv360 file, a manifest of its parts (.json), or the URL of one.", show_default=False)
 ]
 Force = Annotated[bool, typer.Option("--force", help="Go on with a video that is not 2:1.")]
+Projection = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help=f"Projection of the pictures: {', '.join(PROJECTIONS)}; by default as the file says."
+    ),
+]
+Stereo = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help=f"How two eyes lie: {', '.join(STEREO)}; by default as the file says."),
+]
+Eye = Annotated[
+    str | None, typer.Option(metavar="NAME", help=f"The eye of a stereo video that is taken: {' or '.join(EYES)}.")
+]
 Precision = Annotated[str, typer.Option(help="float; or int8, for networks: faster for the paper's.")]
 
 

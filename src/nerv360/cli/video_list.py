@@ -8,13 +8,14 @@ from nerv360.cli.options import parse_size
 from nerv360.cluster.plan import Request
 from nerv360.errors import ArgumentError
 from nerv360.storage import Location, parse_location
+from nerv360.video.reading import Layout
 
 __all__ = ["read_list"]
 
 COLUMNS = {"video", "output", "start", "frames", "size"}
 
 
-def read_list(path: Path, force: bool) -> list[Request]:
+def read_list(path: Path, force: bool, layout: Layout) -> list[Request]:
     """The rows of a CSV of videos: video,output[,start][,frames][,size].
 
     Raises ArgumentError for the first row that cannot be understood: nothing has been done then.
@@ -22,7 +23,7 @@ def read_list(path: Path, force: bool) -> list[Request]:
     found: dict[Location, Request] = {}
     for line, row in _rows(path):
         where = f"--manifest {path}, line {line}"
-        request = _request(row, where, force)
+        request = _request(row, where, force, layout)
         if request.output in found:
             raise ArgumentError(f"{where}: {request.output}: is the output of another line, too")
         found[request.output] = request
@@ -52,7 +53,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _request(row: Mapping[str, str], where: str, force: bool) -> Request:
+def _request(row: Mapping[str, str], where: str, force: bool, layout: Layout) -> Request:
     for name in ("start", "frames"):
         if (text := row.get(name)) and not text.isdecimal():
             raise ArgumentError(f"{where}: {name} {text}: must be a number of frames")
@@ -62,4 +63,4 @@ def _request(row: Mapping[str, str], where: str, force: bool) -> Request:
         raise ArgumentError(f"{where}: {error}") from None
     video, output = parse_location(row["video"]), parse_location(row["output"])
     frames = int(row["frames"]) if row.get("frames") else None
-    return Request(video, output, int(row.get("start") or 0), frames, size, force)
+    return Request(video, output, int(row.get("start") or 0), frames, size, force, layout)

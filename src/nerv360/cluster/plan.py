@@ -1,7 +1,7 @@
 """Cut a long video into segments, each a job that any machine can do."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -10,6 +10,7 @@ from nerv360.errors import OutputError
 from nerv360.progress import OnProgress, ignore
 from nerv360.storage import Location, atomic_write, child, make_folder, name_of, open_file, sibling
 from nerv360.video.clip import Clip
+from nerv360.video.reading import AS_TAGGED, Layout
 from nerv360.video.shots import segments_of, survey
 
 __all__ = ["EncodePlan", "Request", "SegmentJob", "plan", "segments_folder"]
@@ -25,6 +26,13 @@ class Request:
     frames: int | None = None
     size: tuple[int, int] | None = None
     force: bool = False
+    layout: Layout = AS_TAGGED
+
+    def open(self) -> Clip:
+        """Raises VideoError, ArgumentError."""
+        return Clip.open(
+            self.video, start=self.start, frames=self.frames, size=self.size, layout=self.layout, force=self.force
+        )
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class EncodePlan:
     clip: Clip
     output: Location
     jobs: list[SegmentJob]
+    remarks: list[str]  # what the user should know of the video
 
 
 class _Plan(msgspec.Struct, frozen=True):
@@ -51,7 +60,7 @@ class _Plan(msgspec.Struct, frozen=True):
 
     identity: str
     segments: list[tuple[int, int]]  # first frame, frames
-    missing: list[int]
+    remarks: list[str]
 
 
 def segments_folder(output: Location) -> Location:
@@ -70,7 +79,7 @@ def plan(
 
     Raises VideoError, ArgumentError, MissingExtra, OutputError.
     """
-    clip = Clip.open(request.video, start=request.start, frames=request.frames, size=request.size, force=request.force)
+    clip = request.open()
     longest = max(1, round(longest_s * clip.frame_rate))
     identity = f"{clip.fingerprint()} {longest}"
     folder = segments_folder(request.output)
@@ -78,16 +87,15 @@ def plan(
     if planned is None:
         found = survey(clip, on_progress)
         segments = [(each.start, len(each)) for each in segments_of(clip.frames, found, longest)]
-        planned = _Plan(identity, segments, sorted(found.missing))
+        planned = _Plan(identity, segments, found.remarks(clip))
         _write_plan(planned, folder)
-    clip = replace(clip, missing=frozenset(planned.missing))
     jobs = []
     for number, (first, frames) in enumerate(planned.segments):
         segment = clip.cut(first, frames)
-        digest = hashlib.sha256(f"{identity} {first} {frames} {planned.missing} {config}".encode()).hexdigest()[:12]
+        digest = hashlib.sha256(f"{identity} {first} {frames} {config}".encode()).hexdigest()[:12]
         output = child(folder, f"{number:05d}-{digest}.nerv360")
         jobs.append(SegmentJob(segment, output, config, device))
-    return EncodePlan(clip, request.output, jobs)
+    return EncodePlan(clip, request.output, jobs, planned.remarks)
 
 
 def _read_plan(where: Location, identity: str) -> _Plan | None:

@@ -1,11 +1,15 @@
-"""Read an equirectangular video as RGB frames, a few at a time."""
+"""Read a 360-degree video as equirectangular RGB frames, a few at a time.
+
+choose a stream -> decode -> same shape -> deinterlace -> to RGB -> tone-map, turn, crop, convert -> scale
+    source.py                 clip.py      filters.py                     reading.py                clip.py
+"""
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
+from itertools import dropwhile, repeat, takewhile
 
 import av
 import numpy as np
@@ -14,6 +18,10 @@ from av.video.reformatter import Colorspace, Interpolation
 from nerv360.errors import ArgumentError, VideoError
 from nerv360.storage import Location, open_file, parse_location, size
 from nerv360.types import Colour, Picture
+from nerv360.video.filters import deinterlaced, filtered
+from nerv360.video.reading import AS_TAGGED, Layout, Reading, plan_reading
+from nerv360.video.source import Decoded, opened, pictures, pictures_from
+from nerv360.video.tags import Tags, read_tags
 
 __all__ = ["Clip", "matrix_of"]
 
@@ -25,9 +33,8 @@ EXACT = (
     | Interpolation.FULL_CHR_H_INP  # without these two, every other column's colour is dropped
     | Interpolation.FULL_CHR_H_INT
 )
-LOCAL_ONLY = {"protocol_whitelist": "file", "max_reload": "0"}  # nothing over the network; playlists are not waited for
 FINGERPRINT_BYTES = 1 << 20
-SEEK_BACK_SECONDS = (0, 10)  # before a frame that is sought; where that lands behind it, all is read from the beginning
+NO_ORDER = {"avi"}  # containers that do not say when a picture is shown, where that is not the order of the packets
 
 
 def matrix_of(colour: Colour) -> Colorspace:
@@ -39,7 +46,7 @@ def matrix_of(colour: Colour) -> Colorspace:
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames [start, start + frames) of a video file, scaled to width x height.
+    """Frames [start, start + frames) of a video file, made equirectangular and scaled to width x height.
 
     Iterating decodes these frames and yields uint8 arrays [height, width, 3]; nothing is kept.
     """
@@ -50,9 +57,9 @@ class Clip:
     width: int
     height: int
     frame_rate: Fraction
-    colour: Colour
+    tags: Tags
+    reading: Reading
     times: tuple[int, ...] = ()  # of every frame, in units of the stream; empty where the file does not say them
-    missing: frozenset[int] = frozenset()  # frames of the clip that are not to be had: each repeats the one before
     lost: int = 0  # frames that the file promises behind its last
 
     @classmethod
@@ -63,38 +70,38 @@ class Clip:
         start: int = 0,
         frames: int | None = None,
         size: tuple[int, int] | None = None,
+        layout: Layout = AS_TAGGED,
         force: bool = False,
     ) -> "Clip":
-        """Look at a video, a path or a URL, decoding only its first frame.
+        """Look at a video, a path or a URL, decoding only its first frame where the file is in good order.
 
-        Raises VideoError where the file is no video, has no such frames, or is not 2:1 (unless `force`).
+        Raises VideoError where the file is no video, has no such frames, or holds no panoramas (unless `force`);
+        ArgumentError.
         """
         path = parse_location(path)
         if start < 0 or (frames is not None and frames < 1):
             raise ArgumentError(f"start={start}, frames={frames}: must be at least 0 and 1")
-        with _opened(path) as (container, stream):
-            first = next(_pictures(container, stream), None)
+        with opened(path) as (container, stream):
+            first = next(pictures(container, stream), None)
             if first is None:
                 raise VideoError(f"{path}: no frame can be decoded")
+            tags = read_tags(stream, first[0])
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        with _opened(path) as (container, stream):
-            packets = [(packet.pts, packet.is_discard) for packet in container.demux(stream) if packet.size]
-            lost = max(0, stream.frames - len(packets))
-        shown = [time for time, hidden in packets if not hidden]
-        total = len(shown)
+        times, total, lost = _frame_times(path)
         if start >= total:
             raise VideoError(f"{path}: has {total} frames (0..{total - 1}); --start {start} is beyond the last")
         if frames is not None and start + frames > total:
             raise VideoError(f"{path}: has {total} frames; --start {start} --frames {frames} asks for more")
-        width, height = size or (first.width, first.height)
+        reading = plan_reading(path, tags, layout, asked=size, force=force)
+        width, height = size or (reading.width, reading.height)
         _check_size(path, width, height, force)
-        colour = Colour(
-            int(first.color_primaries), int(first.color_trc), int(first.colorspace), int(first.color_range) == 2
-        )
-        times = sorted({time for time in shown if time is not None})
-        shown_once = tuple(times) if len(times) == total else ()
-        clip = cls(path, 0, total, width, height, Fraction(rate), colour, shown_once, lost=lost)
+        clip = cls(path, 0, total, width, height, Fraction(rate), tags, reading, times, lost=lost)
         return clip.cut(start, frames or total - start)
+
+    @property
+    def colour(self) -> Colour:
+        """Of the frames."""
+        return self.reading.colour
 
     def cut(self, first: int, frames: int) -> "Clip":
         """Frames [first, first + frames) of the clip, as a clip."""
@@ -103,13 +110,12 @@ class Clip:
             start=self.start + first,
             frames=frames,
             times=self.times[first : first + frames],
-            missing=frozenset(frame - first for frame in self.missing if first <= frame < first + frames),
             lost=self.lost if first + frames == self.frames else 0,
         )
 
     def middles(self) -> list[float]:
         """The middle of the time that every frame is shown, in seconds of the file, as players count them."""
-        with _opened(self.path) as (_, stream):
+        with opened(self.path) as (_, stream):
             shown = [time * (stream.time_base or Fraction(1)) for time in self.times]
         if not shown:
             shown = [Fraction(self.start + frame) / self.frame_rate for frame in range(self.frames)]
@@ -124,39 +130,50 @@ class Clip:
         return self.read(0, self.frames)
 
     def read(self, first: int, end: int) -> Iterator[Picture]:
-        """Frames [first, end) of the clip. A missing one repeats the last before it, or else the next.
+        """Frames [first, end) of the clip. One that cannot be decoded repeats the one before it, or else the next.
 
-        Raises VideoError where the file ends early or is damaged elsewhere.
+        Raises VideoError where none can be decoded.
         """
+        last: av.VideoFrame | None = None
         wanted = first
-        last: Picture | None = None
-        for index, picture in self._decoded(first, end):
-            if index in self.missing:
-                continue
-            scaled = self._scaled(picture)
-            while wanted < index and wanted in self.missing:
-                yield scaled if last is None else last
-                wanted += 1
-            if wanted != index:
+        for index, picture in self._frames(first, end):
+            if index >= end:
                 break
-            yield scaled
-            last, wanted = scaled, wanted + 1
-        while last is not None and wanted < end and wanted in self.missing:
-            yield last
-            wanted += 1
+            if index > wanted:
+                yield from repeat(self.panorama(picture if last is None else last), index - wanted)
+            if index >= first:
+                yield self.panorama(picture)
+                wanted = index + 1
+            last = picture
+        if last is None:
+            frames = f"{self.start + first}-{self.start + end - 1}"
+            raise VideoError(f"{self.path}: damaged: none of the frames {frames} can be decoded")
         if wanted < end:
-            raise VideoError(f"{self.path}: damaged: frame {self.start + wanted} cannot be decoded")
+            yield from repeat(self.panorama(last), end - wanted)
 
-    def decodable(self) -> Iterator[tuple[int, Picture]]:
-        """Every frame that the file gives up undamaged, with its number in the clip; `missing` is not asked."""
-        for index, picture in self._decoded(0, self.frames):
-            if not picture.is_corrupt:
-                yield index, self._scaled(picture)
+    def decodable(self) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+        """Every picture that the file gives up undamaged: its number in the clip, and whether its shape is another."""
+        return self._decoded(0, self.frames)
+
+    def panorama(self, picture: av.VideoFrame) -> Picture:
+        """The panorama [height, width, 3] that a picture of the file holds."""
+        if self.reading.filters:
+            deep = self._as_rgb(
+                picture, picture.width, picture.height, "gbrp16le" if self.reading.tone_map else "rgb24"
+            )
+            picture = filtered(deep, self.reading.filters)
+        return self._as_rgb(picture, self.width, self.height, "rgb24").to_ndarray().astype(np.uint8, copy=False)
+
+    def _as_rgb(self, picture: av.VideoFrame, width: int, height: int, pixel_format: str) -> av.VideoFrame:
+        matrix = None if picture.format.is_rgb else matrix_of(self.tags.colour)
+        return picture.reformat(
+            width, height, pixel_format, src_colorspace=matrix, dst_colorspace=matrix, interpolation=EXACT
+        )
 
     def fingerprint(self) -> str:
         """A digest of which frames these are: of the file's size, its two ends, and the cut."""
         bytes_in_all = size(self.path)
-        cut = f"{bytes_in_all} {self.start} {self.frames} {self.width}x{self.height} {sorted(self.missing) or ''}"
+        cut = f"{bytes_in_all} {self.start} {self.frames} {self.width}x{self.height} {self.reading}"
         digest = hashlib.sha256(cut.encode())
         with open_file(self.path) as file:
             digest.update(file.read(FINGERPRINT_BYTES))
@@ -164,87 +181,66 @@ class Clip:
             digest.update(file.read(FINGERPRINT_BYTES))
         return digest.hexdigest()
 
-    def _decoded(self, first: int, end: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """The frames of [first, end) that the file gives up, in order, with their numbers in the clip."""
-        if not self.times:
-            with _opened(self.path) as (container, stream):
-                for index, picture in enumerate(_pictures(container, stream), start=-self.start):
-                    if index >= end:
-                        return
-                    if index >= first:
-                        yield index, picture
-            return
-        numbers = {time: number for number, time in enumerate(self.times[first:end], start=first)}
-        for picture in _pictures_from(self.path, self.times[first]):
-            if picture.pts in numbers:
-                yield numbers[picture.pts], picture
-            elif picture.pts is not None and picture.pts > self.times[end - 1]:
-                return
+    def _frames(self, first: int, end: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Pictures up to that frame at least, from some frame before the first."""
+        if not self.reading.deinterlace:
+            return ((index, picture) for index, picture, _ in self._decoded(first, end))
+        around = self._decoded(max(0, first - 1), min(end + 1, self.frames))
+        return deinterlaced((index, picture) for index, picture, _ in around)
 
-    def _scaled(self, picture: av.VideoFrame) -> Picture:
-        matrix = None if picture.format.is_rgb else matrix_of(self.colour)
-        scaled = picture.reformat(
-            self.width, self.height, "rgb24", src_colorspace=matrix, dst_colorspace=matrix, interpolation=EXACT
-        )
-        return scaled.to_ndarray().astype(np.uint8, copy=False)
+    def _decoded(self, first: int, end: int) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+        for index, (picture, pixel_aspect) in self._numbered(first, end):
+            if not picture.is_corrupt:
+                fitted = self._fitted(picture, pixel_aspect)
+                yield index, fitted, fitted is not picture
+
+    def _numbered(self, first: int, end: int) -> Iterator[tuple[int, Decoded]]:
+        """All pictures that the file gives up, from one before frame `first` on to frame `end`, with their numbers."""
+        if not self.times:
+            with opened(self.path) as (container, stream):
+                found = enumerate(pictures(container, stream), start=-self.start)
+                yield from takewhile(lambda each: each[0] < end, dropwhile(lambda each: each[0] < 0, found))
+            return
+        for decoded in pictures_from(self.path, self.times[first]):
+            time = decoded[0].pts
+            if time is None or time < self.times[0]:
+                continue
+            if time > self.times[end - 1]:
+                return
+            index = bisect_left(self.times, time)
+            if self.times[index] == time:
+                yield index, decoded
+
+    def _fitted(self, picture: av.VideoFrame, pixel_aspect: Fraction) -> av.VideoFrame:
+        """A picture in the shape of the first: scaled, where it is shown in another shape with black bars."""
+        width, height = self.tags.width, self.tags.height
+        if (picture.width, picture.height) == (width, height):
+            return picture
+        wider = (picture.width * pixel_aspect / picture.height) / (width * self.tags.pixel_aspect / height)
+        inner = (width, round(height / wider)) if wider > 1 else (round(width * wider), height)
+        scaled = picture.reformat(*inner, interpolation=EXACT)
+        return scaled if inner == (width, height) else filtered(scaled, (f"pad={width}:{height}:(ow-iw)/2:(oh-ih)/2",))
+
+
+def _frame_times(path: Location) -> tuple[tuple[int, ...], int, int]:
+    """When frames are shown, how many there are, and how many the file promises behind its last.
+
+    Where packets do not say when which picture is shown, all are decoded and counted, and there are no times.
+    """
+    with opened(path) as (container, stream):
+        packets = [(packet.pts, packet.is_discard) for packet in container.demux(stream) if packet.size]
+        lost = max(0, stream.frames - len(packets))
+        ordered = not (container.format.name in NO_ORDER and stream.codec_context.has_b_frames)
+    shown = [time for time, hidden in packets if not hidden]
+    times = sorted({time for time in shown if time is not None})
+    if ordered and len(times) == len(shown):
+        return tuple(times), len(times), lost
+    with opened(path) as (container, stream):
+        return (), sum(1 for _ in pictures(container, stream)), lost
 
 
 def _check_size(path: Location, width: int, height: int, force: bool) -> None:
     if not (MIN_WIDTH <= width <= MAX_WIDTH and 24 <= height <= MAX_WIDTH):
         raise VideoError(f"{path}: {width}x{height}: the panorama must be {MIN_WIDTH}x24 to {MAX_WIDTH}x{MAX_WIDTH}")
     if not force and abs(width / height - 2) > 0.02:
-        raise VideoError(
-            f"{path}: {width}x{height} is not 2:1, so not a full equirectangular panorama; "
-            "scale it with --size (encode and eval also go on with --force)"
-        )
-
-
-@contextmanager
-def _opened(path: Location) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """A video file and its first video stream; every failure of the library becomes a VideoError."""
-    if isinstance(path, Path) and not path.exists():
-        raise VideoError(f"{path}: no such file")
-    if isinstance(path, Path) and not path.is_file():
-        raise VideoError(f"{path}: not a file")
-    try:
-        if size(path) == 0:
-            raise VideoError(f"{path}: empty file")
-        with ExitStack() as held:
-            source = str(path) if isinstance(path, Path) else held.enter_context(open_file(path))
-            container = held.enter_context(av.open(source, "r", options=LOCAL_ONLY))
-            if not container.streams.video:
-                raise VideoError(f"{path}: no video stream in it")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            yield container, stream
-    except (av.FFmpegError, EOFError) as error:
-        raise VideoError(f"{path}: not a video that can be read ({_reason(error)})") from None
-    except OSError as error:
-        raise VideoError(f"{path}: cannot be read: {_reason(error)}") from None
-
-
-def _pictures(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """All that can be decoded: behind damage, it goes on."""
-    for packet in container.demux(stream):
-        with suppress(av.InvalidDataError):
-            yield from packet.decode()
-
-
-def _pictures_from(path: Location, time: int) -> Iterator[av.VideoFrame]:
-    """Pictures from some time at or before this one, the nearest that can be sought; else from the beginning."""
-    for seconds in SEEK_BACK_SECONDS:
-        with _opened(path) as (container, stream):
-            with suppress(av.FFmpegError):
-                container.seek(time - int(seconds / (stream.time_base or 1)), stream=stream)
-            pictures = _pictures(container, stream)
-            first = next(pictures, None)
-            if first is not None and first.pts is not None and first.pts <= time:
-                yield first
-                yield from pictures
-                return
-    with _opened(path) as (container, stream):
-        yield from _pictures(container, stream)
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
+        raise VideoError(f"{path}: {width}x{height} is not 2:1 (encode and eval go on with --force)")

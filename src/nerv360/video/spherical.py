@@ -1,0 +1,67 @@
+"""Spherical metadata of MP4 files: by these boxes, players know that a video is a panorama.
+
+Spherical Video V2 (box sv3d) and, for older players, V1 (XML in a uuid box), github.com/google/spatial-media.
+"""
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+__all__ = ["add_boxes", "box", "full_box", "tag_equirectangular"]
+
+TRACK = (b"moov", b"trak")
+SAMPLE_TABLE = (b"mdia", b"minf", b"stbl", b"stsd")
+BEFORE_ENTRIES = 8  # bytes of an stsd box: version, flags, count
+V1 = UUID("ffcc8263-f855-4a93-8814-587a02521fdd")
+XML = (
+    '<?xml version="1.0"?><rdf:SphericalVideo xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
+    'xmlns:GSpherical="http://ns.google.com/videos/1.0/spherical/"><GSpherical:Spherical>true</GSpherical:Spherical>'
+    "<GSpherical:Stitched>true</GSpherical:Stitched><GSpherical:StitchingSoftware>nerv360</GSpherical:StitchingSoftware>"
+    "<GSpherical:ProjectionType>equirectangular</GSpherical:ProjectionType></rdf:SphericalVideo>"
+)
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    """A box of an MP4 file."""
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def full_box(kind: bytes, content: bytes) -> bytes:
+    """A box with a version and flags, both 0."""
+    return box(kind, bytes(4) + content)
+
+
+def tag_equirectangular(path: Path) -> None:
+    """Say in an MP4 file of one track that it holds equirectangular panoramas of one eye. Raises OSError."""
+    projection = box(b"proj", full_box(b"prhd", bytes(12)) + full_box(b"equi", bytes(16)))
+    add_boxes(path, box(b"sv3d", full_box(b"svhd", b"nerv360\0") + projection), box(b"uuid", V1.bytes + XML.encode()))
+
+
+def add_boxes(path: Path, sample_entry: bytes, track: bytes) -> None:
+    """Append boxes to the first sample entry and to the first track of an MP4 file, whose moov box is its last."""
+    with open(path, "r+b") as file:
+        position = 0
+        while (header := file.read(8))[4:] != TRACK[0]:
+            length = int.from_bytes(header[:4])
+            position += length if length != 1 else int.from_bytes(file.read(8))
+            file.seek(position)
+        movie = header + file.read()
+        movie = _grown(movie, TRACK, track)
+        file.seek(position)
+        file.write(_grown(movie, (*TRACK, *SAMPLE_TABLE), sample_entry))
+
+
+def _grown(boxes: bytes, path: Sequence[bytes], more: bytes) -> bytes:
+    """Boxes, of which the first of the path has grown at its end: an stsd box, at the end of its first entry."""
+    position = 0
+    while boxes[position + 4 : position + 8] != path[0]:
+        position += int.from_bytes(boxes[position : position + 4])
+    end = position + int.from_bytes(boxes[position : position + 4])
+    content = boxes[position + 8 : end]
+    if path[0] == SAMPLE_TABLE[-1]:
+        entries = content[BEFORE_ENTRIES:]
+        content = content[:BEFORE_ENTRIES] + _grown(entries, (entries[4:8],), more)
+    else:
+        content = _grown(content, path[1:], more) if path[1:] else content + more
+    return boxes[:position] + box(path[0], content) + boxes[end:]

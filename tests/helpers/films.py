@@ -1,0 +1,72 @@
+"""Small videos with the traits of real files."""
+
+import struct
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+
+from nerv360.types import Picture
+from nerv360.video.spherical import add_boxes, box, full_box
+from nerv360.video.synthetic import render_frame
+
+__all__ = ["panoramas", "spherical_box", "stereo_box", "write_film"]
+
+BT709 = Colorspace.ITU709
+
+
+def panoramas(count: int = 3, width: int = 160, height: int = 80) -> list[Picture]:
+    """Frames of the procedural clip."""
+    return [render_frame(index, width=width, height=height, frames=64) for index in range(count)]
+
+
+def write_film(
+    path: Path,
+    pictures: Iterable[Picture],
+    encoder: str = "libx264",
+    *,
+    pixel_format: str = "yuv444p",
+    prepare: Callable[[av.VideoStream], object] = lambda _: None,
+    sample_entry: bytes = b"",  # boxes added to it
+    **options: str,
+) -> Path:
+    """Pictures [h, w, 3] as a video of 25 frames a second, in the container of the path's ending."""
+    chosen = {"crf": "4"} | options if encoder.startswith("libx26") else options
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(encoder, rate=25, options=chosen)
+        assert isinstance(stream, av.VideoStream)
+        for number, picture in enumerate(pictures):
+            if not number:
+                stream.height, stream.width = picture.shape[:2]
+                stream.pix_fmt = pixel_format
+                stream.codec_context.colorspace = int(BT709)
+                stream.codec_context.color_range = int(ColorRange.MPEG)
+                prepare(stream)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24").reformat(
+                format=pixel_format, src_colorspace=BT709, dst_colorspace=BT709, dst_color_range=ColorRange.MPEG
+            )
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    if sample_entry:
+        add_boxes(path, sample_entry, b"")
+    return path
+
+
+def spherical_box(
+    projection: bytes = b"equi",
+    pose_deg: tuple[float, float, float] = (0, 0, 0),
+    bounds: tuple[float, float, float, float] = (0, 0, 0, 0),  # top, bottom, left, right
+) -> bytes:
+    """An sv3d box."""
+    header = full_box(b"prhd", struct.pack(">3i", *(round(angle * 65536) for angle in pose_deg)))
+    content = struct.pack(">4I", *(round(bound * 2**32) for bound in bounds)) if projection == b"equi" else bytes(8)
+    return box(b"sv3d", full_box(b"svhd", b"test\0") + box(b"proj", header + full_box(projection, content)))
+
+
+def stereo_box(mode: int) -> bytes:
+    """An st3d box: 1 is top and bottom, 2 left and right, 4 right and left."""
+    return full_box(b"st3d", bytes([mode]))
