@@ -5,15 +5,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import av.logging
 import numpy as np
 import pytest
 from PIL import Image
 
 from nerv360.errors import ArgumentError, OutputError, VideoError
 from nerv360.quality import psnr
-from nerv360.types import UNSPECIFIED_COLOUR, Colour
+from nerv360.types import BT709, UNSPECIFIED_COLOUR, Colour
 from nerv360.video.clip import Clip
+from nerv360.video.tags import Spherical
 from nerv360.video.writer import encode_video, write_frames
 
 Make = Callable[..., Path]
@@ -95,23 +95,6 @@ def test_damaged_videos(make_video: Make, tmp_path: Path) -> None:
             list(Clip.open(path))
 
 
-def test_a_playlist_is_not_waited_for(tmp_path: Path) -> None:
-    """Its segment is not asked for, and the playlist is not read again until there is another."""
-    path = tmp_path / "list.m3u8"
-    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
-    before = av.logging.get_level()
-    av.logging.set_level(av.logging.VERBOSE)
-    try:
-        with av.logging.Capture() as told, pytest.raises(VideoError, match=r"list\.m3u8"):
-            list(Clip.open(path))
-    finally:
-        av.logging.set_level(before)
-    messages = "".join(message for _, _, message in told)
-    assert "Error when loading first segment" in messages
-    assert "Opening" not in messages
-    assert "repeated" not in messages
-
-
 def test_frames_beyond_the_end(make_video: Make) -> None:
     with pytest.raises(VideoError, match=r"has 6 frames \(0..5\)"):
         Clip.open(make_video(), start=6)
@@ -138,6 +121,17 @@ def test_kinds_of_output(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="not empty"):
         write_frames(tmp_path / "pictures", frames, rate, colour)
     assert not [path for path in tmp_path.iterdir() if "partial" in path.name]
+
+
+def test_panoramas_are_tagged_for_players(tmp_path: Path) -> None:
+    """By both versions of the metadata: V2 in the sample entry, where FFmpeg finds it, V1 in the track."""
+    frames = list(np.random.default_rng(0).integers(0, 256, (3, 64, 128, 3), dtype=np.uint8))
+    for name, panoramas in (("a.mp4", True), ("a.mov", True), ("b.mp4", False)):
+        write_frames(tmp_path / name, frames, Fraction(25), BT709, panoramas=panoramas)
+        clip = Clip.open(tmp_path / name)
+        assert clip.tags.spherical == (Spherical("equirect") if panoramas else None)
+        assert len(list(clip)) == 3
+        assert (b"<GSpherical:Spherical>true" in (tmp_path / name).read_bytes()) == panoramas
 
 
 def test_a_failure_leaves_no_file(tmp_path: Path) -> None:

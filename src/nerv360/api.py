@@ -85,7 +85,7 @@ def decode(
             map(decoder.panorama, chosen) if views is None else decoder.play(zip(chosen, look, strict=False))
         )
         shown = tracked(pictures, "decoding", len(chosen), on_progress)
-        write_frames(Path(output), shown, decoder.frame_rate, decoder.colour)
+        write_frames(Path(output), shown, decoder.frame_rate, decoder.colour, panoramas=views is None)
     return len(chosen)
 
 

@@ -16,19 +16,22 @@ from nerv360.errors import ArgumentError
 from nerv360.storage import atomic_write
 from nerv360.types import Colour
 from nerv360.video.clip import EXACT, matrix_of
+from nerv360.video.spherical import tag_equirectangular
 
 __all__ = ["check_ending", "encode_video", "write_frames"]
 
 Frames = Iterable[NDArray[np.uint8]]
 CONTAINERS = {".mp4", ".mkv", ".mov"}
+TAGGED = {".mp4", ".mov"}
 RAW = {".rgb", ".raw"}
 CRF = "16"
 
 
-def write_frames(path: Path, frames: Frames, frame_rate: Fraction, colour: Colour) -> None:
+def write_frames(path: Path, frames: Frames, frame_rate: Fraction, colour: Colour, *, panoramas: bool = False) -> None:
     """Frames [h, w, 3] -> H.264 (.mp4, .mkv, .mov), one picture (.png), raw RGB (.rgb), or a folder of PNGs.
 
-    Raises ArgumentError for another ending, OutputError where it cannot be written.
+    An .mp4 or .mov of `panoramas` is tagged as such. Raises ArgumentError for another ending, OutputError where it
+    cannot be written.
     """
     writers: dict[str, Callable[[Path], None]] = {
         **dict.fromkeys(CONTAINERS, lambda to: encode_video(to, frames, frame_rate, colour, "libx264", {"crf": CRF})),
@@ -39,6 +42,8 @@ def write_frames(path: Path, frames: Frames, frame_rate: Fraction, colour: Colou
     check_ending(path)
     with atomic_write(path) as partial:
         writers[path.suffix.lower()](partial)
+        if panoramas and path.suffix.lower() in TAGGED:
+            tag_equirectangular(partial)
 
 
 def encode_video(
