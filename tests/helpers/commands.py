@@ -20,7 +20,7 @@ from pathlib import Path
 from helpers.limits import limit_bytes
 
 TESTS = Path(__file__).parents[1]
-HANG_SECONDS = 500
+HANG_SECONDS = 1500
 
 
 @dataclass

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nerv360.motion.core import Core, Vectors
 from nerv360.motion.flow import Flow
 from nerv360.motion.keys import Key, assign_slots, key_order
+from nerv360.motion.temporal_filter import TemporalFilter
 from nerv360.quality import ws_squared_error
 from nerv360.types import Picture
 
@@ -56,6 +57,7 @@ class GroupEncoder:
 
     def __post_init__(self) -> None:
         self._flow = Flow(self.frames)
+        self._filter = TemporalFilter(self.frames, self._flow)
 
     def encode(
         self, tuning: Tuning, steps: Sequence[int], known: Sequence[CodedKey] = ()
@@ -70,7 +72,8 @@ class GroupEncoder:
                 yield key, known[index], core.pixels(slot, 0, 0, height, width)
                 continue
             candidates = [self._vectors(key.frame, reference) for reference in key.references]
-            data = core.encode(slot, key, step, picture, candidates, RATE_WEIGHT, MOTION_WEIGHT)
+            source = picture if key.level > 1 else self._filter.filtered(key.frame, step / STEP_UNIT, key.level == 0)
+            data = core.encode(slot, key, step, source, candidates, RATE_WEIGHT, MOTION_WEIGHT)
             decoded = core.pixels(slot, 0, 0, height, width)
             yield key, CodedKey(data, ws_squared_error(decoded, picture), zlib.crc32(decoded.data)), decoded
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nerv360.motion.core import NODE, Vectors, node_grid
 
-__all__ = ["Flow"]
+__all__ = ["Field", "Flow"]
 
 WIDEST = 1024  # of the pictures that are compared
 SEAM = 64  # columns that are repeated on both sides
@@ -39,6 +39,13 @@ class Flow:
         flows.append(flows[0] if abs(frame - reference) == 1 else self._between(frame, reference))
         found = [summary for flow in flows for summary in self._at_nodes(flow)]
         return np.rint(4 * self._scale * np.stack(found)).clip(-32000, 32000).astype(np.int16)
+
+    def dense(self, frame: int, reference: int) -> Field:
+        """Flow of every pixel [H, W, 2], composed from frame to frame."""
+        flow, (height, width) = self._composed(frame, reference), self._frames.shape[1:3]
+        if flow.shape[:2] != (height, width):
+            flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * np.float32(self._scale)
+        return flow
 
     def _at_nodes(self, flow: Field) -> list[Field]:
         """Means over a node's pixels, and over its middle."""
