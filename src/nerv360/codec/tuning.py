@@ -13,8 +13,9 @@ __all__ = ["tune"]
 LARGER_STEP = 1.25  # beside which quality and size are compared
 LEAST_DB = 0.1  # by which quality differs then, at least
 MOST_LOST = 0.01  # of the bytes, for views or for panoramas, where the other gains
-INTERVALS = (8, 16, 2)
-GROWTHS: dict[str, tuple[float, ...]] = {"growth_p": (1.4, 2.3), "growth_b": (1.35, 1.65)}
+Ways = dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]  # up, and down where that gains nothing
+INTERVALS: Ways = {"interval": ((8, 16), (2,))}
+GROWTHS: Ways = {"growth_p": ((2.3,), (1.4,)), "growth_b": ((1.65,), (1.35,))}
 
 Attempt = Callable[[Tuning, float], Outcome]  # of a tuning, and a factor on the step
 
@@ -23,7 +24,8 @@ def tune(effort: int, attempt: Attempt) -> tuple[Tuning, float]:
     """The best of what is tried, and the factor on the step with which quality stays what it is without tuning.
 
     Best are the fewest bytes at equal quality, the mean of views and panoramas, neither of which may lose. Without
-    effort nothing is tried; with 1, intervals; with more, how steps grow, again and again.
+    effort nothing is tried; with 1, intervals; with more, how steps grow too, again and again. Each way is gone as far
+    as it gains.
     """
     best = Tuning()
     if not effort:
@@ -41,15 +43,23 @@ def tune(effort: int, attempt: Attempt) -> tuple[Tuning, float]:
         return sum(costs(tried)) < sum(costs(best)) and max(costs(tried)) <= MOST_LOST
 
     found = plain
+
+    def climb(name: str, values: tuple[Any, ...]) -> None:
+        nonlocal best, found
+        for value in values:
+            tried = replace(best, **{name: value})
+            outcome = attempt(tried, 1.0)
+            if tried != best and not better(outcome, found):
+                return
+            best, found = tried, outcome
+
     for _ in range(max(1, effort - 1)):
         before = best
-        changes: list[dict[str, Any]] = [{"interval": interval} for interval in INTERVALS]
-        if effort > 1:
-            changes += [{name: growth} for name, growths in GROWTHS.items() for growth in growths]
-        for change in changes:
-            tried = replace(best, **change)
-            if tried != best and better(outcome := attempt(tried, 1.0), found):
-                best, found = tried, outcome
+        for name, (up, down) in (INTERVALS if effort == 1 else INTERVALS | GROWTHS).items():
+            usual = best
+            climb(name, up)
+            if best == usual:
+                climb(name, down)
         if best == before:
             break
     return best, math.exp(sum(_gains(plain, found)) / 2 / DB_PER_E)
