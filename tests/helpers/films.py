@@ -1,7 +1,7 @@
 """Small videos with the traits of real files."""
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -31,6 +31,7 @@ def write_film(
     pixel_format: str = "yuv444p",
     prepare: Callable[[av.VideoStream], object] = lambda _: None,
     sample_entry: bytes = b"",  # boxes added to it
+    ticks: Sequence[int] = (),  # when each is shown, in 1/25 s; by default one after the other
     **options: str,
 ) -> Path:
     """Pictures [h, w, 3] as a video of 25 frames a second, in the container of the path's ending."""
@@ -48,7 +49,7 @@ def write_film(
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24").reformat(
                 format=pixel_format, src_colorspace=BT709, dst_colorspace=BT709, dst_color_range=ColorRange.MPEG
             )
-            frame.pts, frame.time_base = number, Fraction(1, 25)
+            frame.pts, frame.time_base = ticks[number] if ticks else number, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     if sample_entry:

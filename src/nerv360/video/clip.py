@@ -5,11 +5,10 @@ choose a stream -> decode -> same shape -> deinterlace -> to RGB -> tone-map, tu
 """
 
 import hashlib
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import dropwhile, repeat, takewhile
+from itertools import repeat, takewhile
 
 import av
 import numpy as np
@@ -22,6 +21,7 @@ from nerv360.video.filters import deinterlaced, filtered
 from nerv360.video.reading import AS_TAGGED, Layout, Reading, plan_reading
 from nerv360.video.source import Decoded, opened, pictures, pictures_from
 from nerv360.video.tags import Tags, read_tags
+from nerv360.video.timing import Timing, read_timing
 
 __all__ = ["Clip", "matrix_of"]
 
@@ -34,7 +34,6 @@ EXACT = (
     | Interpolation.FULL_CHR_H_INT
 )
 FINGERPRINT_BYTES = 1 << 20
-NO_ORDER = {"avi"}  # containers that do not say when a picture is shown, where that is not the order of the packets
 
 
 def matrix_of(colour: Colour) -> Colorspace:
@@ -56,11 +55,9 @@ class Clip:
     frames: int
     width: int
     height: int
-    frame_rate: Fraction
+    timing: Timing  # of the file
     tags: Tags
     reading: Reading
-    times: tuple[int, ...] = ()  # of every frame, in units of the stream; empty where the file does not say them
-    lost: int = 0  # frames that the file promises behind its last
 
     @classmethod
     def open(
@@ -86,8 +83,8 @@ class Clip:
             if first is None:
                 raise VideoError(f"{path}: no frame can be decoded")
             tags = read_tags(stream, first[0])
-            rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        times, total, lost = _frame_times(path)
+        timing = read_timing(path)
+        total = timing.frames
         if start >= total:
             raise VideoError(f"{path}: has {total} frames (0..{total - 1}); --start {start} is beyond the last")
         if frames is not None and start + frames > total:
@@ -95,8 +92,7 @@ class Clip:
         reading = plan_reading(path, tags, layout, asked=size, force=force)
         width, height = size or (reading.width, reading.height)
         _check_size(path, width, height, force)
-        clip = cls(path, 0, total, width, height, Fraction(rate), tags, reading, times, lost=lost)
-        return clip.cut(start, frames or total - start)
+        return cls(path, start, frames or total - start, width, height, timing, tags, reading)
 
     @property
     def colour(self) -> Colour:
@@ -105,20 +101,26 @@ class Clip:
 
     def cut(self, first: int, frames: int) -> "Clip":
         """Frames [first, first + frames) of the clip, as a clip."""
-        return replace(
-            self,
-            start=self.start + first,
-            frames=frames,
-            times=self.times[first : first + frames],
-            lost=self.lost if first + frames == self.frames else 0,
-        )
+        return replace(self, start=self.start + first, frames=frames)
+
+    @property
+    def frame_rate(self) -> Fraction:
+        """Frames per second."""
+        return self.timing.rate
+
+    @property
+    def lost(self) -> int:
+        """Frames that the file promises behind the last of the clip."""
+        return self.timing.lost if self.start + self.frames == self.timing.frames else 0
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the user should know of how the file is read."""
+        return (*self.reading.remarks, *((self.timing.remark,) if self.timing.remark else ()))
 
     def middles(self) -> list[float]:
         """The middle of the time that every frame is shown, in seconds of the file, as players count them."""
-        with opened(self.path) as (_, stream):
-            shown = [time * (stream.time_base or Fraction(1)) for time in self.times]
-        if not shown:
-            shown = [Fraction(self.start + frame) / self.frame_rate for frame in range(self.frames)]
+        shown = [self.timing.shown_s(self.start + frame) for frame in range(self.frames)]
         ends = [*shown[1:], shown[-1] + 1 / self.frame_rate]
         return [float(first + end) / 2 for first, end in zip(shown, ends, strict=True)]
 
@@ -141,7 +143,7 @@ class Clip:
                 break
             if index > wanted:
                 yield from repeat(self.panorama(picture if last is None else last), index - wanted)
-            if index >= first:
+            if index >= wanted:
                 yield self.panorama(picture)
                 wanted = index + 1
             last = picture
@@ -152,8 +154,15 @@ class Clip:
             yield from repeat(self.panorama(last), end - wanted)
 
     def decodable(self) -> Iterator[tuple[int, av.VideoFrame, bool]]:
-        """Every picture that the file gives up undamaged: its number in the clip, and whether its shape is another."""
-        return self._decoded(0, self.frames)
+        """Every picture that the file gives up undamaged: its frame of the clip, and whether its size is another."""
+        return (each for each in self._decoded(0, self.frames) if each[0] >= 0)
+
+    def pictured(self) -> frozenset[int]:
+        """The frames of which the file promises pictures; the others repeat those."""
+        frames = range(self.frames)
+        return frozenset(frames if not self.timing.times else (n - self.start for n in self.timing.numbers)) & set(
+            frames
+        )
 
     def panorama(self, picture: av.VideoFrame) -> Picture:
         """The panorama [height, width, 3] that a picture of the file holds."""
@@ -185,31 +194,36 @@ class Clip:
         """Pictures up to that frame at least, from some frame before the first."""
         if not self.reading.deinterlace:
             return ((index, picture) for index, picture, _ in self._decoded(first, end))
-        around = self._decoded(max(0, first - 1), min(end + 1, self.frames))
-        return deinterlaced((index, picture) for index, picture, _ in around)
+        return deinterlaced((index, picture) for index, picture, _ in self._decoded(first, end, around=1))
 
-    def _decoded(self, first: int, end: int) -> Iterator[tuple[int, av.VideoFrame, bool]]:
-        for index, (picture, pixel_aspect) in self._numbered(first, end):
+    def _decoded(self, first: int, end: int, around: int = 0) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+        for index, (picture, pixel_aspect) in self._numbered(first, end, around):
             if not picture.is_corrupt:
                 fitted = self._fitted(picture, pixel_aspect)
                 yield index, fitted, fitted is not picture
 
-    def _numbered(self, first: int, end: int) -> Iterator[tuple[int, Decoded]]:
-        """All pictures that the file gives up, from one before frame `first` on to frame `end`, with their numbers."""
-        if not self.times:
+    def _numbered(self, first: int, end: int, around: int) -> Iterator[tuple[int, Decoded]]:
+        """All pictures that the file gives up, from that of frame `first` to those before `end`, with their frames.
+
+        Others may precede them; with `around`, so many precede and follow them.
+        """
+        timing = self.timing
+        if not timing.times:
             with opened(self.path) as (container, stream):
                 found = enumerate(pictures(container, stream), start=-self.start)
-                yield from takewhile(lambda each: each[0] < end, dropwhile(lambda each: each[0] < 0, found))
+                yield from takewhile(lambda each: each[0] < end + around, found)
             return
-        for decoded in pictures_from(self.path, self.times[first]):
+        start = max(0, timing.picture_of(self.start + first) - around)
+        last = min(len(timing.times) - 1, timing.picture_of(self.start + end - 1) + around)
+        for decoded in pictures_from(self.path, timing.times[start]):
             time = decoded[0].pts
-            if time is None or time < self.times[0]:
+            if time is None:
                 continue
-            if time > self.times[end - 1]:
+            if time > timing.times[last]:
                 return
-            index = bisect_left(self.times, time)
-            if self.times[index] == time:
-                yield index, decoded
+            frame = timing.frame_at(time)
+            if frame is not None:
+                yield frame - self.start, decoded
 
     def _fitted(self, picture: av.VideoFrame, pixel_aspect: Fraction) -> av.VideoFrame:
         """A picture in the shape of the first: scaled, where it is shown in another shape with black bars."""
@@ -220,23 +234,6 @@ class Clip:
         inner = (width, round(height / wider)) if wider > 1 else (round(width * wider), height)
         scaled = picture.reformat(*inner, interpolation=EXACT)
         return scaled if inner == (width, height) else filtered(scaled, (f"pad={width}:{height}:(ow-iw)/2:(oh-ih)/2",))
-
-
-def _frame_times(path: Location) -> tuple[tuple[int, ...], int, int]:
-    """When frames are shown, how many there are, and how many the file promises behind its last.
-
-    Where packets do not say when which picture is shown, all are decoded and counted, and there are no times.
-    """
-    with opened(path) as (container, stream):
-        packets = [(packet.pts, packet.is_discard) for packet in container.demux(stream) if packet.size]
-        lost = max(0, stream.frames - len(packets))
-        ordered = not (container.format.name in NO_ORDER and stream.codec_context.has_b_frames)
-    shown = [time for time, hidden in packets if not hidden]
-    times = sorted({time for time in shown if time is not None})
-    if ordered and len(times) == len(shown):
-        return tuple(times), len(times), lost
-    with opened(path) as (container, stream):
-        return (), sum(1 for _ in pictures(container, stream)), lost
 
 
 def _check_size(path: Location, width: int, height: int, force: bool) -> None:

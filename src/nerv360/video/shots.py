@@ -34,7 +34,7 @@ class Survey:
             found.append(f"{_named(self.reshaped, clip)} have another size; they are scaled to the first one's shape")
         if clip.lost:
             found.append(f"ends early: {clip.lost} frames that it promises are not there")
-        return [f"{clip.path}: {remark}" for remark in (*clip.reading.remarks, *found)]
+        return [f"{clip.path}: {remark}" for remark in (*clip.remarks, *found)]
 
 
 def survey(clip: Clip, on_progress: OnProgress = ignore, *, shots: bool = True) -> Survey:
@@ -53,7 +53,7 @@ def survey(clip: Clip, on_progress: OnProgress = ignore, *, shots: bool = True) 
         on_progress(Update("finding shots" if shots else "looking through", index + 1, clip.frames))
     if not found:
         raise VideoError(f"{clip.path}: none of its {clip.frames} frames can be decoded")
-    missing = frozenset(range(clip.frames)) - found
+    missing = clip.pictured() - found
     return Survey(tuple(cuts.found if cuts is not None else ()), missing, frozenset(reshaped))
 
 
