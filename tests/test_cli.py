@@ -1,6 +1,8 @@
 """The command line, as a user meets it: each command in a process of its own."""
 
+import io
 import json
+import re
 import resource
 import shutil
 import signal
@@ -15,6 +17,7 @@ import pytest
 from helpers.commands import Commands
 from helpers.processes import running, wait_for
 from PIL import Image
+from rich.console import Console
 
 from nerv360.bitstream.container import VERSION, Container
 from nerv360.cli.console import progress_bar
@@ -243,14 +246,47 @@ def test_an_interruption_says_that_it_can_go_on(folder: Path, video: Path) -> No
     assert "Traceback" not in told
 
 
-def test_an_error_leaves_no_bar_behind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_leaves_no_bar_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr("nerv360.cli.console.remarks", Console(file=shown, force_terminal=True))
     with progress_bar() as on_progress:
         on_progress(Update("cutting", 1, 2))
-    assert "cutting" in capsys.readouterr().err
+    assert "cutting" in shown.getvalue().rpartition("\x1b[2K")[2]
     with pytest.raises(ArgumentError), progress_bar() as on_progress:
         on_progress(Update("cutting", 1, 2))
         raise ArgumentError("size=0: must be positive")
-    assert capsys.readouterr().err.strip() == ""
+    assert "cutting" not in shown.getvalue().rpartition("\x1b[2K")[2]
+
+
+def test_lines_tell_of_the_progress_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with progress_bar() as on_progress:
+        on_progress(Update("cutting", 1, 4))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("nerv360.cli.console.LINE_SECONDS", 0.0)
+    with progress_bar() as on_progress:
+        on_progress(Update("cutting", 1, 4))
+        on_progress(Update("cutting", 3, 4))
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "cutting: 1 of 4 (25%)"
+    assert re.fullmatch(r"cutting: 3 of 4 \(75%\), \d+ s left of it", second)
+
+
+def test_a_quiet_encoding_prints_nothing_and_logs_lines_of_json(
+    commands_with_torch: Commands, video: Path, tmp_path: Path
+) -> None:
+    encode = ("encode", video, "-o", "a.nerv360", "--preset", "instant", "--frames", 2, "--quiet", "--log", "log")
+    result = commands_with_torch(*encode, cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert {"looking through", "encoding"} <= {event.get("stage") for event in events}
+    assert events[-1]["event"] == "encoded"
+    assert events[-1]["bytes"] == (tmp_path / "a.nerv360").stat().st_size
+    result = commands_with_torch("encode", "none.mp4", "-o", "b.nerv360", "--quiet", "--log", "log", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "none.mp4: no such file" in result.stderr
+    assert json.loads((tmp_path / "log").read_text().splitlines()[-1])["event"] == "error"
 
 
 def test_frames_of_the_file_are_a_range() -> None:

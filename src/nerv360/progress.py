@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-__all__ = ["FitUpdate", "OnProgress", "Update", "ignore", "part_of", "tracked"]
+__all__ = ["FitUpdate", "OnProgress", "Update", "both", "ignore", "part_of", "tracked"]
 
 Item = TypeVar("Item")
 
@@ -40,6 +40,16 @@ OnProgress = Callable[[Update], None]
 
 def ignore(update: Update) -> None:
     """An `OnProgress` that does nothing."""
+
+
+def both(first: OnProgress, second: OnProgress) -> OnProgress:
+    """An `OnProgress` that tells two."""
+
+    def on_progress(update: Update) -> None:
+        first(update)
+        second(update)
+
+    return on_progress
 
 
 def tracked(items: Iterable[Item], stage: str, total: int, on_progress: OnProgress) -> Iterator[Item]:

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from nerv360.cli.event_log import LoggedProgress, log_event
 from nerv360.errors import Nerv360Error
-from nerv360.progress import FitUpdate, OnProgress, Update
+from nerv360.progress import FitUpdate, OnProgress, Update, both, ignore
 
 if TYPE_CHECKING:
     from nerv360.evaluation.evaluate import Evaluation, Quality
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 console = Console()  # results
 remarks = Console(stderr=True)  # progress, and what is left out
 ESTIMATE_SECONDS = 20.0
+LINE_SECONDS = 10.0
 INTERRUPTED = 130  # the exit code that typer gives after Ctrl-C
 
 
@@ -27,6 +29,7 @@ def run(command: Callable[[], object]) -> None:
     try:
         command()
     except Nerv360Error as error:
+        log_event("error", message=str(error))
         print(f"error: {error}".replace("\n", " "), file=sys.stderr)
         sys.exit(2)
     except SystemExit as ended:
@@ -64,11 +67,17 @@ def evaluation_table(result: "Evaluation") -> Table:
 
 @contextmanager
 def progress_bar(quiet: bool = False) -> Iterator[OnProgress]:
-    """A bar on standard error for the stage that the work is at; an error leaves none of it behind."""
+    """A bar on standard error for the stage that the work is at; an error leaves none of it behind.
+
+    Where that is no terminal, a line every ten seconds. All goes to the log, too.
+    """
+    if not remarks.is_terminal:
+        yield both(ignore if quiet else _StageLines(), LoggedProgress())
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=remarks, disable=quiet) as bar:
         try:
-            yield _StageBar(bar)
+            yield both(_StageBar(bar), LoggedProgress())
         except Nerv360Error:
             bar.live.transient = True
             raise
@@ -80,7 +89,7 @@ class _StageBar:
     def __init__(self, bar: Progress) -> None:
         self.bar = bar
         self.stage: str | None = None
-        self.bitrate, self.next_estimate_s = "", time.monotonic() + ESTIMATE_SECONDS
+        self.note = _Note()
 
     def __call__(self, update: Update) -> None:
         if self.stage is None:
@@ -88,14 +97,56 @@ class _StageBar:
         elif self.stage != update.stage:
             self.bar.reset(self.task, description=update.stage, note="")
         self.stage = update.stage
-        note = self._note(update) if isinstance(update, FitUpdate) else ""
-        self.bar.update(self.task, completed=update.done, total=update.total, note=note)
+        self.bar.update(self.task, completed=update.done, total=update.total, note=self.note(update))
 
-    def _note(self, update: FitUpdate) -> str:
+
+class _StageLines:
+    """Prints updates: a line every ten seconds."""
+
+    def __init__(self) -> None:
+        self.stage: str | None = None
+        self.began_s = self.next_s = time.monotonic()
+        self.next_s += LINE_SECONDS
+        self.note = _Note()
+
+    def __call__(self, update: Update) -> None:
+        now = time.monotonic()
+        if update.stage != self.stage:
+            self.stage, self.began_s, self.began_at = update.stage, now, update.done
+        if now < self.next_s:
+            return
+        self.next_s = now + LINE_SECONDS
+        done, left = update.done - self.began_at, update.total - update.done
+        left_s = f", {left * (now - self.began_s) / done:.0f} s left of it" if done else ""
+        note = self.note(update)
+        remarks.print(
+            f"{update.stage}: {update.done} of {update.total} ({update.done / max(1, update.total):.0%}){left_s}"
+            + (f"  {note}" if note else ""),
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+class _Note:
+    """What is told of a fit beside its steps."""
+
+    def __init__(self) -> None:
+        self.bitrate, self.next_estimate_s = "", time.monotonic() + ESTIMATE_SECONDS
+
+    def __call__(self, update: Update) -> str:
         """Loss, PSNR, and the rate, which is estimated in at most a twentieth of the time."""
+        if not isinstance(update, FitUpdate):
+            return ""
         began = time.monotonic()
         if began > self.next_estimate_s:
             self.bitrate = f"about {update.estimate_bitrate() / 1000:.0f} kbit/s"
             took = time.monotonic() - began
             self.next_estimate_s = time.monotonic() + max(ESTIMATE_SECONDS, 20 * took)
         return f"loss {update.loss:.2f}  PSNR {update.psnr_db:.2f} dB  {self.bitrate}"
+
+
+def hush(quiet: bool) -> bool:
+    """Print nothing but errors, if so."""
+    console.quiet = remarks.quiet = quiet
+    return quiet

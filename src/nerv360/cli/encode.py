@@ -7,7 +7,8 @@ from nerv360.cli import encode_options as option
 from nerv360.cli.console import console, progress_bar
 from nerv360.cli.encode_long import encode_long
 from nerv360.cli.encode_settings import choose_settings, parse_size_limit, with_options
-from nerv360.cli.options import Eye, Force, Projection, Stereo, check_folder, parse_size
+from nerv360.cli.event_log import log_event
+from nerv360.cli.options import Eye, Force, Log, Projection, Quiet, Stereo, check_folder, parse_size
 from nerv360.cli.video_list import read_list
 from nerv360.cluster.plan import Request
 from nerv360.config import EncodingConfig
@@ -50,6 +51,8 @@ def encode(
     workers: option.Workers = None,
     ray: option.Ray = None,
     manifest: option.Manifest = None,
+    quiet: Quiet = False,
+    log: Log = None,
 ) -> None:
     """Encode a video as a .nerv360 file: by frames that predict one another along motion, or by a network.
 
@@ -118,5 +121,6 @@ def _encode_one(clip: Clip, output: Location, config: EncodingConfig, device: st
         f"{result.path}: {result.size:,} bytes for {result.frames} frames, {result.bitrate / 1000:.1f} kbit/s; "
         f"{result.summary}"
     )
+    log_event("encoded", path=str(result.path), bytes=result.size, frames=result.frames, bitrate=result.bitrate)
     if result.missed:
         console.print(f"this is {result.missed}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nerv360.cli.console import console, progress_bar
+from nerv360.cli.event_log import log_event
 from nerv360.cli.live_table import job_table
 from nerv360.cli.options import check_folder
 from nerv360.cluster.address import check_ray
@@ -42,6 +43,8 @@ def encode_long(
         results = encode_plans(plans, _executor(workers, address), on_progress)
     for result in results:
         console.print(_line(result), markup=False, highlight=False, soft_wrap=True)
+        if not result.reason:
+            log_event("encoded", path=str(result.plan.output), bytes=result.size, frames=result.plan.clip.frames)
     failures = refused + [f"{result.plan.output}: {result.reason}" for result in results if result.reason]
     if failures:
         kept = "; what is done is kept, and the same command goes on with the rest"

@@ -10,7 +10,8 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
-from nerv360.cli.console import remarks
+from nerv360.cli.console import LINE_SECONDS, remarks
+from nerv360.cli.event_log import LoggedProgress
 from nerv360.cluster.plan import EncodePlan
 
 if TYPE_CHECKING:
@@ -25,13 +26,16 @@ ENDED = ("done", "failed")
 
 @contextmanager
 def job_table(plans: Sequence[EncodePlan]) -> "Iterator[OnJobProgress]":
-    """The segments that are worked on, and how far all are. Where nobody watches, a line for each that is done."""
+    """The segments that are worked on, and how far all are.
+
+    Where nobody watches, a line for each that is done, and every ten seconds for all.
+    """
     table = _JobTable(plans)
     if not remarks.is_terminal:
-        yield table.print_ended
+        yield table.hear
         return
     with Live(get_renderable=table.render, console=remarks, refresh_per_second=1, transient=True):
-        yield table.update
+        yield table.hear
 
 
 class _JobTable:
@@ -39,7 +43,15 @@ class _JobTable:
         self.jobs = [(plan, index) for plan in plans for index in range(len(plan.jobs))]
         self.frames = [job.clip.frames for plan in plans for job in plan.jobs]
         self.last: dict[int, JobUpdate] = {}
+        self.log = LoggedProgress()
+        self.next_line_s = time.monotonic() + LINE_SECONDS
         self.began: dict[int, tuple[float, int]] = {}  # when, and how far on, a stage was heard of first
+
+    def hear(self, update: "JobUpdate") -> None:
+        self.update(update)
+        self.log(update)
+        if not remarks.is_terminal:
+            self.print_line(update)
 
     def update(self, update: "JobUpdate") -> None:
         last = self.last.get(update.job)
@@ -47,8 +59,11 @@ class _JobTable:
             self.began[update.job] = (time.monotonic(), update.done)
         self.last[update.job] = update
 
-    def print_ended(self, update: "JobUpdate") -> None:
+    def print_line(self, update: "JobUpdate") -> None:
         if update.stage not in ENDED:
+            if time.monotonic() > self.next_line_s:
+                self.next_line_s = time.monotonic() + LINE_SECONDS
+                remarks.print(self._summary(), markup=False, highlight=False, soft_wrap=True)
             return
         plan, index = self.jobs[update.job]
         encoded = f"{update.summary}, by {update.worker}" if update.summary else "by an earlier run"

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nerv360.cli.console import hush
+from nerv360.cli.event_log import log_to
 from nerv360.errors import ArgumentError, OutputError
 from nerv360.video.reading import EYES, PROJECTIONS, STEREO
 
@@ -26,6 +28,11 @@ Stereo = Annotated[
 ]
 Eye = Annotated[
     str | None, typer.Option(metavar="NAME", help=f"The eye of a stereo video that is taken: {' or '.join(EYES)}.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=hush, help="Print nothing but errors.")]
+Log = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", callback=log_to, help="Append progress and results to a file, as JSON lines."),
 ]
 Precision = Annotated[str, typer.Option(help="float; or int8, for networks: faster for the paper's.")]
 

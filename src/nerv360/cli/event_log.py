@@ -1,0 +1,51 @@
+"""`--log FILE`: what a command does, as JSON lines for machines."""
+
+import logging
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import msgspec
+
+from nerv360.errors import OutputError
+from nerv360.progress import Update
+
+__all__ = ["LoggedProgress", "log_event", "log_to"]
+
+SECONDS = 1.0  # between lines of one stage
+_events = logging.getLogger("nerv360.events")
+_events.propagate = False
+_events.setLevel(logging.INFO)
+
+
+def log_to(path: Path | None) -> Path | None:
+    """Append events to a file from now on. Raises OutputError."""
+    if path is not None:
+        try:
+            _events.addHandler(logging.FileHandler(path))
+        except OSError as error:
+            raise OutputError(f"--log {path}: cannot be written: {error.strerror}") from None
+    return path
+
+
+def log_event(event: str, **values: object) -> None:
+    """One line: `{"time": seconds since 1970, "event": ..., ...}`."""
+    if _events.handlers:
+        _events.info("%s", msgspec.json.encode({"time": round(time.time(), 3), "event": event} | values).decode())
+
+
+class LoggedProgress:
+    """An `OnProgress` that logs events `progress`: the beginning and the end of every stage, and one a second."""
+
+    def __init__(self) -> None:
+        self._part: tuple[str, object] | None = None
+        self._next_s = 0.0
+
+    def __call__(self, update: Update) -> None:
+        now = time.monotonic()
+        part = update.stage, getattr(update, "job", None)
+        if part == self._part and now < self._next_s and update.done < update.total:
+            return
+        self._part, self._next_s = part, now + SECONDS
+        values = {field.name: getattr(update, field.name) for field in fields(update)}
+        log_event("progress", **{name: value for name, value in values.items() if not callable(value)})
