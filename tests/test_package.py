@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import nerv360
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -46,3 +48,7 @@ def test_wheel_runs_in_a_clean_environment(wheel: Path, video: Path, tmp_path: P
     subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", str(constraints), str(wheel)], check=True)
     subprocess.run([python, "-c", SCRIPT.format(place=str(place), video=str(video))], check=True, cwd=tmp_path)
     subprocess.run([place / "bin" / "nerv360", "info", "a.nerv360"], check=True, cwd=tmp_path)
+
+
+def test_the_citation_is_of_this_version() -> None:
+    assert f"\nversion: {nerv360.__version__}\n" in (ROOT / "CITATION.cff").read_text()
