@@ -16,6 +16,8 @@ from nerv360.types import BT709, Picture
 from nerv360.video.clip import Clip
 from nerv360.video.filters import filtered
 from nerv360.video.reading import Layout
+from nerv360.video.spherical import V1, add_boxes, box
+from nerv360.video.tags import Spherical
 
 
 def first_of(clip: Clip) -> Picture:
@@ -84,6 +86,7 @@ EYES = panoramas(2)
 STEREO = {  # mode of st3d, --stereo, pictures of both eyes as stored
     "top-bottom": (1, np.concatenate(EYES)),
     "left-right": (2, np.concatenate(EYES, axis=1)),
+    "right-left": (4, np.concatenate(EYES[::-1], axis=1)),
 }
 
 
@@ -103,7 +106,9 @@ def test_one_eye_of_two_is_taken(tmp_path: Path, name: str, half: bool) -> None:
         assert (clip.width, clip.height) == (160, 80)
         assert psnr(first_of(clip), picture) > (25 if half else 40)
         assert psnr(first_of(clip), picture) > psnr(first_of(clip), other) + 3
-        assert clip.reading.remarks == (f"stereo ({name}): the {eye} eye alone is encoded",)
+        assert clip.reading.remarks == (
+            f"stereo ({name.replace('right-left', 'left-right')}): the {eye} eye alone is encoded",
+        )
     assert Clip.open(path, layout=Layout(stereo="mono"), force=True).width == stored.shape[1]
 
 
@@ -142,7 +147,7 @@ def test_other_projections_become_equirectangular(
     clip = Clip.open(path, layout=Layout(None if tag else projection))
     assert (clip.width, clip.height) == (480, 240)
     assert psnr(first_of(clip), picture) > dB
-    assert clip.reading.remarks == (f"{projection}: converted to equirectangular",)
+    assert f"{projection}: converted to equirectangular" in clip.reading.remarks[0]
     as_it_is = Clip.open(path, layout=Layout("equirect"), force=True)
     assert psnr(first_of(as_it_is), stored) > 40
 
@@ -187,6 +192,35 @@ def test_a_part_of_the_sphere_lies_where_its_bounds_say(tmp_path: Path) -> None:
     assert shown.shape == (80, 160, 3)
     assert shown[:, 22:98].min() > 250
     assert max(shown[:, :18].max(), shown[:, 102:].max()) < 5
+
+
+def test_what_is_not_read_is_refused_by_name(tmp_path: Path) -> None:
+    (picture,) = panoramas(1)
+    with pytest.raises(VideoError, match=r"a\.mp4: holds mesh pictures, which are not read; .*--projection"):
+        Clip.open(written(tmp_path / "a.mp4", picture, entry=spherical_box(b"mshp")))
+    with pytest.raises(VideoError, match="one mesh for each eye"):
+        Clip.open(written(tmp_path / "b.mp4", picture, entry=stereo_box(3)))
+    with av.open(str(tmp_path / "c.mp4"), "w") as container:
+        streams = [container.add_stream("libx264", rate=25) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 240, 80, "yuv420p"
+        for stream in streams:
+            container.mux(stream.encode(av.VideoFrame(240, 80, "yuv420p")))
+            container.mux(stream.encode(None))
+    with pytest.raises(VideoError, match=r"two streams \(GoPro\).*vstack"):
+        Clip.open(tmp_path / "c.mp4")
+
+
+def test_the_old_metadata_tell_of_a_part_and_their_initial_view_is_no_pose(tmp_path: Path) -> None:
+    values = {"Spherical": "true", "ProjectionType": "equirectangular", "InitialViewHeadingDegrees": 90}
+    values |= {"FullPanoWidthPixels": 160, "FullPanoHeightPixels": 80, "CroppedAreaLeftPixels": 20}
+    values |= {"CroppedAreaTopPixels": 0, "CroppedAreaImageWidthPixels": 80, "CroppedAreaImageHeightPixels": 80}
+    xml = "".join(f"<GSpherical:{name}>{value}</GSpherical:{name}>" for name, value in values.items())
+    path = written(tmp_path / "a.mp4", np.full((80, 80, 3), 255, dtype=np.uint8))
+    add_boxes(path, b"", box(b"uuid", V1.bytes + f"<rdf:SphericalVideo>{xml}</rdf:SphericalVideo>".encode()))
+    clip = Clip.open(path)
+    assert clip.tags.spherical == Spherical("equirect", bounds=(0.125, 0, 0.375, 0))
+    assert first_of(clip)[:, 22:98].min() > 250
 
 
 def test_a_tagged_equirectangular_panorama_is_left_alone(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from nerv360.types import Colour, Picture
 from nerv360.video.filters import deinterlaced, filtered
 from nerv360.video.reading import AS_TAGGED, Layout, Reading, plan_reading
 from nerv360.video.source import Decoded, opened, pictures, pictures_from
+from nerv360.video.spherical import movie_box
 from nerv360.video.tags import Tags, read_tags
 from nerv360.video.timing import Timing, read_timing
 
@@ -82,7 +83,8 @@ class Clip:
             first = next(pictures(container, stream), None)
             if first is None:
                 raise VideoError(f"{path}: no frame can be decoded")
-            tags = read_tags(stream, first[0])
+            movie = _movie(path) if "mp4" in container.format.name else b""
+            tags = read_tags(stream, first[0], movie)
         timing = read_timing(path)
         total = timing.frames
         if start >= total:
@@ -234,6 +236,11 @@ class Clip:
         inner = (width, round(height / wider)) if wider > 1 else (round(width * wider), height)
         scaled = picture.reformat(*inner, interpolation=EXACT)
         return scaled if inner == (width, height) else filtered(scaled, (f"pad={width}:{height}:(ow-iw)/2:(oh-ih)/2",))
+
+
+def _movie(path: Location) -> bytes:
+    with open_file(path) as file:
+        return movie_box(file)
 
 
 def _check_size(path: Location, width: int, height: int, force: bool) -> None:

@@ -36,6 +36,7 @@ MOST_PADDING = 100  # of v360
 MOST_PIXELS = 1 << 28  # of a panorama before it is scaled
 SQUEEZED = Fraction(16, 9)
 SHAPES_DIFFER = Fraction(1, 50)
+HALF_OF_GOPRO = (2.5, 3.5)  # width to height
 ASIDE = "(--force takes the picture as it is)"
 
 
@@ -174,6 +175,11 @@ class _Plan:
 
     def project(self) -> None:
         found = self.spherical
+        if self.tags.twins and HALF_OF_GOPRO[0] < self.ratio < HALF_OF_GOPRO[1] and not self.force:
+            raise VideoError(
+                f"{self.path}: holds halves of EAC pictures in two streams (GoPro), which are not read; stack them "
+                f"(ffmpeg -i FILE -filter_complex '[0:v:0][0:v:1]vstack' JOINED.mp4), then --projection eac {ASIDE}"
+            )
         if found.projection not in V360 or found.padding > MOST_PADDING:
             if self.force:
                 return
@@ -185,7 +191,8 @@ class _Plan:
             self._pad(found.bounds)
         else:
             self.width, self.pixel_aspect = 2 * self.height, Fraction(1)
-            self.remarks.append(f"{found.projection}: converted to equirectangular")
+            lenses = f", from lenses of {FISHEYE_DEG} degrees" if found.projection == "dual-fisheye" else ""
+            self.remarks.append(f"{found.projection}: converted to equirectangular{lenses}; seams may be seen")
         pose = (found.yaw_deg, found.pitch_deg, found.roll_deg)
         if any(pose):
             yaw, pitch, roll = pose

@@ -11,7 +11,7 @@ from av.stream import Disposition
 from nerv360.errors import VideoError
 from nerv360.storage import Location, open_file, size
 
-__all__ = ["Decoded", "Opened", "opened", "pictures", "pictures_from"]
+__all__ = ["Decoded", "Opened", "is_film", "opened", "pictures", "pictures_from"]
 
 Decoded = tuple[av.VideoFrame, Fraction]  # a picture, and the width of its pixels to their height
 Opened = tuple[av.container.InputContainer, av.VideoStream]
@@ -63,10 +63,15 @@ def _choose(path: Location, container: av.container.InputContainer) -> av.VideoS
     """The stream that is marked as default, of several the largest; covers and previews are none."""
     if not container.streams.video:
         raise VideoError(f"{path}: no video stream in it")
-    films = [stream for stream in container.streams.video if not stream.disposition & NO_FILM]
+    films = [stream for stream in container.streams.video if is_film(stream)]
     if not films:
         raise VideoError(f"{path}: no video stream in it, only a still picture (the cover)")
     return max(films, key=lambda each: (bool(each.disposition & Disposition.default), each.width * each.height))
+
+
+def is_film(stream: av.VideoStream) -> bool:
+    """Whether a stream is neither a cover nor a preview."""
+    return not stream.disposition & NO_FILM
 
 
 def pictures(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[Decoded]:

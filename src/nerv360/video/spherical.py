@@ -3,15 +3,18 @@
 Spherical Video V2 (box sv3d) and, for older players, V1 (XML in a uuid box), github.com/google/spatial-media.
 """
 
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 from uuid import UUID
 
-__all__ = ["add_boxes", "box", "full_box", "tag_equirectangular"]
+__all__ = ["add_boxes", "box", "full_box", "movie_box", "tag_equirectangular"]
 
 TRACK = (b"moov", b"trak")
 SAMPLE_TABLE = (b"mdia", b"minf", b"stbl", b"stsd")
+MOST_BYTES = 1 << 26  # of a moov box that is read
 BEFORE_ENTRIES = 8  # bytes of an stsd box: version, flags, count
 V1 = UUID("ffcc8263-f855-4a93-8814-587a02521fdd")
 XML = (
@@ -41,15 +44,28 @@ def tag_equirectangular(path: Path) -> None:
 def add_boxes(path: Path, sample_entry: bytes, track: bytes) -> None:
     """Append boxes to the first sample entry and to the first track of an MP4 file, whose moov box is its last."""
     with open(path, "r+b") as file:
-        position = 0
-        while (header := file.read(8))[4:] != TRACK[0]:
-            length = int.from_bytes(header[:4])
-            position += length if length != 1 else int.from_bytes(file.read(8))
-            file.seek(position)
-        movie = header + file.read()
-        movie = _grown(movie, TRACK, track)
-        file.seek(position)
+        movie = _grown(movie_box(file), TRACK, track)
+        file.seek(-len(movie_box(file)), os.SEEK_END)
         file.write(_grown(movie, (*TRACK, *SAMPLE_TABLE), sample_entry))
+
+
+def movie_box(file: BinaryIO) -> bytes:
+    """The moov box of an MP4 file, which says all of its tracks; nothing where there is none, or a huge one."""
+    position = 0
+    while len(header := _read_at(file, position, 16)) >= 8:
+        length = int.from_bytes(header[:4])
+        length = int.from_bytes(header[8:]) if length == 1 else length
+        if header[4:8] == TRACK[0]:
+            return _read_at(file, position, length) if length <= MOST_BYTES else b""
+        if length < 8:
+            break
+        position += length
+    return b""
+
+
+def _read_at(file: BinaryIO, position: int, length: int) -> bytes:
+    file.seek(position)
+    return file.read(length)
 
 
 def _grown(boxes: bytes, path: Sequence[bytes], more: bytes) -> bytes:

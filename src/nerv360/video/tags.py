@@ -1,5 +1,6 @@
 """What a file says of its pictures: shape of pixels, turns, fields, colours, eyes, projection."""
 
+import re
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,11 +10,17 @@ import av
 from av.sidedata.sidedata import SideDataContainer, Type
 
 from nerv360.types import Colour
+from nerv360.video.source import is_film
 
 __all__ = ["Spherical", "Tags", "read_tags"]
 
 FIXED_POINT = 1 << 16  # angles, and entries of a display matrix
 WHOLE = 1 << 32  # of which bounds are parts
+PROJECTION_BOX = re.compile(rb"sv3d.{4}svhd.*?proj.{4}prhd.{20}(....)", re.DOTALL)
+STEREO_BOX = re.compile(rb"\0\0\0\x0dst3d\0{4}(.)", re.DOTALL)
+STEREO_MODES = {3: "one mesh for each eye", 4: "left-right"}  # which FFmpeg does not know
+RIGHT_LEFT = 4
+V1_FIELD = re.compile(rb"<GSpherical:(\w+)>\s*(\d{1,6})\s*</")
 PROJECTIONS = ("equirect", "cubemap", "equirect", "equirect", "rectilinear", "fisheye")
 HALF = 3  # the position of the half of the sphere in front
 IN_FRONT = (0.25, 0.0, 0.25, 0.0)
@@ -56,12 +63,13 @@ class Tags:
     stereo: str | None
     right_eye_first: bool
     spherical: Spherical | None
+    twins: bool  # whether another stream has pictures of the same size
 
 
-def read_tags(stream: av.VideoStream, first: av.VideoFrame) -> Tags:
-    """What the stream, and its first picture, say."""
+def read_tags(stream: av.VideoStream, first: av.VideoFrame, movie: bytes = b"") -> Tags:
+    """What the stream, its first picture, and the moov box of an MP4 file say."""
     data = {each.type: bytes(each) for each in cast(SideDataContainer, first.side_data)}
-    stereo, right_eye_first = _stereo(data.get(Type.STEREO3D))
+    stereo, right_eye_first = _stereo(data.get(Type.STEREO3D), movie)
     return Tags(
         first.width,
         first.height,
@@ -71,7 +79,8 @@ def read_tags(stream: av.VideoStream, first: av.VideoFrame) -> Tags:
         Colour(int(first.color_primaries), int(first.color_trc), int(first.colorspace), int(first.color_range) == 2),
         stereo,
         right_eye_first,
-        _spherical(data.get(Type.SPHERICAL)),
+        _spherical(data.get(Type.SPHERICAL), movie),
+        sum(is_film(each) and each.width == stream.width for each in stream.container.streams.video) > 1,
     )
 
 
@@ -82,12 +91,20 @@ def _matrix(data: bytes | None) -> tuple[int, int, int, int]:
     return a, b, c, d
 
 
-def _stereo(data: bytes | None) -> tuple[str | None, bool]:
+def _stereo(data: bytes | None, movie: bytes) -> tuple[str | None, bool]:
+    box = STEREO_BOX.search(movie)
+    if box is not None and box[1][0] in STEREO_MODES:
+        return STEREO_MODES[box[1][0]], box[1][0] == RIGHT_LEFT
     kind, flags = (len(STEREO), 0) if data is None else struct.unpack_from("=Ii", data)
     return STEREO[kind] if kind < len(STEREO) else None, bool(flags & RIGHT_EYE_FIRST)
 
 
-def _spherical(data: bytes | None) -> Spherical | None:
+def _spherical(data: bytes | None, movie: bytes) -> Spherical | None:
+    box = PROJECTION_BOX.search(movie)
+    if box is not None and box[1] == b"mshp":
+        return Spherical("mesh")
+    if box is None and b"<GSpherical:" in movie:
+        return Spherical("equirect", bounds=_v1_bounds(movie))
     if data is None:
         return None
     projection, yaw, pitch, roll, *bounds, padding = struct.unpack_from("=I3i4II", data)
@@ -96,3 +113,15 @@ def _spherical(data: bytes | None) -> Spherical | None:
     left, top, right, bottom = IN_FRONT if projection == HALF else (bound / WHOLE for bound in bounds)
     yaw_deg, pitch_deg, roll_deg = (angle / FIXED_POINT for angle in (yaw, pitch, roll))
     return Spherical(PROJECTIONS[projection], yaw_deg, pitch_deg, roll_deg, (left, top, right, bottom), padding)
+
+
+def _v1_bounds(movie: bytes) -> tuple[float, float, float, float]:
+    """Of Spherical Video V1. Its initial view is no pose of the camera, though FFmpeg takes it for one."""
+    fields = {name.decode(): int(value) for name, value in V1_FIELD.findall(movie)}
+    width, height = fields.get("FullPanoWidthPixels", 0), fields.get("FullPanoHeightPixels", 0)
+    if not (width and height):
+        return 0.0, 0.0, 0.0, 0.0
+    left, top = fields.get("CroppedAreaLeftPixels", 0), fields.get("CroppedAreaTopPixels", 0)
+    right = width - left - fields.get("CroppedAreaImageWidthPixels", width - left)
+    bottom = height - top - fields.get("CroppedAreaImageHeightPixels", height - top)
+    return left / width, top / height, max(0, right) / width, max(0, bottom) / height
