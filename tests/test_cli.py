@@ -15,15 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.commands import Commands
+from helpers.films import panoramas, stereo_box, write_film
 from helpers.processes import running, wait_for
 from PIL import Image
 from rich.console import Console
 
+import nerv360
 from nerv360.bitstream.container import VERSION, Container
 from nerv360.cli.console import progress_bar
 from nerv360.cli.options import parse_frames
 from nerv360.errors import ArgumentError
 from nerv360.progress import Update
+from nerv360.quality import psnr
 
 QUICK = ["--model", "nerv360-grid", "--epochs", "1"]
 SLOW_TO_IMPORT = {"torch", "openvino", "onnxruntime", "onnx", "ray", "cv2"}
@@ -244,6 +247,27 @@ def test_an_interruption_says_that_it_can_go_on(folder: Path, video: Path) -> No
     assert encoding.returncode == 130
     assert told.rstrip().endswith("interrupted: an encoding goes on where it was when called again")
     assert "Traceback" not in told
+
+
+def test_one_eye_is_encoded_and_measured(commands_with_torch: Commands, tmp_path: Path) -> None:
+    """What was done to the video is said; a list of videos takes the same options, and eval measures the same eye."""
+    left, right = panoramas(2)
+    write_film(tmp_path / "film.mp4", [np.concatenate((left, right))] * 2, sample_entry=stereo_box(1))
+    (tmp_path / "films.csv").write_text("video,output\nfilm.mp4,b.nerv360\n")
+    refused = commands_with_torch("encode", "film.mp4", "-o", "a.nerv360", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: film.mp4: holds two eyes (top-bottom)")
+    for what in (("film.mp4", "-o", "a.nerv360"), ("--manifest", "films.csv")):
+        told = commands_with_torch("encode", *what, "--eye", "right", "--preset", "instant", cwd=tmp_path)
+        assert told.returncode == 0, told.stderr
+        assert "film.mp4: stereo (top-bottom): the right eye alone is encoded" in told.stdout
+    with nerv360.open(tmp_path / "b.nerv360") as decoder:
+        assert psnr(decoder.panorama(0), right) > psnr(decoder.panorama(0), left) + 3
+    for eye, least, most in (("right", 25, 60), ("left", 5, 24)):
+        command = ("eval", "a.nerv360", "--source", "film.mp4", "--eye", eye, "--json", "--size", "96x96")
+        measured = commands_with_torch(*command, cwd=tmp_path)
+        assert measured.returncode == 0, measured.stderr
+        assert least < json.loads(measured.stdout)["ws_psnr_db"] < most
 
 
 def test_an_error_leaves_no_bar_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nerv360.codec.decoder import Decoder
     from nerv360.extract import extract_viewport
     from nerv360.video.clip import Clip
+    from nerv360.video.reading import Layout
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "Clip",
     "Decoder",
     "EncodingConfig",
+    "Layout",
     "Nerv360Error",
     "OutputError",
     "TrainingError",
@@ -53,6 +55,7 @@ __all__ = [
 _LAZY = {
     "Clip": "nerv360.video.clip",
     "Decoder": "nerv360.codec.decoder",
+    "Layout": "nerv360.video.reading",
     "decode": "nerv360.api",
     "encode": "nerv360.api",
     "eval_file": "nerv360.api",

@@ -31,7 +31,7 @@ def encode(
     device: str | None = None,
     on_progress: OnProgress = ignore,
 ) -> Encoded:
-    """Encode an equirectangular video as a .nerv360 file.
+    """Encode a 360-degree video as a .nerv360 file; `Clip.open` reads a part of one, another projection, one eye.
 
     Interrupted, the same call goes on where it was. Stages of the progress are `analysing` the clip, in frames; then
     `fitting` a network, in steps (`FitUpdate`), or `trying`, `encoding` and `checking` keys, in frames. The device is

@@ -15,13 +15,14 @@ from rich.table import Table
 from nerv360.backends.registry import describe_backend
 from nerv360.bitstream.container import Container
 from nerv360.cli.console import progress_bar, remarks
-from nerv360.cli.options import Source, check_folder, parse_size
+from nerv360.cli.options import Eye, Projection, Source, Stereo, check_folder, parse_size
 from nerv360.errors import ArgumentError, OutOfMemory
 from nerv360.experiments.bench_targets import DECODE_THEN_CROP, bench_targets
 from nerv360.geometry.viewport import Viewport
 from nerv360.progress import tracked
 from nerv360.storage import atomic_write, name_of, parse_location
 from nerv360.video.clip import Clip
+from nerv360.video.reading import Layout
 
 if TYPE_CHECKING:
     from nerv360.experiments.playback import Playback, Workload
@@ -39,6 +40,9 @@ def bench(
     source: Annotated[
         Path | None, typer.Option(help="The video that was encoded: to decode its x265 file, then crop.")
     ] = None,
+    projection: Projection = None,
+    stereo: Stereo = None,
+    eye: Eye = None,
     repeats: Annotated[int, typer.Option(help="Pictures that are timed, of each kind.", min=1, max=10_000)] = 20,
     threads: Annotated[int | None, typer.Option(help="Of the processor; by default all.", min=1, max=1024)] = None,
     output: Annotated[
@@ -57,7 +61,8 @@ def bench(
     names = bench_targets(segment.spec, backends)
     if output is not None:
         check_folder(output)
-    clip = Clip.open(source, size=(header.width, header.height)) if source else None
+    layout = Layout(projection, stereo, eye)
+    clip = Clip.open(source, size=(header.width, header.height), layout=layout) if source else None
     if clip is not None:
         names.append(DECODE_THEN_CROP)
         clip = replace(clip, frames=min(clip.frames, repeats))

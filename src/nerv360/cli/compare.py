@@ -10,13 +10,14 @@ import typer
 
 from nerv360.bitstream.container import Container
 from nerv360.cli.console import console, progress_bar, remarks
-from nerv360.cli.options import make_folder, parse_size
+from nerv360.cli.options import Eye, Projection, Stereo, make_folder, parse_size
 from nerv360.config import EncodingConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError, MissingExtra
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.registry import DEFAULT_MODEL, MODELS
 from nerv360.progress import part_of
 from nerv360.video.clip import Clip
+from nerv360.video.reading import Layout
 
 if TYPE_CHECKING:
     from nerv360.evaluation.anchors import Anchor
@@ -55,7 +56,7 @@ ViewSize = Annotated[
 
 
 def compare(
-    video: Annotated[Path, typer.Argument(help="An equirectangular video, 2:1.", show_default=False)],
+    video: Annotated[Path, typer.Argument(help="A 360-degree video.", show_default=False)],
     file: Files = None,
     rate_weights: RateWeights = None,
     preset: PresetName = MODELS[DEFAULT_MODEL].default_preset,
@@ -64,6 +65,9 @@ def compare(
     start: Annotated[int, typer.Option(metavar="K", help="First frame, from 0.")] = 0,
     frames: Annotated[int | None, typer.Option(metavar="N", help="Number of frames; by default all.")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Scale the panorama to this size.")] = None,
+    projection: Projection = None,
+    stereo: Stereo = None,
+    eye: Eye = None,
     viewport: ViewSize = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of files, rows, tables and curves.")
@@ -78,7 +82,8 @@ def compare(
         if find_spec(package) is None:
             raise MissingExtra(f"nerv360 compare needs {package}: pip install 'nerv360[compare]'")
     targets = _parse_targets(rate_weights, preset)
-    clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None)
+    layout, asked = Layout(projection, stereo, eye), parse_size(size) if size else None
+    clip = Clip.open(video, start=start, frames=frames, size=asked, layout=layout)
     width, height = parse_size(viewport) if viewport else preset_for(DEFAULT_MODEL, preset).training_view(clip.width)
     segment_starts = [_check_file(path, clip) for path in file or []]
     from nerv360.evaluation.compare import Comparison, regular_key_frames, shared_key_frames
