@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from helpers.commands import Commands
+from helpers.films import panoramas, spherical_box, write_film
 from helpers.limits import traced_bytes
 from helpers.processes import running
 from PIL import Image
@@ -543,6 +544,7 @@ def test_play_says_what_is_wrong_in_one_line(
 ) -> None:
     shapeless, short = make_video(width=128, height=72), make_video(frames=4)
     slow = tmp_path / "slow.mp4"
+    cube = write_film(tmp_path / "cube.mp4", panoramas(6), sample_entry=spherical_box(b"cbmp"))
     write_frames(slow, Clip.open(video), Fraction(25), UNSPECIFIED_COLOUR)
     (tmp_path / "bad.nerv360").write_bytes(encoded.read_bytes()[:-9])
     with socket.socket() as taken:
@@ -558,6 +560,7 @@ def test_play_says_what_is_wrong_in_one_line(
             ((encoded, "--source", video, "--start", 3), "has 3 frames from --start 3 on, fewer than"),
             ((encoded, "--source", short), "has 4 frames from --start 0 on, fewer than"),
             ((encoded, "--source", shapeless), "is 128x72, another shape than"),
+            ((encoded, "--source", cube), "cube.mp4: its pictures are no plain panoramas"),
             ((encoded, "--source", slow), "slow.mp4: has 25 frames/s"),
         ):
             result = commands("play", "--no-browser", *arguments)

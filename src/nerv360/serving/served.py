@@ -75,6 +75,8 @@ def _difference(clip: Clip, container: Container) -> str | None:
     header, path = container.header, container.path
     rate = Fraction(header.rate_numerator, header.rate_denominator)
     size = f"{header.width}x{header.height}"
+    if clip.reading.reprojects or clip.tags.stereo not in (None, "mono"):
+        return "its pictures are no plain panoramas, which the player needs: give an equirectangular copy of one eye"
     if abs(clip.width * header.height / (clip.height * header.width) - 1) > SHAPES_DIFFER:
         return (
             f"is {clip.width}x{clip.height}, another shape than {path}, {size}: "

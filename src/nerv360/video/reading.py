@@ -56,6 +56,7 @@ class Layout:
 
 
 AS_TAGGED = Layout()
+REPROJECTING = {"crop", "pad", "v360"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class Reading:
     height: int
     colour: Colour
     remarks: tuple[str, ...]  # what of it the user should know
+
+    @property
+    def reprojects(self) -> bool:
+        """Whether directions lie elsewhere in the panorama than in the picture that players show."""
+        return any(each.partition("=")[0] in REPROJECTING for each in self.filters)
 
 
 def plan_reading(
