@@ -1,6 +1,8 @@
 """What files say of their pictures is done: turned, made square, cropped, deinterlaced, tone-mapped, converted."""
 
+import io
 import math
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +18,7 @@ from nerv360.types import BT709, Picture
 from nerv360.video.clip import Clip
 from nerv360.video.filters import filtered
 from nerv360.video.reading import Layout
-from nerv360.video.spherical import V1, add_boxes, box
+from nerv360.video.spherical import V1, add_boxes, box, movie_box
 from nerv360.video.tags import Spherical
 
 
@@ -209,6 +211,15 @@ def test_what_is_not_read_is_refused_by_name(tmp_path: Path) -> None:
             container.mux(stream.encode(None))
     with pytest.raises(VideoError, match=r"two streams \(GoPro\).*vstack"):
         Clip.open(tmp_path / "c.mp4")
+
+
+def test_boxes_without_end_or_sense_are_passed_over() -> None:
+    movie = box(b"moov", b"tracks")
+    assert movie_box(io.BytesIO(box(b"ftyp", b"mp42") + movie)) == movie
+    long_size = struct.pack(">I4sQ", 1, b"mdat", 20) + bytes(4)
+    assert movie_box(io.BytesIO(long_size + movie)) == movie
+    for data in (b"", b"moov", bytes(100), box(b"free", b"") * 10_000 + movie, struct.pack(">I4s", 1 << 30, b"moov")):
+        assert movie_box(io.BytesIO(data)) == b""
 
 
 def test_the_old_metadata_tell_of_a_part_and_their_initial_view_is_no_pose(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ __all__ = ["add_boxes", "box", "full_box", "movie_box", "tag_equirectangular"]
 TRACK = (b"moov", b"trak")
 SAMPLE_TABLE = (b"mdia", b"minf", b"stbl", b"stsd")
 MOST_BYTES = 1 << 26  # of a moov box that is read
+MOST_BOXES = 10_000  # before it
 BEFORE_ENTRIES = 8  # bytes of an stsd box: version, flags, count
 V1 = UUID("ffcc8263-f855-4a93-8814-587a02521fdd")
 XML = (
@@ -44,20 +45,22 @@ def tag_equirectangular(path: Path) -> None:
 def add_boxes(path: Path, sample_entry: bytes, track: bytes) -> None:
     """Append boxes to the first sample entry and to the first track of an MP4 file, whose moov box is its last."""
     with open(path, "r+b") as file:
-        movie = _grown(movie_box(file), TRACK, track)
-        file.seek(-len(movie_box(file)), os.SEEK_END)
-        file.write(_grown(movie, (*TRACK, *SAMPLE_TABLE), sample_entry))
+        movie = movie_box(file)
+        if movie:
+            file.seek(-len(movie), os.SEEK_END)
+            file.write(_grown(_grown(movie, TRACK, track), (*TRACK, *SAMPLE_TABLE), sample_entry))
 
 
 def movie_box(file: BinaryIO) -> bytes:
-    """The moov box of an MP4 file, which says all of its tracks; nothing where there is none, or a huge one."""
+    """The moov box of an MP4 file, which says all of its tracks; nothing where there is none, or none that is sane."""
     position = 0
-    while len(header := _read_at(file, position, 16)) >= 8:
+    for _ in range(MOST_BOXES):
+        header = _read_at(file, position, 16)
         length = int.from_bytes(header[:4])
         length = int.from_bytes(header[8:]) if length == 1 else length
         if header[4:8] == TRACK[0]:
             return _read_at(file, position, length) if length <= MOST_BYTES else b""
-        if length < 8:
+        if length < 8:  # or the file has ended
             break
         position += length
     return b""

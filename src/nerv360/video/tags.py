@@ -16,7 +16,7 @@ __all__ = ["Spherical", "Tags", "read_tags"]
 
 FIXED_POINT = 1 << 16  # angles, and entries of a display matrix
 WHOLE = 1 << 32  # of which bounds are parts
-PROJECTION_BOX = re.compile(rb"sv3d.{4}svhd.*?proj.{4}prhd.{20}(....)", re.DOTALL)
+PROJECTION_BOX = re.compile(rb"sv3d.{4}svhd.{0,300}?proj.{4}prhd.{20}(....)", re.DOTALL)
 STEREO_BOX = re.compile(rb"\0\0\0\x0dst3d\0{4}(.)", re.DOTALL)
 STEREO_MODES = {3: "one mesh for each eye", 4: "left-right"}  # which FFmpeg does not know
 RIGHT_LEFT = 4
