@@ -13,13 +13,16 @@ enum {
     UNIT = 8, /* of what `shifted` says in that of pixels */
     PASSES = 2,
     AFFECTED = 48,
+    TRIES = 5 + MERGES + 2 * 3 * 4, /* the mean, neighbours, merges, steps */
 };
-static const float KNEE = 1.5f; /* squared steps: what a coefficient costs at most */
+static const float KNEE = 1.5f;   /* squared steps: what a coefficient costs at most */
+static const float HOPED = 0.95f; /* of what patches cost with the best vector, which another's may come down to */
 
 /* What a vector says of a window, as far as it was asked. */
 typedef struct {
     int quarters;
     i32 of[PATCHES / 4][NODE * NODE];
+    float rest[PATCHES + 1]; /* what patches from the k-th on cost */
 } Said;
 
 /* A node whose vector is sought, and what its choice depends on. */
@@ -29,6 +32,9 @@ typedef struct {
     float per_step;                 /* squared steps in a squared coefficient of a patch */
     float down[SPAN], across[SPAN]; /* how its window fades */
     Said *best, *tried;             /* by its vector, and by another */
+    Vector seen[TRIES];             /* what was tried, which costs no less another time */
+    int tries;
+    float around;                   /* what bits of others cost with its vector */
 } Window;
 
 static float *left; /* what the blend leaves of the target */
@@ -130,21 +136,25 @@ static float patch_cost(Strip left_half, Strip right_half, float per_step) {
     return total;
 }
 
-/* Of what is left with the node's vector, while its part is not in the blend; patches go quarter by quarter. Stops
-   above the limit. */
+/* Of what is left with the node's vector, while its part is not in the blend; patches go quarter by quarter. Stops once
+   the best vector's patches, where they are still to come, leave no hope for the limit. */
 static float window_cost(const Window *w, Said *known, float limit) {
     Strip rest[2];
     float total = 0;
-    for (int k = 0; k < PATCHES && total <= limit; k++) {
+    for (int k = 0; k < PATCHES; k++) {
         int r, c;
         i32 at = patch_at(w->turn, k, &r, &c);
+        known->rest[k] = total;
         if (at < 0) continue;
         const i32 *said = quarter(w, known, k / 4);
         for (int i = 0; i < PATCH; i++)
             for (int j = 0; j < PATCH; j += 4)
                 rest[j / 4][i] = load_f32(left + at + i * layout.columns + j) - part_of(w, said, r + i, c + j);
         total += patch_cost(rest[0], rest[1], w->per_step);
+        if (known != w->best && total + HOPED * w->best->rest[k + 1] > limit) return total + w->best->rest[k + 1];
     }
+    for (int k = 0; k < PATCHES; k++) known->rest[k] = total - known->rest[k];
+    known->rest[PATCHES] = 0;
     return total;
 }
 
@@ -163,11 +173,17 @@ static int affected(const Turn *t, const Turn *found[AFFECTED]) {
     return count;
 }
 
+/* Bits of the vector of a node. */
+static float bits_of(const Window *w, const Turn *t) {
+    const Field *f = w->field;
+    return f->rate_weight * motion_bits(f->key, f->k, t, f->moved, f->added, f->base);
+}
+
+/* Bits of all that are predicted from the node's vector. */
 static float bits_around(const Window *w) {
     const Turn *found[AFFECTED];
     float bits = 0;
-    for (int n = affected(w->turn, found) - 1; n >= 0; n--)
-        bits += motion_bits(w->field->key, w->field->k, found[n], w->field->moved, w->field->added, w->field->base);
+    for (int n = affected(w->turn, found) - 1; n > 0; n--) bits += bits_of(w, found[n]);
     return bits;
 }
 
@@ -175,20 +191,29 @@ static void note(const Field *f, const Turn *t) {
     f->moved[f->k][node_of(t)] = (u8)least(255, distance(f->added[node_of(t)], interpolated(f->added, t)));
 }
 
-/* Take a vector if it costs less. */
+static int was_tried(Window *w, Vector v) {
+    for (int k = 0; k < w->tries; k++)
+        if (same(w->seen[k], v)) return 1;
+    w->seen[w->tries++] = v;
+    return 0;
+}
+
+/* Take a vector if it costs less. What bits of others cost is dear to ask: it counts as before until all else is cheap. */
 static int improve(Window *w, i32 x, i32 y, float *cost) {
     int node = node_of(w->turn);
-    Vector *here = &w->field->added[node], before = *here, base = w->field->base[node];
-    if ((x == before.x && y == before.y) || magnitude(base.x + x) > 32000 || magnitude(base.y + y) > 32000) return 0;
-    *here = (Vector){(i16)x, (i16)y};
-    float bits = w->field->rate_weight * bits_around(w);
+    Vector *here = &w->field->added[node], before = *here, base = w->field->base[node], v = {(i16)x, (i16)y};
+    if (magnitude(base.x + x) > 32000 || magnitude(base.y + y) > 32000 || same(v, before) || was_tried(w, v)) return 0;
+    *here = v;
     w->tried->quarters = 0;
-    float found = bits < *cost ? bits + window_cost(w, w->tried, *cost - bits) : bits;
-    if (found >= *cost) {
+    float found = bits_of(w, w->turn), around = w->around;
+    if (found + around < *cost) found += window_cost(w, w->tried, *cost - around - found);
+    if (found + around < *cost) around = bits_around(w);
+    if (found + around >= *cost) {
         *here = before;
         return 0;
     }
-    *cost = found;
+    *cost = found + around;
+    w->around = around;
     Said *worse = w->best;
     w->best = w->tried, w->tried = worse;
     const Turn *changed[AFFECTED];
@@ -202,7 +227,8 @@ static int refine_node(Window *w, int widest) {
     const Turn *t = w->turn;
     Vector *added = w->field->added, *here = &added[node_of(t)], before = *here;
     blend(w, 1);
-    float cost = w->field->rate_weight * bits_around(w) + window_cost(w, w->best, 1e30f);
+    w->around = bits_around(w);
+    float cost = bits_of(w, t) + w->around + window_cost(w, w->best, 1e30f);
     Merges merges = merges_of(t, added, w->field->base);
     improve(w, merges.mean.x, merges.mean.y, &cost);
     for (int k = 0; k < 4; k++) {

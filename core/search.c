@@ -3,7 +3,7 @@
 
 enum {
     CANDIDATES = 16,       /* vectors that are tried first, at most */
-    DESCENTS = 3 * 4 * 4,  /* vectors that are tried in steps of 4, 2 and 1 quarter pixels, at most */
+    DESCENTS = 2 * 4 * 4,  /* vectors that are tried in steps of 4 and 2 quarter pixels, at most */
     REACH = 2 * NODE + 1,  /* pixels each way that are read of a window */
 };
 
@@ -99,7 +99,7 @@ void search(const i16 *target, const i16 *reference, const Vector *base, const V
             improve(&n, merges.of[k].vector.x, merges.of[k].vector.y, MERGE_BITS, &best, &cost);
         for (const Vector *v = candidates + node; v < candidates + count * nodes; v += nodes)
             improve(&n, v->x - n.base.x, v->y - n.base.y, ANY_BITS, &best, &cost);
-        for (int stride = 4; stride; stride /= 2) {
+        for (int stride = 4; stride > 1; stride /= 2) {
             int moved = 1;
             for (int tries = 0; moved && tries < 4; tries++) {
                 Vector from = best;

@@ -1,4 +1,4 @@
-"""What suits a clip, found by trying: the interval between P keys, and how steps grow from level to level."""
+"""What suits a clip, found by trying: the interval between P keys, how steps grow, how strongly frames are filtered."""
 
 import math
 from collections.abc import Callable
@@ -13,9 +13,12 @@ __all__ = ["tune"]
 LARGER_STEP = 1.25  # beside which quality and size are compared
 LEAST_DB = 0.1  # by which quality differs then, at least
 MOST_LOST = 0.01  # of the bytes, for views or for panoramas, where the other gains
-Ways = dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]  # up, and down where that gains nothing
-INTERVALS: Ways = {"interval": ((8, 16), (2,))}
-GROWTHS: Ways = {"growth_p": ((2.3,), (1.4,)), "growth_b": ((1.65,), (1.35,))}
+WAYS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {  # up, and down where that gains nothing
+    "interval": ((8, 16), (2,)),
+    "growth_p": ((2.3,), (1.4,)),
+    "growth_b": ((1.65,), (1.35,)),
+    "filtering": ((2.0,), (0.0,)),
+}
 
 Attempt = Callable[[Tuning, float], Outcome]  # of a tuning, and a factor on the step
 
@@ -24,8 +27,8 @@ def tune(effort: int, attempt: Attempt) -> tuple[Tuning, float]:
     """The best of what is tried, and the factor on the step with which quality stays what it is without tuning.
 
     Best are the fewest bytes at equal quality, the mean of views and panoramas, neither of which may lose. Without
-    effort nothing is tried; with 1, intervals; with more, how steps grow too, again and again. Each way is gone as far
-    as it gains.
+    effort nothing is tried; with 1, intervals; with more, the rest too, again and again. Each way is gone as far as it
+    gains.
     """
     best = Tuning()
     if not effort:
@@ -55,8 +58,8 @@ def tune(effort: int, attempt: Attempt) -> tuple[Tuning, float]:
 
     for _ in range(max(1, effort - 1)):
         before = best
-        for name, (up, down) in (INTERVALS if effort == 1 else INTERVALS | GROWTHS).items():
-            usual = best
+        for name in WAYS if effort > 1 else ("interval",):
+            usual, (up, down) = best, WAYS[name]
             climb(name, up)
             if best == usual:
                 climb(name, down)

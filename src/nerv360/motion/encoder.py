@@ -18,6 +18,7 @@ __all__ = ["MAX_STEP", "CodedKey", "GroupEncoder", "Tuning", "VectorCache", "ste
 
 RATE_WEIGHT = 0.1  # of a bit, in squared steps of the quantiser
 MOTION_WEIGHT = 0.15  # of a bit of motion, while vectors are searched for alone
+ROOT_FILTERING = 1.5  # beside a P key's, for more frames depend on it
 STEP_UNIT, MAX_STEP = 16, 4000.0
 
 VectorCache = dict[tuple[int, int], Vectors]  # by frame and reference
@@ -30,6 +31,7 @@ class Tuning:
     interval: int = 4  # frames between P keys
     growth_p: float = 1.8  # of the quantiser's step, from the root to P keys
     growth_b: float = 1.5  # from each level of B keys to the next
+    filtering: float = 1.0  # of roots and P keys in time; 0 is none
 
 
 def steps_of(step: float, tuning: Tuning, frames: int) -> tuple[int, ...]:
@@ -72,7 +74,10 @@ class GroupEncoder:
                 yield key, known[index], core.pixels(slot, 0, 0, height, width)
                 continue
             candidates = [self._vectors(key.frame, reference) for reference in key.references]
-            source = picture if key.level > 1 else self._filter.filtered(key.frame, step / STEP_UNIT, key.level == 0)
+            source = picture
+            if key.level < 2 and tuning.filtering:
+                strength = tuning.filtering * (1.0 if key.level else ROOT_FILTERING)
+                source = self._filter.filtered(key.frame, step / STEP_UNIT, strength)
             data = core.encode(slot, key, step, source, candidates, RATE_WEIGHT, MOTION_WEIGHT)
             decoded = core.pixels(slot, 0, 0, height, width)
             yield key, CodedKey(data, ws_squared_error(decoded, picture), zlib.crc32(decoded.data)), decoded

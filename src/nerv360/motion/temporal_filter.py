@@ -14,7 +14,6 @@ from nerv360.types import Picture
 __all__ = ["TemporalFilter"]
 
 WEIGHTS = (0.34, 0.23)  # of neighbours one and two frames away, beside 1 of the frame itself
-ROOT_STRENGTH = 1.5  # more frames depend on a root
 TOLERANCE = 0.3  # steps of the quantiser: a difference that still looks like noise
 WINDOW = 5  # pixels each way, over which differences are taken
 
@@ -26,7 +25,7 @@ class TemporalFilter:
         self._frames, self._flow = frames, flow
         self._row, self._column = np.indices(frames.shape[1:3], dtype=np.float32)
 
-    def filtered(self, frame: int, step: float, is_root: bool) -> Picture:
+    def filtered(self, frame: int, step: float, strength: float = 1.0) -> Picture:
         """A frame as it is worth coding with a quantiser's step in grey levels."""
         picture = self._frames[frame]
         total, weights = picture.astype(np.float32), np.ones(picture.shape[:2], np.float32)
@@ -35,7 +34,7 @@ class TemporalFilter:
                 if 0 <= other < len(self._frames):
                     moved = self._moved(self._frames[other], self._flow.dense(frame, other))
                     share = _similarity(picture, moved, TOLERANCE * step)
-                    share *= weight * float(share.mean()) * (ROOT_STRENGTH if is_root else 1.0)
+                    share *= strength * weight * float(share.mean())
                     total += cv2.multiply(moved, cv2.merge([share] * 3), dtype=cv2.CV_32F)
                     weights += share
         return np.asarray(cv2.divide(total, cv2.merge([weights] * 3), dtype=cv2.CV_8U), np.uint8)
