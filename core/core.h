@@ -5,7 +5,8 @@
        entropy.c                                  codes bits
        motion_coding.c, motion_field.c            vectors as bits; what is known of them before
        bands.c, blocks.c, around.c (bands.h)      bands as bits; which blocks hold anything; what lies around coefficients
-       compensation.c, transform.c, colours.c     predictions; the inverse wavelet; red, green and blue
+       compensation.c, transform.c                predictions; the inverse wavelet
+       filter.c, colours.c                        the learned filter; red, green and blue
        search.c, refine.c, encode.c               what only an encoder does
        keys.c                                     holds keys, and is called from outside
 
@@ -124,6 +125,7 @@ u32 end_writing(Stream *s);
 void predict(Mix *m, const Contexts *c);
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit);
 int code_simple(Stream *s, Contexts *c, int context, int bit);
+int code_alone(Stream *s, Context *c, int bit);
 i32 code_golomb(Stream *s, Contexts *c, int context, i32 value);
 int code_sign(Stream *s, int negative);
 static inline float cost_of(i32 probability, int bit) { return COST[(bit ? probability : 65536 - probability) >> 4]; }
@@ -160,6 +162,8 @@ static inline int plane_height(int plane) { return plane ? layout.height / 2 : l
 static inline int plane_width(int plane) { return plane ? layout.width / 2 : layout.width; }
 static inline int plane_levels(int plane) { return plane ? LEVELS - 1 : LEVELS; }
 static inline size_t plane_size(int plane) { return (size_t)plane_rows(plane) * plane_columns(plane); }
+static inline int tiles_across(void) { return (layout.columns + TILE - 1) / TILE; }
+static inline int tiles_down(void) { return (layout.rows + TILE - 1) / TILE; }
 static inline int node_of(const Turn *t) { return t->row * layout.across + t->column; }
 
 /* What a row of the sphere weighs: about the cosine of its latitude (a parabola here, at least 1/16). */
@@ -180,7 +184,7 @@ typedef struct Key {
     i16 *bands[PLANES];            /* integers */
     u8 *busy[BANDS];               /* sums of their magnitudes in squares of 4x4, at most 255 */
     i16 *pixels[PLANES];           /* in 1/16 of a level, where a tile is done */
-    u8 *done;                      /* tiles */
+    u8 *done, *filtered;           /* tiles: which are painted; in which the filter is used */
     Contexts *contexts;
 } Key;
 
@@ -235,13 +239,19 @@ void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int
 void compensate_from(const Key *key, int k, int plane, int top, int left, int height, int width, i16 *out);
 void compensate(const Key *key, int plane, int top, int left, int height, int width, i16 *out);
 
+/* filter.c */
+void read_networks(const u8 *learned);
+void filter_tile(Key *key, int tile_row, int tile_column);
+int filter_if_better(Key *key, int tile_row, int tile_column, const float *source, float rate_weight);
+void code_filtered(Stream *s, Key *key);
+
 /* colours.c */
 void colour_row(i16 *const planes[PLANES], int y, int first, int end, u8 *out);
 
 /* keys.c */
 Key *fresh_key(int slot, int frame, int level, int first, int second, int step);
 Vector *field_number(int number); /* of nodes, to work in */
-void paint_all(Key *key);
+void paint_tile(Key *key, int tile_row, int tile_column);
 
 /* search.c */
 void search(const i16 *target, const i16 *reference, const Vector *base, const Vector *candidates, int count,

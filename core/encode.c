@@ -114,6 +114,11 @@ u32 EXPORT(encode_key)(int slot, int frame, int level, int first, int second, in
     code_motion(&s, key->contexts, key, added, inherited);
     for (int plane = 0; plane < PLANES; plane++) transform_residual(key, plane);
     code_bands(&s, key->contexts, key, coefficients, rate_weight);
-    paint_all(key);
+    for (int i = 0; i < tiles_down(); i++)
+        for (int j = 0; j < tiles_across(); j++) {
+            paint_tile(key, i, j);
+            key->filtered[i * tiles_across() + j] = (u8)filter_if_better(key, i, j, source[0], rate_weight);
+        }
+    code_filtered(&s, key);
     return end_writing(&s);
 }

@@ -41,6 +41,7 @@ void EXPORT(begin)(int width, int height, const u8 *learned) {
     make_order();
     priors = allocate(3 * sizeof(Contexts));
     for (int k = 0; k < 3; k++) learned = read_contexts(&priors[k], learned);
+    read_networks(learned);
     for (int slot = 0; slot < SLOTS; slot++) keys[slot].frame = -1;
 }
 
@@ -62,9 +63,6 @@ u32 EXPORT(learned)(u8 *out) {
 
 u32 EXPORT(motion_length)(int slot) { return keys[slot].motion_length; }
 
-static int tiles_across(void) { return (layout.columns + TILE - 1) / TILE; }
-static int tiles_down(void) { return (layout.rows + TILE - 1) / TILE; }
-
 static Key *found(int frame) {
     for (int slot = 0; slot < SLOTS; slot++)
         if (keys[slot].frame == frame) return &keys[slot];
@@ -82,6 +80,7 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
     size_t nodes = (size_t)layout.down * layout.across;
     if (key->done) { /* else memory is zeroed, and much of it need not be touched */
         memset(key->done, 0, (size_t)tiles_across() * tiles_down());
+        memset(key->filtered, 0, (size_t)tiles_across() * tiles_down());
         for (int plane = 0; plane < PLANES; plane++) memset(key->bands[plane], 0, plane_size(plane) * sizeof(i16));
         for (int k = 0; k < 2; k++) memset(key->motion[k], 0, nodes * sizeof(Vector));
     } else {
@@ -93,6 +92,7 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
         for (int k = 0; k < 2; k++) key->motion[k] = allocate(nodes * sizeof(Vector));
         key->moved = allocate(nodes);
         key->done = allocate((size_t)tiles_across() * tiles_down());
+        key->filtered = allocate((size_t)tiles_across() * tiles_down());
         key->contexts = allocate(sizeof(Contexts));
     }
     key->frame = frame, key->level = level, key->step = step;
@@ -124,11 +124,10 @@ void EXPORT(decode_key)(int slot, int frame, int level, int first, int second, i
     inherit_motion(key, inherited);
     code_motion(&s, key->contexts, key, added, inherited);
     code_bands(&s, key->contexts, key, NULL, 0);
+    code_filtered(&s, key);
 }
 
 /* Pictures */
-
-static void paint_tile(Key *key, int tile_row, int tile_column);
 
 /* Have a region of a key painted, in pixels of the sphere: rows may lie beyond the poles, columns go round. */
 static void paint_sphere(Key *key, int top, int left, int bottom, int right) {
@@ -158,7 +157,7 @@ static void paint_sources(const Key *key, int tile_row, int tile_column) {
             }
 }
 
-static void paint_tile(Key *key, int tile_row, int tile_column) {
+void paint_tile(Key *key, int tile_row, int tile_column) {
     static i16 predicted[TILE * TILE];
     static i32 residual[TILE * TILE];
     find_references(key);
@@ -180,13 +179,9 @@ static void paint_tile(Key *key, int tile_row, int tile_column) {
             }
         }
     }
-    key->done[tile_row * tiles_across() + tile_column] = 1;
-}
-
-void paint_all(Key *key) {
-    for (int i = 0; i < tiles_down(); i++)
-        for (int j = 0; j < tiles_across(); j++)
-            if (!key->done[i * tiles_across() + j]) paint_tile(key, i, j);
+    int tile = tile_row * tiles_across() + tile_column;
+    if (key->filtered[tile]) filter_tile(key, tile_row, tile_column);
+    key->done[tile] = 1;
 }
 
 /* RGB [height, width, 3] of a region of a key's picture, which is painted where it is not; columns may go round. */

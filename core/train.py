@@ -1,7 +1,8 @@
 """Learn what contexts begin with, src/nerv360/motion/priors.bin: python core/train.py VIDEO:START:FRAMES:WxH ...
 
 Every clip is encoded at four qualities, in a random order; what keys learn goes on to all later ones. Whenever the
-contexts change (core/core.h), train again; measure on other frames, at other sizes:
+contexts change (core/core.h), train again; measure on other frames, at other sizes. The filter's networks stay
+(core/train_filter.py).
 
     python core/train.py film.mp4:20:24:624x312 film.mp4:330:17:640x320 film.mp4:420:17:448x224 \\
         overpass.mp4:80:24:768x384 lhc_tunnel.mp4:100:24:640x320 lhc_tunnel.mp4:150:17:1024x512 \\
@@ -24,7 +25,8 @@ from nerv360.video.clip import Clip
 
 TARGET = Path(__file__).parent.parent / "src/nerv360/motion/priors.bin"
 QUALITIES = ((18.0, 8), (30.0, 4), (45.0, 8), (80.0, 16))  # steps of the root, frames between P keys
-NOTHING = bytes(1 << 20)
+NETWORK_BYTES = 2 * 3 * (8 * (1 + 9) + 8 * (1 + 9 * 8) + 1 + 9 * 8)
+CONTEXTS_BYTES = len(zlib.decompress(TARGET.read_bytes())) - NETWORK_BYTES
 
 
 class Learner(Core):
@@ -36,7 +38,7 @@ class Learner(Core):
 
     def learned(self) -> bytes:
         """What keys begin with."""
-        output = self._reserved("learned", len(NOTHING))
+        output = self._reserved("learned", CONTEXTS_BYTES)
         return self._view(output, self._call("learned", output)).tobytes()
 
 
@@ -62,11 +64,12 @@ def study(frames: NDArray[np.uint8], step: float, interval: int, priors: bytes) 
 def main() -> None:
     runs = [(name, quality) for name in sys.argv[1:] for quality in QUALITIES]
     random.Random(0).shuffle(runs)
-    priors = NOTHING
+    networks = zlib.decompress(TARGET.read_bytes())[CONTEXTS_BYTES:]
+    contexts = bytes(CONTEXTS_BYTES)
     for number, (name, (step, interval)) in enumerate(runs, start=1):
-        priors = study(frames_of(name), step, interval, priors)
+        contexts = study(frames_of(name), step, interval, contexts + networks)
         print(f"{number} of {len(runs)}: {name}, step {step:g}", flush=True)
-    TARGET.write_bytes(zlib.compress(priors, 9))
+    TARGET.write_bytes(zlib.compress(contexts + networks, 9))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
 def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], list[bytes]]]]:
     """The FileHeader; of every segment its frames, its header and its chunks."""
     magic, version, length, checksum = struct.unpack_from("<8sHII", data)
-    check(magic == b"\x89NERV360" and version in (5, 7))
+    check(magic == b"\x89NERV360" and version in (5, 8))
     packed = data[18 : 18 + length]
     check(crc32(packed) == checksum)
     header, offset, parts = msgspec.msgpack.decode(packed), 18 + length, []
@@ -64,7 +64,7 @@ def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], l
         body = data[offset : offset + size]
         check(crc32(body[:header_length]) == header_checksum)
         segment = with_defaults(msgspec.msgpack.decode(body[:header_length]))
-        check(version == 7 or segment[0] != "nerv360-motion")
+        check(version == 8 or segment[0] != "nerv360-motion")
         table = segment[7 if segment[0] == "nerv360-motion" else 17]
         parts.append((frames, segment, read_chunks(table, body[header_length:])))
         offset += size

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from reference_decoder import check, read_container
-from reference_motion_bits import Bits, State, priors
+from reference_motion_bits import CONTEXTS, Bits, State, priors
+from reference_motion_filter import TILE, filtered, networks
 from reference_motion_pictures import LEVELS, Array, Bands, colours, compensated, limited, painted
 from reference_motion_vectors import Node, read_field
 
@@ -78,11 +79,11 @@ def read_segment(width: int, height: int, frames: int, header: list[Any], chunks
     known: dict[int, Known] = {}
     for key, chunk in zip(keys, chunks, strict=True):
         references = [known[frame] for frame in key.references]
-        known[key.frame] = read_key(chunk, key, references, steps[key.level] / 16, width, height)
+        known[key.frame] = read_key(chunk, key, references, steps[key.level], width, height)
     return [known[frame].planes for frame in range(frames)]
 
 
-def read_key(data: bytes, key: Key, references: list[Known], step: float, width: int, height: int) -> Known:
+def read_key(data: bytes, key: Key, references: list[Known], step: int, width: int, height: int) -> Known:
     rows, columns = math.ceil(height / 16), math.ceil(width / 16)
     bits = Bits(data, initial_state(references))
     fields, changes = read_motion(bits, key, references, np.zeros((rows, columns, 2), np.int64))
@@ -96,8 +97,21 @@ def read_key(data: bytes, key: Key, references: list[Known], step: float, width:
             compensated(each.planes[plane], field, plane, width, height)
             for each, field in zip(references, fields, strict=True)
         ]
-        planes.append(painted(bands[plane], plane, step, predicted))
+        planes.append(painted(bands[plane], plane, step / 16, predicted))
+    planes[0] = filtered(planes[0], read_flags(bits, planes[0].shape), networks()[len(references)], step)
     return Known(key, bits.state, fields, changes, bands, planes)
+
+
+def read_flags(bits: Bits, size: tuple[int, ...]) -> Array:
+    """Which tiles are filtered."""
+    flags = np.zeros([math.ceil(side / TILE) for side in size], bool)
+    bits.state.probabilities.append(32768)  # a context of this key alone
+    bits.state.counts.append(0)
+    for place in np.ndindex(flags.shape):
+        flags[place] = bits.simple(CONTEXTS)
+    bits.state.probabilities.pop()
+    bits.state.counts.pop()
+    return flags
 
 
 def read_motion(bits: Bits, key: Key, references: list[Known], nothing: Array) -> tuple[list[Array], dict[Node, int]]:

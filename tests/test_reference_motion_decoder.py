@@ -11,6 +11,7 @@ import pytest
 import reference_decoder
 import reference_motion_bits
 import reference_motion_decoder
+import reference_motion_filter
 import reference_motion_pictures
 from helpers.motion_files import motion_file
 from numpy.typing import NDArray
@@ -108,7 +109,7 @@ def test_any_bytes_mean_the_same(seed: int, least_bytes: int, refused: bool) -> 
 def test_any_motion_means_the_same(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Where contexts of motion begin anywhere, vectors are of all kinds, and run over 16 bits."""
     priors = bytearray(zlib.decompress(reference_motion_bits.PRIORS.read_bytes()))
-    for part in np.frombuffer(priors, np.int8).reshape(3, -1):
+    for part in np.frombuffer(priors, np.int8)[: 3 * (2 * CONTEXTS + 12 * MIXERS)].reshape(3, -1):
         logits = part[29424:33072].reshape(3, 1216)
         logits[:] = np.random.default_rng(seed).integers(-40, 60, logits.shape)
         logits[:, 960:] += 66  # lengths of differences
@@ -116,6 +117,17 @@ def test_any_motion_means_the_same(monkeypatch: pytest.MonkeyPatch, seed: int) -
     states = reference_motion_bits.unpacked(bytes(priors))
     monkeypatch.setattr(reference_motion_decoder, "priors", lambda: states)
     compare_bytes(seed, (230, 150), 6000, False, bytes(priors))
+
+
+@pytest.mark.parametrize(("seed", "largest"), [(3, 300), (4, 32768)])
+def test_any_filter_means_the_same(monkeypatch: pytest.MonkeyPatch, seed: int, largest: int) -> None:
+    """Networks of any weights, whose sums may run over 32 bits."""
+    priors = bytearray(zlib.decompress(reference_motion_bits.PRIORS.read_bytes()))
+    numbers = np.frombuffer(priors, np.int16)[3 * (CONTEXTS + 6 * MIXERS) :]
+    numbers[:] = np.random.default_rng(seed).integers(-largest, largest, len(numbers))
+    networks = reference_motion_filter.unpacked(bytes(priors))
+    monkeypatch.setattr(reference_motion_decoder, "networks", lambda: networks)
+    compare_bytes(seed, (150, 70), 3000, False, bytes(priors))
 
 
 def compare_bytes(

@@ -73,7 +73,7 @@ def test_what_the_specification_of_a_network_names_exists(name: str) -> None:
 def test_what_a_specification_names_exists(name: str) -> None:
     spec = model_spec(name)
     assert issubclass(spec.load_decoder(), SegmentDecoder)
-    assert spec.load_header().version in (5, 7)
+    assert spec.load_header().version in (5, 8)
     assert callable(spec.load_encoder())
     assert spec.default_preset in presets_of(name)
     assert all(preset_for(name, preset).architecture.spec is spec for preset in presets_of(name))

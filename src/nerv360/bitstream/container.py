@@ -42,7 +42,7 @@ from nerv360.storage import Location, parse_location
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
 
 MAGIC = b"\x89NERV360"
-OLDEST_VERSION, VERSION = VERSIONS = 5, 7  # that are read; a file has the oldest that its segments allow
+OLDEST_VERSION, VERSION = VERSIONS = 5, 8  # that are read; a file has the oldest that its segments allow
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
 COPIED_AT_ONCE = 1 << 20

@@ -10,7 +10,7 @@ import { readSegment } from "./segments.js";
 /** @typedef {import("./segments.js").Segment} Segment */
 
 const MAGIC = "\x89NERV360";
-const VERSIONS = [5, 7];
+const VERSIONS = [5, 8];
 const FIRST_REQUEST = 4096; // bytes: usually all headers
 
 export class Container {
