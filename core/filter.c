@@ -14,6 +14,7 @@ enum {
     LARGEST = 8191, /* in 1/64 of a step */
     WEIGHT_BITS = 9,
     BIAS_BITS = 7, /* below which those of sums lie */
+    AT_ONCE = 2,   /* columns, which share the loads of weights */
     DEAR = 8,      /* bits that a filtered tile has to be worth */
 };
 
@@ -63,8 +64,6 @@ static inline void put_channels(i16 *out, const I32x4 sums[2]) {
     values = __builtin_elementwise_max(__builtin_elementwise_min(values, (I16x8){} + LARGEST), (I16x8){});
     memcpy(out, &values, sizeof values);
 }
-
-enum { AT_ONCE = 2 }; /* columns, which share the loads of weights */
 
 /* What two inputs add to the sums of all channels, of columns whose numbers lie `apart`. */
 static inline void add_pairs(I32x4 sums[AT_ONCE][2], const i16 *in, int apart, const i16 *weights) {
