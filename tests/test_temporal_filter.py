@@ -1,8 +1,13 @@
 """The temporal filter of frames that predict others."""
 
+import gc
+import weakref
+
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from nerv360.motion.encoder import GroupEncoder, Tuning, steps_of
 from nerv360.motion.flow import Flow
 from nerv360.motion.temporal_filter import TemporalFilter
 from nerv360.video.synthetic import render_frame
@@ -50,3 +55,20 @@ def test_a_frame_larger_than_flow_is_sought_at_is_moved_by_its_own_pixels() -> N
     flow = Flow(frames).dense(1, 2)
     assert flow.shape == (640, 1280, 2)
     assert abs(float(np.median(flow[..., 0])) - 20) < 1
+
+
+def test_what_a_pass_needed_is_freed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Garbage in cycles is collected by number, not by size: passes over a clip would pile up."""
+    flows: list[weakref.ref[Flow]] = []
+    monkeypatch.setattr(
+        "nerv360.motion.encoder.Flow", lambda frames: (flow := Flow(frames), flows.append(weakref.ref(flow)))[0]
+    )
+    gc.disable()
+    try:
+        encoder = GroupEncoder(moving_scene(), {})
+        assert len(list(encoder.encode(Tuning(), steps_of(STEP, Tuning(), 5)))) == 5
+        assert flows[0]() is not None
+        del encoder
+        assert flows[0]() is None
+    finally:
+        gc.enable()

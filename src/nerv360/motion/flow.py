@@ -1,6 +1,7 @@
 """Optical flow between the frames of a group, as vectors that an encoder tries first."""
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ LEAST_ROWS = 32  # of pictures that OpenCV compares; it crashes on smaller ones
 STEPS_KEPT = 48  # flows from frame to frame
 
 Field = NDArray[np.float32]  # [H, W, 2] pixels right and down
+Grey = NDArray[np.uint8]
 
 
 class Flow:
@@ -27,9 +29,11 @@ class Flow:
         self._scale = max(1.0, width / WIDEST)
         self._size = (round(width / self._scale), max(1, round(height / self._scale)))
         self._frames = frames
-        self._grey = lru_cache(STEPS_KEPT)(self._small_grey)
+        grey = lru_cache(STEPS_KEPT)(partial(_small_grey, frames, self._size))  # no cycle: all goes with the last use
+        self._between = partial(
+            _flow_between, cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST), grey, self._size
+        )
         self._step = lru_cache(STEPS_KEPT)(self._between)
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def candidates(self, frame: int, reference: int) -> Vectors:
         """Vectors [4, rows, columns, 2] of nodes: of flow composed from frame to frame, and of flow between the two;
@@ -56,16 +60,6 @@ class Flow:
         sides = [max(1, round(side / self._scale)) for side in (NODE, NODE // 4)]
         return [cv2.blur(flow, (side, side))[row[:, None], column] for side in sides]
 
-    def _small_grey(self, frame: int) -> NDArray[np.uint8]:
-        grey = cv2.cvtColor(self._frames[frame], cv2.COLOR_RGB2GRAY)
-        if grey.shape != self._size[::-1]:
-            grey = cv2.resize(grey, self._size, interpolation=cv2.INTER_AREA)
-        return np.pad(grey, ((0, max(0, LEAST_ROWS - len(grey))), (SEAM, SEAM)), mode="wrap")
-
-    def _between(self, frame: int, reference: int) -> Field:
-        flow = self._dis.calc(self._grey(frame), self._grey(reference), np.zeros(0, np.float32))
-        return np.asarray(flow[: self._size[1], SEAM:-SEAM], np.float32)
-
     def _composed(self, frame: int, reference: int) -> Field:
         """Flow from frame to frame, each followed where the one before led."""
         width, height = self._size
@@ -77,3 +71,17 @@ class Flow:
             x, y = (column + flow[..., 0]) % width + 1, row + flow[..., 1]
             flow = flow + cv2.remap(wrapped, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return flow
+
+
+def _small_grey(frames: NDArray[np.uint8], size: tuple[int, int], frame: int) -> Grey:
+    grey = cv2.cvtColor(frames[frame], cv2.COLOR_RGB2GRAY)
+    if grey.shape != size[::-1]:
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return np.pad(grey, ((0, max(0, LEAST_ROWS - len(grey))), (SEAM, SEAM)), mode="wrap")
+
+
+def _flow_between(
+    dis: cv2.DISOpticalFlow, grey: Callable[[int], Grey], size: tuple[int, int], frame: int, reference: int
+) -> Field:
+    flow = dis.calc(grey(frame), grey(reference), np.zeros(0, np.float32))
+    return np.asarray(flow[: size[1], SEAM:-SEAM], np.float32)
