@@ -28,7 +28,7 @@ from nerv360.evaluation.parity import export_onnx
 from nerv360.models.registry import MODELS, network_spec
 from nerv360.progress import Update
 from nerv360.serving.networks import browser_graph
-from nerv360.serving.site import manifest, network_names
+from nerv360.serving.site import browser_decoders, manifest
 from nerv360.video.clip import Clip
 
 KEYS = sum(GROUPS)
@@ -215,8 +215,8 @@ def test_what_needs_a_network_says_so(grey: Path, use: Callable[..., object]) ->
     with Container(grey) as container:
         with pytest.raises(ArgumentError, match="grey-keys: has no network"):
             use(container, container.segments[0])
-        assert network_names(container) is None
-        about = manifest(container, server="/", networks=None)
+        assert browser_decoders(container) is None
+        about = manifest(container, server="/", decoders=None, networks=[])
     assert about["trained"] == {"width": 20, "height": 12, "hfovDeg": [78.1, 78.1]}
     with pytest.raises(ArgumentError, match="model='grey-keys': is no network; take one of nerv360-grid"):
         network_spec(SPEC.name)

@@ -40,9 +40,9 @@ from nerv360.latents.coding_order import key_coding_order
 from nerv360.latents.integer_context_model import IntegerContextModel, write_context_model, write_latent
 from nerv360.models.build import decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
-from nerv360.serving import networks
+from nerv360.serving import networks, site
 from nerv360.serving.networks import browser_graph
-from nerv360.serving.site import export_site
+from nerv360.serving.site import VIDEO, export_site
 from nerv360.types import BT709
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
@@ -269,7 +269,7 @@ def test_a_site_is_whole_or_not_there(
     browser_files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "site"
-    size = export_site(browser_files["grid"], folder)
+    size = export_site(browser_files["nerv360"], folder)
     assert size == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     about = json.loads((folder / "player.json").read_text())
     assert about["server"] is None
@@ -284,10 +284,29 @@ def test_a_site_is_whole_or_not_there(
         assert "http://" not in content.replace("http://www.w3.org/", "") and "https://" not in content, text
     monkeypatch.setattr(networks, "browser_graph", lambda *_: pytest.fail("what cannot be written is not made"))
     with pytest.raises(OutputError, match="not empty"):
-        export_site(browser_files["grid"], folder)
+        export_site(browser_files["nerv360"], folder)
     with pytest.raises(OutputError, match="it is a file"):
-        export_site(browser_files["grid"], folder / "player.json")
+        export_site(browser_files["nerv360"], folder / "player.json")
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+@pytest.mark.parametrize("name", ["grid", "oriented"])
+def test_a_site_of_grids_is_small(
+    browser_files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It is drawn by shaders: there is no ONNX Runtime in it, and none is needed to write it."""
+    monkeypatch.setattr(site, "find_spec", lambda _: None)
+    export_site(browser_files[name], tmp_path / "site")
+    files = {
+        path.relative_to(tmp_path / "site").as_posix(): path
+        for path in (tmp_path / "site").rglob("*")
+        if path.is_file()
+    }
+    assert {"player/grid/grid.glsl", "player/network/chunks.js"} < set(files)
+    assert not [name for name in files if "onnx" in name or "motion" in name]
+    contents = [path.read_bytes() for name, path in files.items() if name != VIDEO]
+    assert sum(map(len, contents)) < 300_000  # 212 kB measured
+    assert sum(len(gzip.compress(content)) for content in contents) < 100_000  # 75 kB measured
 
 
 def test_networks_of_panoramas_are_refused(video: Path, quick: EncodingConfig, tmp_path: Path) -> None:

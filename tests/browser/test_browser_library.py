@@ -11,7 +11,7 @@ from aiohttp import web
 from helpers.browser import LEAST_DB, Page, Server, canvas_db, serving_app, settled
 
 from nerv360.serving import server as serving
-from nerv360.serving.site import export_site
+from nerv360.serving.site import PAGE
 
 pytestmark = pytest.mark.browser
 
@@ -156,23 +156,24 @@ def test_players_that_are_closed_leave_no_webgl_contexts(host: Callable[..., Pag
     assert canvas_db(page, clip) > LEAST_DB
 
 
-def test_modules_may_come_from_another_origin(clip: Path, host: Callable[..., Page], tmp_path: Path) -> None:
-    export_site(clip, tmp_path / "site")
-
+@pytest.mark.parametrize(("backend", "description"), [("webgl", "WebGL"), ("wasm", "WebAssembly, 1 thread")])
+def test_modules_may_come_from_another_origin(
+    clip: Path, host: Callable[..., Page], backend: str, description: str
+) -> None:
     def application() -> web.Application:
         async def allow(_: web.Request, response: web.StreamResponse) -> None:
             response.headers["Access-Control-Allow-Origin"] = "*"
             response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
 
         app = web.Application()
-        app.router.add_static("/", tmp_path / "site")
+        app.router.add_static("/", PAGE)
         app.on_response_prepare.append(allow)
         return app
 
     with serving_app(application) as modules:
-        page = host(PLAYER.replace('"./', f'"{modules.address}').replace('"server"', '"wasm"'))
+        page = host(PLAYER.replace('"./', f'"{modules.address}').replace('"server"', f'"{backend}"'))
         settled(page)
-        assert page.evaluate("[player.backend, player.description]") == ["wasm", "WebAssembly, 1 thread"]
+        assert page.evaluate("[player.backend, player.description]") == [backend, description]
         assert canvas_db(page, clip) > LEAST_DB
 
 

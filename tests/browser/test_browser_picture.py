@@ -26,7 +26,7 @@ from nerv360.serving import server as serving
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize("backend", ["wasm", "webgpu", "server"])
+@pytest.mark.parametrize("backend", ["webgl", "wasm", "webgpu", "server"])
 def test_what_is_seen_is_what_the_decoder_decodes(
     play_server: Server, clip: Path, new_page: Callable[..., Page], backend: str
 ) -> None:
@@ -163,7 +163,7 @@ def test_a_backend_is_switched_in_the_middle_of_a_picture(play_server: Server, n
     settled(page)
 
 
-@pytest.mark.parametrize("backend", ["wasm", "server"])
+@pytest.mark.parametrize("backend", ["webgl", "wasm", "server"])
 def test_playing_goes_on_across_the_border_of_segments(
     two_segments: Path, new_page: Callable[..., Page], backend: str
 ) -> None:

@@ -30,7 +30,7 @@ SPEC = ModelSpec(
     decoder="helpers.grey_keys:GreyKeysDecoder",
     runtime="greys",
     unused=frozenset({"epochs"}),
-    in_browser=False,
+    browser_decoder=None,
 )
 WIDTH, HEIGHT, GROUPS, INTERVAL = 50, 26, (5, 3), 2
 FILE_HEADER = FileHeader(WIDTH, HEIGHT, sum(GROUPS), 30000, 1001, BT709, [SegmentEntry(sum(GROUPS), 1, 1, 0)])

@@ -5,9 +5,9 @@ import { readKeyGroup, readTables, readWeights } from "../../src/nerv360/web/pla
 import { Container } from "../../src/nerv360/web/player/container.js";
 import { crc32 } from "../../src/nerv360/web/player/crc32.js";
 import { rotation } from "../../src/nerv360/web/player/geometry.js";
-import { GridInputs, GridPreview } from "../../src/nerv360/web/player/network/grid-network.js";
+import { GridInputs, GridPreview } from "../../src/nerv360/web/player/onnx/grid-network.js";
 import { chunkOfKey, chunksOfFrame, interpolationWeights, keyFrameIndex } from "../../src/nerv360/web/player/layout.js";
-import { PaperInputs } from "../../src/nerv360/web/player/network/paper-network.js";
+import { PaperInputs } from "../../src/nerv360/web/player/onnx/paper-network.js";
 import { tensorShapes } from "../../src/nerv360/web/player/network/tensor-shapes.js";
 import { near, path, serve, vectors } from "./vectors.js";
 

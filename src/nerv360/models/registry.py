@@ -24,6 +24,7 @@ MODELS: dict[str, ModelSpec] = {
             decoder="nerv360.codec.motion_decoder:MotionDecoder",
             header="nerv360.bitstream.header:MotionHeader",
             runtime="core",
+            browser_decoder="motion",
             unused=_NETWORK | {"key_spacing", "views", "roll_deg", "device"},
         ),
         NetworkSpec(
@@ -37,6 +38,7 @@ MODELS: dict[str, ModelSpec] = {
             options=frozenset({"grids"}),
             unused=frozenset({"decoder_size", "weight_bits", "embedding_bits", "views"}),
             world_aligned=True,
+            browser_decoder="grid",
             initialization="nerv360.training.initialization:initialize_from_clip",
         ),
         NetworkSpec(
@@ -65,7 +67,7 @@ MODELS: dict[str, ModelSpec] = {
             equal_strides=True,
             max_kernel=5,
             int8=False,
-            in_browser=False,
+            browser_decoder=None,
             memory={"encoding": MemoryUse(350), "decoding": MemoryUse(150, 7), "training": MemoryUse(1100, 16)},
         ),
         NetworkSpec(
@@ -80,7 +82,7 @@ MODELS: dict[str, ModelSpec] = {
             draws_panorama=True,
             equal_strides=True,
             int8=False,
-            in_browser=False,
+            browser_decoder=None,
             memory={"encoding": MemoryUse(350), "decoding": MemoryUse(110, 15), "training": MemoryUse(1200, 46)},
         ),
     )

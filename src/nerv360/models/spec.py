@@ -54,7 +54,7 @@ class ModelSpec:
     runtime: str | None  # what decodes it, where backends (backends/registry.py) have nothing to draw
     options: frozenset[str] = frozenset()  # settings of a network's shape that other models do not have
     unused: frozenset[str] = frozenset()  # settings that have no meaning for it
-    in_browser: bool = True  # the player decodes it in a browser
+    browser_decoder: str | None = "onnx"  # what decodes it in the player's page (serving/site.py); None: nothing does
 
     def load_presets(self) -> Any:
         """Settings by name."""

@@ -11,7 +11,7 @@ from nerv360.bitstream.container import Container
 from nerv360.bitstream.manifest import MANIFEST_ENDING
 from nerv360.errors import ArgumentError
 from nerv360.serving.frames import Frames
-from nerv360.serving.site import manifest, network_names
+from nerv360.serving.site import browser_decoders, manifest, network_names
 from nerv360.storage import Location
 from nerv360.video.clip import Clip
 
@@ -35,12 +35,11 @@ class Served:
         stamp = _stamp(self.path)
         with Container(self.path) as container:
             container.verify()
-            networks = network_names(container) if self.whole else None
-            if any(networks or ()) and not find_spec("onnx"):
-                networks = None
+            decoders = browser_decoders(container) if self.whole else None
+            networks: list[str | None] = network_names(container) if decoders and find_spec("onnx") else []
             times = _times(container, self._source, self._start) if self._source else []
             original = {"video": SOURCE, "times": TIMES} if self._source else None
-            about = manifest(container, server="frames", networks=networks, source=original)
+            about = manifest(container, server="frames", decoders=decoders, networks=networks, source=original)
         self._stamp, self.networks, self.times, self.about = stamp, networks, times, about
         self.frames = Frames(self.path)
 

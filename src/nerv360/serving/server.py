@@ -91,7 +91,7 @@ async def _video(request: Request) -> StreamResponse:
 async def _network(request: Request) -> StreamResponse:
     served = _unchanged(request)
     index = int(request.match_info["index"])
-    if index >= len(served.networks or ()) or not (served.networks or [])[index]:
+    if index >= len(served.networks) or not served.networks[index]:
         raise web.HTTPNotFound
     try:
         graph = await served.frames.network(index)

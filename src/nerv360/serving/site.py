@@ -17,14 +17,17 @@ from nerv360.models.spec import NetworkSpec
 from nerv360.progress import OnProgress, ignore, tracked
 from nerv360.storage import Location, atomic_write, name_of
 
-__all__ = ["VIDEO", "export_site", "manifest", "network_names", "page_files"]
+__all__ = ["VIDEO", "browser_decoders", "export_site", "manifest", "network_names", "page_files"]
 
 PACKAGE = Path(__file__).parents[1]
 PAGE = PACKAGE / "web"
-NETWORK_DECODER = ("player/network/", "player/onnxruntime/")
-MOTION_DECODER = ("player/motion/",)
+DECODERS = {  # of the page, with what each takes: keys; grids, drawn by shaders; any network, drawn by ONNX Runtime
+    "motion": ("player/motion/",),
+    "grid": ("player/network/", "player/grid/"),
+    "onnx": ("player/network/", "player/onnx/", "player/onnxruntime/"),
+}
 CORE = {f"player/motion/{name}": PACKAGE / "motion" / name for name in ("core.wasm", "priors.bin")}
-TYPES = {".html", ".css", ".js", ".gz", ".svg", ".txt"}  # .gz: WebAssembly; .txt: the licence of its runtime
+TYPES = {".html", ".css", ".js", ".glsl", ".gz", ".svg", ".txt"}  # .gz: WebAssembly; .txt: the licence of its runtime
 VIDEO = "video.nerv360"
 THREADS = "/*\n  Cross-Origin-Opener-Policy: same-origin\n  Cross-Origin-Embedder-Policy: require-corp\n"
 
@@ -35,11 +38,15 @@ def page_files() -> dict[str, Path]:
     return {path.relative_to(PAGE).as_posix(): path for path in files} | CORE
 
 
-def network_names(container: Container) -> list[str | None] | None:
-    """Of each segment the name of its ONNX file, or None where it has no network; None: browsers cannot decode it."""
+def browser_decoders(container: Container) -> list[str] | None:
+    """Of each segment, what decodes it in a browser, as DECODERS names it; None where nothing does."""
+    found = [segment.spec.browser_decoder for segment in container.segments]
+    return [name for name in found if name is not None] if None not in found else None
+
+
+def network_names(container: Container) -> list[str | None]:
+    """Of each segment the name of its ONNX file, or None where it has no network."""
     specs = [segment.spec for segment in container.segments]
-    if not all(spec.in_browser for spec in specs):
-        return None
     return [f"network-{i}.onnx" if isinstance(spec, NetworkSpec) else None for i, spec in enumerate(specs)]
 
 
@@ -47,14 +54,16 @@ def manifest(
     container: Container,
     *,
     server: str | None,
-    networks: list[str | None] | None,
+    decoders: list[str] | None,
+    networks: list[str | None],
     source: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """player.json: what the video is, and where the page finds it.
 
-    `server` is the address of the WebSocket that gives decoded frames, or None; `networks` are those of
-    `network_names`. `source` names the original video and the times of its frames. The checksum is that of the file's
-    header, which has those of all that follows: another file has another.
+    `server` is the address of the WebSocket that gives decoded frames, or None; `decoders` are those of
+    `browser_decoders`, `networks` those of `network_names` that there are. `source` names the original video and the
+    times of its frames. The checksum is that of the file's header, which has those of all that follows: another file
+    has another.
     """
     header, first = container.header, container.segments[0].header
     drawn = [segment for segment in container.segments if isinstance(segment.spec, NetworkSpec)]
@@ -72,6 +81,7 @@ def manifest(
         "model": first.model,
         "trained": {"width": trained.view_width, "height": trained.view_height, "hfovDeg": list(trained.hfov_deg)},
         "scalable": all(isinstance(spec, NetworkSpec) and not spec.draws_panorama for spec in specs),
+        "decoders": decoders,
         "networks": networks,
         "server": server,
         "source": source,
@@ -87,30 +97,32 @@ def export_site(path: Location, folder: Path, on_progress: OnProgress = ignore) 
         raise OutputError(f"{folder}: cannot be written: it is a file")
     with Container(path) as container:
         container.verify()
-        networks = network_names(container)
-        if networks is None:
+        decoders = browser_decoders(container)
+        if decoders is None:
             model = container.segments[0].header.model
             raise ArgumentError(f"{path}: browsers cannot decode {model}; use nerv360 play, which decodes for them")
+        networks = network_names(container) if "onnx" in decoders else []
         if any(networks) and find_spec("onnx") is None:
             raise MissingExtra("export needs onnx: pip install 'nerv360[play]'")
         with atomic_write(folder) as unfinished:
-            for name, file in _needed_files(networks).items():
+            for name, file in _needed_files(decoders).items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, unfinished / name)
             with open(unfinished / VIDEO, "wb") as video:
                 container.copy(video)
             if any(networks):
                 _write_networks(container, networks, unfinished, on_progress)
-            about = manifest(container, server=None, networks=networks)
+            about = manifest(container, server=None, decoders=decoders, networks=networks)
             (unfinished / "player.json").write_text(json.dumps(about, indent=2) + "\n")
             (unfinished / "_headers").write_text(THREADS)  # several hosts of static sites read this
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _needed_files(networks: list[str | None]) -> dict[str, Path]:
-    """Those of `page_files` without the decoders of what the video does not have."""
-    unneeded = (() if any(networks) else NETWORK_DECODER) + (() if None in networks else MOTION_DECODER)
-    return {name: file for name, file in page_files().items() if not name.startswith(unneeded)}
+def _needed_files(decoders: list[str]) -> dict[str, Path]:
+    """Those of `page_files` without decoders that the video does not need."""
+    needed = tuple(folder for name in decoders for folder in DECODERS[name])
+    others = tuple(folder for folders in DECODERS.values() for folder in folders if folder not in needed)
+    return {name: file for name, file in page_files().items() if not name.startswith(others)}
 
 
 def _write_networks(container: Container, networks: list[str | None], folder: Path, on_progress: OnProgress) -> None:

@@ -8,7 +8,7 @@ const find = (id) => /** @type {T} */ (document.getElementById(id));
 
 const IDLE_MS = 2600;
 const ADDRESS_MS = 1000; // between two addresses while it plays
-const BACKENDS = { server: "Server", webgpu: "Here, WebGPU", wasm: "Here, WebAssembly" };
+const BACKENDS = { server: "Server", webgl: "Here, WebGL", webgpu: "Here, WebGPU", wasm: "Here, WebAssembly" };
 const SCREENS = {
   broken: ["This video cannot be shown", "Its file is damaged, or not one that this player knows."],
   unsupported: ["This browser cannot play it", "Take a current version of Chrome, Edge, Firefox or Safari."],
@@ -140,7 +140,7 @@ player.addEventListener("picture", () => {
   const rate = player.playing ? `${fps} fps · ` : "";
   find("readout").textContent = `${rate}${milliseconds.toFixed(0)} ms · ${width} × ${height}`;
   const picture = { View: `${width} × ${height}`, Decoding: `${milliseconds.toFixed(0)} ms`, Decoder: player.description, Received: formatBytes(bytes) };
-  showFacts({ ...videoFacts, ...picture, ...facts });
+  showFacts({ ...videoFacts, ...picture, ...(player.fallback ? { WebGL: player.fallback } : {}), ...facts });
 });
 
 player.addEventListener("progress", () => {

@@ -1,4 +1,4 @@
-/** Frames that this browser decodes itself, in a worker: with WebGPU or WebAssembly. */
+/** Frames that this browser decodes itself, in a worker: with WebGL, WebGPU or WebAssembly. */
 
 import { SILENT_MS } from "./download.js";
 import { BrokenFile, ServerGone, Unsupported } from "./errors.js";
@@ -17,6 +17,15 @@ export async function webGPU() {
   return adapter.info.isFallbackAdapter || adapter.info.architecture === "swiftshader" ? "software" : "hardware";
 }
 
+/** Whether WebGL 2 is computed by a graphics processor. */
+export function webGL() {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  const names = gl?.getExtension("WEBGL_debug_renderer_info");
+  const renderer = String(gl?.getParameter(names?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER) ?? "");
+  gl?.getExtension("WEBGL_lose_context")?.loseContext();
+  return gl && !/swiftshader|llvmpipe|software|basic render/i.test(renderer) ? "hardware" : "software";
+}
+
 export class BrowserBackend {
   bytes = 0;
   description = "";
@@ -28,8 +37,8 @@ export class BrowserBackend {
 
   /**
    * @param {import("./player.js").Manifest} manifest @param {URL} base that its names are relative to
-   * @param {import("./network/runtime.js").Provider} provider @param {number} threads of WebAssembly; 0: as many as the machine has
-   * @param {(progress: import("./network/runtime.js").Progress | null) => void} report of loading the runtime
+   * @param {import("./worker.js").Provider} provider @param {number} threads of WebAssembly; 0: as many as the machine has
+   * @param {(progress: import("./onnx/runtime.js").Progress | null) => void} report of loading the runtime
    * @param {() => void} late a script has not come for a while, which may be slow or not come at all
    * @param {AbortSignal} signal closes it, opened or not
    */
@@ -47,7 +56,7 @@ export class BrowserBackend {
     }
   }
 
-  /** @param {(progress: import("./network/runtime.js").Progress | null) => void} report @param {() => void} late */
+  /** @param {(progress: import("./onnx/runtime.js").Progress | null) => void} report @param {() => void} late */
   constructor(report, late) {
     const isLate = () => {
       this.lost = true; // a script that is asked for again is waited for again, in this worker

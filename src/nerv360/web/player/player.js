@@ -22,7 +22,7 @@ import { Session } from "./session.js";
  *   rough: at rest the picture would be better; network: of a preview, resolves once the network is loaded; facts: of the
  *   frame, for people
  * @typedef {{frame: number, view: import("./geometry.js").Viewport, moving: boolean}} ViewRequest
- * @typedef {"server" | "webgpu" | "wasm"} BackendName who decodes: the server, or this browser
+ * @typedef {"server" | "webgl" | "webgpu" | "wasm"} BackendName who decodes: the server, or this browser
  * @typedef {"jpeg" | "h264"} Format in which a server sends pictures while something moves
  * @typedef {"loading" | "ready" | "error"} State
  * @typedef {{src: string, backend?: BackendName | "auto", resolution?: number | "auto", threads?: number,
@@ -30,10 +30,11 @@ import { Session } from "./session.js";
  *   threads: of WebAssembly, 0 for what the machine has; format: "auto" is H.264 from another machine, where it can be decoded
  * @typedef {{title: string, checksum: number, video: string, bytes: number, width: number, height: number, frames: number,
  *   frameRate: number, model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
- *   scalable: boolean, networks: (string | null)[] | null, server: string | null,
+ *   scalable: boolean, decoders: ("motion" | "grid" | "onnx")[] | null, networks: (string | null)[],
+ *   server: string | null,
  *   source: {video: string, times: string} | null}} Manifest
- *   scalable: a picture of fewer pixels is decoded sooner; networks: of each segment, null where it has none; null: browsers
- *   cannot decode the video
+ *   scalable: a picture of fewer pixels is decoded sooner; decoders: of each segment; null: browsers cannot decode the
+ *   video; networks: of each segment, null where it has none; empty where none are there
  * @typedef {{fps: number, milliseconds: number, width: number, height: number, bytes: number,
  *   facts: Record<string, string>}} Statistics
  *   fps: pictures drawn in the last second; milliseconds: of decoding the last; bytes: received so far; facts: of the frame
@@ -119,7 +120,7 @@ export class Player extends EventTarget {
     return this.#session.error;
   }
 
-  /** Of loading the decoder, while that lasts. @returns {import("./network/runtime.js").Progress | null} */
+  /** Of loading the decoder, while that lasts. @returns {import("./onnx/runtime.js").Progress | null} */
   get progress() {
     return this.#session.progress;
   }
@@ -143,6 +144,11 @@ export class Player extends EventTarget {
   /** How the present backend decodes, for people. */
   get description() {
     return this.#session.description;
+  }
+
+  /** Why WebGL does not decode, where that has failed, for people. */
+  get fallback() {
+    return this.#session.fallback;
   }
 
   /** Whether the picture gets better at rest. */

@@ -4,7 +4,7 @@
  */
 
 import { AdaptiveResolution } from "./adaptive-resolution.js";
-import { BrowserBackend, webGPU } from "./browser-backend.js";
+import { BrowserBackend, webGL, webGPU } from "./browser-backend.js";
 import { SILENT_MS, downloadJson } from "./download.js";
 import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
 import { ServerBackend } from "./server-backend.js";
@@ -34,8 +34,9 @@ export class Session {
   /** @type {PlayerError | null} */ error = null;
   /** @type {BackendName | null} */ backend = null;
   /** @type {BackendName[]} */ backends = []; // that can decode this video here, the best first
-  /** @type {import("./network/runtime.js").Progress | null} */ progress = null;
+  /** @type {import("./onnx/runtime.js").Progress | null} */ progress = null;
   rough = false; // the picture gets better at rest
+  fallback = ""; // why it is not decoded by WebGL, for people
   resolution = new AdaptiveResolution();
   /** @type {import("./player.js").Options} */ #options;
   /** @type {Host} */ #host;
@@ -74,7 +75,7 @@ export class Session {
 
   /** Whether views are sampled on the canvas, at its size, from a window of the panorama. */
   get drawsWindows() {
-    return this.backend !== "server" && Boolean(this.manifest?.networks?.every((name) => name === null));
+    return this.backend !== "server" && Boolean(this.manifest?.decoders?.every((name) => name === "motion"));
   }
 
   get hasPicture() {
@@ -110,6 +111,7 @@ export class Session {
     this.#closeDecoder();
     this.#busy = false; // what was asked of it is void
     this.backend = name;
+    if (name === "webgl") this.fallback = "";
     this.#drawnKey = "";
     this.#network = null;
     this.resolution.reset();
@@ -211,7 +213,7 @@ export class Session {
   /** @param {BackendName} name @param {Manifest} manifest @param {AbortSignal} signal @returns {Promise<BrowserBackend | ServerBackend>} */
   #openDecoder(name, manifest, signal) {
     const { format = "auto", threads = 0 } = this.#options;
-    const report = (/** @type {import("./network/runtime.js").Progress | null} */ progress) => this.#setProgress(progress);
+    const report = (/** @type {import("./onnx/runtime.js").Progress | null} */ progress) => this.#setProgress(progress);
     const late = () => this.#setState("error", new ServerGone(LATE)); // what is waited for may still come, and counts then
     if (name !== "server") return BrowserBackend.open(manifest, this.base, name, threads, report, late, signal);
     const socket = new URL(/** @type {string} */ (manifest.server), this.base.href.replace(/^http/, "ws"));
@@ -251,7 +253,7 @@ export class Session {
     network?.then(() => settle(null), settle);
   }
 
-  /** @param {import("./network/runtime.js").Progress | null} progress */
+  /** @param {import("./onnx/runtime.js").Progress | null} progress */
   #setProgress(progress) {
     this.progress = progress;
     this.#host.emit("progress");
@@ -269,6 +271,12 @@ export class Session {
   #fail(error) {
     if (this.#closed) return;
     const known = error instanceof PlayerError ? error : new BrokenFile(error instanceof Error ? error.message : String(error));
+    const next = this.backends.find((name) => name !== "webgl");
+    if (this.backend === "webgl" && known instanceof Unsupported && next) {
+      this.fallback = known.message;
+      this.open(next);
+      return;
+    }
     this.#setState("error", known);
     if (known instanceof ServerGone) this.#retryTimer = window.setTimeout(() => this.retry(), RETRY_MS);
   }
@@ -277,8 +285,13 @@ export class Session {
 const keyOf = (/** @type {ViewRequest} */ { frame, view }) => JSON.stringify([frame, view]);
 
 /** The backends that can decode a video here, the best first. @param {Manifest} manifest @returns {Promise<BackendName[]>} */
-async function usableBackends({ server, networks }) {
-  const gpu = networks?.some((name) => name !== null) ? await webGPU() : null;
-  const found = [server && "server", gpu === "hardware" && "webgpu", networks && "wasm", gpu === "software" && "webgpu"];
+async function usableBackends({ server, decoders, networks }) {
+  const shaders = decoders?.includes("grid") && !decoders.includes("onnx") ? webGL() : null;
+  const all = decoders?.every((name, index) => name === "motion" || networks[index]);
+  const gpu = all && networks.some((name) => name !== null) ? await webGPU() : null;
+  const found = [
+    shaders === "hardware" && "webgl", server && "server", shaders === "software" && "webgl",
+    gpu === "hardware" && "webgpu", all && "wasm", gpu === "software" && "webgpu",
+  ];
   return /** @type {BackendName[]} */ (found.filter(Boolean));
 }

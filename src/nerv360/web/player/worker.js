@@ -7,7 +7,7 @@ import { PlayerError, Unsupported } from "./errors.js";
 /**
  * @typedef {import("./segments.js").Segment} Segment
  * @typedef {import("./geometry.js").Viewport} Viewport
- * @typedef {{picture: import("./canvas.js").Pixels | import("./canvas.js").WindowPixels, milliseconds: number, rough: boolean,
+ * @typedef {{picture: ImageBitmap | import("./canvas.js").Pixels | import("./canvas.js").WindowPixels, milliseconds: number, rough: boolean,
  *   preview: boolean, facts: Record<string, string>}} DecodedView rough: at rest the same view would look better; preview: it
  *   would once `ready`; facts: of the frame, for people
  * @typedef {object} SegmentDecoder of segments of one kind
@@ -15,7 +15,8 @@ import { PlayerError, Unsupported } from "./errors.js";
  * @property {(segment: any, frame: number, view: Viewport, moving: boolean) => Promise<DecodedView>} decode
  * @property {(segment: any) => Promise<void>} ready waits for what a preview is shown without
  * @property {(segment: any, frame: number) => Promise<void>} readAhead prepares for playing on
- * @typedef {{manifest: import("./player.js").Manifest, base: string, threads: number, provider: import("./network/runtime.js").Provider}} Opening
+ * @typedef {import("./onnx/runtime.js").Provider | "webgl"} Provider what networks are drawn by
+ * @typedef {{manifest: import("./player.js").Manifest, base: string, threads: number, provider: Provider}} Opening
  */
 
 const MAX_THREADS = 4;
@@ -30,18 +31,19 @@ const lose = () => (lost = true);
 
 /** @param {Opening} message */
 async function open({ manifest, base, threads, provider }) {
-  const networks = manifest.networks ?? [];
+  const decoding = manifest.decoders ?? [];
   const opening = Container.open(new URL(manifest.video, base).href);
   opening.catch(() => {}); // told below
   const count = threadsOf(threads);
-  const graphs = networks.map((name) => (name === null ? "" : new URL(name, base).href));
+  const graphs = manifest.networks.map((name) => (name === null ? "" : new URL(name, base).href));
+  const openNetwork = () => (provider === "webgl" ? openGrids(opening) : openNetworks(opening, graphs, provider, count));
   const [network, motion] = await Promise.all([
-    networks.some((name) => name !== null) ? openNetworks(opening, graphs, provider, count) : undefined,
-    networks.includes(null) ? openMotion(opening) : undefined,
+    decoding.some((name) => name !== "motion") ? openNetwork() : undefined,
+    decoding.includes("motion") ? openMotion(opening) : undefined,
   ]);
   container = await opening;
   decoders = { network, motion };
-  const runtime = provider === "webgpu" ? "WebGPU" : `WebAssembly, ${count} ${count === 1 ? "thread" : "threads"}`;
+  const runtime = { webgl: "WebGL", webgpu: "WebGPU", wasm: `WebAssembly, ${count} ${count === 1 ? "thread" : "threads"}` }[provider];
   return { description: network ? runtime : "WebAssembly" };
 }
 
@@ -53,12 +55,18 @@ function threadsOf(wished) {
 }
 
 /**
- * @param {Promise<Container>} opening @param {string[]} graphs @param {import("./network/runtime.js").Provider} provider
+ * @param {Promise<Container>} opening @param {string[]} graphs @param {import("./onnx/runtime.js").Provider} provider
  * @param {number} threads @returns {Promise<SegmentDecoder>}
  */
 async function openNetworks(opening, graphs, provider, threads) {
-  const { NetworkDecoder } = await importDecoder("network/network-decoder.js");
+  const { NetworkDecoder } = await importDecoder("onnx/network-decoder.js");
   return NetworkDecoder.open(opening, graphs, provider, threads, (/** @type {unknown} */ progress) => self.postMessage({ progress }), lose);
+}
+
+/** @param {Promise<Container>} opening @returns {Promise<SegmentDecoder>} */
+async function openGrids(opening) {
+  const { GridDecoder } = await importDecoder("grid/grid-decoder.js");
+  return GridDecoder.open(opening);
 }
 
 /** @param {Promise<Container>} opening @returns {Promise<SegmentDecoder>} */
@@ -95,13 +103,15 @@ async function decode({ frame, view, moving }) {
   return { ...answer, bytes: received };
 }
 
+/** @param {DecodedView["picture"]} picture */
+const transferable = (picture) => ("pixels" in picture ? picture.pixels.buffer : picture);
+
 self.postMessage({}); // it has come
 
 self.onmessage = async ({ data }) => {
   try {
     const answer = await { open, ready, decode }[/** @type {"open" | "ready" | "decode"} */ (data.task)](data);
-    const transfer = "picture" in answer ? [answer.picture.pixels.buffer] : [];
-    self.postMessage({ id: data.id, answer }, { transfer });
+    self.postMessage({ id: data.id, answer }, { transfer: "picture" in answer ? [transferable(answer.picture)] : [] });
   } catch (error) {
     const kind = error instanceof PlayerError ? error.kind : "broken";
     lost ||= error instanceof Unsupported;

@@ -7,11 +7,13 @@ export class LRUCache {
   /**
    * Keeps `maxEntries`, or more while all sizes add up to no more than `maxSize`.
    * @param {number} maxEntries @param {number} maxSize @param {(value: V) => number} sizeOf
+   * @param {(value: V) => void} release what does not stay
    */
-  constructor(maxEntries, maxSize = 0, sizeOf = () => Infinity) {
+  constructor(maxEntries, maxSize = 0, sizeOf = () => Infinity, release = () => {}) {
     this.maxEntries = maxEntries;
     this.maxSize = maxSize;
     this.sizeOf = sizeOf;
+    this.release = release;
   }
 
   /** The entry of a key, made where there is none. @param {string | number} key @param {() => V} make @returns {V} */
@@ -19,8 +21,11 @@ export class LRUCache {
     const value = this.#entries.get(key) ?? make();
     this.#entries.delete(key);
     this.#entries.set(key, value);
-    while (this.#entries.size > this.maxEntries && this.#size() > this.maxSize)
-      this.#entries.delete(/** @type {string} */ (this.#entries.keys().next().value));
+    while (this.#entries.size > this.maxEntries && this.#size() > this.maxSize) {
+      const [oldest, released] = /** @type {[string, V]} */ (this.#entries.entries().next().value);
+      this.#entries.delete(oldest);
+      this.release(released);
+    }
     return value;
   }
 

@@ -4,22 +4,19 @@
  * Until a network of nerv360-grid is loaded, a view is answered with a preview, which needs none.
  */
 
-import { readKeyGroup, readTables, readWeights } from "./chunks.js";
 import { download } from "../download.js";
-import { rotation } from "../geometry.js";
 import { GridInputs, GridPreview } from "./grid-network.js";
-import { chunkOfKey, chunksOfFrame, interpolationWeights, keyFrameIndex } from "../layout.js";
-import { LRUCache } from "./lru-cache.js";
+import { chunksOfFrame } from "../layout.js";
+import { LatentReader, cameraOf } from "../network/latent-reader.js";
+import { LRUCache } from "../network/lru-cache.js";
 import { PaperInputs } from "./paper-network.js";
 import { loadRuntime } from "./runtime.js";
-import { tensorShapes } from "./tensor-shapes.js";
 
 /**
- * @typedef {import("./chunks.js").LatentTables} LatentTables
- * @typedef {import("../layout.js").Latent} Latent
+ * @typedef {import("../network/chunks.js").LatentTables} LatentTables
  * @typedef {import("../segments.js").NetworkSegment} NetworkSegment
  * @typedef {import("../geometry.js").Viewport} Viewport
- * @typedef {import("./tensors.js").FrameLatent} FrameLatent
+ * @typedef {import("../network/tensors.js").FrameLatent} FrameLatent
  * @typedef {{session: Promise<any>, inputs: GridInputs | PaperInputs, preview: GridPreview | null, tables: LatentTables}} LoadedSegment
  *   session: of ONNX Runtime; preview: until the session is there
  * @typedef {import("../worker.js").DecodedView} DecodedView
@@ -27,14 +24,11 @@ import { tensorShapes } from "./tensor-shapes.js";
 
 const CACHED_NETWORKS = 2;
 const CACHED_GRAPHS = 256; // some 20 kB each: a loop over many segments fetches them once
-const CACHED_KEY_GROUPS = 2; // of each latent
-const CACHED_KEY_BYTES = 1 << 26; // more key groups are cached while all take no more
 
 export class NetworkDecoder {
   received = 0; // bytes of graphs
   /** @type {LRUCache<Promise<LoadedSegment>>} */ #segments = new LRUCache(CACHED_NETWORKS);
   /** @type {LRUCache<Promise<Uint8Array<ArrayBuffer>>>} */ #graphs = new LRUCache(CACHED_GRAPHS);
-  /** @type {LRUCache<Float32Array>} */ #keyGroups = new LRUCache(0, CACHED_KEY_BYTES, (values) => values.byteLength);
   /** @type {{frame: number, features: FrameLatent[]} | null} */ #features = null;
   #previewedRequest = ""; // asked for again, it waits for the network
 
@@ -57,6 +51,7 @@ export class NetworkDecoder {
    */
   constructor(container, graphs, runtime, provider, runtimeFailed) {
     this.container = container;
+    this.reader = new LatentReader(container);
     this.graphs = graphs;
     this.runtime = runtime;
     this.provider = provider;
@@ -99,7 +94,7 @@ export class NetworkDecoder {
     const index = frame - segment.firstFrame;
     const time = (index + 0.5) / segment.frames;
     if (this.#features?.frame !== frame)
-      this.#features = { frame, features: inputs.features(this.#latents(segment, segment.latents, index, tables), time) };
+      this.#features = { frame, features: inputs.features(this.reader.latents(segment, segment.latents, index, tables), time) };
     const camera = cameraOf(tables, index); // only nerv360-grid has one that turns: the other inputs take none
     const { sampled, modulations } = inputs.gather(this.#features.features, view, /** @type {null} */ (camera), time);
     /** @type {Record<string, any>} */
@@ -120,7 +115,7 @@ export class NetworkDecoder {
     const began = performance.now();
     const index = frame - segment.firstFrame;
     const coarse = segment.latents.filter(({ stride }) => stride >= preview.lastStride);
-    const picture = preview.draw(this.#latents(segment, coarse, index, tables), view, cameraOf(tables, index));
+    const picture = preview.draw(this.reader.latents(segment, coarse, index, tables), view, cameraOf(tables, index));
     return { picture, milliseconds: performance.now() - began, rough: true, preview: true, facts: {} };
   }
 
@@ -135,10 +130,8 @@ export class NetworkDecoder {
 
   /** @param {NetworkSegment} segment @returns {Promise<LoadedSegment>} */
   async #read(segment) {
-    const { network, latents } = segment;
-    this.#keyGroups.maxEntries = Math.max(this.#keyGroups.maxEntries, CACHED_KEY_GROUPS * latents.length);
-    const { weights, all } = readWeights(this.container.chunk(segment, 0), tensorShapes({ ...network, latents }));
-    const tables = await readTables(this.container.chunk(segment, 1), segment);
+    const { network } = segment;
+    const { weights, all, tables } = await this.reader.read(segment);
     const session = this.#createSession(segment, all);
     const grid = network.model === "nerv360-grid";
     const inputs = grid ? new GridInputs(network) : new PaperInputs(network, weights);
@@ -171,37 +164,4 @@ export class NetworkDecoder {
       return loading;
     });
   }
-
-  /**
-   * Latents around a frame of the segment.
-   * @param {NetworkSegment} segment @param {Latent[]} latents of it @param {number} frame @param {LatentTables} tables
-   * @returns {FrameLatent[]}
-   */
-  #latents(segment, latents, frame, tables) {
-    return latents.map((latent) => {
-      const { stride, motion, channels, rows, columns, keyInterval } = latent;
-      const keys = interpolationWeights(keyInterval, frame, segment.frames).map(([key, weight]) => ({
-        data: this.#key(segment, segment.latents.indexOf(latent), key, tables),
-        weight,
-        distance: keyInterval ? frame - keyFrameIndex(keyInterval, key, segment.frames) : 0,
-      }));
-      return { stride, motion, channels, rows, columns, keys };
-    });
-  }
-
-  /** The values of one key. @param {NetworkSegment} segment @param {number} latent @param {number} key @param {LatentTables} tables */
-  #key(segment, latent, key, tables) {
-    const { channels, rows, columns } = segment.latents[latent];
-    const chunk = chunkOfKey(segment, latent, key);
-    const group = segment.keyGroups[chunk - 2];
-    const values = this.#keyGroups.get(`${segment.index} ${chunk}`, () =>
-      readKeyGroup(this.container.chunk(segment, chunk), segment, group, tables),
-    );
-    const size = channels * rows * columns;
-    const start = (key - group.firstKey) * size;
-    return values.subarray(start, start + size);
-  }
 }
-
-/** The rotation of the camera at a frame, where it turns. @param {LatentTables} tables @param {number} frame of the segment */
-const cameraOf = ({ angles }, frame) => angles && rotation(angles[frame]);

@@ -2,19 +2,19 @@
 
 import { gridPositions, rotation } from "../geometry.js";
 import { convolve, footprint, sample } from "./sampling.js";
-import { product, tensor } from "./tensors.js";
+import { product, tensor } from "../network/tensors.js";
 
 /**
  * @typedef {import("../geometry.js").Viewport} Viewport
  * @typedef {import("./sampling.js").Grid} Grid
- * @typedef {import("./tensors.js").FrameLatent} FrameLatent
- * @typedef {import("./tensors.js").Inputs} Inputs
- * @typedef {import("./tensors.js").Tensor} Tensor
+ * @typedef {import("../network/tensors.js").FrameLatent} FrameLatent
+ * @typedef {import("../network/tensors.js").Inputs} Inputs
+ * @typedef {import("../network/tensors.js").Tensor} Tensor
  */
 
 /** The embedding, expanded on the panorama (or after the extraction) and sampled, and the modulations of the blocks. */
 export class PaperInputs {
-  /** @param {import("../segments.js").NetworkHeader} network @param {import("./chunks.js").Weights} weights */
+  /** @param {import("../segments.js").NetworkHeader} network @param {import("../network/chunks.js").Weights} weights */
   constructor(network, weights) {
     this.network = network;
     this.weights = weights;

@@ -2,16 +2,16 @@
 
 import { gridPositions, multiply, resizeView, rotation } from "../geometry.js";
 import { footprint, sample, upsample } from "./sampling.js";
-import { product, tensor } from "./tensors.js";
+import { product, tensor } from "../network/tensors.js";
 
 /**
  * @typedef {import("../geometry.js").Viewport} Viewport
  * @typedef {import("../geometry.js").Matrix} Matrix
  * @typedef {import("./sampling.js").Footprint} Footprint
  * @typedef {import("./sampling.js").Grid} Grid
- * @typedef {import("./tensors.js").FrameLatent} FrameLatent
- * @typedef {import("./tensors.js").Inputs} Inputs
- * @typedef {import("./tensors.js").Tensor} Tensor
+ * @typedef {import("../network/tensors.js").FrameLatent} FrameLatent
+ * @typedef {import("../network/tensors.js").Inputs} Inputs
+ * @typedef {import("../network/tensors.js").Tensor} Tensor
  * @typedef {ReturnType<typeof gridPositions>} Positions
  * @typedef {{positions: Positions, footprint: Footprint}} Projection of a view onto grids of one size
  */
@@ -92,7 +92,7 @@ export class GridInputs {
  * time, is left out: the preview has so many fewer pixels.
  */
 export class GridPreview {
-  /** @param {import("../segments.js").NetworkHeader} network @param {import("./chunks.js").Weights} weights */
+  /** @param {import("../segments.js").NetworkHeader} network @param {import("../network/chunks.js").Weights} weights */
   constructor({ strides }, weights) {
     this.strides = strides.slice(0, -1);
     this.lastStride = strides[strides.length - 1];
