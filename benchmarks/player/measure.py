@@ -1,7 +1,8 @@
 """Append rows to benchmarks/player/player.tsv: the player in Chromium, on loopback.
 
-python benchmarks/player/measure.py FILE --size 648x360 --backend wasm --threads 1
-The page is opened anew RUNS times for the first picture; then views are turned to, and the clip is played.
+python benchmarks/player/measure.py FILE --size 640x360,1280x720 --backend webgl,wasm,server --threads 1
+For every size and backend, the page is opened anew RUNS times for the first picture; then views are turned to, and the
+clip is played.
 """
 
 import os
@@ -28,11 +29,10 @@ SOFTWARE += ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
 
 def main(
     file: Path,
-    size: Annotated[str, typer.Option(help="Of the canvas.")] = "648x360",
-    backend: Annotated[str, typer.Option(help="wasm, webgpu or server.")] = "wasm",
+    size: Annotated[str, typer.Option(help="Of the canvas; several are measured one after the other.")] = "648x360",
+    backend: Annotated[str, typer.Option(help="Some of webgl, wasm, webgpu, server.")] = "wasm",
     threads: Annotated[int, typer.Option(help="Of WebAssembly; 0 takes all.")] = 0,
 ) -> None:
-    width, height = (int(side) for side in size.split("x"))
     command = [sys.executable, "-m", "nerv360", "play", str(file), "--no-browser", "--port", "0"]
     environment = os.environ | {"COLUMNS": "200"}
     with Container(file) as container:
@@ -43,35 +43,41 @@ def main(
         address = server.stdout.readline().split(" at ")[1].split(";")[0]
         with sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=SOFTWARE)
-            url = f"{address}?backend={backend}&threads={threads}"
-            opened(browser, url, width, height).context.close()  # the server has loaded, and made the network
-            pages = [opened(browser, url, width, height) for _ in range(RUNS)]
-            first, sharp = ([since(page, mark) for page in pages] for mark in ("first-picture", "first-sharp-picture"))
-            page = pages[-1]
-            for other in pages[:-1]:
-                other.context.close()
-            page.wait_for_timeout(500)
-            video = page.evaluate("player.statistics.bytes")
-            milliseconds = [turned(page, 30 * number) for number in range(VIEWS)]
-            still = page.evaluate("[player.statistics.width, player.statistics.height]")
-            page.evaluate("player.play()")
-            page.wait_for_timeout(2000)
-            page.evaluate(
-                "window.drawn = 0; window.widths = []; player.addEventListener('picture', () => {"
-                "drawn++; widths.push(player.statistics.width)})"
-            )
-            page.wait_for_timeout(1000 * PLAY_S)
-            drawn, widths = page.evaluate("[drawn, widths]")
-            decoder = page.evaluate("player.description")
-            version = browser.version
+            for each in size.split(","):
+                width, height = (int(side) for side in each.split("x"))
+                for name in backend.split(","):
+                    about = {"file": file.name, "model": model, "bytes": file.stat().st_size}
+                    row = about | measured(browser, f"{address}?backend={name}&threads={threads}", name, width, height)
+                    append(Path(__file__).parent / "player.tsv", row)
+                    print(*row.values(), sep="\t")
             browser.close()
     finally:
         server.terminate()
         server.wait()
-    row = {
-        "file": file.name,
-        "model": model,
-        "bytes": file.stat().st_size,
+
+
+def measured(browser: Browser, url: str, backend: str, width: int, height: int) -> dict[str, object]:
+    opened(browser, url, width, height).context.close()  # the server has loaded, and made the network
+    pages = [opened(browser, url, width, height) for _ in range(RUNS)]
+    first, sharp = ([since(page, mark) for page in pages] for mark in ("first-picture", "first-sharp-picture"))
+    page = pages[-1]
+    for other in pages[:-1]:
+        other.context.close()
+    page.wait_for_timeout(500)
+    video = page.evaluate("player.statistics.bytes")
+    milliseconds = [turned(page, 30 * number) for number in range(VIEWS)]
+    still = page.evaluate("[player.statistics.width, player.statistics.height]")
+    page.evaluate("player.play()")
+    page.wait_for_timeout(2000)
+    page.evaluate(
+        "window.drawn = 0; window.widths = []; player.addEventListener('picture', () => {"
+        "drawn++; widths.push(player.statistics.width)})"
+    )
+    page.wait_for_timeout(1000 * PLAY_S)
+    drawn, widths = page.evaluate("[drawn, widths]")
+    decoder = page.evaluate("player.description")
+    page.context.close()
+    return {
         "decoder": decoder,
         "view": f"{still[0]}x{still[1]}",
         "first_picture_s": f"{statistics.median(first):.2f}",
@@ -82,13 +88,10 @@ def main(
         "ms_p95": f"{sorted(milliseconds)[int(0.95 * len(milliseconds))]:.0f}",
         "playing_fps": f"{drawn / PLAY_S:.1f}",
         "playing_width": int(statistics.median(widths)) if widths else 0,
-        "browser": f"Chromium {version}",
+        "browser": f"Chromium {browser.version}",
         "cpu": cpu(),
         "commit": commit(),
     }
-    append(Path(__file__).parent / "player.tsv", row)
-    for name, value in row.items():
-        print(f"{name}: {value}")
 
 
 def opened(browser: Browser, url: str, width: int, height: int) -> Page:
@@ -113,9 +116,11 @@ def turned(page: Page, yaw: float) -> float:
 
 def runtime(backend: str) -> int:
     """Bytes of ONNX Runtime Web that the worker loads."""
-    names = {"wasm": ("ort.wasm", "threaded.wasm", "threaded.js"), "webgpu": ("jspi",), "server": ()}[backend]
+    names: dict[str, tuple[str, ...]] = {"wasm": ("ort.wasm", "threaded.wasm", "threaded.js"), "webgpu": ("jspi",)}
     folder = ROOT / "src" / "nerv360" / "web" / "player" / "onnxruntime"
-    return sum(file.stat().st_size for file in folder.iterdir() if any(name in file.name for name in names))
+    return sum(
+        file.stat().st_size for file in folder.iterdir() if any(name in file.name for name in names.get(backend, ()))
+    )
 
 
 if __name__ == "__main__":

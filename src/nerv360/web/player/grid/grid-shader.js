@@ -297,8 +297,7 @@ function interleave(planes, width, rows, columns) {
 }
 
 /**
- * The source with what stands between `#repeat NAME SIZE` and `#end` repeated, NAME being 0, 1, ...: constant indices, which
- * some compilers do not find in loops.
+ * The source with its repetitions written out.
  * @param {string} source @param {Record<string, number | string>} sizes
  */
 function unroll(source, sizes) {

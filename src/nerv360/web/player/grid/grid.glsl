@@ -1,7 +1,8 @@
 // nerv360-grid, pass by pass (docs/bitstream.md, "Forward pass of nerv360-grid"). A program is compiled with one of MOTION,
 // STAGE, CONVOLUTION and HEAD, with the sizes that it names, and with WEIGHTS and BIAS as literals: some compilers multiply
-// by them in half the time that uniforms take. Texels hold four channels; a texture array has as many layers
-// as it takes, then the picture. Row 0 is the top one everywhere.
+// by them in half the time that uniforms take. For the same reason there are no loops: what stands between `#repeat NAME SIZE`
+// and `#end` is repeated before it is compiled, with NAME being 0, 1, .... Texels hold four channels; an array of them has as
+// many layers as it takes, then the picture. Row 0 is the top one everywhere.
 
 #if defined(MOTION) || defined(STAGE)
 
@@ -53,8 +54,8 @@ void main() {
 #endif
 
 #ifdef STAGE
-// FEATURES: texels of features a pixel. CELL: pixels of this pass to a cell of the motion field. LAYERS: of the grids
-// that enter, all of them. STRIDE: of the convolution before, if there is one.
+// FEATURES: texels of features a pixel. CELL: pixels of this pass to a cell of the motion field. LAYERS: of all grids that
+// enter. STRIDE: of the convolution before, if there is one.
 
 layout(location = 0) out vec4 outputs[FEATURES + 1];
 vec4 features[FEATURES];
