@@ -7,7 +7,7 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ from helpers.processes import running, wait_for
 import nerv360
 from nerv360.codec.mux import mux
 from nerv360.serving import server as serving
-from nerv360.serving.site import export_site
+from nerv360.serving.site import PAGE, export_site
 
 pytestmark = pytest.mark.browser
 
@@ -130,14 +130,13 @@ def test_a_static_site_plays_from_a_stock_server_below_its_root(
 
 @pytest.mark.parametrize("declared", [False, True])
 def test_a_ring_shows_how_much_of_the_decoder_has_come(
-    encoded: Path, new_page: Callable[..., Page], tmp_path: Path, declared: bool
+    clip: Path, new_page: Callable[..., Page], declared: bool
 ) -> None:
     """And runs round where that is unknown: a server that declares the compression tells the compressed length."""
-    export_site(encoded, tmp_path / "site")
     goes_on = threading.Event()
 
     async def half(request: web.Request) -> web.StreamResponse:
-        data = (tmp_path / "site" / request.path[1:]).read_bytes()
+        data = (PAGE / request.path[1:]).read_bytes()
         response = web.StreamResponse(headers={"Content-Encoding": "gzip"} if declared else {})
         response.content_length = len(data)
         await response.prepare(request)
@@ -148,23 +147,29 @@ def test_a_ring_shows_how_much_of_the_decoder_has_come(
         return response
 
     def application() -> web.Application:
-        app = web.Application()
-        app.router.add_get("/player/onnxruntime/{name}.wasm.gz", half)
-        app.router.add_static("/", tmp_path / "site")
+        @web.middleware
+        async def slow(
+            request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]
+        ) -> web.StreamResponse:
+            return await (half if request.path.endswith(".wasm.gz") else handler)(request)
+
+        app = serving.create_app(clip)
+        app.middlewares.append(slow)
         return app
 
     with serving_app(application) as server:
         page = new_page()
-        page.goto(f"{server.address}index.html?backend=wasm")
+        page.goto(f"{server.address}?backend=wasm")
         ring = page.get_by_role("progressbar", name="Loading the decoder")
         ring.wait_for()
+        assert page.evaluate("player.rough")
         if declared:
             page.wait_for_function("player.progress.received > 1e6")
             assert ring.get_attribute("aria-valuenow") is None
         else:
             page.wait_for_function("document.getElementById('progress').ariaValueNow === '50'")
         goes_on.set()
-        assert quality_db(page, encoded) > LEAST_DB
+        assert quality_db(page, clip) > LEAST_DB
         assert not ring.is_visible()
 
 
