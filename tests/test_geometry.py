@@ -1,4 +1,7 @@
-"""The convention: 360Lib's vectors, the seam and the poles, round trips, gradients."""
+"""The convention: 360Lib's vectors, the seam and the poles, round trips, gradients.
+
+On white noise: on a smooth photograph, wrong half-pixel rules still reach 57 dB.
+"""
 
 import math
 from pathlib import Path
@@ -32,6 +35,7 @@ def test_agrees_with_360lib_on_noise(name: str, yaw: float, pitch: float, dtype:
     difference = sample_sphere(panorama, viewport_rays(view, dtype=dtype))[0, 0].round() - picture(
         f"{name}_noise_bilinear_Y.png"
     )
+    # 360Lib rounds positions to 1/100 sample: 53.8 dB
     assert 10 * math.log10(255**2 / difference.double().square().mean()) > 53.5
     assert difference.abs().max() <= 2
 
