@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "nerv360"
 LEVELS = [
     {"errors", "types", "progress"},
     {"storage"},
+    {"claims"},
     {"geometry", "entropy"},
     {"latents"},
     {"video", "layers", "extract", "quality"},

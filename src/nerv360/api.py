@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from nerv360.claims import check_no_input, check_output, claim
 from nerv360.codec.decoder import Decoder, open_file
-from nerv360.codec.encoder import Encoded, encode_clip
+from nerv360.codec.encoder import Encoded, checkpoint_path, encode_clip
 from nerv360.config import EncodingConfig, preset_for
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.evaluate import Evaluation, compare_picture, evaluate
@@ -41,9 +42,9 @@ def encode(
     """
     clip = video if isinstance(video, Clip) else Clip.open(video)
     target = parse_location(output)
-    if clip.path == target or (isinstance(target, Path) and target.exists() and target.samefile(clip.path)):
-        raise ArgumentError(f"{output}: is the video itself; name another output")
-    return encode_clip(clip, target, config, choose_device(device), on_progress)
+    check_no_input(checkpoint_path(target), clip.path)
+    with claim(target, clip.path, work="encoding"):
+        return encode_clip(clip, target, config, choose_device(device), on_progress)
 
 
 def open(path: Location, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> Decoder:
@@ -75,7 +76,8 @@ def decode(
 
     Raises BitstreamError, ArgumentError, OutputError.
     """
-    with open(path, backend=backend, precision=precision) as decoder:
+    target = Path(parse_location(output))
+    with open(path, backend=backend, precision=precision) as decoder, claim(target, *decoder.container.files()):
         chosen = range(decoder.frames) if frames is None else frames
         if isinstance(views, Sequence) and len(views) != len(chosen):
             raise ArgumentError(f"trajectory: {len(views)} views for {len(chosen)} frames; give one for each")
@@ -85,7 +87,7 @@ def decode(
             map(decoder.panorama, chosen) if views is None else decoder.play(zip(chosen, look, strict=False))
         )
         shown = tracked(pictures, "decoding", len(chosen), on_progress)
-        write_frames(Path(output), shown, decoder.frame_rate, decoder.colour, panoramas=views is None)
+        write_frames(target, shown, decoder.frame_rate, decoder.colour, panoramas=views is None)
     return len(chosen)
 
 
@@ -115,6 +117,8 @@ def eval_file(
             else Clip.open(source, start=start, frames=decoder.frames, size=size, force=force)
         )
         chosen = views or dynamic_viewports(decoder.native_view(), decoder.frames)
+        if picture is not None:
+            check_output(picture, clip.path, *decoder.container.files())
         result = evaluate(decoder, clip, chosen, on_progress)
         if picture is not None:
             middle = decoder.frames // 2

@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from nerv360.errors import BitstreamError
-from nerv360.storage import Location, name_of, open_file, sibling, size
+from nerv360.storage import Location, name_of, open_file, read_at, sibling, size
 
-__all__ = ["MANIFEST_ENDING", "Manifest", "SegmentLocation", "open_bytes", "write_manifest"]
+__all__ = ["MANIFEST_ENDING", "Manifest", "SegmentLocation", "files_of", "open_bytes", "write_manifest"]
 
 MANIFEST_ENDING = ".json"
 MAX_MANIFEST = 1 << 28
@@ -27,7 +27,7 @@ class SegmentLocation(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a segment lies. The name goes down from the manifest's folder: not up, and not elsewhere."""
 
     file: Annotated[str, Meta(pattern=r"^(?!/)(?!.*(?:^|/)\.\.(?:/|\Z))[^:\\\x00]+\Z", max_length=1024)]
-    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    offset: Annotated[int, Meta(ge=0, le=2**62)]
     bytes: Annotated[int, Meta(ge=1, le=2**40)]
 
 
@@ -45,14 +45,25 @@ def open_bytes(where: Location) -> tuple[BinaryIO, int]:
     """
     if not name_of(where).endswith(MANIFEST_ENDING):
         return open_file(where), size(where)
+    joined = _JoinedSegments(where, _read_manifest(where))
+    return joined, joined.size  # type: ignore[return-value]
+
+
+def files_of(where: Location) -> list[Location]:
+    """All files that are read of a .nerv360 file or a manifest. Raises as `open_bytes` does."""
+    if not name_of(where).endswith(MANIFEST_ENDING):
+        return [where]
+    names = dict.fromkeys(segment.file for segment in _read_manifest(where).segments)
+    return [where, *(sibling(where, name) for name in names)]
+
+
+def _read_manifest(where: Location) -> Manifest:
     with open_file(where) as file:
         text = file.read(min(MAX_MANIFEST, size(where)))  # it asks for all of these bytes
     try:
-        manifest = msgspec.json.decode(text, type=Manifest)
+        return msgspec.json.decode(text, type=Manifest)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError) as error:
         raise BitstreamError(f"{where}: not a manifest of nerv360: {error}") from None
-    joined = _JoinedSegments(where, manifest)
-    return joined, joined.size  # type: ignore[return-value]
 
 
 def write_manifest(manifest: Manifest) -> bytes:
@@ -100,6 +111,4 @@ class _JoinedSegments(io.RawIOBase):
             if len(self._open) == FILES_OPEN:
                 self._open.pop(next(iter(self._open))).close()
             self._open[segment.file] = open_file(sibling(self._where, segment.file))
-        file = self._open[segment.file]
-        file.seek(segment.offset + skip)
-        return file.read(length)
+        return read_at(self._open[segment.file], segment.offset + skip, length)

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from nerv360.backends.registry import describe_backend
 from nerv360.bitstream.container import Container
+from nerv360.claims import check_output
 from nerv360.cli.console import progress_bar, remarks
 from nerv360.cli.options import Eye, Projection, Source, Stereo, check_folder, parse_size
 from nerv360.errors import ArgumentError, OutOfMemory
@@ -57,6 +58,8 @@ def bench(
     with Container(file) as container:
         container.verify()
         header, segment = container.header, container.segments[0]
+        if output is not None:
+            check_output(output, *container.files(), *([source] if source else []))
     view = _view(segment.header.trained_view(), parse_size(size) if size else None)
     names = bench_targets(segment.spec, backends)
     if output is not None:
@@ -106,7 +109,7 @@ def _measure(
                 clip = source if name == DECODE_THEN_CROP else None
                 rows.append(measure_playback(file, name, view, repeats, threads, clip))
             except (ArgumentError, OutOfMemory) as error:
-                remarks.print(f"left out: {error}", markup=False)
+                remarks.print(f"left out: {error}")
     return rows
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nerv360.bitstream.container import Container
+from nerv360.bitstream.manifest import files_of
+from nerv360.claims import check_output
 from nerv360.cli.console import console, progress_bar, remarks
 from nerv360.cli.options import Eye, Projection, Stereo, make_folder, parse_size
 from nerv360.config import EncodingConfig, preset_for, presets_of
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
-
+TABLES = ("runs.tsv", "table.md", "table.html", "bd-rate.md", "bd-rate.html", "curves.html", "curves.png")
 Files = Annotated[
     list[Path] | None, typer.Option(metavar="FILE", help="A .nerv360 file of it; may be given several times.")
 ]
@@ -99,6 +101,8 @@ def compare(
     if not (chosen or targets or file):
         raise ArgumentError("compare: nothing to compare; give --file, --rate-weights or --anchors")
     make_folder(output)
+    for name in TABLES:
+        check_output(output / name, clip.path, *(each for path in file or [] for each in files_of(path)))
     comparison = Comparison(clip, Viewport(width=width, height=height), key_frames, output)
     comparison.check_table()
     encoded = [
@@ -157,7 +161,7 @@ def _choose_anchors(names: str | None) -> "tuple[list[Anchor], dict[str, str]]":
     for name, reason in missing.items():
         if names:
             raise ArgumentError(f"--anchors {name}: {reason}; leave it out, or install PyAV from its own wheels")
-        console.print(f"left out: {name}: {reason}", markup=False)
+        console.print(f"left out: {name}: {reason}")
     return [ANCHORS[name] for name in wanted if name not in missing], missing
 
 
@@ -188,7 +192,7 @@ def _measure(
         if row not in curves[row["codec"]]:  # a file may be given twice
             curves[row["codec"]].append(row)
         figures = f"{int(row['bytes']):,} bytes, {float(row['mean_psnr_db']):.2f} dB"
-        remarks.print(f"{row['codec']}: {row['settings']}: {figures}", markup=False, soft_wrap=True)
+        remarks.print(f"{row['codec']}: {row['settings']}: {figures}", soft_wrap=True)
 
     with progress_bar() as on_progress:
         for anchor, crf in points:

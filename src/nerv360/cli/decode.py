@@ -8,6 +8,7 @@ import typer
 
 from nerv360.backends.registry import BACKENDS, check_precision, choose_backend
 from nerv360.bitstream.container import Container
+from nerv360.claims import check_output
 from nerv360.cli.console import console, progress_bar
 from nerv360.cli.options import Precision, Source, check_folder, parse_frames, parse_pair, parse_size
 from nerv360.errors import ArgumentError
@@ -68,6 +69,7 @@ def decode(
         chosen = parse_frames(frames, header.frames)
         width, height = parse_size(size) if size else (segment.view_width, segment.view_height)
         container.verify()
+        check_output(output, *container.files(), *([trajectory] if trajectory else []))
     first = Viewport(yaw, pitch, roll, hfov, None, width, height)
     views = None if panorama else _views(first, len(chosen), to, trajectory)
     if panorama and (to or trajectory):

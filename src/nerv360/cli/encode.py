@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nerv360.bitstream.manifest import MANIFEST_ENDING
+from nerv360.claims import check_output
 from nerv360.cli import encode_options as option
 from nerv360.cli.console import console, progress_bar
 from nerv360.cli.encode_long import encode_long
@@ -105,6 +106,7 @@ def _open(request: Request) -> Clip:
     """The clip to encode, once it is known that its file can be written."""
     if isinstance(request.output, Path):
         check_folder(request.output)
+    check_output(request.output, request.video)
     return request.open()
 
 

@@ -1,10 +1,12 @@
 """`nerv360 encode` of long videos: in segments, by several processes or machines, many videos at once."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nerv360.claims import claim
 from nerv360.cli.console import console, progress_bar
 from nerv360.cli.event_log import log_event
 from nerv360.cli.live_table import job_table
@@ -13,6 +15,7 @@ from nerv360.cluster.address import check_ray
 from nerv360.cluster.plan import EncodePlan, Request, plan
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError, Nerv360Error
+from nerv360.storage import identity
 
 if TYPE_CHECKING:
     from nerv360.cluster.scheduler import Finished, Run
@@ -31,18 +34,20 @@ def encode_long(
     """Plan and encode videos, and say what became of each. Raises the first error where there is but one video."""
     if workers is not None or address is not None:
         check_ray(address)
+    videos = {identity(request.video) for request in requests}
     for request in requests:
         if isinstance(request.output, Path):
             check_folder(request.output)
-        if request.output == request.video:
-            raise ArgumentError(f"{request.output}: is the video itself; name another output")
-    plans, refused = _planned(requests, config, segment_s, device)
-    from nerv360.cluster.scheduler import encode_plans
+        if identity(request.output) in videos:
+            raise ArgumentError(f"{request.output}: is a video to be encoded; name another output")
+    with ExitStack() as claims:
+        plans, refused = _planned(requests, config, segment_s, device, claims)
+        from nerv360.cluster.scheduler import encode_plans
 
-    with job_table(plans) as on_progress:
-        results = encode_plans(plans, _executor(workers, address), on_progress)
+        with job_table(plans) as on_progress:
+            results = encode_plans(plans, _executor(workers, address), on_progress)
     for result in results:
-        console.print(_line(result), markup=False, highlight=False, soft_wrap=True)
+        console.print(_line(result), highlight=False, soft_wrap=True)
         if not result.reason:
             log_event("encoded", path=str(result.plan.output), bytes=result.size, frames=result.plan.clip.frames)
     failures = refused + [f"{result.plan.output}: {result.reason}" for result in results if result.reason]
@@ -63,13 +68,14 @@ def _executor(workers: int | None, address: str | None) -> "Run":
 
 
 def _planned(
-    requests: Sequence[Request], config: EncodingConfig, segment_s: float, device: str | None
+    requests: Sequence[Request], config: EncodingConfig, segment_s: float, device: str | None, claims: ExitStack
 ) -> tuple[list[EncodePlan], list[str]]:
-    """The plans, and why other videos are refused. A single video is refused at once."""
+    """The plans, whose outputs are claimed, and why other videos are refused. A single video is refused at once."""
     plans: list[EncodePlan] = []
     refused: list[str] = []
     for request in requests:
         try:
+            claims.enter_context(claim(request.output, work="encoding"))
             with progress_bar() as on_progress:
                 plans.append(plan(request, config, segment_s, device, on_progress))
         except Nerv360Error as error:
@@ -78,7 +84,7 @@ def _planned(
             refused.append(str(error))
             continue
         for note in plans[-1].remarks:
-            console.print(note, markup=False, highlight=False, soft_wrap=True)
+            console.print(note, highlight=False, soft_wrap=True)
     return plans, refused
 
 

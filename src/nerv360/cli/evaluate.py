@@ -8,6 +8,7 @@ import typer
 
 from nerv360.backends.registry import check_precision, choose_backend
 from nerv360.bitstream.container import Container
+from nerv360.claims import check_output
 from nerv360.cli.console import console, evaluation_table, progress_bar
 from nerv360.cli.options import (
     Eye,
@@ -16,6 +17,7 @@ from nerv360.cli.options import (
     Projection,
     Source,
     Stereo,
+    check_folder,
     parse_size,
 )
 from nerv360.errors import ArgumentError
@@ -55,6 +57,9 @@ def evaluate(
     with Container(file) as container:
         container.verify()
         header, segment = container.header, container.segments[0].header
+        if picture is not None:
+            check_folder(picture)
+            check_output(picture, source, *container.files(), *([trajectory] if trajectory else []))
     width, height = parse_size(size) if size else (segment.view_width, segment.view_height)
     look = Viewport(hfov_deg=hfov, width=width, height=height)
     layout, size_of_file = Layout(projection, stereo, eye), (header.width, header.height)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nerv360.bitstream.container import Container
+from nerv360.claims import check_output
 from nerv360.cli.console import console, progress_bar
 from nerv360.cli.options import Source, check_folder
 from nerv360.errors import ArgumentError
@@ -36,10 +37,11 @@ def export(
         raise ArgumentError(f"--onnx {onnx}: must end in .onnx")
     with Container(file) as container:
         container.verify()
-        segments = len(container.segments)
+        segments, files = len(container.segments), container.files()
     for output in (web, onnx):
         if output is not None:
             check_folder(output)
+            check_output(output, *files)
     if web is not None:
         _export_site(file, web)
     if onnx is not None:

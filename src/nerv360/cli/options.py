@@ -10,6 +10,7 @@ import typer
 from nerv360.cli.console import hush
 from nerv360.cli.event_log import log_to
 from nerv360.errors import ArgumentError, OutputError
+from nerv360.storage import check_kind
 from nerv360.video.reading import EYES, PROJECTIONS, STEREO
 
 Source = Annotated[
@@ -85,6 +86,7 @@ def make_folder(path: Path) -> None:
 
 def check_folder(output: Path) -> None:
     """Raises OutputError where the output cannot be written, before any work is done for it."""
+    check_kind(output)
     folder = output.parent
     if not folder.is_dir():
         raise OutputError(f"{output}: cannot be written: no folder {folder}")

@@ -153,7 +153,7 @@ def carry_out(runs: "Sequence[Run]", folder: Path, device: str | None) -> "list[
                     fit_run(run, folder, on_device, on_progress)
                     row = measure_run(run, folder, on_device, on_progress)
             except OutOfMemory as error:
-                console.print(f"left out: {error}", markup=False)
+                console.print(f"left out: {error}")
                 continue
         rows.append(row)
     if not rows:

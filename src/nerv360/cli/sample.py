@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from nerv360.claims import claim
 from nerv360.cli.console import console, progress_bar
 from nerv360.cli.options import check_folder, parse_size
 from nerv360.errors import ArgumentError
@@ -38,6 +39,6 @@ def sample(
     check_ending(output)
     check_folder(output)
     pictures = (render_frame(index, width=width, height=height, frames=frames) for index in range(frames))
-    with progress_bar() as on_progress:
+    with claim(output), progress_bar() as on_progress:
         write_frames(output, tracked(pictures, "rendering", frames, on_progress), Fraction(fps), BT709)
     console.print(f"{output}: {width}x{height}, {frames} frames")

@@ -4,10 +4,11 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from nerv360.claims import check_output
 from nerv360.cli.options import parse_size
 from nerv360.cluster.plan import Request
 from nerv360.errors import ArgumentError
-from nerv360.storage import Location, parse_location
+from nerv360.storage import identity, parse_location
 from nerv360.video.reading import Layout
 
 __all__ = ["read_list"]
@@ -20,13 +21,15 @@ def read_list(path: Path, force: bool, layout: Layout) -> list[Request]:
 
     Raises ArgumentError for the first row that cannot be understood: nothing has been done then.
     """
-    found: dict[Location, Request] = {}
+    found: dict[object, Request] = {}
     for line, row in _rows(path):
         where = f"--manifest {path}, line {line}"
         request = _request(row, where, force, layout)
-        if request.output in found:
+        check_output(request.output, path)
+        output = identity(request.output)
+        if output in found:
             raise ArgumentError(f"{where}: {request.output}: is the output of another line, too")
-        found[request.output] = request
+        found[output] = request
     if not found:
         raise ArgumentError(f"--manifest {path}: names no video")
     return list(found.values())

@@ -1,19 +1,37 @@
 """Cut a long video into segments, each a job that any machine can do."""
 
 import hashlib
+import re
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import msgspec
 
 from nerv360.config import EncodingConfig
 from nerv360.errors import OutputError
 from nerv360.progress import OnProgress, ignore
-from nerv360.storage import Location, atomic_write, child, make_folder, name_of, open_file, sibling
+from nerv360.storage import (
+    Location,
+    atomic_write,
+    child,
+    make_folder,
+    name_of,
+    names_in,
+    open_file,
+    remove,
+    remove_folder,
+    sibling,
+)
 from nerv360.video.clip import Clip
 from nerv360.video.reading import AS_TAGGED, Layout
 from nerv360.video.shots import segments_of, survey
 
-__all__ = ["EncodePlan", "Request", "SegmentJob", "plan", "segments_folder"]
+__all__ = ["EncodePlan", "Request", "SegmentJob", "plan", "remove_segments"]
+
+PLAN = "plan.json"
+FORMAT: Final = "segments of nerv360"
+OURS = re.compile(r"plan\.json|\d{5}-[0-9a-f]{12}\.nerv360(\.checkpoint)?|\..+\.partial\..+")
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,13 @@ class EncodePlan:
     remarks: list[str]  # what the user should know of the video
 
 
-class _Plan(msgspec.Struct, frozen=True):
+class _Marked(msgspec.Struct, frozen=True):
+    """What plan.json of any version says: that the folder is ours."""
+
+    format: Literal["segments of nerv360"]
+
+
+class _Plan(_Marked, frozen=True):
     """plan.json in the folder of the segments, so that cuts are found once."""
 
     identity: str
@@ -63,9 +87,18 @@ class _Plan(msgspec.Struct, frozen=True):
     remarks: list[str]
 
 
-def segments_folder(output: Location) -> Location:
+def _segments_folder(output: Location) -> Location:
     """The folder of an unfinished file's segments, and of a manifest's."""
     return sibling(output, name_of(output) + ".parts")
+
+
+def remove_segments(output: Location) -> None:
+    """Remove what was kept for a file that is finished: what is not ours stays, and then its folder does."""
+    folder = _segments_folder(output)
+    for name in filter(OURS.fullmatch, names_in(folder)):
+        remove(child(folder, name))
+    with suppress(OSError):
+        remove_folder(folder)
 
 
 def plan(
@@ -82,12 +115,12 @@ def plan(
     clip = request.open()
     longest = max(1, round(longest_s * clip.frame_rate))
     identity = f"{clip.fingerprint()} {longest}"
-    folder = segments_folder(request.output)
-    planned = _read_plan(child(folder, "plan.json"), identity)
-    if planned is None:
+    folder = _segments_folder(request.output)
+    planned = _known_plan(folder)
+    if planned is None or planned.identity != identity:
         found = survey(clip, on_progress)
         segments = [(each.start, len(each)) for each in segments_of(clip.frames, found, longest)]
-        planned = _Plan(identity, segments, found.remarks(clip))
+        planned = _Plan(FORMAT, identity, segments, found.remarks(clip))
         _write_plan(planned, folder)
     jobs = []
     for number, (first, frames) in enumerate(planned.segments):
@@ -98,13 +131,22 @@ def plan(
     return EncodePlan(clip, request.output, jobs, planned.remarks)
 
 
-def _read_plan(where: Location, identity: str) -> _Plan | None:
+def _known_plan(folder: Location) -> _Plan | None:
+    """The plan in a folder, if there is one. Raises OutputError where the folder is not ours."""
+    with suppress(OSError, msgspec.DecodeError), open_file(child(folder, PLAN)) as file:
+        data = file.read()
+        msgspec.json.decode(data, type=_Marked)
+        try:
+            return msgspec.json.decode(data, type=_Plan)
+        except msgspec.DecodeError:  # of another version
+            return None
     try:
-        with open_file(where) as file:
-            found = msgspec.json.decode(file.read(), type=_Plan)
-    except (OSError, msgspec.DecodeError):
-        return None
-    return found if found.identity == identity else None
+        foreign = [name for name in names_in(folder) if name == PLAN or not OURS.fullmatch(name)]
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used for segments: {error.strerror}") from None
+    if foreign:
+        raise OutputError(f"{folder}: holds {foreign[0]}, which is not ours; move the folder, or name another output")
+    return None
 
 
 def _write_plan(planned: _Plan, folder: Location) -> None:
@@ -113,5 +155,5 @@ def _write_plan(planned: _Plan, folder: Location) -> None:
         make_folder(folder)
     except OSError as error:
         raise OutputError(f"{folder}: the folder cannot be made: {error.strerror}") from None
-    with atomic_write(child(folder, "plan.json")) as partial:
+    with atomic_write(child(folder, PLAN)) as partial:
         partial.write_bytes(msgspec.json.encode(planned))

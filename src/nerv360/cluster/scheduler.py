@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nerv360.bitstream.manifest import MANIFEST_ENDING
-from nerv360.cluster.plan import EncodePlan, SegmentJob, segments_folder
+from nerv360.cluster.plan import EncodePlan, SegmentJob, remove_segments
 from nerv360.cluster.worker import JobUpdate, OnJobProgress
 from nerv360.codec.mux import mux
 from nerv360.errors import Nerv360Error
 from nerv360.progress import ignore
-from nerv360.storage import name_of, remove_folder
+from nerv360.storage import name_of
 
 __all__ = ["Finished", "Run", "encode_plans"]
 
@@ -61,5 +61,5 @@ def _finish(plan: EncodePlan, updates: Sequence[JobUpdate]) -> Finished:
     except Nerv360Error as error:
         return Finished(plan, 0, seconds, str(error))
     if not name_of(plan.output).endswith(MANIFEST_ENDING):
-        remove_folder(segments_folder(plan.output))
+        remove_segments(plan.output)
     return Finished(plan, size, seconds, "")

@@ -1,22 +1,22 @@
 """What an encoding by motion has come to so far, on disk: an interrupted one goes on from it, with the same bytes."""
 
 import time
-from typing import Any
+from zlib import crc32
 
 import msgspec
 
 from nerv360.codec.target_search import Outcome
-from nerv360.errors import OutputError
 from nerv360.motion.encoder import CodedKey
-from nerv360.storage import Location, atomic_write, exists, open_file, remove
+from nerv360.storage import Location, atomic_write, open_file, remove, set_aside
 
 __all__ = ["Journal"]
 
-VERSION = 1
+VERSION = 2  # of the fields, which stand behind their checksum
 SECONDS = 5.0  # between two writings
+CHECKSUM_BYTES = 4
 
 
-class _Stored(msgspec.Struct):
+class _Stored(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     signature: str
     outcomes: dict[str, tuple[int, float, float]]
@@ -28,7 +28,7 @@ class _Stored(msgspec.Struct):
 class Journal:
     """Outcomes of finished passes, by their names, and the keys of the pass that is at work.
 
-    Of another encoding, or another version, it begins anew.
+    Of another encoding, or another version, it begins anew; what lies there is set aside.
     """
 
     def __init__(self, path: Location, signature: str) -> None:
@@ -68,16 +68,24 @@ class Journal:
 
     def _write(self) -> None:
         self._stored.seconds = self.seconds
+        fields = msgspec.msgpack.encode(self._stored)
         with atomic_write(self._path) as partial:
-            partial.write_bytes(msgspec.msgpack.encode(self._stored))
+            partial.write_bytes(crc32(fields).to_bytes(CHECKSUM_BYTES, "little") + fields)
         self._written = time.monotonic()
 
     def _read(self, signature: str) -> _Stored | None:
-        if not exists(self._path):
-            return None
         try:
             with open_file(self._path) as file:
-                found: Any = msgspec.msgpack.decode(file.read(), type=_Stored)
-        except (OSError, OutputError, msgspec.DecodeError):
+                checksum, fields = file.read(CHECKSUM_BYTES), file.read()
+            if int.from_bytes(checksum, "little") != crc32(fields):
+                raise OSError
+            found = msgspec.msgpack.decode(fields, type=_Stored)
+        except FileNotFoundError:
             return None
-        return found if (found.version, found.signature) == (VERSION, signature) else None
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            set_aside(self._path, "it is damaged, or of another version")
+            return None
+        if (found.version, found.signature) == (VERSION, signature):
+            return found
+        set_aside(self._path, "it is of another video or of other settings")
+        return None

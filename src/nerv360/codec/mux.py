@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from nerv360.bitstream.container import Container, write_head
 from nerv360.bitstream.header import FileHeader
 from nerv360.bitstream.manifest import MANIFEST_ENDING, Manifest, SegmentLocation, write_manifest
+from nerv360.claims import check_output
 from nerv360.errors import BitstreamError
 from nerv360.storage import Location, atomic_write, name_of
 
@@ -18,7 +19,8 @@ def mux(inputs: Sequence[Location], output: Location) -> int:
     """Write the segments of files of one video, one behind the other; returns the bytes of the file.
 
     An output that ends in .json becomes a manifest of the inputs, which must lie in a folder beside it and stay there.
-    Raises BitstreamError where an input is damaged or of another video, OutputError.
+    Raises BitstreamError where an input is damaged or of another video, ArgumentError where the output is an input,
+    OutputError.
     """
     headers, sizes, versions = [], [], []
     for each in inputs:
@@ -27,6 +29,7 @@ def mux(inputs: Sequence[Location], output: Location) -> int:
             headers.append(container.header)
             sizes.append(container.size)
             versions.append(container.version)
+            check_output(output, *container.files())
     head = write_head(_joined(headers, inputs), max(versions))
     bodies = [sum(entry.length for entry in header.segments) for header in headers]
     offsets = [size - body for size, body in zip(sizes, bodies, strict=True)]

@@ -14,6 +14,7 @@ import av
 import torch
 
 from nerv360.backends.registry import describe_backend
+from nerv360.claims import check_output
 from nerv360.codec.decoder import open_file
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.anchors import Anchor, AnchorDecoder, count_key_frames, encode_anchor
@@ -85,6 +86,7 @@ class Comparison:
         if (row := self._finished(run)) is not None:
             return row
         path = self.folder / f"{Path(name_of(self.clip.path)).stem}-{anchor.name}-{crf}-{run}{anchor.ending}"
+        check_output(path, self.clip.path)
         frames = self.clip.frames
         encoding = part_of(on_progress, "comparing", 0, 2 * frames)
         seconds = encode_anchor(anchor, crf, self.clip, self.key_frames, path, encoding)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from nerv360.bitstream.container import Container
+from nerv360.claims import claim
 from nerv360.codec.network_decoder import NetworkDecoder
 from nerv360.errors import MissingExtra
 from nerv360.storage import Location, atomic_write
@@ -40,7 +41,7 @@ def export_onnx(path: Location, output: Path, segment_index: int = 0) -> Parity:
 
     from nerv360.export.onnx import OPSET, draw_graph
 
-    with Container(path) as container:
+    with Container(path) as container, claim(output, *container.files()):
         segment = container.segments[segment_index]
         reader = NetworkDecoder(container, segment, "torch")
         header = segment.header
@@ -58,8 +59,8 @@ def export_onnx(path: Location, output: Path, segment_index: int = 0) -> Parity:
             drawn = session.run(None, dict(zip(names, arrays, strict=True)))[0][0]
             expected = reader.runner.draw(sampled, modulations)
             differences.append(np.abs(drawn.astype(np.int16) - expected))
-    with atomic_write(output) as partial:
-        partial.write_bytes(data)
+        with atomic_write(output) as partial:
+            partial.write_bytes(data)
     height, width = differences[0].shape[:2]
     apart = np.stack(differences)
     return Parity(len(data), OPSET, len(frames), width, height, int(apart.max()), float((apart > 0).mean()))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from nerv360.claims import claim
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import encode_clip
 from nerv360.config import EncodingConfig
@@ -198,7 +199,8 @@ def fit_run(run: Run, folder: Path, device: torch.device, on_progress: OnProgres
     """Fit the run's network and write its file, unless that is done; goes on from a checkpoint. Returns its seconds."""
     row = _find(folder / "fits.tsv", run)
     if row is None or not file_of(run, folder).exists():
-        encoded = encode_clip(run.clip, file_of(run, folder), run.config, device, on_progress)
+        with claim(file_of(run, folder), run.clip.path, work="encoding"):
+            encoded = encode_clip(run.clip, file_of(run, folder), run.config, device, on_progress)
         row = {"run": run.name, "seconds": f"{encoded.seconds:.1f}", **provenance(device)}
         append_row(folder / "fits.tsv", row)
     return float(row["seconds"])

@@ -12,6 +12,7 @@ from zlib import crc32
 
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.header import pack
+from nerv360.claims import claim
 from nerv360.errors import ArgumentError, MissingExtra, OutputError
 from nerv360.models.spec import NetworkSpec
 from nerv360.progress import OnProgress, ignore, tracked
@@ -104,7 +105,7 @@ def export_site(path: Location, folder: Path, on_progress: OnProgress = ignore) 
         networks = network_names(container) if "onnx" in decoders else []
         if any(networks) and find_spec("onnx") is None:
             raise MissingExtra("export needs onnx: pip install 'nerv360[play]'")
-        with atomic_write(folder) as unfinished:
+        with claim(folder, *container.files()), atomic_write(folder) as unfinished:
             for name, file in _needed_files(decoders).items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, unfinished / name)

@@ -1,9 +1,13 @@
 """The state of a fit, in memory and on disk. A checkpoint is a safetensors file, replaced as a whole."""
 
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import metadata as packages
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zlib import crc32
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,9 +17,9 @@ from torch import Tensor, nn
 from nerv360.errors import OutputError
 from nerv360.storage import Location, atomic_write, fetch, name_of
 
-__all__ = ["Checkpoint", "Progress", "capture", "load", "restore", "save"]
+__all__ = ["Checkpoint", "Progress", "capture", "load", "mismatch", "restore", "save"]
 
-VERSION = 2  # of the tensors' names and of the fields of Progress
+VERSION = f"3, pytorch_optimizer {packages.version('pytorch_optimizer')}"  # of the tensors' names and of the fields
 
 Tensors = dict[str, Tensor]
 
@@ -82,10 +86,12 @@ def save(path: Location, checkpoint: Checkpoint, identity: str) -> None:
     tensors = {f"now.{name}": tensor for name, tensor in checkpoint.state.items()}
     tensors |= {f"good.{name}": tensor for name, tensor in checkpoint.last_good_state.items()}
     metadata = {name: repr(value) for name, value in asdict(checkpoint.progress).items()}
-    metadata |= {"identity": identity, "version": str(VERSION)}
+    metadata |= {"identity": identity, "version": VERSION}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    metadata["checksum"] = str(checksum(metadata, tensors))
     try:
         with atomic_write(path) as partial:
-            save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
+            save_file(tensors, partial, metadata)
     except SafetensorError as error:
         raise OutputError(f"{path}: the checkpoint cannot be written: {error}") from None
 
@@ -100,20 +106,22 @@ def load(path: Location, identity: str) -> Checkpoint | str:
             except OSError:
                 return ""
             return load(local, identity)
+    if not os.path.lexists(path):
+        return ""
+    if not path.is_file():  # a pipe would be waited for
+        return "it is no file"
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if reason := _mismatch(metadata, identity):
+            if reason := _foreign(metadata, identity):
                 return reason
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        return ""
     except (OSError, SafetensorError):
         return "it is damaged"
-    try:
-        defaults = asdict(Progress())
-        progress = Progress(**{name: type(value)(metadata[name]) for name, value in defaults.items()})
-    except (KeyError, ValueError):
+    if metadata.pop("checksum", "") != str(checksum(metadata, tensors)):
+        return "it is damaged"
+    progress = _read_progress(metadata)
+    if progress is None:
         return "fields are missing in it"
     now, good = (
         {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
@@ -122,9 +130,54 @@ def load(path: Location, identity: str) -> Checkpoint | str:
     return Checkpoint(progress, now, good)
 
 
-def _mismatch(metadata: Mapping[str, str], identity: str) -> str:
+def mismatch(found: Checkpoint, module: nn.Module, optimiser: torch.optim.Optimizer) -> bool:
+    """Whether its tensors are not those of this module and its optimiser."""
+    expected = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
+    parameters = [each for group in optimiser.param_groups for each in group["params"]]
+
+    def fits(name: str, tensor: Tensor) -> bool:
+        kind, _, rest = name.partition(".")
+        if kind == "model":
+            return name in expected and _alike(tensor, expected[name])
+        if kind == "optimiser":
+            index, _, entry = rest.partition(".")
+            known = index.isdecimal() and int(index) < len(parameters) and entry.isidentifier()
+            return known and (tensor.dim() == 0 or _alike(tensor, parameters[int(index)]))
+        return name == "optimiser_step" or (name == "angles" and tensor.shape[1:] == (3,))
+
+    return any(
+        not expected.keys() | {"optimiser_step"} <= state.keys() or not all(map(fits, state, state.values()))
+        for state in (found.state, found.last_good_state)
+    )
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return (one.shape, one.dtype) == (other.shape, other.dtype)
+
+
+def _read_progress(metadata: Mapping[str, str]) -> Progress | None:
+    """The fields of a fit's progress; None where they are not all there, or impossible."""
+    try:
+        progress = Progress(**{name: type(value)(metadata[name]) for name, value in asdict(Progress()).items()})
+    except (KeyError, ValueError):
+        return None
+    whole = (progress.step, progress.recoveries, progress.rewound_steps, progress.skipped)
+    return None if min(whole) < 0 or any(map(math.isnan, asdict(progress).values())) else progress
+
+
+def checksum(metadata: Mapping[str, str], tensors: Tensors) -> int:
+    """CRC-32 of all that a checkpoint holds."""
+    value = crc32(repr(sorted(metadata.items())).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        value = crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), value)
+        value = crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, value)
+    return value
+
+
+def _foreign(metadata: Mapping[str, str], identity: str) -> str:
     """Why a checkpoint is not of this fit; empty where it is."""
-    if metadata.get("version") != str(VERSION):
+    if metadata.get("version") != VERSION:
         return "another version of nerv360 wrote it"
     if metadata.get("identity") != identity:
         return "it is of another video or of other settings"

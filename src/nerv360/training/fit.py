@@ -1,6 +1,5 @@
 """Fit a network to a clip: one readable loop. Deterministic, resumable, watches over its loss."""
 
-import logging
 import time
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from nerv360.config import EncodingConfig
 from nerv360.errors import TrainingError
 from nerv360.models.build import channels_last
-from nerv360.storage import Location
+from nerv360.storage import Location, set_aside
 from nerv360.training import checkpoint
 from nerv360.training.checkpoint import Checkpoint, Progress
 from nerv360.training.optimisers import create_optimiser, learning_rate
@@ -35,7 +34,7 @@ class Fit:
     """A fit of a network, on the network's device, to random views of a clip's frames.
 
     Goes on from the checkpoint where there is one of this very fit, with the same result as one that was never
-    interrupted. A checkpoint that cannot be used is named in a warning, with the reason, and the fit begins anew.
+    interrupted. A checkpoint that cannot be used is set aside, with the reason in a warning, and the fit begins anew.
     """
 
     def __init__(
@@ -119,13 +118,15 @@ class Fit:
 
     def _resume(self) -> bool:
         found = checkpoint.load(self._path, self._identity)
+        if isinstance(found, Checkpoint) and checkpoint.mismatch(found, self.module, self.optimiser):
+            found = "another version of nerv360 wrote it"
         if isinstance(found, Checkpoint):
             self.progress, self.last_good_state = found.progress, found.last_good_state
             checkpoint.restore(found.state, self.module, self.optimiser)
             self.angles = found.state["angles"].numpy() if "angles" in found.state else None
             return True
         if found:
-            logging.getLogger(__name__).warning("%s: not used, for %s; the fit begins anew", self._path, found)
+            set_aside(self._path, found)
         return False
 
     def _save(self) -> None:
