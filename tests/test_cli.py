@@ -167,7 +167,9 @@ BAD = [
     ("encode ok.mp4 -o a.nerv360 --workers 2 --ray a:1", "give one of them"),
     ("encode ok.mp4 -o a.nerv360 --ray 127.0.0.1:9", "--ray 127.0.0.1:9: no cluster answers there"),
     ("encode ok.mp4 -o a.nerv360 --ray ray://x", "must be HOST:PORT"),
-    ("encode ok.mp4 -o ok.mp4 --segment 1", "is the video itself"),
+    ("encode ok.mp4 -o ./ok.mp4 --segment 1", "ok.mp4: is the same file as the input ok.mp4; name another output"),
+    ("encode ok.mp4 -o ok.mp4", "ok.mp4: is the same file as the input ok.mp4"),
+    ("decode ok.nerv360 -o /dev/stdout", "/dev/stdout: cannot be written: it is a stream; name a file"),
     ("encode text.mp4 -o a.nerv360 --segment 1", "not a video"),
     ("encode nothing://a/b.mp4 -o a.nerv360", "nothing://a/b.mp4: cannot be read"),
     ("info memory://a.nerv360", "memory://a.nerv360: cannot be opened"),
@@ -223,6 +225,43 @@ def test_bad_input_is_one_line_at_once(commands: Commands, folder: Path, command
     assert result.stderr.count("\n") == 1
     assert message in result.stderr
     assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["a[/b]", "x[red]y", "a:bomb:b", "[link=file:///c]d", b"a\xffb".decode(errors="surrogateescape")]
+)
+def test_names_are_told_as_they_are(commands: Commands, keys: Path, name: str, tmp_path: Path) -> None:
+    """Also those that look like what a terminal is told by."""
+    shutil.copy(keys, tmp_path / f"{name}.nerv360")
+    shown = name.encode(errors="backslashreplace").decode()
+    told = commands("info", f"{name}.nerv360", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert f"{shown}.nerv360" in told.stdout
+    told = commands("sample", f"{name}.rgb", "--size", "64x32", "--frames", 1, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert f"{shown}.rgb: 64x32, 1 frames" in told.stdout.replace("\n", "")
+    told = commands("info", f"{name}.none", cwd=tmp_path)
+    assert f"{shown}.none: cannot be opened" in told.stderr
+    assert told.returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [("info", "{}"), ("info", "{}", "--json"), ("--version",), ("--help",)])
+def test_what_cannot_be_told_is_one_line(keys: Path, arguments: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "nerv360", *(each.format(keys) for each in arguments)]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == "error: standard output: cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(("scheme", "extra"), [("s3", "s3"), ("gs", "gs")])
+def test_a_store_whose_package_is_missing_names_the_extra(scheme: str, extra: str, tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules |= {'s3fs': None, 'gcsfs': None}; from nerv360 import cli; cli.main()"
+    for arguments in (["info", f"{scheme}://a/b.nerv360"], ["encode", f"{scheme}://a/b.mp4", "-o", "a.nerv360"]):
+        command = [sys.executable, "-c", hidden, *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert result.returncode == 2
+        assert result.stderr == f"error: {arguments[1]}: needs its package: pip install 'nerv360[{extra}]'\n"
 
 
 def test_a_full_disk_leaves_nothing(folder: Path, video: Path) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -510,6 +510,49 @@ def test_play_serves_until_it_is_interrupted(encoded: Path) -> None:
         asyncio.run(asyncio.wait_for(look(), HANG_SECONDS))
         assert process.wait() == 0
         assert process.stderr.read() == ""
+
+
+def test_what_is_no_request_is_answered_and_told_to_nobody(encoded: Path) -> None:
+    with play(encoded, "--port", 0) as process:
+        assert process.stdout is not None and process.stderr is not None
+        port = int(process.stdout.readline().split(" at ")[1].split(";")[0].rstrip("/").rpartition(":")[2])
+        for nonsense in (
+            b"\0\xff\r\n\r\n",
+            b"GET / HTTP/9.x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nA" + b"a" * 99999 + b"\r\n\r\n",
+        ):
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(nonsense)
+                assert connection.recv(12)[9:] == b"400"
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"GET /page.css HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+)
+def test_who_asks_nothing_is_let_go(encoded: Path, begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a first request, within its headers, and behind the last."""
+    monkeypatch.setattr(serving, "IDLE_S", 0.5)
+    addresses: list[str] = []
+
+    async def main() -> None:
+        server = asyncio.create_task(serving.serve(encoded, "127.0.0.1", 0, addresses.append))
+        while not addresses:
+            await asyncio.sleep(0.01)
+        port = int(addresses[0].rstrip("/").rpartition(":")[2])
+        slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+        for _, writer in slow:
+            writer.write(begun)
+        for reader, writer in slow:
+            await asyncio.wait_for(reader.read(), HANG_SECONDS)  # to its end
+            writer.close()
+        server.cancel()
+        with suppress(asyncio.CancelledError):
+            await server
+
+    asyncio.run(main())
 
 
 def test_with_a_certificate_play_speaks_https(encoded: Path, tmp_path: Path) -> None:

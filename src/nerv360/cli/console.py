@@ -1,10 +1,12 @@
 """What the commands print: tables and progress bars. No PyTorch in here."""
 
+import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,25 +19,38 @@ from nerv360.progress import FitUpdate, OnProgress, Update, both, ignore
 if TYPE_CHECKING:
     from nerv360.evaluation.evaluate import Evaluation, Quality
 
-console = Console()  # results
-remarks = Console(stderr=True)  # progress, and what is left out
+console = Console(markup=False, emoji=False)  # results; names of files may look like markup
+remarks = Console(stderr=True, markup=False, emoji=False)  # progress, and what is left out
 ESTIMATE_SECONDS = 20.0
 LINE_SECONDS = 10.0
 INTERRUPTED = 130  # the exit code that typer gives after Ctrl-C
 
 
 def run(command: Callable[[], object]) -> None:
-    """Call a command. Bad input is one line on standard error and exit code 2."""
+    """Call a command. Bad input, or an output that takes no more, is one line on standard error and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files are not always text
     try:
-        command()
+        try:
+            command()
+        finally:
+            sys.stdout.flush()
     except Nerv360Error as error:
-        log_event("error", message=str(error))
-        print(f"error: {error}".replace("\n", " "), file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else what is left is tried again at the end
+        _fail(f"{error.filename or 'standard output'}: cannot be written: {error.strerror}")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
             print("interrupted: an encoding goes on where it was when called again", file=sys.stderr)
         raise
+
+
+def _fail(why: str) -> NoReturn:
+    log_event("error", message=why)
+    with suppress(OSError):
+        print(f"error: {why}".replace("\n", " "), file=sys.stderr)
+    sys.exit(2)
 
 
 def evaluation_table(result: "Evaluation") -> Table:

@@ -69,7 +69,6 @@ class _JobTable:
         encoded = f"{update.summary}, by {update.worker}" if update.summary else "by an earlier run"
         remarks.print(
             f"{plan.output}: segment {index + 1} of {len(plan.jobs)} {update.stage}: {update.reason or encoded}",
-            markup=False,
             highlight=False,
             soft_wrap=True,
         )

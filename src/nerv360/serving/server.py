@@ -2,12 +2,14 @@
 
 import asyncio
 import errno
+import logging
 import signal
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_request import Request
 from aiohttp.web_response import StreamResponse
 
@@ -19,6 +21,7 @@ from nerv360.storage import Location, parse_location
 
 __all__ = ["create_app", "serve", "tls"]
 
+IDLE_S = 20.0  # that a connection may take for its next request, from when it begins to its last header
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 RELOADING = web.AppKey("reloading", asyncio.Lock)
 HEADERS = {
@@ -137,7 +140,9 @@ async def serve(
     Raises ArgumentError where the address cannot be had.
     """
     app = create_app(path, source=source, start=start, loopback=host in ("localhost", "127.0.0.1", "::1"))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    logger = logging.getLogger(__name__)
+    logger.addFilter(_is_ours)
+    runner = web.AppRunner(app, access_log=None, logger=logger, keepalive_timeout=IDLE_S, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         try:
@@ -153,6 +158,11 @@ async def serve(
         await stop.wait()
     finally:
         await runner.cleanup()
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a fault is the server's, and not that of a client whose request is none: it is answered with 400."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _why_not(host: str, port: int, error: OSError) -> str:
