@@ -45,6 +45,9 @@ class NoSuchDecoder(ArgumentError):
         super().__init__(message)
         self.nearest = nearest
 
+    def __reduce__(self) -> tuple[type["NoSuchDecoder"], tuple[str, int]]:
+        return type(self), (str(self), self.nearest)
+
 
 class VideoError(Nerv360Error):
     """The input video is missing, unreadable, or of a kind that cannot be used."""

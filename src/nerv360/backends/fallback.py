@@ -24,5 +24,8 @@ class FallbackRunner:
 
     def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Picture:
         shapes = tuple(each.shape for each in sampled)
-        ready = self._ready.get(shapes, lambda: self.executor.submit(self.fast.draw, sampled, modulations))
+        try:
+            ready = self._ready.get(shapes, lambda: self.executor.submit(self.fast.draw, sampled, modulations))
+        except RuntimeError:  # the file is being closed
+            return self.fallback.draw(sampled, modulations)
         return (self.fast if ready.done() else self.fallback).draw(sampled, modulations)

@@ -1,6 +1,7 @@
 """OpenVINO on the CPU: every size of picture is compiled once."""
 
 import math
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,25 +32,28 @@ class OpenVINORunner:
         self._core = openvino.Core()
         self._model: openvino.Model | None = None
         self._requests: LRUCache[tuple[torch.Size, ...], openvino.InferRequest] = LRUCache(SIZES_KEPT)
+        self._drawing = threading.Lock()  # a request has one picture
 
     def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Picture:
-        if self._model is None:
-            graph = draw_graph(self.network, sampled, modulations)
-            if self.examples is not None:
-                from nerv360.export.quantized import quantized_graph
-
-                given = ([*sampled, *modulations] for sampled, modulations in self.examples)
-                self.examples = None  # they are large
-                graph = quantized_graph(graph, [[each.contiguous().numpy() for each in inputs] for inputs in given])
-            self._model = _with_polynomial_sines(self._core.read_model(graph.SerializeToString()))
-        shapes = tuple(each.shape for each in (*sampled, *modulations))
-        request = self._requests.get(shapes, lambda: self._compile(shapes))
         arrays = [each.contiguous().numpy() for each in (*sampled, *modulations)]
-        return request.infer(arrays, share_inputs=True)[0][0]
+        shapes = tuple(each.shape for each in (*sampled, *modulations))
+        with self._drawing:
+            model = self._model = self._model or self._load(sampled, modulations)
+            request = self._requests.get(shapes, lambda: self._compile(model, shapes))
+            return request.infer(arrays, share_inputs=True)[0][0]
 
-    def _compile(self, shapes: Sequence[torch.Size]) -> openvino.InferRequest:
-        assert self._model is not None
-        model = self._model.clone()
+    def _load(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> openvino.Model:
+        graph = draw_graph(self.network, sampled, modulations)
+        if self.examples is not None:
+            from nerv360.export.quantized import quantized_graph
+
+            given = ([*sampled, *modulations] for sampled, modulations in self.examples)
+            self.examples = None  # they are large
+            graph = quantized_graph(graph, [[each.contiguous().numpy() for each in inputs] for inputs in given])
+        return _with_polynomial_sines(self._core.read_model(graph.SerializeToString()))
+
+    def _compile(self, model: openvino.Model, shapes: Sequence[torch.Size]) -> openvino.InferRequest:
+        model = model.clone()
         model.reshape({port: list(shape) for port, shape in zip(model.inputs, shapes, strict=True)})
         settings = {
             "PERFORMANCE_HINT": "LATENCY",

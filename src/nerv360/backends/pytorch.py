@@ -35,6 +35,7 @@ class TorchRunner:
     def __init__(self, network: DecoderNetwork, device: torch.device) -> None:
         self.network, self.device = network, device
         self._captured: LRUCache[tuple[torch.Size, ...], _Captured] = LRUCache(GRAPHS_KEPT)
+        self._replaying = threading.Lock()  # a graph has one picture
         if device.type != "cpu":
             self.network = channels_last(copy.deepcopy(network).to(device).half())
             self._cuda = torch.get_device_module(device)
@@ -45,11 +46,13 @@ class TorchRunner:
         if self.device.type == "cpu":
             return self._levels(sampled, modulations).numpy()
         inputs = [*sampled, *modulations]
-        captured = self._captured.get(tuple(each.shape for each in inputs), lambda: self._capture(inputs, len(sampled)))
-        for static, each in zip(captured.inputs, inputs, strict=True):
-            static.copy_(each)
-        captured.graph.replay()
-        return captured.picture.cpu().numpy()
+        shapes = tuple(each.shape for each in inputs)
+        with self._replaying:
+            captured = self._captured.get(shapes, lambda: self._capture(inputs, len(sampled)))
+            for static, each in zip(captured.inputs, inputs, strict=True):
+                static.copy_(each)
+            captured.graph.replay()
+            return captured.picture.cpu().numpy()
 
     def _levels(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Tensor:
         """uint8 [H, W, 3]."""

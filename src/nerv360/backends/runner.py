@@ -14,7 +14,7 @@ Examples = Sequence[tuple[list["Tensor"], list["Tensor"]]]  # what `draw` takes
 
 
 class Runner(Protocol):
-    """A network, ready to be drawn with. It keeps what depends on the network and on the size of the picture."""
+    """A network, ready to be drawn with, on any thread. It keeps what depends on the network and the picture's size."""
 
     def draw(self, sampled: "Sequence[Tensor]", modulations: "Sequence[Tensor]") -> Picture:
         """What `network.draw` gives for these, as 8-bit RGB [H, W, 3]. The array is the caller's."""

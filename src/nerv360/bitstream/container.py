@@ -7,6 +7,7 @@
 Everything needed for the first picture lies in front; every stretch can be fetched on its own by its byte range.
 """
 
+import os
 import struct
 import threading
 from bisect import bisect_right
@@ -31,13 +32,13 @@ from nerv360.bitstream.header import (
     unpack,
     unpack_segment_header,
 )
-from nerv360.bitstream.manifest import open_bytes
-from nerv360.errors import ArgumentError, BitstreamError, VersionError
+from nerv360.bitstream.manifest import files_of, open_bytes
+from nerv360.errors import ArgumentError, BitstreamError, Nerv360Error, VersionError
 from nerv360.latents.grid import LatentGrid
 from nerv360.latents.key_groups import KeyGroup, key_groups, keys_per_group
 from nerv360.models.registry import model_spec
 from nerv360.models.spec import ModelSpec
-from nerv360.storage import Location, parse_location
+from nerv360.storage import Location, parse_location, read_at
 
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
 
@@ -137,12 +138,13 @@ class Container:
 
     The file may lie behind a URL, of which only what is needed is read, or in files under a manifest (manifest.py).
     Any thread may read from it. Raises BitstreamError for a file that is truncated, damaged, foreign, or makes
-    impossible claims, and VersionError for a newer one.
+    impossible claims, VersionError for a newer one, and Nerv360Error where it is closed.
     """
 
     def __init__(self, path: Location) -> None:
         self.path = parse_location(path)
         self._reading = threading.Lock()
+        self._process, self._closed = os.getpid(), False
         try:
             self._file, self.size = open_bytes(self.path)
         except OSError as error:
@@ -165,7 +167,23 @@ class Container:
         self.close()
 
     def close(self) -> None:
-        self._file.close()
+        """Give back the file; another process, that was forked, has it still."""
+        if self._process != os.getpid():  # whoever held the lock is not there
+            self._reading = threading.Lock()
+        with self._reading:
+            self._closed = True
+            self._file.close()
+
+    def check_open(self) -> None:
+        """Raises Nerv360Error where the file is closed, or was opened by the process that this one is forked from."""
+        if self._closed:
+            raise Nerv360Error(f"{self.path}: is closed; open it again")
+        if self._process != os.getpid():
+            raise Nerv360Error(f"{self.path}: was opened by process {self._process}; open it in this one, too")
+
+    def files(self) -> list[Location]:
+        """All files that are read: one, or a manifest and those that it names."""
+        return files_of(self.path)
 
     def chunk(self, segment: Segment, index: int) -> bytes:
         """The bytes of a chunk, checked."""
@@ -243,10 +261,11 @@ class Container:
         return data
 
     def _bytes(self, offset: int, length: int) -> bytes:
+        self.check_open()
         try:
             with self._reading:
-                self._file.seek(offset)
-                return self._file.read(length)
+                self.check_open()
+                return read_at(self._file, offset, length)
         except OSError as error:
             raise BitstreamError(f"cannot be read: {error.strerror}") from None
 

@@ -1,23 +1,29 @@
 """A .nerv360 file -> any view of any frame."""
 
+import operator
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from types import TracebackType
+from typing import TypeVar
 
 from nerv360.backends.cache import LRUCache
 from nerv360.backends.registry import check_precision, choose_backend
 from nerv360.backends.tiling import check_pixels
 from nerv360.bitstream.container import Container, Segment
 from nerv360.codec.segment_decoder import Drawing, SegmentDecoder
-from nerv360.errors import ArgumentError
+from nerv360.errors import ArgumentError, Nerv360Error
 from nerv360.geometry.viewport import Viewport
 from nerv360.storage import Location
 from nerv360.types import Colour, Picture
 
 __all__ = ["Decoder", "open_file"]
+
+T = TypeVar("T")
 
 SEGMENTS_KEPT = 3
 OPEN_AHEAD_SECONDS = 2.0  # before a segment's end, the next one is opened
@@ -42,8 +48,8 @@ class Decoder:
 
         file ─ segment of frame t ─ its decoder ─ Drawing ─ picture
 
-    A decoder belongs to one thread at a time. On threads of its own it reads ahead, and opens the next segment before
-    the present one ends. A few segments are kept open.
+    Any thread may use it, but no other process. On threads of its own it reads ahead, and opens the next segment before
+    the present one ends. A few segments are kept open. Once it is closed, every use raises Nerv360Error.
     """
 
     def __init__(self, container: Container, backend: str, device: str, precision: str = "float") -> None:
@@ -54,6 +60,7 @@ class Decoder:
         self._ahead = ThreadPoolExecutor(1, "nerv360-ahead")
         self._opening = ThreadPoolExecutor(2, "nerv360-opening")
         self._awaited: Future[None] | None = None
+        self._process = os.getpid()
 
     def __enter__(self) -> "Decoder":
         return self
@@ -62,11 +69,15 @@ class Decoder:
         self.close()
 
     def close(self) -> None:
-        """Give back the file, the threads and the memory."""
+        """Give back the file, the threads and the memory; waits for what other threads read."""
+        if self._process != os.getpid():
+            self.container.close()  # threads, and what they held, are not there
+            return
         self._ahead.shutdown(cancel_futures=True)
         self._opening.shutdown(cancel_futures=True)
-        self.container.close()
-        self._decoders.clear()
+        with self._reading:
+            self.container.close()
+            self._decoders.clear()
 
     @property
     def width(self) -> int:
@@ -107,7 +118,7 @@ class Decoder:
         is damaged.
         """
         drawing = self._prepare(frame_index, view, draft)
-        self._read_ahead(frame_index + 1)
+        self._read_ahead(self._checked(frame_index) + 1)
         return drawing.draw()
 
     def play(self, views: Iterable[tuple[int, Viewport]]) -> Iterator[Picture]:
@@ -118,17 +129,18 @@ class Decoder:
         waiting: deque[Future[Drawing]] = deque()
         try:
             for frame_index, view in views:
-                waiting.append(self._ahead.submit(self._prepare, frame_index, view))
+                waiting.append(self._submit(self._ahead, partial(self._prepare, frame_index, view)))
                 if len(waiting) > AHEAD:
-                    yield waiting.popleft().result().draw()
+                    yield self._result(waiting.popleft()).draw()
             while waiting:
-                yield waiting.popleft().result().draw()
+                yield self._result(waiting.popleft()).draw()
         finally:
             for each in waiting:
                 each.cancel()
 
     def panorama(self, frame_index: int) -> Picture:
         """RGB picture [height, width, 3] of a whole frame; most networks decode it as overlapping viewports."""
+        frame_index = self._checked(frame_index)
         with self._reading:
             segment = self._segment(frame_index)
             decoder = self._decoder(segment)
@@ -136,13 +148,22 @@ class Decoder:
             return decoder.panorama(frame_index - segment.first_frame)
 
     def _segment(self, frame_index: int) -> Segment:
+        return self.container.segment_of(self._checked(frame_index))
+
+    def _checked(self, frame_index: int) -> int:
+        """The frame, which there must be, of a file that must be open."""
+        self.container.check_open()
+        try:
+            frame_index = operator.index(frame_index)
+        except TypeError:
+            raise ArgumentError(f"frame {frame_index}: must be a whole number") from None
         if not 0 <= frame_index < self.frames:
             raise ArgumentError(f"frame {frame_index}: the video has frames 0..{self.frames - 1}")
-        return self.container.segment_of(frame_index)
+        return frame_index
 
     def _decoder(self, segment: Segment) -> SegmentDecoder:
         try:
-            return self._opened(segment, self._hurry if self._decoders else _as_it_is).result()
+            return self._result(self._opened(segment, self._hurry if self._decoders else _as_it_is))
         except BaseException:
             self._decoders.discard(segment.first_frame)  # it may be had the next time
             raise
@@ -156,7 +177,22 @@ class Decoder:
             then(decoder)
             return decoder
 
-        return self._decoders.get(segment.first_frame, lambda: self._opening.submit(start))
+        return self._decoders.get(segment.first_frame, lambda: self._submit(self._opening, start))
+
+    def _submit(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> "Future[T]":
+        """Have a thread of its own do something."""
+        self.container.check_open()
+        try:
+            return executor.submit(work)
+        except RuntimeError:  # it is shut down
+            raise Nerv360Error(f"{self.container.path}: is closed; open it again") from None
+
+    def _result(self, future: "Future[T]") -> T:
+        """What a thread of its own has done."""
+        try:
+            return future.result()
+        except CancelledError:
+            raise Nerv360Error(f"{self.container.path}: is closed; open it again") from None
 
     def _hurry(self, decoder: SegmentDecoder) -> None:
         """A segment that nobody foresaw is drawn at once."""
@@ -170,6 +206,7 @@ class Decoder:
 
     def _prepare(self, frame_index: int, view: Viewport, draft: bool = False) -> Drawing:
         """All of decoding but the drawing."""
+        frame_index = self._checked(frame_index)
         with self._reading:
             segment = self._segment(frame_index)
             check_pixels(view)
@@ -186,7 +223,7 @@ class Decoder:
                 self._decoder(segment).preload(frame_index - segment.first_frame)
 
         if frame_index < self.frames and (self._awaited is None or self._awaited.done()):
-            self._awaited = self._ahead.submit(read)
+            self._awaited = self._submit(self._ahead, read)
 
 
 def _as_it_is(decoder: SegmentDecoder) -> None:
