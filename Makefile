@@ -1,13 +1,14 @@
 # make demo   encode a procedural clip (or VIDEO=path), decode a moving view, measure it; results in demo/
 # make test   format, lint, types, tests
 # make test-browser   the player in Chromium, which must be installed
+# make fuzz   damaged and forged files for MINUTES, by default 3
 # make picture   docs/player.jpg, of demo's clip, in Chromium too
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test test-slow test-browser picture clean
+.PHONY: demo test test-slow test-browser fuzz picture clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m nerv360.demo demo $(if $(VIDEO),"$(VIDEO)")
@@ -23,6 +24,9 @@ test-slow: $(INSTALLED)
 
 test-browser: $(INSTALLED)
 	$(BIN)/pytest -q -m browser
+
+fuzz: $(INSTALLED)
+	$(BIN)/python tests/fuzz.py --minutes $(or $(MINUTES),3)
 
 picture: demo
 	$(BIN)/python benchmarks/player/picture.py demo/clip.nerv360

@@ -130,7 +130,7 @@ def test_stitching_a_known_panorama() -> None:
             (p, 360 * k / n) for p, n in ((-90, 1), (-45, 6), (0, 8), (45, 6), (90, 1)) for k in range(n)
         ]
     ]
-    patches = [(v, torch.from_numpy(extract_viewport(panorama, v)).permute(2, 0, 1)[None].float()) for v in views]
+    patches = [(v, extract_viewport(panorama, v)) for v in views]
     stitched = stitching.stitch(patches, 192, 96)[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
     assert ws_psnr(stitched, panorama) > 40  # 46 dB: twice interpolated
 

@@ -35,7 +35,7 @@ from nerv360.latents.grid import (
     key_frame_index,
 )
 from nerv360.latents.integer_context_model import write_latent
-from nerv360.latents.key_groups import key_groups, keys_per_group
+from nerv360.latents.key_groups import KeyGroups, keys_per_group
 from nerv360.models.build import build, decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
 from nerv360.models.network_config import NetworkConfig
@@ -409,7 +409,7 @@ def test_keys(period: int, frames: int, keys: int) -> None:
 
 
 def test_parts_lie_in_the_order_of_playing() -> None:
-    found = key_groups(GRIDS, 9, 4)
+    found = KeyGroups(GRIDS, 9, 4)
     for index, grid in enumerate(GRIDS):
         keys = [p.first_key + k for p in found if p.latent == index for k in range(p.keys)]
         assert keys == list(range(key_count(grid.key_interval, 9)))

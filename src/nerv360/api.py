@@ -47,17 +47,27 @@ def encode(
         return encode_clip(clip, target, config, choose_device(device), on_progress)
 
 
-def open(path: Location, *, backend: str | None = None, device: str = "cpu", precision: str = "float") -> Decoder:
+def open(
+    path: Location,
+    *,
+    backend: str | None = None,
+    device: str = "cpu",
+    precision: str = "float",
+    max_memory: int | None = None,
+) -> Decoder:
     """Open a .nerv360 file: `decoder.viewport(frame, Viewport(...))`, `decoder.panorama(frame)`.
 
     Networks are drawn by a backend, openvino, onnxruntime or torch: by default the first that is installed, on cuda
     torch. With the precision int8, their convolutions are quantised to 8 bits, for views of the file itself: faster for
     the paper's network, and about 0.03 dB worse (docs/performance.md). It needs openvino and onnxruntime.
 
+    What needs more than `max_memory` bytes, by default all that are free, raises OutOfMemory before it begins.
+
     Raises BitstreamError for a damaged or foreign file, VersionError for a newer one; ArgumentError, MissingExtra for
     a backend or a device that is not there.
     """
-    return open_file(path, backend=backend, device=str(choose_device(device)), precision=precision)
+    on_device = str(choose_device(device))
+    return open_file(path, backend=backend, device=on_device, precision=precision, max_memory=max_memory)
 
 
 def decode(
@@ -68,16 +78,18 @@ def decode(
     frames: range | None = None,
     backend: str | None = None,
     precision: str = "float",
+    max_memory: int | None = None,
     on_progress: OnProgress = ignore,
 ) -> int:
     """Write decoded frames to a video, PNGs or raw RGB (by the output's ending); returns how many.
 
     One view for all frames, one for each of them, or None for the whole panorama.
 
-    Raises BitstreamError, ArgumentError, OutputError.
+    Raises BitstreamError, ArgumentError, OutputError, OutOfMemory.
     """
     target = Path(parse_location(output))
-    with open(path, backend=backend, precision=precision) as decoder, claim(target, *decoder.container.files()):
+    opened = open(path, backend=backend, precision=precision, max_memory=max_memory)
+    with opened as decoder, claim(target, *decoder.container.files()):
         chosen = range(decoder.frames) if frames is None else frames
         if isinstance(views, Sequence) and len(views) != len(chosen):
             raise ArgumentError(f"trajectory: {len(views)} views for {len(chosen)} frames; give one for each")

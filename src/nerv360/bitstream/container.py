@@ -15,12 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain
 from types import TracebackType
 from typing import BinaryIO
 from zlib import crc32
 
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from nerv360.bitstream.header import (
     AnySegmentHeader,
@@ -34,8 +36,9 @@ from nerv360.bitstream.header import (
 )
 from nerv360.bitstream.manifest import files_of, open_bytes
 from nerv360.errors import ArgumentError, BitstreamError, Nerv360Error, VersionError
+from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import LatentGrid
-from nerv360.latents.key_groups import KeyGroup, key_groups, keys_per_group
+from nerv360.latents.key_groups import KeyGroups
 from nerv360.models.registry import model_spec
 from nerv360.models.spec import ModelSpec
 from nerv360.storage import Location, parse_location, read_at
@@ -47,6 +50,8 @@ OLDEST_VERSION, VERSION = VERSIONS = 5, 8  # that are read; a file has the oldes
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
 COPIED_AT_ONCE = 1 << 20
+MAX_VIEW_PIXELS, LEAST_VIEW_PIXELS = 1 << 24, 1 << 20  # of a file's own view; the panorama's lies between these
+MAX_FOCAL = 4  # widths of the panorama: of that view
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Segment:
     frames: int
     length: int  # bytes
     offset: int
-    starts: list[int]  # of the chunks, from the offset
+    starts: NDArray[np.int64]  # of the chunks, from the offset
 
     @property
     def spec(self) -> ModelSpec:
@@ -78,22 +83,17 @@ class Segment:
         return self.network.latents()
 
     @cached_property
-    def key_groups(self) -> list[KeyGroup]:
+    def key_groups(self) -> KeyGroups:
         """Content of a network's chunks from the third on."""
-        return key_groups(self.latents, self.frames, self.network.group_size)
+        return KeyGroups(self.latents, self.frames, self.network.group_size)
 
     def chunk_of(self, latent: int, key: int) -> int:
         """The chunk that holds a key of a latent."""
-        step = keys_per_group(self.latents[latent].key_interval, self.network.group_size)
-        return self._chunks[latent, key - key % step]
-
-    @cached_property
-    def _chunks(self) -> dict[tuple[int, int], int]:
-        return {(group.latent, group.first_key): 2 + index for index, group in enumerate(self.key_groups)}
+        return 2 + self.key_groups.place(latent, key)
 
     def chunk_range(self, index: int) -> tuple[int, int]:
         """Offset and length of a chunk in the file."""
-        return self.offset + self.starts[index], self.header.chunks[index].length
+        return self.offset + int(self.starts[index]), self.header.chunks[index].length
 
 
 class Segments:
@@ -141,8 +141,9 @@ class Container:
     impossible claims, VersionError for a newer one, and Nerv360Error where it is closed.
     """
 
-    def __init__(self, path: Location) -> None:
-        self.path = parse_location(path)
+    def __init__(self, path: Location, max_memory: int | None = None) -> None:
+        """`max_memory` is for decoders: the bytes that they may take; by default, what is free."""
+        self.path, self.max_memory = parse_location(path), max_memory
         self._reading = threading.Lock()
         self._process, self._closed = os.getpid(), False
         try:
@@ -197,10 +198,18 @@ class Container:
         return self.segments.holding(frame)
 
     def verify(self) -> None:
-        """Read and check every chunk."""
+        """Read and check every chunk, many small ones at once."""
         for segment in self.segments:
-            for index in range(len(segment.header.chunks)):
-                self.chunk(segment, index)
+            first, chunks, starts = 0, segment.header.chunks, segment.starts
+            while first < len(chunks):
+                end = max(first + 1, int(np.searchsorted(starts, starts[first] + COPIED_AT_ONCE, "right")) - 1)
+                length = int(starts[end] - starts[first])
+                data = memoryview(self._bytes(segment.offset + int(starts[first]), length))
+                at = (starts[first : end + 1] - starts[first]).tolist()
+                for index, start, stop in zip(range(first, end), at, at[1:], strict=False):
+                    if stop > len(data) or crc32(data[start:stop]) != chunks[index].crc32:
+                        self.chunk(segment, index)  # says what is wrong
+                first = end
 
     def copy(self, target: BinaryIO, start: int = 0) -> None:
         """Write all bytes from `start` on to a file, also those under a manifest."""
@@ -247,9 +256,10 @@ class Container:
         header = unpack_segment_header(packed)
         if header.version > self.version:
             raise BitstreamError(f"a segment of {header.model} in a file of version {self.version}")
-        starts = list(accumulate((chunk.length for chunk in header.chunks), initial=0))
+        starts = np.cumsum(np.fromiter(chain((0,), (chunk.length for chunk in header.chunks)), np.int64))
         segment = Segment(header, first_frame, entry.frames, entry.length, offset + entry.header_length, starts)
         _check_segment(segment, entry)
+        _check_view(header.trained_view(), self.header)
         return segment
 
     def _read(self, offset: int, length: int, checksum: int, what: str) -> bytes:
@@ -276,6 +286,13 @@ def _check_segment(segment: Segment, entry: SegmentEntry) -> None:
         raise BitstreamError(contradiction)
     if entry.header_length + sum(chunk.length for chunk in header.chunks) != entry.length:
         raise BitstreamError("the chunks do not fill their segment")
+
+
+def _check_view(view: Viewport, header: FileHeader) -> None:
+    """A file that claims a large view of its own makes work for everyone who asks for no other."""
+    most = min(MAX_VIEW_PIXELS, max(header.width * header.height, LEAST_VIEW_PIXELS))
+    if view.width * view.height > most or view.focal[0] > MAX_FOCAL * max(header.width, view.width):
+        raise BitstreamError(f"impossible view of {view.width}x{view.height}, {view.hfov_deg:g} degrees wide")
 
 
 def write_container(header: FileHeader, segments: Iterator[tuple[AnySegmentHeader, list[bytes]]]) -> bytes:

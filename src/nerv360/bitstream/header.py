@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from nerv360.errors import BitstreamError
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import LatentGrid
-from nerv360.latents.key_groups import count_key_groups, key_groups
+from nerv360.latents.key_groups import KeyGroups, count_key_groups
 from nerv360.models.fields import Condition, EmbeddingChannels, GroupSize, Kernels, LastBlock, Strides, Widths
 from nerv360.models.network_config import NetworkConfig
 from nerv360.models.registry import model_spec, network_spec
@@ -44,7 +44,7 @@ Header = TypeVar("Header", bound=Struct)
 _U32 = 2**32 - 1
 
 
-class SegmentEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class SegmentEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
     """One segment: consecutive frames, decoded from nothing else."""
 
     frames: Annotated[int, _integer(1, 10**7, "of the segment")]
@@ -65,7 +65,7 @@ class FileHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
     segments: Annotated[list[SegmentEntry], Meta(min_length=1, max_length=10**6, description="in order")]
 
 
-class Chunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class Chunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
     """A stretch of bytes with a checksum."""
 
     length: Annotated[int, _integer(0, 2**31, "bytes")]
@@ -144,7 +144,7 @@ class SegmentHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fi
         """What every chunk is."""
         yield from ("weights", "latent tables")
         latents, kind = self.latents(), network_spec(self.model).latents
-        for group in key_groups(latents, frames, self.group_size):
+        for group in KeyGroups(latents, frames, self.group_size):
             yield kind.describe(latents[group.latent])
 
     def rows(self) -> Iterator[tuple[str, str]]:

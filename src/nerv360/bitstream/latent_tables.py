@@ -3,7 +3,6 @@
 Key groups, the chunks behind it, are written and read by latents/integer_context_model.py.
 """
 
-import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from nerv360.latents.quantization import ChannelQuantizer
 __all__ = ["read_angles", "read_tables", "write_angles", "write_tables"]
 
 CHANNEL_QUANTIZER = struct.Struct("<ff")
+MAX_SCALING = 2.0**100  # of offsets and steps: what is computed from latents stays finite
 
 
 def write_tables(quantizers: Sequence[ChannelQuantizer], context_model: IntegerContextModel) -> bytes:
@@ -39,7 +39,7 @@ def read_tables(
     if start > len(data):
         raise BitstreamError("truncated latent tables")
     found = [ChannelQuantizer(*pair) for pair in CHANNEL_QUANTIZER.iter_unpack(data[:start])]
-    if not all(math.isfinite(quantizer.offset) and math.isfinite(quantizer.step) for quantizer in found):
+    if not all(abs(each) <= MAX_SCALING for quantizer in found for each in (quantizer.offset, quantizer.step)):
         raise BitstreamError("impossible latent tables")
     length, start = read_varint(data, start)
     if start + length > len(data):
@@ -53,7 +53,7 @@ def write_angles(angles: NDArray[np.int32]) -> bytes:
     return zlib.compress((differences & 0xFFFF).astype("<u2").tobytes(), 9)
 
 
-def read_angles(data: bytes, frames: int) -> NDArray[np.int32]:
+def read_angles(data: bytes, frames: int) -> NDArray[np.int16]:
     """Inverse of `write_angles`, for angles of less than 2^15 steps. Raises BitstreamError."""
     inflate = zlib.decompressobj()
     try:
@@ -62,5 +62,5 @@ def read_angles(data: bytes, frames: int) -> NDArray[np.int32]:
         raise BitstreamError("impossible camera angles") from None
     if len(raw) != 6 * frames or not inflate.eof or inflate.unused_data:
         raise BitstreamError("impossible camera angles")
-    differences = np.frombuffer(raw, dtype="<u2").reshape(frames, 3).astype(np.int64)
-    return (((differences.cumsum(axis=0) + (1 << 15)) & 0xFFFF) - (1 << 15)).astype(np.int32)
+    differences = np.frombuffer(raw, dtype="<u2").reshape(frames, 3)
+    return np.add.accumulate(differences, axis=0, dtype=np.uint16).view(np.int16)  # modulo 2^16

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +10,16 @@ from nerv360.backends.registry import BACKENDS, check_precision, choose_backend
 from nerv360.bitstream.container import Container
 from nerv360.claims import check_output
 from nerv360.cli.console import console, progress_bar
-from nerv360.cli.options import Precision, Source, check_folder, parse_frames, parse_pair, parse_size
+from nerv360.cli.options import (
+    MaxMemory,
+    Precision,
+    Source,
+    check_folder,
+    parse_frames,
+    parse_memory,
+    parse_pair,
+    parse_size,
+)
 from nerv360.errors import ArgumentError
 from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, linear_trajectory, read_trajectory
 from nerv360.video.writer import check_ending
@@ -55,6 +64,7 @@ def decode(
         str | None, typer.Option(help=f"For networks: {', '.join(BACKENDS)}; by default the first that is installed.")
     ] = None,
     precision: Precision = "float",
+    max_memory: MaxMemory = None,
 ) -> None:
     """Decode a view of every frame, from the file alone.
 
@@ -76,11 +86,10 @@ def decode(
         raise ArgumentError(ONE_OF_THEM)
     from nerv360.api import decode as decode_file
 
+    options: dict[str, Any] = {"backend": backend, "precision": precision, "max_memory": parse_memory(max_memory)}
     started = time.perf_counter()
     with progress_bar() as on_progress:
-        count = decode_file(
-            file, output, views, frames=chosen, backend=backend, precision=precision, on_progress=on_progress
-        )
+        count = decode_file(file, output, views, frames=chosen, on_progress=on_progress, **options)
     console.print(f"{output}: {count} frames, {count / (time.perf_counter() - started):.1f} frames/s with writing")
 
 

@@ -36,6 +36,13 @@ Log = Annotated[
     typer.Option(metavar="FILE", callback=log_to, help="Append progress and results to a file, as JSON lines."),
 ]
 Precision = Annotated[str, typer.Option(help="float; or int8, for networks: faster for the paper's.")]
+MaxMemory = Annotated[
+    str | None, typer.Option(metavar="BYTES", help="What decoding may take: 500M, 4G; by default what is free.")
+]
+
+
+def parse_memory(text: str | None) -> int | None:
+    return None if text is None else int(parse_amount(text, "--max-memory", "B"))
 
 
 def parse_size(text: str, option: str = "--size") -> tuple[int, int]:

@@ -31,7 +31,12 @@ AHEAD = 2  # views that `play` prepares while one is drawn
 
 
 def open_file(
-    path: Location, *, backend: str | None = None, device: str = "cpu", precision: str = "float"
+    path: Location,
+    *,
+    backend: str | None = None,
+    device: str = "cpu",
+    precision: str = "float",
+    max_memory: int | None = None,
 ) -> "Decoder":
     """Open a .nerv360 file for decoding. Networks are drawn by a backend: by default, the fastest that is installed.
 
@@ -40,7 +45,7 @@ def open_file(
     """
     chosen = choose_backend(backend, device)
     check_precision(precision, chosen)
-    return Decoder(Container(path), chosen, device, precision)
+    return Decoder(Container(path, max_memory), chosen, device, precision)
 
 
 class Decoder:
@@ -209,7 +214,7 @@ class Decoder:
         frame_index = self._checked(frame_index)
         with self._reading:
             segment = self._segment(frame_index)
-            check_pixels(view)
+            check_pixels(view, self.container.max_memory)
             decoder = self._decoder(segment)
             self._open_ahead(segment, frame_index, view)
             return decoder.prepare(frame_index - segment.first_frame, view, draft)

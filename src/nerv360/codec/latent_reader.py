@@ -63,5 +63,5 @@ class LatentReader:
             )
         except BitstreamError as error:
             raise BitstreamError(f"{self._container.path}: {error}") from None
-        small = np.abs(symbols).max() <= np.iinfo(np.int8).max
+        small = max(symbols.max(), -int(symbols.min())) <= np.iinfo(np.int8).max
         return torch.from_numpy(symbols.astype(np.int8) if small else symbols)

@@ -15,6 +15,7 @@ from nerv360.latents.key_groups import keys_per_group
 from nerv360.latents.quantization import ChannelQuantizer
 from nerv360.models.build import build, channels_last, decoder_tensors
 from nerv360.models.decoder_network import DecoderNetwork
+from nerv360.models.memory import check_bytes
 from nerv360.models.network_config import NetworkConfig
 from nerv360.video.camera_motion import Angles
 
@@ -23,6 +24,8 @@ __all__ = ["MAX_LATENT_VALUES", "SegmentNetwork", "latent_values", "load_network
 MAX_PARAMETERS = 1 << 27
 MAX_LATENT_VALUES = 1 << 27
 MIN_BYTES_PER_PARAMETER = 1 / 64
+FREE_LATENT_VALUES, LATENT_VALUES_PER_BYTE = 1 << 24, 1 << 12  # of a segment
+BYTES_PER_PARAMETER, BYTES_PER_LATENT_VALUE = 24, 18  # of memory, while they are read
 
 
 @dataclass
@@ -43,7 +46,7 @@ def load_network(container: Container, segment: Segment, device: torch.device) -
     config = segment.network.network(container.header.width, container.header.height)
     weights, tables = container.chunk(segment, 0), container.chunk(segment, 1)
     try:
-        network = _read_network(weights, segment, config)
+        network = _read_network(weights, segment, config, container.max_memory)
         read = _read_latent_tables(tables, segment, config)
     except BitstreamError as error:
         raise BitstreamError(f"{container.path}: {error}") from None
@@ -60,7 +63,7 @@ def latent_values(config: NetworkConfig, frames: int) -> int:
     )
 
 
-def _read_network(data: bytes, segment: Segment, config: NetworkConfig) -> DecoderNetwork:
+def _read_network(data: bytes, segment: Segment, config: NetworkConfig, max_memory: int | None) -> DecoderNetwork:
     with torch.device("meta"):
         shapes = {name: tuple(tensor.shape) for name, tensor in decoder_tensors(build(config)).items()}
     parameters, values = sum(map(math.prod, shapes.values())), latent_values(config, segment.frames)
@@ -68,6 +71,9 @@ def _read_network(data: bytes, segment: Segment, config: NetworkConfig) -> Decod
         raise BitstreamError(f"{parameters} parameters in {len(data)} bytes: impossible")
     if values > MAX_LATENT_VALUES:
         raise BitstreamError(f"latents of {values} values; at most {MAX_LATENT_VALUES} are decoded")
+    if values > FREE_LATENT_VALUES + LATENT_VALUES_PER_BYTE * segment.length:
+        raise BitstreamError(f"latents of {values} values in {segment.length} bytes: impossible")
+    check_bytes(BYTES_PER_PARAMETER * parameters + BYTES_PER_LATENT_VALUE * values, "decoding the network", max_memory)
     weights = read_weights(data, shapes)
     network = build(config)
     network.load_state_dict({name: torch.from_numpy(dequantize(tensor)) for name, tensor in weights.items()})

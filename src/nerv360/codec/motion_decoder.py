@@ -15,6 +15,7 @@ from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.sampling import to_picture
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
+from nerv360.models.memory import check_bytes
 from nerv360.motion.core import Core
 from nerv360.motion.keys import Key, find_ancestry, key_order, keys_of_groups
 from nerv360.types import Picture
@@ -84,6 +85,8 @@ class MotionDecoder(SegmentDecoder):
         if most * BYTES_PER_PIXEL * self._width * self._height > Core.MOST_BYTES:
             size = f"a panorama of {self._width}x{self._height}"
             raise BitstreamError(f"{self._container.path}: {size}, {most} keys to a frame: takes more than 4 GiB")
+        needed = most * BYTES_PER_PIXEL * self._width * self._height
+        check_bytes(needed, f"a frame of {self._width}x{self._height}", self._container.max_memory)
         return most
 
     def _keys_of_group(self, group: int) -> list[Key]:

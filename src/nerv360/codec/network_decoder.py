@@ -19,9 +19,9 @@ from nerv360.backends.tiling import check_size, draw_in_strips
 from nerv360.bitstream.container import Container, Segment
 from nerv360.codec.latent_reader import LatentReader
 from nerv360.codec.load_network import load_network
-from nerv360.codec.resampling import as_picture, as_tensor, native_view, resized
+from nerv360.codec.resampling import as_picture, native_view, resized
 from nerv360.codec.segment_decoder import SegmentDecoder
-from nerv360.codec.stitching import patches_of, stitch
+from nerv360.codec.stitching import check_patches, patches_of, stitch
 from nerv360.errors import ArgumentError, Nerv360Error
 from nerv360.extract import extract_viewport
 from nerv360.geometry.footprint import Footprint
@@ -58,7 +58,7 @@ class NetworkDecoder(SegmentDecoder):
             raise ArgumentError(
                 f"precision=int8: {segment.header.model} loses 0.8 dB by it (docs/performance.md); take float"
             )
-        check_memory(self.network.config, "decoding", self.device)
+        check_memory(self.network.config, "decoding", self.device, most=container.max_memory)
         self._reader = LatentReader(container, segment, loaded, self.device)
         self._footprints: LRUCache[Viewport, list[Footprint]] = LRUCache(VIEWS_KEPT)
         self._features: tuple[int, list[Window], list[Tensor]] = (-1, [], [])
@@ -77,17 +77,17 @@ class NetworkDecoder(SegmentDecoder):
             native = native_view(view, self.segment.network)
             if draft and native.width * native.height > view.width * view.height:
                 native = view
-            check_size(native, self.network.config)
+            check_size(native, self.network.config, self.container.max_memory)
         return NetworkDrawing(self, frame, *self.draw_inputs(frame, native), native, view)
 
     @torch.inference_mode()
     def panorama(self, frame: int) -> Picture:
         """A whole frame: drawn, or stitched from overlapping viewports."""
-        views = patches_of(self.segment.network)
+        views, header = patches_of(self.segment.network), self.container.header
         if self.network.draws_panorama:
             return self.prepare(frame, views[0]).panorama().copy()
-        patches = [(view, as_tensor(self.prepare(frame, view).draw())) for view in views]
-        header = self.container.header
+        check_patches(views, header.width * header.height, self.container.max_memory)
+        patches = [(view, self.prepare(frame, view).draw()) for view in views]
         return as_picture(stitch(patches, header.width, header.height))
 
     def warm_up(self, frame: int, view: Viewport) -> None:

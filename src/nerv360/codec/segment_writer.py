@@ -20,7 +20,7 @@ from nerv360.errors import BitstreamError
 from nerv360.latents.context_model import fit_context_model
 from nerv360.latents.grid import LatentGrid
 from nerv360.latents.integer_context_model import IntegerContextModel, read_latent, write_latent
-from nerv360.latents.key_groups import key_groups
+from nerv360.latents.key_groups import KeyGroups
 from nerv360.latents.kinds import ROUNDING
 from nerv360.latents.quantization import ChannelQuantizer
 from nerv360.models.build import decoder_tensors
@@ -141,7 +141,7 @@ def _key_groups(
 ) -> list[tuple[Integers, int]]:
     """The keys of every key group, and the index of their first channel."""
     first = np.cumsum([0, *(latent.channels for latent in latents)]).tolist()
-    groups = key_groups(latents, frames, group_size)
+    groups = KeyGroups(latents, frames, group_size)
     return [(symbols[g.latent][g.first_key : g.first_key + g.keys], first[g.latent]) for g in groups]
 
 

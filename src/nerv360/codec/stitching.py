@@ -3,20 +3,27 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from nerv360.bitstream.header import SegmentHeader
+from nerv360.codec.resampling import as_tensor
+from nerv360.errors import ArgumentError
 from nerv360.geometry.rays import viewport_rays
 from nerv360.geometry.sphere import lonlat_to_ray, pixel_to_lonlat
 from nerv360.geometry.viewport import Viewport
+from nerv360.models.memory import check_bytes
+from nerv360.types import Picture
 
-__all__ = ["patches_of", "stitch"]
+__all__ = ["check_patches", "patches_of", "stitch"]
 
 PATCH_FOV_DEG = 60.0
-BAND = 128
+TILE = 256
+MOST_DRAWN = 64  # pixels of views for one of the panorama; 4 are usual
+BYTES_PER_PIXEL = 32  # of the panorama: of its sum, its weights, and itself
 
 
 def patches_of(header: SegmentHeader) -> Sequence[Viewport]:
@@ -28,22 +35,40 @@ def patches_of(header: SegmentHeader) -> Sequence[Viewport]:
     return [replace(look, yaw_deg=360 * k / n - 180, pitch_deg=pitch) for pitch, n in rings for k in range(n)]
 
 
-def stitch(patches: Sequence[tuple[Viewport, Tensor]], width: int, height: int) -> Tensor:
-    """Square viewports [1, C, h, w] -> panorama [1, C, height, width], blended with weights that fall to the edges."""
-    bands = []
-    for top in range(0, height, BAND):
-        rows = torch.arange(top, min(top + BAND, height), dtype=torch.float32) + 0.5
-        y, x = torch.meshgrid(rows, torch.arange(width, dtype=torch.float32) + 0.5, indexing="ij")
-        rays = lonlat_to_ray(*pixel_to_lonlat(x, y, width, height))
-        total, weights = torch.zeros(1), torch.zeros(1)
-        for view, picture in patches:
-            plane, weight = _project(view, rays)
-            sampled = functional.grid_sample(
-                picture, plane[None].to(picture), align_corners=False, padding_mode="border"
+def check_patches(views: Sequence[Viewport], pixels: int, max_memory: int | None) -> None:
+    """Raises ArgumentError where the views of a panorama of so many pixels have far more; OutOfMemory."""
+    drawn = sum(view.width * view.height for view in views)
+    if drawn > MOST_DRAWN * pixels + (1 << 20):
+        raise ArgumentError(f"panorama: would be stitched from {drawn:,} pixels for {pixels:,}; ask for views")
+    check_bytes(3 * drawn + BYTES_PER_PIXEL * pixels, "the panorama", max_memory)
+
+
+def stitch(patches: Sequence[tuple[Viewport, Picture]], width: int, height: int) -> Tensor:
+    """Square viewports [h, w, 3] -> panorama [1, 3, height, width], blended with weights that fall to the edges."""
+    panorama = torch.zeros(1, 3, height, width)
+    weights = torch.zeros(height, width)
+    for view, picture in patches:
+        source = as_tensor(picture)
+        for top, left in product(range(0, height, TILE), range(0, width, TILE)):
+            rows, columns = (
+                torch.arange(first, min(first + TILE, end), dtype=torch.float32) + 0.5
+                for first, end in ((top, height), (left, width))
             )
-            total, weights = total + weight.to(picture) * sampled, weights + weight.to(picture)
-        bands.append(total / weights)
-    return torch.cat(bands, dim=-2)
+            y, x = torch.meshgrid(rows, columns, indexing="ij")
+            rays = lonlat_to_ray(*pixel_to_lonlat(x, y, width, height))
+            if not _may_see(view, rays):
+                continue
+            plane, weight = _project(view, rays)
+            sampled = functional.grid_sample(source, plane[None].to(source), align_corners=False, padding_mode="border")
+            panorama[..., top : top + TILE, left : left + TILE] += weight.to(source) * sampled
+            weights[top : top + TILE, left : left + TILE] += weight.to(source)
+    return panorama.div_(weights)
+
+
+def _may_see(view: Viewport, rays: Tensor) -> bool:
+    """Whether any of the rays [h, w, 3] may lie in a square view."""
+    half_diagonal = math.atan(math.sqrt(2) * math.tan(math.radians(view.hfov_deg / 2)))
+    return bool((rays @ _axes(view).to(rays)[2]).max() > math.cos(half_diagonal) - 1e-4)
 
 
 def _project(view: Viewport, rays: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ Categorical = constriction.stream.model.Categorical
 Integers = NDArray[np.int32]
 MAX_ABS_VALUE = (1 << 15) - 1  # of quantised weights and latents
 MAX_ESCAPE = 1 << 20
+RUN = 1 << 20  # integers of one model that are looked at together
 
 
 class SymbolEncoder:
@@ -71,6 +72,27 @@ class SymbolDecoder:
         if len(models):
             integers[order] = np.concatenate([self._coder.decode(_model(number), count) for number, count in runs])
         integers -= MAX_SYMBOL
+        return self._with_escapes(integers)
+
+    def decode_sparse(self, models: NDArray[np.integer[Any]], repeats: int) -> tuple[NDArray[np.intp], Integers]:
+        """What is not 0 of the next integers [n * repeats], under models [n], each of which holds for so many of them.
+
+        Gives where, in order, and what. Takes memory as there is of that.
+        """
+        places, values = [np.empty(0, np.intp)], [np.empty(0, np.int32)]
+        for number in np.unique(models).tolist():
+            alike = np.flatnonzero(models == number)
+            for first in range(0, len(alike) * repeats, RUN):
+                symbols = self._coder.decode(_model(number), min(RUN, len(alike) * repeats - first))
+                found = np.flatnonzero(symbols != MAX_SYMBOL)
+                owner, at = np.divmod(first + found, repeats)
+                places.append(alike[owner] * repeats + at)
+                values.append(symbols[found].astype(np.int32) - MAX_SYMBOL)
+        where = np.concatenate(places)
+        order = np.argsort(where)
+        return where[order], self._with_escapes(np.concatenate(values)[order])
+
+    def _with_escapes(self, integers: Integers) -> Integers:
         outermost = np.flatnonzero(np.abs(integers) == MAX_SYMBOL)
         if len(outermost):
             integers[outermost] += np.sign(integers[outermost]) * self._take_escapes(len(outermost))

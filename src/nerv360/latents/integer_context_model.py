@@ -7,6 +7,7 @@ model in real numbers, to be fitted.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,8 @@ def write_latent(symbols: Integers, model: IntegerContextModel, first_channel: i
     """Code a key group [keys, channels, rows, columns]; its channels are counted among those of all latents."""
     encoder = SymbolEncoder()
     for cells, middle, models in _coding_passes(symbols, model, first_channel):
-        encoder.encode((symbols[cells] - middle).ravel(), models.ravel())
+        integers = symbols[cells] - middle
+        encoder.encode(integers.ravel(), np.broadcast_to(models, integers.shape).ravel())
     return encoder.finish()
 
 
@@ -134,38 +136,60 @@ def read_latent(
     decoder = SymbolDecoder(data, math.prod(shape))
     known = np.zeros(shape, dtype=np.int16)
     for cells, middle, models in _coding_passes(known, model, first_channel):
-        integers = middle + decoder.decode(models.ravel()).reshape(middle.shape)
-        if np.abs(integers).max(initial=0) > MAX_ABS_VALUE:
-            raise BitstreamError("impossible latent")
-        known[cells] = integers
+        target = known[cells]
+        if middle.size < target.size:
+            places, integers = decoder.decode_sparse(models.ravel(), target[0].size)
+            _check_range(integers)
+            target[np.unravel_index(places, target.shape)] = integers
+        else:
+            integers = middle + decoder.decode(models.ravel()).reshape(middle.shape)
+            _check_range(integers)
+            target[...] = integers
     decoder.finish()
     return known
+
+
+def _check_range(integers: Integers) -> None:
+    if np.abs(integers).max(initial=0) > MAX_ABS_VALUE:
+        raise BitstreamError("impossible latent")
 
 
 def _coding_passes(
     known: NDArray[np.integer[Any]], model: IntegerContextModel, first_channel: int
 ) -> Iterator[tuple[Cells, Integers, NDArray[np.uint16]]]:
-    """Cells that are coded together, with their middle symbols and models.
+    """Cells that are coded together, with their middle symbols and models [channels, rows, columns].
 
+    Where all that is known around them is 0, these are [channels, 1, 1]: the middle is 0, and a channel has one model.
     `known` must hold the integers of these cells before the next are asked for.
     """
     keys, channels, rows, columns = known.shape
     numbers = slice(first_channel, first_channel + channels)
     around = np.zeros((2, channels, rows + 2 * MARGIN, columns + 2 * MARGIN), dtype=np.int16)
     cuts = [(slice(p.row, rows, p.spacing), slice(p.column, columns, p.spacing)) for p in CODING_PASSES]
-    passes = [(cut, _bands(each, channels, *cut)) for each, cut in zip(CODING_PASSES, cuts, strict=True)]
+    zero, clean = set(range(keys)), True  # keys that are 0 as far as they are known; whether `around` is
     for key, before, after in key_coding_order(keys):
-        references = known[reference_keys(before, after)]
-        temporal = len(references) > 0
-        mean_weights = model.mean_weights(temporal, numbers)
-        for (cut, bands), hidden_weight in zip(passes, model.hidden_weights(temporal), strict=True):
-            if not bands:  # the grid is smaller
+        others = reference_keys(before, after)
+        references: NDArray[np.integer[Any]] | None = None  # until they are needed
+        mean_weights = model.mean_weights(bool(others), numbers)
+        passes = zip(CODING_PASSES, cuts, model.hidden_weights(bool(others)), strict=True)
+        for coding_pass, cut, hidden_weight in passes:
+            own, inner = known[key, :, *cut], _shifted(*cut, (0, 0))
+            if not own.size:  # the grid is smaller
                 continue
-            features = (_context_features(around, references, band) for band in bands)
+            if zero.issuperset((key, *others)):
+                features = iter([_features_of_zeros(channels)])
+            else:
+                references = known[others] if references is None else references
+                bands = _bands(coding_pass, channels, *cut)
+                features = map(partial(_context_features, around, references), bands)
             predicted = [model.predict(each, hidden_weight, mean_weights, numbers) for each in features]
             middle, models = (np.concatenate(each, axis=1) for each in zip(*predicted, strict=True))
             yield (key, slice(None), *cut), middle, models
-            own, inner = known[key, :, *cut], _shifted(*cut, (0, 0))
+            if own.any():
+                zero.discard(key)
+            elif clean:
+                continue
+            clean = False
             around[0, :, *inner], around[1, :, *inner] = own, np.minimum(np.abs(own), MAX_MAGNITUDE_SUM)
 
 
@@ -210,6 +234,13 @@ def _context_features(
     for row, magnitudes in enumerate((near[1], far, np.abs(others).sum(axis=0))):
         _LOGARITHMS.take(magnitudes, out=features[row], mode="clip")  # beyond MAX_MAGNITUDE_SUM as at it
     features[3], features[4], features[5] = 1, near[0], others.sum(axis=0)
+    return features
+
+
+def _features_of_zeros(channels: int) -> Numbers:
+    """Features [FEATURES, channels, 1, 1] of cells around which all is 0."""
+    features = np.zeros((FEATURES, channels, 1, 1))
+    features[3] = 1
     return features
 
 

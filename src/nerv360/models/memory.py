@@ -1,8 +1,9 @@
-"""How much memory a network takes that works on whole panoramas, and whether there is as much."""
+"""How much memory work takes, and whether there is as much."""
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 import torch
@@ -12,7 +13,33 @@ from nerv360.latents.grid import stage_strides
 from nerv360.models.network_config import NetworkConfig
 from nerv360.models.spec import MemoryUse
 
-__all__ = ["bytes_needed", "check_memory", "enough_memory", "is_out_of_memory"]
+__all__ = ["bytes_needed", "check_bytes", "check_memory", "enough_memory", "free_bytes", "is_out_of_memory"]
+
+GROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(most: int | None = None) -> int:
+    """What may be taken: of the machine's memory, of what its control group and the process's limits allow; not more
+    than `most`."""
+    free = [psutil.virtual_memory().available]
+    with suppress(OSError, ValueError):  # no group, or one without a limit
+        free.append(int((GROUP / "memory.max").read_text()) - int((GROUP / "memory.current").read_text()))
+    with suppress(ImportError):
+        import resource
+
+        taken = psutil.Process().memory_info()
+        for limit, used in ((resource.RLIMIT_AS, taken.vms), (resource.RLIMIT_DATA, getattr(taken, "data", 0))):
+            if (soft := resource.getrlimit(limit)[0]) != resource.RLIM_INFINITY:
+                free.append(soft - used)
+    return max(0, min(free if most is None else [most, *free]))
+
+
+def check_bytes(needed: float, what: str, most: int | None = None) -> None:
+    """Raises OutOfMemory where something needs more than `free_bytes`."""
+    if needed > (free := free_bytes(most)):
+        raise OutOfMemory(
+            f"{what} needs about {needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} are free or allowed; see --max-memory"
+        )
 
 
 def bytes_needed(config: NetworkConfig, phase: str, views: int = 1) -> float:
@@ -27,9 +54,11 @@ def bytes_needed(config: NetworkConfig, phase: str, views: int = 1) -> float:
     return (use.per_pixel + use.per_channel * widest) * pixels
 
 
-def check_memory(config: NetworkConfig, phase: str, device: torch.device, views: int = 1) -> None:
-    """Raises OutOfMemory where a CPU has too little memory free for encoding, decoding or training."""
-    needed, free = bytes_needed(config, phase, views), psutil.virtual_memory().available
+def check_memory(
+    config: NetworkConfig, phase: str, device: torch.device, views: int = 1, most: int | None = None
+) -> None:
+    """Raises OutOfMemory where a CPU has too little memory free, or allowed, for encoding, decoding or training."""
+    needed, free = bytes_needed(config, phase, views), free_bytes(most)
     if device.type == "cpu" and needed > free:
         height = max(1, int(config.height * math.sqrt(free / needed) / 24)) * 24
         instead = ""

@@ -54,8 +54,8 @@ class FrameRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class Frames:
     """Views of a file. They are made one after the other, whoever asks."""
 
-    def __init__(self, path: Location) -> None:
-        self._path = path
+    def __init__(self, path: Location, max_memory: int | None) -> None:
+        self._path, self._max_memory = path, max_memory
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoder")
         self._decoder: Decoder | None = None
         self._opened = 0.0  # when, by the clock of `time.perf_counter`
@@ -105,6 +105,6 @@ class Frames:
         if self._decoder is None:
             from nerv360.api import open as open_file
 
-            self._decoder = open_file(self._path)
+            self._decoder = open_file(self._path, max_memory=self._max_memory)
             self._opened = time.perf_counter()
         return self._decoder

@@ -25,8 +25,8 @@ RATES_DIFFER = 0.03  # of the file and its source, in frames per second: where t
 class Served:
     """A file, its decoded frames, and the manifest of it that pages get, as of the last `reload`."""
 
-    def __init__(self, path: Location, source: Path | None, start: int) -> None:
-        self.path, self._source, self._start = path, source, start
+    def __init__(self, path: Location, source: Path | None, start: int, max_memory: int | None = None) -> None:
+        self.path, self._source, self._start, self._max_memory = path, source, start, max_memory
         self.whole = isinstance(path, Path) and not path.name.endswith(MANIFEST_ENDING)
         self.reload()
 
@@ -41,7 +41,7 @@ class Served:
             original = {"video": SOURCE, "times": TIMES} if self._source else None
             about = manifest(container, server="frames", decoders=decoders, networks=networks, source=original)
         self._stamp, self.networks, self.times, self.about = stamp, networks, times, about
-        self.frames = Frames(self.path)
+        self.frames = Frames(self.path, self._max_memory)
 
     def replaced(self) -> bool:
         """Whether the file has been replaced since the last `reload`."""

@@ -34,7 +34,14 @@ HEADERS = {
 Handler = Callable[[Request], Awaitable[StreamResponse]]
 
 
-def create_app(path: Location, *, source: Path | None = None, start: int = 0, loopback: bool = True) -> web.Application:
+def create_app(
+    path: Location,
+    *,
+    source: Path | None = None,
+    start: int = 0,
+    loopback: bool = True,
+    max_memory: int | None = None,  # bytes that decoding may take
+) -> web.Application:
     """The application that serves a file, and its source video, of which frame `start` is the file's first.
 
     With `loopback`, it answers only to names of this machine. Browsers decode by themselves where the file lies here,
@@ -43,7 +50,7 @@ def create_app(path: Location, *, source: Path | None = None, start: int = 0, lo
     Raises BitstreamError where the file cannot be read, ArgumentError or VideoError for a source of another video.
     """
     app = web.Application(middlewares=[_own_names] if loopback else [])
-    app[SERVED] = Served(parse_location(path), source, start)
+    app[SERVED] = Served(parse_location(path), source, start, max_memory)
     app[VIEWERS] = set()
     app[RELOADING] = asyncio.Lock()
     app.router.add_get("/player.json", _player_json)
@@ -134,12 +141,14 @@ async def serve(
     source: Path | None = None,
     start: int = 0,
     context: ssl.SSLContext | None = None,
+    max_memory: int | None = None,
 ) -> None:
     """Serve until Ctrl-C, by https: with a `context`. `started` is called with the page's address.
 
     Raises ArgumentError where the address cannot be had.
     """
-    app = create_app(path, source=source, start=start, loopback=host in ("localhost", "127.0.0.1", "::1"))
+    loopback = host in ("localhost", "127.0.0.1", "::1")
+    app = create_app(path, source=source, start=start, loopback=loopback, max_memory=max_memory)
     logger = logging.getLogger(__name__)
     logger.addFilter(_is_ours)
     runner = web.AppRunner(app, access_log=None, logger=logger, keepalive_timeout=IDLE_S, shutdown_timeout=SHUTDOWN_S)

@@ -5,6 +5,7 @@ static world. Pairs of frames are aligned by Gauss-Newton steps on robust residu
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +27,10 @@ ITERATIONS = 4
 SAME_SCENE = 3.0  # times the residual of neighbouring frames: above, the first frame shows something else by now
 LEAST_GAIN = 0.1  # of the residual: below, the camera is taken to stand still
 
-Angles = NDArray[np.int32]  # [frames, 3] yaw, pitch, roll in steps of ANGLE_STEP_DEG
+Angles = NDArray[np.signedinteger[Any]]  # [frames, 3] yaw, pitch, roll in steps of ANGLE_STEP_DEG
 
 
-def camera_to_world(angles: NDArray[np.int32]) -> Tensor:
+def camera_to_world(angles: Angles) -> Tensor:
     """Camera-to-world rotation [3, 3], float64, of yaw, pitch and roll [3] in steps of ANGLE_STEP_DEG."""
     yaw, pitch, roll = (torch.tensor([ANGLE_STEP_DEG * int(angle)], dtype=torch.float64) for angle in angles)
     return rotation(yaw, pitch, roll)[0]
