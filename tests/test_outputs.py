@@ -19,6 +19,7 @@ import nerv360
 from nerv360.bitstream.container import Container
 from nerv360.claims import claim
 from nerv360.cli.encode_long import encode_long
+from nerv360.cli.event_log import log_to
 from nerv360.cli.video_list import read_list
 from nerv360.cluster.plan import Request, plan
 from nerv360.cluster.scheduler import encode_plans
@@ -375,3 +376,10 @@ def test_every_field_of_a_checkpoint_is_checked(
     (told,) = (record.getMessage() for record in caplog.records)
     assert told.startswith(f"{path}: not used, for ")
     assert set_aside(path).exists()
+
+
+def test_a_log_is_not_added_to_a_file_of_something_else(clip: Path, tmp_path: Path) -> None:
+    kept(clip, lambda: log_to(clip), "is no log of nerv360")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="it is a pipe"):
+        log_to(tmp_path / "pipe")

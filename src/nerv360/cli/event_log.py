@@ -9,6 +9,7 @@ import msgspec
 
 from nerv360.errors import OutputError
 from nerv360.progress import Update
+from nerv360.storage import check_kind
 
 __all__ = ["LoggedProgress", "log_event", "log_to"]
 
@@ -19,9 +20,12 @@ _events.setLevel(logging.INFO)
 
 
 def log_to(path: Path | None) -> Path | None:
-    """Append events to a file from now on. Raises OutputError."""
+    """Append events to a file from now on. Raises OutputError, also where it is a file of something else."""
     if path is not None:
+        check_kind(path)
         try:
+            if path.is_file() and path.stat().st_size and path.open("rb").read(1) != b"{":
+                raise OutputError(f"--log {path}: is no log of nerv360; name another file")
             _events.addHandler(logging.FileHandler(path))
         except OSError as error:
             raise OutputError(f"--log {path}: cannot be written: {error.strerror}") from None
