@@ -135,7 +135,7 @@ def test_extreme_contexts_are_exact(parameters: list[int], spread: int, seed: in
 def classes_of(symbols: Integers, contexts: IntegerContextModel) -> list[NDArray[np.int64]]:
     known, found = np.zeros_like(symbols), []
     for cells, _, classes in exact._coding_passes(known, contexts, 0):
-        found.append(classes.ravel())
+        found.append(np.broadcast_to(classes, known[cells].shape).ravel())
         known[cells] = symbols[cells]
     return found
 
@@ -199,6 +199,7 @@ def test_coded_size_is_that_of_the_classes() -> None:
     known, bits = np.zeros_like(symbols), 0.0
     for cells, centre, classes in exact._coding_passes(known, contexts, 0):
         own = np.clip(symbols[cells] - centre, -MAX_SYMBOL, MAX_SYMBOL) + MAX_SYMBOL
+        classes = np.broadcast_to(classes, own.shape)
         bits += sum(
             24 - math.log2(frequencies(number)[symbol])
             for number, symbol in zip(classes.ravel().tolist(), own.ravel().tolist(), strict=True)
