@@ -309,7 +309,7 @@ def test_a_video_of_another_shape_is_not_stretched_unasked(
     result = commands("reproduce", "table1", flat, cwd=folder)
     assert result.returncode == 2
     assert "160x90 is not 2:1" in result.stderr
-    assert "scale it with --size" in result.stderr
+    assert "--size 160x80" in result.stderr
 
 
 def test_a_table_of_other_columns_is_left_alone(tmp_path: Path) -> None:
