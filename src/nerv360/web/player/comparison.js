@@ -55,8 +55,10 @@ export class Comparison {
    */
   update(canvas, frame, sharp) {
     if (this.#source?.failed) return true;
+    const measured = this.psnrDb !== null;
+    this.psnrDb = null; // what was measured was another picture
     const source = this.#source?.picture;
-    if (!source || !canvas || this.#source?.frame !== frame) return false;
+    if (!source || !canvas || this.#source?.frame !== frame) return measured;
     canvas.uploadSource(source);
     this.psnrDb = sharp ? canvas.psnrDb() : null;
     return true;
