@@ -59,7 +59,7 @@ def open(
 
     Networks are drawn by a backend, openvino, onnxruntime or torch: by default the first that is installed, on cuda
     torch. With the precision int8, their convolutions are quantised to 8 bits, for views of the file itself: faster for
-    the paper's network, and about 0.03 dB worse (docs/performance.md). It needs openvino and onnxruntime.
+    the paper's network, and about 0.03 dB worse (benchmarks/runtime/README.md). It needs openvino and onnxruntime.
 
     What needs more than `max_memory` bytes, by default all that are free, raises OutOfMemory before it begins.
 

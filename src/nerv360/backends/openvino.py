@@ -65,7 +65,7 @@ class OpenVINORunner:
 
 def _with_polynomial_sines(model: openvino.Model) -> openvino.Model:
     """The same model, with polynomials for its sines: OpenVINO fuses those with what follows, and computes sines alone
-    one by one (docs/performance.md)."""
+    one by one (benchmarks/runtime/README.md)."""
     for node in model.get_ops():
         if node.get_type_name() == "Sin":
             node.output(0).replace(_polynomial_sine(node.input_value(0)).output(0))

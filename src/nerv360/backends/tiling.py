@@ -17,7 +17,7 @@ from nerv360.types import Picture
 
 __all__ = ["STRIP_BYTES", "check_pixels", "check_size", "draw_in_strips", "strips"]
 
-STRIP_BYTES = 64 << 20  # of the largest features of a strip on a CPU, in float32: docs/performance.md
+STRIP_BYTES = 64 << 20  # of the largest features of a strip on a CPU, in float32: benchmarks/runtime/README.md
 GPU_STRIP_BYTES = 4 << 30  # views of some megapixels are drawn whole
 LEAST_MARGINS = 4  # of a strip's rows: so a row is drawn twice at most
 MAX_ROW_BYTES = 512 << 20  # of those of a row of cells: a strip has one at least

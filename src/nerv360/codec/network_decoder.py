@@ -44,7 +44,7 @@ class NetworkDecoder(SegmentDecoder):
         chunks of frame t ─ latents ─ features ─ extract ─ draw ─ viewport
         └────────────────── prepare ────────────────────┘ └ runner ┘
 
-    Kept: key groups; the features of one frame; where two views read them (docs/performance.md says how large that is).
+    Kept: key groups; the features of one frame; where two views read them (benchmarks/runtime/README.md says how large that is).
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class NetworkDecoder(SegmentDecoder):
         self.network, self.angles = loaded.network, loaded.angles
         if precision == "int8" and not self.network.config.spec.int8:
             raise ArgumentError(
-                f"precision=int8: {segment.header.model} loses 0.8 dB by it (docs/performance.md); take float"
+                f"precision=int8: {segment.header.model} loses 0.8 dB by it (benchmarks/runtime/README.md); take float"
             )
         check_memory(self.network.config, "decoding", self.device, most=container.max_memory)
         self._reader = LatentReader(container, segment, loaded, self.device)
