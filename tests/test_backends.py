@@ -40,6 +40,7 @@ NETWORKS = {
     "half": NetworkConfig(192, 96, WIDTHS, last_block="half"),
     "none": NetworkConfig(192, 96, WIDTHS, last_block="none"),
     "expanded after": NetworkConfig(192, 96, WIDTHS, expand_first=False),
+    "narrow": NetworkConfig(192, 96, (4, 4, 4, 4, 4)),
     "odd": NetworkConfig(192, 96, (9, 8, 7), encoder_strides=(2, 3), decoder_strides=(2, 3), kernels=(1, 3)),
     "grids": NetworkConfig(192, 96, (8, 8, 8, 8, 8), "nerv360-grid", grids=GRIDS),
     "hnerv": NetworkConfig(192, 96, WIDTHS, "hnerv", kernels=(1, 3, 5, 5)),

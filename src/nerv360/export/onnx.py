@@ -22,7 +22,7 @@ from nerv360.models.decoder_network import DecoderNetwork
 __all__ = ["OPSET", "draw_graph"]
 
 OPSET = 18
-FEW = 4  # channels that a convolution leaves: those of the picture
+HEAD = "head.weight"  # of the convolution that leaves the picture
 
 
 def draw_graph(network: DecoderNetwork, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> onnx.ModelProto:
@@ -109,8 +109,7 @@ class _Graph:
         self, features: fx.Node, weight: fx.Node, bias: fx.Node | None, stride: Any = 1, padding: Any = 0, *rest: Any
     ) -> str:
         (stride, _), (padding, _) = (each if isinstance(each, tuple) else (each, each) for each in (stride, padding))
-        channels, _, kernel, _ = self.parameter(weight).shape
-        if self.even and channels <= FEW and (kernel, stride) == (3, 1) and bias is not None:
+        if self.even and weight.target == HEAD and bias is not None:
             return self._folded_conv(self._of(features), self.parameter(weight), self.parameter(bias), padding)
         tensors = [self._of(each) for each in (features, weight, bias) if each is not None]
         return self.add("Conv", *tensors, pads=[padding] * 4, strides=[stride] * 2)
