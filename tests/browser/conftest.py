@@ -14,10 +14,11 @@ from nerv360.codec.mux import mux
 from nerv360.config import preset_for
 from nerv360.serving import server as serving
 
-ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-
-
-ARGUMENTS += ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+ARGUMENTS = [
+    *("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),
+]
+GRID = preset_for("nerv360-grid", "fast").replace(epochs=3, group_size=4)
 
 
 @pytest.fixture(scope="session")
@@ -26,19 +27,15 @@ def film(make_video: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def clip(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(film: Path, once: Callable[..., Path]) -> Path:
     """A file of more groups than are read ahead."""
-    path = tmp_path_factory.mktemp("clip") / "clip.nerv360"
-    encode(film, path, preset_for("nerv360-grid", "fast").replace(epochs=3, group_size=4))
-    return path
+    return once("clip.nerv360", lambda path: encode(film, path, GRID))
 
 
 @pytest.fixture(scope="session")
-def motion_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def motion_clip(once: Callable[..., Path]) -> Path:
     """A file of two segments of keys."""
-    path = tmp_path_factory.mktemp("motion") / "motion.nerv360"
-    path.write_bytes(clip_file(WIDTH, HEIGHT, [(9, 6), (7,)])[0])
-    return path
+    return once("motion.nerv360", lambda path: path.write_bytes(clip_file(WIDTH, HEIGHT, [(9, 6), (7,)])[0]))
 
 
 @pytest.fixture(scope="session")
@@ -83,8 +80,9 @@ def play_server(clip: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def two_segments(clip: Path, film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("two")
-    encode(film, folder / "other.nerv360", preset_for("nerv360-grid", "fast").replace(epochs=3, group_size=4, seed=1))
-    mux([clip, folder / "other.nerv360"], folder / "two.nerv360")
-    return folder / "two.nerv360"
+def two_segments(clip: Path, film: Path, once: Callable[..., Path]) -> Path:
+    def make(path: Path) -> None:
+        encode(film, path.with_name("other.nerv360"), GRID.replace(seed=1))
+        mux([clip, path.with_name("other.nerv360")], path)
+
+    return once("two.nerv360", make)

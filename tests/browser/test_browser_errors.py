@@ -167,10 +167,15 @@ def dripping(site: Path, below: str, parts: int) -> web.Application:
     return app
 
 
-def test_a_slow_line_is_borne(motion_clip: Path, new_page: Callable[..., Page], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "below", "parts"), [("motion_clip", "player/motion", 8), ("encoded", "player/onnxruntime", 6)]
+)
+def test_a_slow_line_is_borne(
+    file: str, below: str, parts: int, new_page: Callable[..., Page], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     site = tmp_path / "site"
-    export_site(motion_clip, site)
-    with serving_app(lambda: dripping(site, "player", 8)) as server:
+    export_site(request.getfixturevalue(file), site)
+    with serving_app(lambda: dripping(site, below, parts)) as server:
         page = new_page()
         impatient(page)
         page.goto(f"{server.address}index.html?backend=wasm", wait_until="commit")
