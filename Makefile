@@ -23,7 +23,7 @@ test-slow: $(INSTALLED)
 	$(BIN)/pytest -q -m slow
 
 test-browser: $(INSTALLED)
-	$(BIN)/pytest -q -m browser
+	$(BIN)/pytest -q -n 2 -m browser
 
 fuzz: $(INSTALLED)
 	$(BIN)/python tests/fuzz.py --minutes $(or $(MINUTES),3)

@@ -146,8 +146,6 @@ BAD = [
     ("encode ok.mp4 -o a.nerv360 --model nerv360-grid --embedding-bits 4", "has no meaning for nerv360-grid"),
     ("encode ok.mp4 -o a.nerv360 --preset tiny --rate-weight 4", "has no meaning for nerv360;"),
     ("encode ok.mp4 -o a.nerv360 --model nerv360-grid --epochs 0", "epochs=0"),
-    ("encode ok.mp4 -o a.nerv360 --model nerv360-grid --key-spacing 0", "key_spacing=0: must be in 0.01..100"),
-    ("encode ok.mp4 -o a.nerv360 --model nerv360 --key-spacing 2", "--key-spacing 2.0: has no meaning for nerv360"),
     ("encode ok.mp4 -o a.nerv360 --hfov 200:300", "hfov_deg=200"),
     ("encode ok.mp4", "give a VIDEO and --output FILE, or --manifest CSV"),
     ("encode ok.mp4 -o a.nerv360 --manifest list.csv", "and not both"),

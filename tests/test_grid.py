@@ -339,28 +339,6 @@ def test_a_greater_weight_of_the_rate_makes_a_smaller_file(make_video: Callable[
         assert budgets[1][part] < budgets[0][part]
 
 
-def test_denser_keys_follow_what_moves(make_video: Callable[..., Path], tmp_path: Path) -> None:
-    """A walk: each key holds for less, the file is larger and better."""
-    video = make_video(width=96, height=48, frames=16)
-    results = []
-    for spacing in (1, 0.125):
-        config = preset_for("nerv360-grid", "fast").replace(epochs=4).with_key_spacing(spacing)
-        nerv360.encode(video, tmp_path / "clip.nerv360", config)
-        results.append(nerv360.eval_file(tmp_path / "clip.nerv360", video))
-    sparse, dense = results
-    assert dense.size > 1.2 * sparse.size  # measured: 1.36
-    assert dense.mean.psnr_db > sparse.mean.psnr_db + 1  # measured: 1.5
-
-
-@pytest.mark.parametrize(("spacing", "periods"), [(0.25, [2, 8, 12, 12]), (0.01, [1, 1, 1, 1]), (2, [16, 64, 96, 96])])
-def test_spacing_of_keys_leaves_stills_and_motion(spacing: float, periods: list[int]) -> None:
-    config = preset_for("nerv360-grid", "medium").with_key_spacing(spacing)
-    assert [grid.key_interval for grid in config.architecture.grids if grid.key_interval and not grid.motion] == periods
-    assert [grid for grid in config.architecture.grids if grid.motion or not grid.key_interval] == [
-        grid for grid in preset_for("nerv360-grid", "medium").architecture.grids if grid.motion or not grid.key_interval
-    ]
-
-
 @pytest.mark.parametrize(
     ("frames", "change", "still"),
     [

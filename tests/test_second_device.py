@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,12 +124,16 @@ def shrunk(config: EncodingConfig) -> EncodingConfig:
     return size.replace(encoder_channels=8, epochs=2)
 
 
-PRESETS_SHRUNK = {
-    shrunk(preset_for(model, name)): f"{model} {name}" for model in networks() for name in presets_of(model)
-}  # those that are alike then are tried once
+def presets_shrunk(model: str) -> list[Any]:
+    """Those of a model that are alike then once; but for the first they are slow."""
+    shrunken = {shrunk(preset_for(model, name)): f"{model} {name}" for name in presets_of(model)}
+    return [
+        pytest.param(config, id=name, marks=[pytest.mark.slow] if number else [])
+        for number, (config, name) in enumerate(shrunken.items())
+    ]
 
 
-@pytest.mark.parametrize("config", PRESETS_SHRUNK, ids=PRESETS_SHRUNK.values())
+@pytest.mark.parametrize("config", [each for model in networks() for each in presets_shrunk(model)])
 def test_a_clip_is_encoded_resumed_and_decoded(
     config: EncodingConfig, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

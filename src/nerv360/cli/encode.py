@@ -45,7 +45,6 @@ def encode(
     bitrate: option.Bitrate = None,
     size_limit: option.SizeLimit = None,
     quality: option.Quality = None,
-    key_spacing: option.KeySpacing = None,
     weight_bits: option.WeightBits = None,
     embedding_bits: option.EmbeddingBits = None,
     segment: option.Segment = None,
@@ -65,7 +64,7 @@ def encode(
     settings: dict[str, object] = {"--epochs": epochs, "--decoder-size": decoder_size, "--seed": seed}
     settings |= {"--device": device, "--views": views, "--hfov": hfov, "--roll": roll}
     settings |= {"--rate-weight": rate_weight, "--bitrate": bitrate, "--size-limit": size_limit, "--quality": quality}
-    settings |= {"--key-spacing": key_spacing, "--weight-bits": weight_bits, "--embedding-bits": embedding_bits}
+    settings |= {"--weight-bits": weight_bits, "--embedding-bits": embedding_bits}
     config = with_options(choose_settings(model, preset), settings)
     segment_s = segment or option.SEGMENT_SECONDS
     if manifest is not None:

@@ -17,7 +17,6 @@ __all__ = [
     "Epochs",
     "Frames",
     "HorizontalFov",
-    "KeySpacing",
     "Manifest",
     "Model",
     "Output",
@@ -97,18 +96,6 @@ SizeLimit = Annotated[
     typer.Option(metavar="BYTES", help=_help("bitrate", "Most bytes of the file: 2MB."), rich_help_panel=RATE),
 ]
 Quality = Annotated[float | None, typer.Option(metavar="DB", help=_help("quality_db"), rich_help_panel=RATE)]
-KeySpacing = Annotated[
-    float | None,
-    typer.Option(
-        metavar="FACTOR",
-        help=_help(
-            "key_spacing",
-            "Key interval of what changes, as a multiple of the preset's: 0.5 or 0.25 for a camera that moves, at more "
-            "bytes.",
-        ),
-        rich_help_panel=RATE,
-    ),
-]
 WeightBits = Annotated[int | None, typer.Option(help=_help("weight_bits"), show_default=False, rich_help_panel=RATE)]
 EmbeddingBits = Annotated[
     int | None, typer.Option(help=_help("embedding_bits"), show_default=False, rich_help_panel=RATE)

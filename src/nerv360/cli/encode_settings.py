@@ -55,12 +55,10 @@ def with_options(settings: EncodingConfig, options: Mapping[str, Any]) -> Encodi
     if (size_limit := given.pop("--size-limit", None)) is not None:
         parse_size_limit(size_limit)
     given.pop("--device", None)
-    key_spacing = given.pop("--key-spacing", None)
     changes = {
         _setting(option): PARSERS[option](value) if option in PARSERS else value for option, value in given.items()
     }
-    config = settings.replace(**changes)
-    return config if key_spacing is None else config.with_key_spacing(key_spacing)
+    return settings.replace(**changes)
 
 
 def parse_size_limit(text: str) -> float:

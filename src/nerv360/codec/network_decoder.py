@@ -44,7 +44,7 @@ class NetworkDecoder(SegmentDecoder):
         chunks of frame t ─ latents ─ features ─ extract ─ draw ─ viewport
         └────────────────── prepare ────────────────────┘ └ runner ┘
 
-    Kept: key groups; the features of one frame; where two views read them (benchmarks/runtime/README.md says how large that is).
+    Kept: key groups; the features of one frame; where two views read them (how large: benchmarks/runtime/README.md).
     """
 
     def __init__(

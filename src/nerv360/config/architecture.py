@@ -3,10 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from msgspec import Meta, structs
+from msgspec import Meta
 
 from nerv360.config.fields import setting
-from nerv360.errors import ArgumentError
 from nerv360.latents.grid import LatentGrid
 from nerv360.models.fields import Condition, EmbeddingChannels, LastBlock, Strides, Widths, check_fields
 from nerv360.models.network_config import check_shape
@@ -48,21 +47,6 @@ class Architecture:
     def spec(self) -> ModelSpec:
         """Specification of the model."""
         return model_spec(self.model)
-
-    def with_key_spacing(self, spacing: float) -> "Architecture":
-        """The same with keys `spacing` times as far apart, in whole frames; the motion field keeps its own.
-
-        Raises ArgumentError where that is not in 0.01..100.
-        """
-        if not 0.01 <= spacing <= 100:
-            raise ArgumentError(f"key_spacing={spacing:g}: must be in 0.01..100")
-
-        def spaced(grid: LatentGrid) -> LatentGrid:
-            if grid.static or grid.motion:
-                return grid
-            return structs.replace(grid, key_interval=max(1, round(spacing * grid.key_interval)))
-
-        return replace(self, grids=tuple(map(spaced, self.grids)))
 
     def for_frames(self, frames: int, keep_finest: bool) -> "Architecture":
         """The same for a clip of so many frames: without static grids where any key lasts for all of them.

@@ -57,10 +57,6 @@ class EncodingConfig:
         """The settings for a clip of so many frames (`Architecture.for_frames`)."""
         return replace(self, architecture=self.architecture.for_frames(frames, self.rate_target.keeps_finest))
 
-    def with_key_spacing(self, spacing: float) -> "EncodingConfig":
-        """The same with keys `spacing` times as far apart (`Architecture.with_key_spacing`)."""
-        return replace(self, architecture=self.architecture.with_key_spacing(spacing))
-
     def learned_conditions(self) -> tuple[str, ...]:
         """What STAT knows of the view: what is asked for, and all that is trained over; nothing without STAT."""
         if "conditions" not in self.architecture.spec.options:

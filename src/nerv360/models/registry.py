@@ -7,7 +7,7 @@ from nerv360.models.spec import MemoryUse, ModelSpec, NetworkSpec
 __all__ = ["DEFAULT_MODEL", "MODELS", "model_spec", "network_spec", "networks"]
 
 
-_RATE = frozenset({"rate_weight", "bitrate", "quality_db", "key_spacing"})
+_RATE = frozenset({"rate_weight", "bitrate", "quality_db"})
 _NETWORK = frozenset({"decoder_size", "weight_bits", "embedding_bits", "epochs", "seed"})
 _VIEWS = frozenset({"views", "hfov_deg", "roll_deg"})
 
@@ -25,7 +25,7 @@ MODELS: dict[str, ModelSpec] = {
             header="nerv360.bitstream.header:MotionHeader",
             runtime="core",
             browser_decoder="motion",
-            unused=_NETWORK | {"key_spacing", "views", "roll_deg", "device"},
+            unused=_NETWORK | {"views", "roll_deg", "device"},
         ),
         NetworkSpec(
             name="nerv360-grid",
