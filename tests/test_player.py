@@ -303,10 +303,10 @@ def test_a_site_of_grids_is_small(
         if path.is_file()
     }
     assert {"player/grid/grid.glsl", "player/network/chunks.js"} < set(files)
-    assert not [name for name in files if "onnx" in name or "motion" in name]
+    assert not [name for name in files if "onnx" in name or "motion" in name or "player/server" in name]
     contents = [path.read_bytes() for name, path in files.items() if name != VIDEO]
-    assert sum(map(len, contents)) < 300_000  # 212 kB measured
-    assert sum(len(gzip.compress(content)) for content in contents) < 100_000  # 75 kB measured
+    assert sum(map(len, contents)) < 300_000  # 205 kB measured
+    assert sum(len(gzip.compress(content)) for content in contents) < 100_000  # 72 kB measured
 
 
 def test_networks_of_panoramas_are_refused(video: Path, quick: EncodingConfig, tmp_path: Path) -> None:

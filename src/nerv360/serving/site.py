@@ -27,6 +27,7 @@ DECODERS = {  # of the page, with what each takes: keys; grids, drawn by shaders
     "grid": ("player/network/", "player/grid/"),
     "onnx": ("player/network/", "player/onnx/", "player/onnxruntime/"),
 }
+OF_SERVERS = "player/server/"  # what talks to a server that decodes
 CORE = {f"player/motion/{name}": PACKAGE / "motion" / name for name in ("core.wasm", "priors.bin")}
 TYPES = {".html", ".css", ".js", ".glsl", ".gz", ".svg", ".txt"}  # .gz: WebAssembly; .txt: the licence of its runtime
 VIDEO = "video.nerv360"
@@ -120,9 +121,9 @@ def export_site(path: Location, folder: Path, on_progress: OnProgress = ignore) 
 
 
 def _needed_files(decoders: list[str]) -> dict[str, Path]:
-    """Those of `page_files` without decoders that the video does not need."""
+    """Those of `page_files` without what the video or a static site does not need."""
     needed = tuple(folder for name in decoders for folder in DECODERS[name])
-    others = tuple(folder for folders in DECODERS.values() for folder in folders if folder not in needed)
+    others = (OF_SERVERS, *(folder for folders in DECODERS.values() for folder in folders if folder not in needed))
     return {name: file for name, file in page_files().items() if not name.startswith(others)}
 
 

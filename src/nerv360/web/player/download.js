@@ -47,13 +47,15 @@ export async function download(address, label, headers = {}, report = () => {}) 
 }
 
 /**
- * Import a module, in a worker, which tells its page where it is late, and no byte of anything else comes either. What the
- * server answers tells why it failed. @param {string} address @param {string} label @returns {Promise<any>}
+ * Import a module. What the server answers tells why it failed.
+ * @param {string} address @param {string} label
+ * @param {() => void} late called where it is, and no byte of anything else comes either; a worker tells its page
+ * @returns {Promise<any>}
  */
-export async function importModule(address, label) {
+export async function importModule(address, label, late = () => self.postMessage({ late: true })) {
   const began = performance.now();
   const check = () => {
-    if (performance.now() - Math.max(began, heardAt) > SILENT_MS) self.postMessage({ late: true });
+    if (performance.now() - Math.max(began, heardAt) > SILENT_MS) late();
   };
   const timer = setInterval(check, CHECK_MS);
   try {

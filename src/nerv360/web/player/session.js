@@ -5,15 +5,15 @@
 
 import { AdaptiveResolution } from "./adaptive-resolution.js";
 import { BrowserBackend, webGL, webGPU } from "./browser-backend.js";
-import { SILENT_MS, downloadJson } from "./download.js";
+import { SILENT_MS, downloadJson, importModule } from "./download.js";
 import { BrokenFile, PlayerError, ServerGone, Unsupported } from "./errors.js";
-import { ServerBackend } from "./server-backend.js";
 
 /**
  * @typedef {import("./player.js").Manifest} Manifest
  * @typedef {import("./player.js").BackendName} BackendName
  * @typedef {import("./player.js").ViewRequest} ViewRequest
  * @typedef {import("./player.js").Decoded} Decoded
+ * @typedef {import("./server/server-backend.js").ServerBackend} ServerBackend
  * @typedef {object} Host what a session is told by, and tells
  * @property {() => void} prepare throws Unsupported where pictures cannot be shown
  * @property {(manifest: Manifest, first: boolean) => void} opened a video, the first one or another in its place
@@ -211,12 +211,13 @@ export class Session {
   }
 
   /** @param {BackendName} name @param {Manifest} manifest @param {AbortSignal} signal @returns {Promise<BrowserBackend | ServerBackend>} */
-  #openDecoder(name, manifest, signal) {
+  async #openDecoder(name, manifest, signal) {
     const { format = "auto", threads = 0 } = this.#options;
     const report = (/** @type {import("./onnx/runtime.js").Progress | null} */ progress) => this.#setProgress(progress);
     const late = () => this.#setState("error", new ServerGone(LATE)); // what is waited for may still come, and counts then
     if (name !== "server") return BrowserBackend.open(manifest, this.base, name, threads, report, late, signal);
     const socket = new URL(/** @type {string} */ (manifest.server), this.base.href.replace(/^http/, "ws"));
+    const { ServerBackend } = await importModule(new URL("server/server-backend.js", import.meta.url).href, "The player", late);
     return ServerBackend.open(socket, format, signal);
   }
 

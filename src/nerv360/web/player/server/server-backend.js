@@ -1,7 +1,7 @@
 /** Frames that a server decodes: requests and pictures over a WebSocket. */
 
-import { SILENT_MS } from "./download.js";
-import { BrokenFile, ServerGone } from "./errors.js";
+import { SILENT_MS } from "../download.js";
+import { BrokenFile, ServerGone } from "../errors.js";
 import { H264Decoder, decoderConfig } from "./h264-decoder.js";
 
 const HEADER_BYTES = 9; // bytes before a picture
@@ -19,7 +19,7 @@ export class ServerBackend {
 
   /**
    * @param {URL} address of the WebSocket
-   * @param {import("./player.js").Format | "auto"} format of pictures while something moves; by default H.264 from afar
+   * @param {import("../player.js").Format | "auto"} format of pictures while something moves; by default H.264 from afar
    * @param {AbortSignal} signal closes it, opened or not
    * @returns {Promise<ServerBackend>}
    */
@@ -56,8 +56,8 @@ export class ServerBackend {
   }
 
   /**
-   * @param {import("./player.js").ViewRequest} request
-   * @returns {Promise<import("./player.js").Decoded>}
+   * @param {import("../player.js").ViewRequest} request
+   * @returns {Promise<import("../player.js").Decoded>}
    */
   async decode({ frame, view, moving }) {
     const stream = moving && this.#h264 !== null;
