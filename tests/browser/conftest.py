@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from helpers.browser import WAIT_MS, Page, Server, serving_app
 from helpers.motion_clip import HEIGHT, WIDTH, clip_file
 
@@ -19,6 +20,10 @@ ARGUMENTS = [
     *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),
 ]
 GRID = preset_for("nerv360-grid", "fast").replace(epochs=3, group_size=4)
+HOST = """<!doctype html><meta name="viewport" content="width=device-width">
+<style>canvas, nerv360-player {{ width: 320px; height: 200px; }}</style>
+<p>before</p><input id="name">{body}<div style="height: 3000px">after</div>
+<script type="module">{script}</script>"""
 
 
 @pytest.fixture(scope="session")
@@ -86,3 +91,34 @@ def two_segments(clip: Path, film: Path, once: Callable[..., Path]) -> Path:
         mux([clip, path.with_name("other.nerv360")], path)
 
     return once("two.nerv360", make)
+
+
+@pytest.fixture(scope="session")
+def host_server(clip: Path) -> Iterator[tuple[Server, list[str]]]:
+    """A server of the player and a video, and the pages of others that it has at /host.html: the last one."""
+    pages: list[str] = []
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=pages[-1], content_type="text/html")
+
+    def application() -> web.Application:
+        app = serving.create_app(clip)
+        app.router.add_get("/host.html", answer)
+        return app
+
+    with serving_app(application) as server:
+        yield server, pages
+
+
+@pytest.fixture
+def host(host_server: tuple[Server, list[str]], new_page: Callable[..., Page]) -> Callable[..., Page]:
+    """Open a page with a script and a body, or a page of any text."""
+    server, pages = host_server
+
+    def opened(script: str = "", body: str = "<canvas></canvas>", text: str = "", **options: object) -> Page:
+        pages.append(text or HOST.format(body=body, script=script))
+        page = new_page(**options)
+        page.goto(f"{server.address}host.html")
+        return page
+
+    return opened

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.browser import LEAST_DB, Page, Server, drag, quality_db, settled
+from helpers.browser import INSIDE, LEAST_DB, Page, Server, drag, quality_db, settled
+from PIL import Image
 
 pytestmark = pytest.mark.browser
 
@@ -65,18 +66,18 @@ def test_keys_turn_the_view_after_a_click_on_a_button(play_server: Server, new_p
     page.click("#play")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("player.view.yawDeg") > 0
-    assert page.evaluate("document.activeElement.id") == "play"
+    assert page.evaluate("document.activeElement.shadowRoot.activeElement.id") == "play"
 
 
 def test_every_control_has_a_name_and_is_reached_by_tab(play_server: Server, new_page: Callable[..., Page]) -> None:
     page = new_page(900, 600)
     page.goto(play_server.address)
     settled(page)
-    names = ["Look ahead again", "Play", "Time", "Zoom out", "Zoom in", "Settings", "Full screen"]
+    names = ["Look ahead again", "Play", "Time", "Zoom out", "Zoom in", "Save the picture", "Settings", "Full screen"]
     reached = []
     for _ in range(len(names) + 1):
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.getAttribute('aria-label')"))
+        reached.append(page.evaluate(f"({INSIDE}.activeElement ?? document.activeElement).ariaLabel"))
     assert reached[0].startswith("360-degree video")
     assert reached[1:] == names
     page.get_by_role("button", name="Settings").click()
@@ -86,7 +87,7 @@ def test_every_control_has_a_name_and_is_reached_by_tab(play_server: Server, new
     assert not page.get_by_label("Speed").is_visible()
     page.get_by_role("button", name="Play", exact=True).click()
     assert page.get_by_role("button", name="Pause").is_visible()
-    page.wait_for_function("document.getElementById('said').textContent === 'Playing'")
+    page.wait_for_function(f"{INSIDE}.getElementById('said').textContent === 'Playing'")
 
 
 def test_touch_pinches_and_drags(play_server: Server, new_page: Callable[..., Page]) -> None:
@@ -160,7 +161,7 @@ def test_what_is_pressed_ends_the_swing(play_server: Server, new_page: Callable[
     page.goto(play_server.address)
     settled(page)
     swing = """() => {
-      const canvas = document.getElementById("picture");
+      const canvas = document.getElementById("video").shadowRoot.getElementById("picture");
       const event = (name, x, at) => {
         const made = new PointerEvent(name, { pointerId: 1, clientX: x, clientY: 150, button: 0, bubbles: true });
         Object.defineProperty(made, "timeStamp", { value: at });
@@ -232,10 +233,10 @@ def test_the_ring_of_the_focus_is_seen_and_goes(play_server: Server, new_page: C
     page.goto(play_server.address)
     settled(page)
     picture = page.locator("#picture")
-    opaque = "getComputedStyle(document.getElementById('picture')).outlineColor.startsWith('rgb(')"
+    opaque = f"getComputedStyle({INSIDE}.getElementById('picture')).outlineColor.startsWith('rgb(')"
     page.keyboard.press("Tab")
     page.wait_for_function(opaque)
-    assert picture.evaluate("canvas => canvas === document.activeElement")
+    assert picture.evaluate("canvas => canvas === canvas.getRootNode().activeElement")
     page.wait_for_function(f"!{opaque}")
 
 
@@ -244,7 +245,7 @@ def test_bars_hide_on_a_phone_while_it_plays(play_server: Server, new_page: Call
     page.goto(play_server.address)
     settled(page)
     page.get_by_role("button", name="Play", exact=True).tap()
-    visibility = "getComputedStyle(document.querySelector('footer')).visibility"
+    visibility = f"getComputedStyle({INSIDE}.querySelector('footer')).visibility"
     page.wait_for_function(f"player.playing && {visibility} === 'hidden'")
     page.locator("#picture").tap()
     page.wait_for_function(f"{visibility} === 'visible'")
@@ -270,3 +271,30 @@ def test_an_address_says_where_and_when(play_server: Server, new_page: Callable[
         page.evaluate(f"player.seek({frame} / player.manifest.frameRate)")
         told = "Number(new URLSearchParams(location.hash.slice(1)).get('t'))"
         page.wait_for_function(f"Math.floor({told} * 30000 / 1001 + 1e-6) === {frame}")
+
+
+def test_a_click_plays_and_the_timeline_and_the_picture_are_at_hand(
+    play_server: Server, new_page: Callable[..., Page]
+) -> None:
+    page = new_page()
+    page.goto(play_server.address)
+    settled(page)
+    picture = page.locator("#picture")
+    for playing in (True, False):
+        picture.click(position={"x": 300, "y": 100})
+        assert page.evaluate("player.playing") is playing
+    drag(page, 240, 150, steps=3)
+    assert not page.evaluate("player.playing")
+    picture.dblclick(position={"x": 300, "y": 100})
+    page.wait_for_function("document.fullscreenElement !== null")
+    assert not page.evaluate("player.playing")
+    slider = page.get_by_role("slider", name="Time").bounding_box()
+    page.mouse.move(slider["x"] + slider["width"] / 2, slider["y"] + 20)
+    assert page.locator("#pointed").inner_text() == "0:00.7"  # of 1.3 seconds
+    page.mouse.move(10, 10)
+    assert not page.locator("#pointed").is_visible()
+    with page.expect_download() as download:
+        page.evaluate(f"player.seek(0); {INSIDE}.getElementById('save').click()")
+    assert download.value.suggested_filename == "clip-0.png"
+    with Image.open(download.value.path()) as saved:
+        assert list(saved.size) == page.evaluate("[player.viewport.width, player.viewport.height]")

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from helpers.browser import LEAST_DB, WAITING, Page, Server, quality_db, serving_app, settled, static_app, wait_until
+from helpers.browser import (
+    INSIDE,
+    LEAST_DB,
+    WAITING,
+    Page,
+    Server,
+    quality_db,
+    serving_app,
+    settled,
+    static_app,
+    wait_until,
+)
 
 from nerv360.serving import server as serving
 from nerv360.serving import viewers
@@ -225,7 +236,7 @@ def test_a_server_that_hangs_is_waited_for(
     page.evaluate("for (const name of ['waiting', 'playing']) player.addEventListener(name, () => events.push(name))")
     hanging = True
     page.wait_for_function("player.waiting")
-    page.wait_for_function("getComputedStyle(document.getElementById('buffering')).visibility === 'visible'")
+    page.wait_for_function(f"getComputedStyle({INSIDE}.getElementById('buffering')).visibility === 'visible'")
     stopped = page.evaluate("player.time")
     page.get_by_role("heading", name=WAITING).wait_for()
     assert page.evaluate("player.time") == stopped  # no picture, no time
@@ -266,7 +277,7 @@ def test_another_file_in_its_place_is_taken_up(
         page.wait_for_function("player.manifest.frames === 6")
         assert quality_db(page, path) > LEAST_DB
         assert page.evaluate("[player.view.yawDeg, player.frame]") == [50, 5]  # the last that there is
-        assert page.evaluate("Number(document.getElementById('seek').max) === player.duration")
+        assert page.evaluate(f"Number({INSIDE}.getElementById('seek').max) === player.duration")
 
 
 @pytest.mark.parametrize(

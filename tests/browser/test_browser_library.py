@@ -2,24 +2,19 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from helpers.browser import LEAST_DB, Page, Server, canvas_db, serving_app, settled
+from helpers.browser import LEAST_DB, Page, canvas_db, serving_app, settled
 
-from nerv360.serving import server as serving
 from nerv360.serving.site import PAGE
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-HOST = """<!doctype html><meta name="viewport" content="width=device-width">
-<style>canvas {{ width: 320px; height: 200px; }}</style>
-<p>before</p><input id="name"><canvas></canvas><div style="height: 3000px">after</div>
-<script type="module">{script}</script>"""
 PLAYER = """
   import { Player } from "./player/player.js";
   import { Controls } from "./player/controls.js";
@@ -27,37 +22,6 @@ PLAYER = """
   window.player = new Player(canvas, { src: "player.json", backend: "server" });
   window.controls = new Controls(player, canvas);
 """
-
-
-@pytest.fixture(scope="module")
-def host_server(clip: Path) -> Iterator[tuple[Server, list[str]]]:
-    """A server of the player and a video, and the pages of others that it has at /host.html: the last one."""
-    pages: list[str] = []
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(text=pages[-1], content_type="text/html")
-
-    def application() -> web.Application:
-        app = serving.create_app(clip)
-        app.router.add_get("/host.html", answer)
-        return app
-
-    with serving_app(application) as server:
-        yield server, pages
-
-
-@pytest.fixture
-def host(host_server: tuple[Server, list[str]], new_page: Callable[..., Page]) -> Callable[..., Page]:
-    """Open a page with a script, or a page of any text."""
-    server, pages = host_server
-
-    def opened(script: str = "", text: str = "", **options: object) -> Page:
-        pages.append(text or HOST.format(script=script))
-        page = new_page(**options)
-        page.goto(f"{server.address}host.html")
-        return page
-
-    return opened
 
 
 def example() -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from helpers.browser import (
+    INSIDE,
     LEAST_DB,
     NEXT_PICTURE,
     PREVIEW_DB,
@@ -55,7 +56,7 @@ def test_a_canvas_of_another_size_is_not_settled(play_server: Server, new_page: 
     page = new_page()
     page.goto(play_server.address)
     settled(page)
-    narrower = "document.getElementById('picture').style.width = '200px'; player.settled"
+    narrower = f"{INSIDE}.getElementById('picture').style.width = '200px'; player.settled"
     assert page.evaluate(narrower) is False  # before the browser has told the player
     settled(page)
     assert page.evaluate("player.viewport.width") == 200
@@ -192,7 +193,7 @@ def test_webgl_that_is_lost_comes_back(play_server: Server, clip: Path, new_page
     settled(page)
     page.evaluate(
         """() => new Promise((resolve) => {
-          const canvas = document.getElementById("picture");
+          const canvas = document.getElementById("video").shadowRoot.getElementById("picture");
           window.lose = canvas.getContext("webgl2").getExtension("WEBGL_lose_context");
           canvas.addEventListener("webglcontextlost", resolve);
           lose.loseContext();

@@ -95,6 +95,9 @@ def static_app(folder: Path, requests: list[tuple[str, str | None, int, int]]) -
     return app
 
 
+INSIDE = "document.getElementById('video').shadowRoot"  # of the page's element
+
+
 def settled(page: Page) -> None:
     page.wait_for_function("window.player?.settled")
 

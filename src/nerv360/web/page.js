@@ -1,12 +1,11 @@
 /** The page: its buttons, screens and readouts, around a Player. */
 
-import { Controls } from "./player/controls.js";
-import { Player } from "./player/player.js";
+import "./player/element.js";
+import { usesKey } from "./player/keyboard.js";
 
 /** @template {HTMLElement} T @param {string} id @returns {T} */
 const find = (id) => /** @type {T} */ (document.getElementById(id));
 
-const IDLE_MS = 2600;
 const ADDRESS_MS = 1000; // between two addresses while it plays
 const BACKENDS = { server: "Server", webgl: "Here, WebGL", webgpu: "Here, WebGPU", wasm: "Here, WebAssembly" };
 const SCREENS = {
@@ -15,23 +14,18 @@ const SCREENS = {
   gone: ["Waiting for the server", "Playing goes on when it is back."],
 };
 
-const canvas = /** @type {HTMLCanvasElement} */ (find("picture"));
 const options = new URLSearchParams(location.search);
-const threads = Number(options.get("threads"));
-const player = new Player(canvas, {
-  src: "player.json",
-  backend: /** @type {any} */ (options.get("backend") ?? "auto"),
-  threads: Number.isInteger(threads) ? threads : 0,
-  format: /** @type {any} */ (options.get("format") ?? "auto"),
-  ...readAddress(),
-});
-const framed = window.self !== window.top;
-const controls = new Controls(player, canvas, {
-  keyboard: document,
-  wheel: framed ? "focused" : "always",
-  fullscreen: toggleFullscreen,
-  help: toggleHelp,
-});
+const element = /** @type {import("./player/element.js").Nerv360PlayerElement} */ (find("video"));
+for (const name of ["backend", "threads", "format", "autoplay", "autorotate"]) {
+  const value = options.get(name);
+  if (value !== null) element.setAttribute(name, value);
+}
+document.documentElement.classList.toggle("embedded", options.has("embed"));
+element.toggleAttribute("whole-page", window.self === window.top && !options.has("embed"));
+element.src = "player.json";
+const player = /** @type {import("./player/player.js").Player} */ (element.player);
+const gestures = /** @type {import("./player/controls.js").Controls} */ (element.gestures);
+followAddress();
 /** @type {any} */ (window).player = player; // for the console
 
 // Where the address says to look: #yaw=30&pitch=5&roll=0&fov=78&t=1.5
@@ -45,6 +39,13 @@ function readAddress() {
     time: Number.isFinite(numbers.t) ? numbers.t : undefined,
   };
 }
+
+function followAddress() {
+  const { view, time } = readAddress();
+  player.setView({ rollDeg: 0, ...view });
+  if (time !== undefined) player.seek(time);
+}
+window.addEventListener("hashchange", followAddress);
 
 function currentAddress() {
   const { yawDeg, pitchDeg, rollDeg, fovDeg } = player.view;
@@ -66,15 +67,8 @@ player.addEventListener("time", () => {
   if (player.playing && performance.now() - savedAt > ADDRESS_MS) saveAddress();
 });
 
-window.addEventListener("hashchange", () => {
-  const { view, time } = readAddress();
-  player.setView({ rollDeg: 0, ...view });
-  if (time !== undefined) player.seek(time);
-});
-
 // What is going on
 
-const formatTime = (/** @type {number} */ seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
 const formatBytes = (/** @type {number} */ bytes) => (bytes < 1e6 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
 /** @type {Record<string, string>} */
@@ -83,13 +77,11 @@ player.addEventListener("manifest", () => {
   const { title, bytes, frames, frameRate, width, height, model, source } = /** @type {import("./player/player.js").Manifest} */ (player.manifest);
   document.title = `${title} · nerv360`;
   find("title").textContent = title;
-  /** @type {HTMLInputElement} */ (find("seek")).max = String(player.duration);
   find("backend").replaceChildren(...player.backends.map((name) => new Option(BACKENDS[name], name)));
   const kilobits = (8 * bytes * frameRate) / frames / 1000;
   videoFacts = { Panorama: `${width} × ${height}`, Model: model, File: `${formatBytes(bytes)}, ${kilobits.toFixed(0)} kbit/s` };
   showFacts(videoFacts);
   find("compare-row").hidden = !source;
-  showTime();
 });
 
 /** @param {Record<string, string>} known */
@@ -157,17 +149,6 @@ player.addEventListener("progress", () => {
   }
 });
 
-function showTime() {
-  const seek = /** @type {HTMLInputElement} */ (find("seek"));
-  if (!seek.matches(":active")) seek.value = String(player.time);
-  seek.setAttribute("aria-valuetext", `${formatTime(player.time)} of ${formatTime(player.duration)}`);
-  const total = document.createElement("span");
-  total.className = "total";
-  total.textContent = ` / ${formatTime(player.duration)}`;
-  find("time").replaceChildren(formatTime(player.time), total);
-}
-player.addEventListener("time", showTime);
-
 player.addEventListener("view", () => {
   const { yawDeg, pitchDeg, fovDeg } = player.view;
   find("needle").setAttribute("transform", `rotate(${yawDeg})`);
@@ -176,33 +157,7 @@ player.addEventListener("view", () => {
   find("wedge").setAttribute("d", `M0 0L${-x} ${y}A38 38 0 0 1 ${x} ${y}Z`);
 });
 
-let announcedView = "";
-player.addEventListener("rest", () => {
-  const { yawDeg, pitchDeg, fovDeg } = player.view;
-  const [side, height] = [yawDeg < 0 ? "left" : "right", pitchDeg < 0 ? "down" : "up"];
-  const text = `Looking ${Math.abs(yawDeg).toFixed(0)}° ${side}, ${Math.abs(pitchDeg).toFixed(0)}° ${height}, ${fovDeg.toFixed(0)}° wide`;
-  if (text !== announcedView) announce(text);
-  announcedView = text;
-});
-
-function announce(/** @type {string} */ text) {
-  find("said").textContent = text;
-}
-
-for (const name of ["waiting", "playing", "pause"])
-  player.addEventListener(name, () => document.body.classList.toggle("waiting", player.waiting));
-player.addEventListener("waiting", () => announce("Waiting for the picture"));
-
-for (const name of ["play", "pause"])
-  player.addEventListener(name, () => {
-    document.body.classList.toggle("playing", player.playing);
-    const button = find("play");
-    button.setAttribute("aria-label", player.playing ? "Pause" : "Play");
-    button.title = player.playing ? "Pause (space)" : "Play (space)";
-    announce(player.playing ? "Playing" : `Paused at ${formatTime(player.time)}`);
-    wake();
-    saveAddress();
-  });
+for (const name of ["play", "pause"]) player.addEventListener(name, saveAddress);
 
 player.addEventListener("settings", () => {
   /** @type {HTMLSelectElement} */ (find("backend")).value = player.backend ?? "";
@@ -236,12 +191,6 @@ player.addEventListener("comparison", () => {
 
 // What the user does
 
-find("fullscreen").hidden = !document.fullscreenEnabled; // an iframe needs allow="fullscreen"; iPhones have none
-function toggleFullscreen() {
-  if (document.fullscreenElement) document.exitFullscreen();
-  else document.documentElement.requestFullscreen?.().catch(() => announce("Full screen is not allowed here"));
-}
-
 function toggleHelp() {
   const dialog = /** @type {HTMLDialogElement} */ (find("help"));
   if (dialog.open) dialog.close();
@@ -251,19 +200,11 @@ function toggleHelp() {
 const listen = (/** @type {string} */ id, /** @type {string} */ event, /** @type {(target: any) => void} */ act) =>
   find(id).addEventListener(event, ({ currentTarget }) => act(currentTarget));
 
-listen("play", "click", () => (player.playing ? player.pause() : player.play()));
-listen("seek", "input", (target) => player.seek(Number(target.value)));
-listen("compass", "click", () => controls.lookAhead());
-listen("zoomin", "click", () => controls.zoom(1 / 1.2));
-listen("zoomout", "click", () => controls.zoom(1.2));
-find("fullscreen").addEventListener("click", ({ detail }) => {
-  toggleFullscreen();
-  if (detail) canvas.focus(); // clicked, not pressed: the space bar is to play
-});
+listen("compass", "click", () => gestures.lookAhead());
 listen("shortcuts", "click", toggleHelp);
-for (const id of ["seek", "split"]) listen(id, "pointerup", () => canvas.focus()); // dragged: the arrow keys are to turn
+listen("split", "pointerup", () => gestures.surface.focus()); // dragged: the arrow keys are to turn
 listen("speed", "change", (target) => player.setSpeed(Number(target.value)));
-listen("loop", "change", (target) => player.setLoop(target.checked));
+listen("loop", "change", (target) => (element.loop = target.checked));
 listen("backend", "change", (target) => player.setBackend(target.value));
 listen("resolution", "change", (target) => player.setResolution(target.value === "auto" ? "auto" : Number(target.value)));
 listen("compare", "change", (target) => {
@@ -272,9 +213,9 @@ listen("compare", "change", (target) => {
 });
 listen("split", "input", (target) => player.setComparison(Number(target.value)));
 listen("motion", "change", async (target) => {
-  await controls.followDevice(target.checked).catch(() => {
+  await gestures.followDevice(target.checked).catch(() => {
     target.checked = false;
-    announce("This device does not tell its orientation");
+    element.announce("This device does not tell its orientation");
   });
 });
 listen("share", "click", async (target) => {
@@ -290,21 +231,11 @@ function openPanel(/** @type {boolean} */ open) {
   find("settings").setAttribute("aria-expanded", String(open));
 }
 listen("settings", "click", () => openPanel(find("panel").hidden === true));
-canvas.addEventListener("pointerdown", () => openPanel(false));
-document.addEventListener("keydown", ({ key }) => {
-  wake();
-  if (key !== "Escape" || find("panel").hidden) return;
+gestures.surface.addEventListener("pointerdown", () => openPanel(false));
+document.addEventListener("keydown", (event) => {
+  if (event.key === "?" && !usesKey(event.composedPath()[0], event.key)) toggleHelp();
+  if (event.key !== "Escape" || find("panel").hidden) return;
   openPanel(false);
   find("settings").focus();
 });
 find("motion-row").hidden = !("DeviceOrientationEvent" in window && matchMedia("(pointer: coarse)").matches);
-
-let idle = 0;
-function wake() {
-  document.body.classList.remove("idle");
-  window.clearTimeout(idle);
-  idle = window.setTimeout(() => {
-    if (player.playing && find("panel").hidden) document.body.classList.add("idle");
-  }, IDLE_MS);
-}
-for (const name of ["pointermove", "pointerdown", "focusin"]) document.addEventListener(name, wake);

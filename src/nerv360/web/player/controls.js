@@ -8,18 +8,20 @@ import { shortcut, usesKey } from "./keyboard.js";
  * @typedef {object} ControlsOptions
  * @property {EventTarget} [keyboard] whose keys are listened to; by default those of the surface, while it has the focus
  * @property {"always" | "focused"} [wheel] when the wheel zooms rather than scrolls the page; by default "focused"
- * @property {() => void} [fullscreen] of the key f
- * @property {() => void} [help] of the key ?
+ * @property {"always" | "focused"} [touch] when a vertical swipe turns the view rather than scrolls the page; by default "always"
+ * @property {() => void} [fullscreen] of the key f, and of a double click
  */
 
 const DEGREE = Math.PI / 180;
 const INERTIA_MS = 260; // in which the inertia of a drag loses 63 % of its velocity
+const CLICK_PIXELS = 5; // that the pointer may move
 
 export class Controls {
   /** @type {Map<number, {x: number, y: number}>} */ #pointers = new Map();
   #velocity = { x: 0, y: 0 }; // pixels per millisecond
   #movedAt = 0;
-  #inertiaFrame = 0;
+  /** @type {{x: number, y: number} | null} */ #clickAt = null; // where a click would be, while the pointer has hardly moved
+  #animation = 0; // request of the next step of a motion that goes on by itself; 0: there is none
   #pinchDistance = 0;
   #orientation;
   #listening = new AbortController();
@@ -35,9 +37,11 @@ export class Controls {
     this.options = options;
     this.#orientation = new DeviceOrientation(player);
     this.#touchAction = surface.style.touchAction;
-    surface.style.touchAction = "none"; // else a finger scrolls the page too
     if (!surface.hasAttribute("tabindex")) surface.tabIndex = 0; // keys need the focus
     const { signal } = this.#listening;
+    this.#shareTouch();
+    for (const name of ["focus", "blur"]) surface.addEventListener(name, () => this.#shareTouch(), { signal });
+    surface.addEventListener("dblclick", () => options.fullscreen?.(), { signal });
     surface.addEventListener("pointerdown", (event) => this.#down(event), { signal });
     surface.addEventListener("pointermove", (event) => this.#move(event), { signal });
     for (const name of /** @type {const} */ (["pointerup", "pointercancel"]))
@@ -51,7 +55,7 @@ export class Controls {
   close() {
     this.#listening.abort();
     this.#orientation.stop();
-    this.#stopInertia();
+    this.#stop();
     this.surface.style.touchAction = this.#touchAction;
   }
 
@@ -61,21 +65,31 @@ export class Controls {
 
   /** Let the device's orientation turn the view, or no longer. Rejects where the user or the browser refuses. */
   async followDevice(/** @type {boolean} */ follow) {
-    this.#stopInertia();
+    this.#stop();
     if (follow) await this.#orientation.start();
     else this.#orientation.stop();
   }
 
-  /** Change the view; a drag's inertia ends. @param {Partial<import("./player.js").View>} change */
+  /** Turn to the right by itself, until the user turns. @param {number} speed degrees per second; 0: no longer */
+  autorotate(speed) {
+    this.#stop();
+    if (!speed || reducedMotion()) return;
+    this.#animate((elapsed) => {
+      this.player.setView({ yawDeg: this.player.view.yawDeg + (speed * elapsed) / 1000 });
+      return true;
+    });
+  }
+
+  /** Change the view; what turns it by itself ends. @param {Partial<import("./player.js").View>} change */
   turn(change) {
-    this.#stopInertia();
+    this.#stop();
     this.player.setView(change);
     this.#orientation.recentre();
   }
 
   /** Go back to the view at the start. */
   lookAhead() {
-    this.#stopInertia();
+    this.#stop();
     this.player.resetView();
     this.#orientation.recentre();
   }
@@ -103,7 +117,9 @@ export class Controls {
   /** @param {PointerEvent} event */
   #down(event) {
     if (event.button !== 0) return;
-    this.#stopInertia();
+    const first = !this.#animation && this.#pointers.size === 0;
+    this.#clickAt = first ? { x: event.clientX, y: event.clientY } : null; // what stops a motion is no click
+    this.#stop();
     this.surface.setPointerCapture(event.pointerId);
     this.#pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     this.#velocity = { x: 0, y: 0 };
@@ -117,13 +133,15 @@ export class Controls {
     if (!before) return;
     const [dx, dy] = [event.clientX - before.x, event.clientY - before.y];
     this.#pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    const moved = this.#clickAt && Math.hypot(event.clientX - this.#clickAt.x, event.clientY - this.#clickAt.y);
+    if (moved && moved > CLICK_PIXELS) this.#clickAt = null;
     if (this.#pointers.size === 1) {
       const elapsed = Math.max(1, event.timeStamp - this.#movedAt);
       const gain = Math.min(1, elapsed / 40);
       this.#velocity.x += gain * (dx / elapsed - this.#velocity.x);
       this.#velocity.y += gain * (dy / elapsed - this.#velocity.y);
       this.#movedAt = event.timeStamp;
-      this.#rotate(dx, dy);
+      this.#rotate(dx, event.pointerType === "touch" && this.#sharesTouch ? 0 : dy);
     } else if (this.#pointers.size === 2) {
       const distance = this.#pointerDistance();
       if (this.#pinchDistance && distance) this.zoom(this.#pinchDistance / distance);
@@ -135,25 +153,49 @@ export class Controls {
   #up(event) {
     if (!this.#pointers.delete(event.pointerId)) return;
     this.#pinchDistance = this.#pointerDistance();
-    const still = event.timeStamp - this.#movedAt > 80 || matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (this.#pointers.size === 0 && !still && event.type === "pointerup") this.#startInertia();
+    if (event.type !== "pointerup") return;
+    if (this.#clickAt && event.pointerType === "touch") this.surface.focus(); // from now on swipes turn
+    else if (this.#clickAt) this.player.toggle();
+    const still = event.timeStamp - this.#movedAt > 80 || reducedMotion();
+    if (this.#pointers.size === 0 && !still && !this.#clickAt) this.#animate((elapsed) => this.#swing(elapsed));
   }
 
-  #startInertia() {
+  /** The inertia of a drag, which fades. @param {number} elapsed milliseconds */
+  #swing(elapsed) {
+    this.#rotate(this.#velocity.x * elapsed, this.#velocity.y * elapsed);
+    const decay = Math.exp(-elapsed / INERTIA_MS);
+    this.#velocity = { x: this.#velocity.x * decay, y: this.#velocity.y * decay };
+    return Math.hypot(this.#velocity.x, this.#velocity.y) > 0.01;
+  }
+
+  /** Do a step in every animation frame while it returns true. @param {(elapsed: number) => boolean} step milliseconds */
+  #animate(step) {
     let last = performance.now();
-    const step = (/** @type {number} */ now) => {
-      const elapsed = Math.max(0, Math.min(50, now - last));
+    const next = (/** @type {number} */ now) => {
+      const goesOn = step(Math.max(0, Math.min(50, now - last)));
       last = now;
-      this.#rotate(this.#velocity.x * elapsed, this.#velocity.y * elapsed);
-      const decay = Math.exp(-elapsed / INERTIA_MS);
-      this.#velocity = { x: this.#velocity.x * decay, y: this.#velocity.y * decay };
-      if (Math.hypot(this.#velocity.x, this.#velocity.y) > 0.01) this.#inertiaFrame = requestAnimationFrame(step);
+      this.#animation = goesOn ? requestAnimationFrame(next) : 0;
     };
-    this.#inertiaFrame = requestAnimationFrame(step);
+    this.#animation = requestAnimationFrame(next);
   }
 
-  #stopInertia() {
-    cancelAnimationFrame(this.#inertiaFrame);
+  #stop() {
+    cancelAnimationFrame(this.#animation);
+    this.#animation = 0;
+  }
+
+  /** Whether vertical swipes scroll the page. */
+  get #sharesTouch() {
+    return this.options.touch === "focused" && !this.#focused;
+  }
+
+  #shareTouch() {
+    this.surface.style.touchAction = this.#sharesTouch ? "pan-y" : "none";
+  }
+
+  get #focused() {
+    const root = /** @type {Document | ShadowRoot} */ (this.surface.getRootNode());
+    return root.activeElement === this.surface;
   }
 
   #pointerDistance() {
@@ -163,8 +205,7 @@ export class Controls {
 
   /** @param {WheelEvent} event */
   #wheel(event) {
-    const root = /** @type {Document | ShadowRoot} */ (this.surface.getRootNode());
-    const mine = this.options.wheel === "always" || event.ctrlKey || root.activeElement === this.surface;
+    const mine = this.options.wheel === "always" || event.ctrlKey || this.#focused;
     if (!mine) return; // it scrolls the page
     event.preventDefault();
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
@@ -180,3 +221,5 @@ export class Controls {
     action();
   }
 }
+
+const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

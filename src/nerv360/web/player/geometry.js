@@ -45,6 +45,17 @@ export function focal(view) {
   };
 }
 
+/**
+ * Where a direction is seen in a view: pixels from its top left corner, which may lie outside; null behind the camera.
+ * @param {Viewport} view @param {number} yawDeg @param {number} pitchDeg
+ */
+export function project(view, yawDeg, pitchDeg) {
+  const turned = multiply(transpose(rotation(view)), rotation({ yawDeg, pitchDeg, rollDeg: 0 }));
+  const [right, up, depth] = [turned[2], turned[5], turned[8]];
+  const { fx, fy } = focal(view);
+  return depth > 0 ? { x: view.width / 2 + (fx * right) / depth, y: view.height / 2 - (fy * up) / depth } : null;
+}
+
 /** The field of view across a side that is `ratio` times as long, with square pixels. */
 export const fovAcross = (/** @type {number} */ fovDeg, /** @type {number} */ ratio) =>
   (2 * Math.atan(Math.tan((fovDeg * DEGREE) / 2) * ratio)) / DEGREE;

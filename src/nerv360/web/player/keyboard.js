@@ -21,12 +21,11 @@ export function shortcut(key, controls) {
     "+": () => controls.zoom(1 / ZOOM),
     "=": () => controls.zoom(1 / ZOOM),
     "-": () => controls.zoom(ZOOM),
-    " ": () => (player.playing ? player.pause() : player.play()),
+    " ": () => player.toggle(),
     ",": () => player.step(-1),
     ".": () => player.step(1),
     Home: () => controls.lookAhead(),
     f: options.fullscreen,
-    "?": options.help,
   };
   return actions[key] ?? actions[key.toLowerCase()]; // Caps Lock
 }

@@ -11,7 +11,7 @@ import { resolutionsOf } from "./adaptive-resolution.js";
 import { PictureCanvas } from "./canvas.js";
 import { PlaybackClock } from "./clock.js";
 import { Comparison } from "./comparison.js";
-import { fovAcross } from "./geometry.js";
+import { fovAcross, project } from "./geometry.js";
 import { Session } from "./session.js";
 
 /**
@@ -44,7 +44,7 @@ const REST_MS = 180; // without a move, after which the view is at rest
 const FOV_DEG = { min: 25, max: 120 };
 
 /**
- * Events: "manifest"; "state"; "view"; "time"; "play"; "pause"; "picture" (with statistics in `player.statistics`);
+ * Events: "manifest"; "state"; "view"; "time"; "play"; "pause"; "ended"; "picture" (with statistics in `player.statistics`);
  * "waiting" (while playing, time stands until a picture comes); "playing" (it goes on); "rest" (the view and the time have
  * not moved for a while); "settings" (speed, loop, backend or resolution changed); "comparison" (with `player.psnrDb`);
  * "progress" (of loading the decoder, in `player.progress`).
@@ -234,6 +234,15 @@ export class Player extends EventTarget {
     this.#refresh();
   }
 
+  /**
+   * Where a direction is seen: CSS pixels from the canvas's top left corner, which may lie outside; null behind the viewer.
+   * @param {number} yawDeg @param {number} pitchDeg
+   */
+  project(yawDeg, pitchDeg) {
+    const { clientWidth: width, clientHeight: height } = this.#canvas;
+    return project({ ...this.viewport, width, height }, yawDeg, pitchDeg);
+  }
+
   resetView() {
     this.setView(this.#home);
   }
@@ -252,6 +261,12 @@ export class Player extends EventTarget {
     this.waiting = false;
     this.#emit("pause");
     this.#refresh();
+  }
+
+  /** Play or pause. */
+  toggle() {
+    if (this.playing) this.pause();
+    else this.play();
   }
 
   /** @param {number} seconds */
@@ -403,7 +418,7 @@ export class Player extends EventTarget {
     this.#updateWaiting();
     if (this.#clock.tick(now, !this.playing || this.waiting)) {
       this.#emit("time");
-      if (this.#clock.atEnd) this.pause();
+      if (this.#clock.atEnd) this.#end();
     }
     this.#fit();
     this.#draw();
@@ -411,6 +426,11 @@ export class Player extends EventTarget {
     if (this.playing && this.state === "ready") this.#refresh();
     window.clearTimeout(this.#restTimer);
     this.#restTimer = window.setTimeout(() => this.#rest(), REST_MS + 20);
+  }
+
+  #end() {
+    this.pause();
+    this.#emit("ended");
   }
 
   #updateWaiting() {
@@ -446,6 +466,7 @@ export class Player extends EventTarget {
   #fit() {
     if (this.#fits) return;
     Object.assign(this.#canvas, this.#covered);
+    this.#emit("view"); // its field of view across the shorter side
     this.#draw();
   }
 
