@@ -2,13 +2,14 @@
 # make test   format, lint, types, tests
 # make test-browser   the player in Chromium, which must be installed
 # make fuzz   damaged and forged files for MINUTES, by default 3
+# make package   @nerv360/player for npm, in dist/npm
 # make picture   docs/player.jpg, of demo's clip, in Chromium too
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test test-slow test-browser fuzz picture clean
+.PHONY: demo test test-slow test-browser fuzz picture package clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m nerv360.demo demo $(if $(VIDEO),"$(VIDEO)")
@@ -30,6 +31,10 @@ fuzz: $(INSTALLED)
 
 picture: demo
 	$(BIN)/python benchmarks/player/picture.py demo/clip.nerv360
+
+package: $(INSTALLED)
+	rm -rf dist/npm
+	$(BIN)/python npm/build.py dist/npm
 
 clean:
 	rm -rf $(VENV) tests/web/node_modules demo build dist

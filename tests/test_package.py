@@ -1,6 +1,8 @@
 """The wheel built from the tree installs and runs away from it."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +50,39 @@ def test_wheel_runs_in_a_clean_environment(wheel: Path, video: Path, tmp_path: P
     subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", str(constraints), str(wheel)], check=True)
     subprocess.run([python, "-c", SCRIPT.format(place=str(place), video=str(video))], check=True, cwd=tmp_path)
     subprocess.run([place / "bin" / "nerv360", "info", "a.nerv360"], check=True, cwd=tmp_path)
+
+
+CONSUMER = """
+import { Player, type Manifest } from "@nerv360/player";
+import "@nerv360/player/element.js";
+
+const element = document.createElement("nerv360-player");
+const playing: Promise<void> = element.play();
+const player: Player | null = element.player;
+const manifest: Manifest | null | undefined = player?.manifest;
+// @ts-expect-error
+element.yaw = "left";
+"""
+
+
+def test_the_npm_package_has_what_it_loads_and_types_that_others_can_use(tmp_path: Path) -> None:
+    compiler = ROOT / "tests" / "web" / "node_modules" / "typescript" / "bin" / "tsc"
+    if shutil.which("npm") is None or not compiler.exists():
+        pytest.skip("npm or TypeScript is not installed: npm ci --prefix tests/web")
+    folder = tmp_path / "node_modules" / "@nerv360" / "player"
+    subprocess.run([sys.executable, ROOT / "npm" / "build.py", folder], check=True)
+    command = ["npm", "pack", "--dry-run", "--json", "--offline"]
+    packed = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    (package,) = json.loads(packed.stdout)
+    assert (package["name"], package["version"]) == ("@nerv360/player", nerv360.__version__)
+    names = {file["path"] for file in package["files"]}
+    assert {"element.js", "element.d.ts", "player.d.ts", "README.md", "LICENSE"} < names
+    assert {"worker.js", "grid/grid.glsl", "motion/core.wasm", "motion/priors.bin"} < names
+
+    (tmp_path / "consumer.ts").write_text(CONSUMER)
+    flags = ["--strict", "--noEmit", "--target", "es2023", "--module", "nodenext"]
+    checked = subprocess.run(["node", compiler, *flags, "consumer.ts"], cwd=tmp_path, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_the_citation_is_of_this_version() -> None:

@@ -20,9 +20,11 @@ import onnx
 import pytest
 import torch
 from helpers.motion_clip import write_motion_vectors
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+import nerv360
 from nerv360.api import encode
 from nerv360.bitstream.container import Container
 from nerv360.codec.network_decoder import NetworkDecoder
@@ -40,9 +42,10 @@ from nerv360.latents.coding_order import key_coding_order
 from nerv360.latents.integer_context_model import IntegerContextModel, write_context_model, write_latent
 from nerv360.models.build import decoder_tensors
 from nerv360.models.nerv360_grid import NeRV360Grid
+from nerv360.quality import psnr
 from nerv360.serving import networks, site
 from nerv360.serving.networks import browser_graph
-from nerv360.serving.site import VIDEO, export_site
+from nerv360.serving.site import POSTER, POSTER_VIEW, VIDEO, export_site
 from nerv360.types import BT709
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
@@ -275,6 +278,8 @@ def test_a_site_is_whole_or_not_there(
     assert about["server"] is None
     assert about["bytes"] == (folder / about["video"]).stat().st_size
     assert (folder / about["networks"][0]).stat().st_size < 20_000
+    with Image.open(folder / POSTER) as poster, nerv360.open(browser_files["nerv360"]) as decoder:
+        assert psnr(np.array(poster), decoder.viewport(0, POSTER_VIEW)) > 35
     runtime = folder / "player" / "onnxruntime"
     assert {path.suffix for path in runtime.iterdir()} == {".js", ".gz", ".txt"}  # types that every web server knows
     for packed in runtime.glob("*.gz"):
@@ -304,7 +309,7 @@ def test_a_site_of_grids_is_small(
     }
     assert {"player/grid/grid.glsl", "player/network/chunks.js"} < set(files)
     assert not [name for name in files if "onnx" in name or "motion" in name or "player/server" in name]
-    contents = [path.read_bytes() for name, path in files.items() if name != VIDEO]
+    contents = [path.read_bytes() for name, path in files.items() if name not in (VIDEO, POSTER)]
     assert sum(map(len, contents)) < 220_000  # 176 kB measured
     assert sum(len(gzip.compress(content)) for content in contents) < 80_000  # 63 kB measured
 

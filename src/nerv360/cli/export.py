@@ -13,6 +13,11 @@ from nerv360.errors import ArgumentError
 
 __all__ = ["export"]
 
+EMBEDDING = (
+    '<iframe src="{address}/?embed" width="640" height="360" style="border: 0" loading="lazy" '
+    'allow="autoplay; fullscreen; gyroscope; accelerometer"></iframe>'
+)
+
 
 def export(
     file: Source,
@@ -63,5 +68,7 @@ def _export_site(file: str, folder: Path) -> None:
     with progress_bar() as on_progress:
         size = export_site(file, folder, on_progress)
     console.print(
-        f"{folder}: {size / 1e6:.1f} MB; any web server can give it out, as: python -m http.server -d {folder}"
+        f"{folder}: {size / 1e6:.1f} MB; any web server can give it out, as: python -m http.server -d {folder}\n"
+        f"in a page of yours: {EMBEDDING.format(address=folder.name)}",
+        soft_wrap=True,
     )

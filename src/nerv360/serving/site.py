@@ -1,6 +1,6 @@
 """What the player is made of: the page, the file, its networks; as a folder that any web server can give out.
 
-No PyTorch in here until networks are made.
+No PyTorch in here until networks are made or a poster is drawn.
 """
 
 import json
@@ -14,11 +14,12 @@ from nerv360.bitstream.container import Container
 from nerv360.bitstream.header import pack
 from nerv360.claims import claim
 from nerv360.errors import ArgumentError, MissingExtra, OutputError
+from nerv360.geometry.viewport import Viewport
 from nerv360.models.spec import NetworkSpec
 from nerv360.progress import OnProgress, ignore, tracked
 from nerv360.storage import Location, atomic_write, name_of
 
-__all__ = ["VIDEO", "browser_decoders", "export_site", "manifest", "network_names", "page_files"]
+__all__ = ["POSTER", "VIDEO", "browser_decoders", "export_site", "manifest", "network_names", "page_files"]
 
 PACKAGE = Path(__file__).parents[1]
 PAGE = PACKAGE / "web"
@@ -31,6 +32,8 @@ OF_SERVERS = "player/server/"  # what talks to a server that decodes
 CORE = {f"player/motion/{name}": PACKAGE / "motion" / name for name in ("core.wasm", "priors.bin")}
 TYPES = {".html", ".css", ".js", ".glsl", ".gz", ".svg", ".txt"}  # .gz: WebAssembly; .txt: the licence of its runtime
 VIDEO = "video.nerv360"
+POSTER = "poster.jpg"  # the first view
+POSTER_VIEW = Viewport(width=960, height=540)
 JSDOC = re.compile(rb"^ */\*\*(?:(?!\*/).)*\*/\n", re.MULTILINE | re.DOTALL)
 THREADS = "/*\n  Cross-Origin-Opener-Policy: same-origin\n  Cross-Origin-Embedder-Policy: require-corp\n"
 
@@ -115,6 +118,7 @@ def export_site(path: Location, folder: Path, on_progress: OnProgress = ignore) 
                 container.copy(video)
             if any(networks):
                 _write_networks(container, networks, unfinished, on_progress)
+            _write_poster(path, unfinished / POSTER)
             about = manifest(container, server=None, decoders=decoders, networks=networks)
             (unfinished / "player.json").write_text(json.dumps(about, indent=2) + "\n")
             (unfinished / "_headers").write_text(THREADS)  # several hosts of static sites read this
@@ -126,6 +130,15 @@ def _needed_files(decoders: list[str]) -> dict[str, Path]:
     needed = tuple(folder for name in decoders for folder in DECODERS[name])
     others = (OF_SERVERS, *(folder for folders in DECODERS.values() for folder in folders if folder not in needed))
     return {name: file for name, file in page_files().items() if not name.startswith(others)}
+
+
+def _write_poster(path: Location, output: Path) -> None:
+    from PIL import Image
+
+    from nerv360.codec.decoder import open_file
+
+    with open_file(path) as decoder:
+        Image.fromarray(decoder.viewport(0, POSTER_VIEW)).save(output, quality=85)
 
 
 def _without_comments(name: str, data: bytes) -> bytes:
