@@ -15,8 +15,8 @@ demo: $(INSTALLED)
 	$(BIN)/python -m nerv360.demo demo $(if $(VIDEO),"$(VIDEO)")
 
 test: $(INSTALLED)
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks npm
+	$(BIN)/ruff check src tests benchmarks npm
 	$(BIN)/mypy
 	$(BIN)/pytest -q -n 2
 

@@ -298,3 +298,17 @@ def test_a_click_plays_and_the_timeline_and_the_picture_are_at_hand(
     assert download.value.suggested_filename == "clip-0.png"
     with Image.open(download.value.path()) as saved:
         assert list(saved.size) == page.evaluate("[player.viewport.width, player.viewport.height]")
+
+
+def test_settings_are_remembered(play_server: Server, new_page: Callable[..., Page]) -> None:
+    page = new_page()
+    page.goto(play_server.address)
+    settled(page)
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Speed").select_option("2")
+    page.get_by_label("Loop").uncheck()
+    page.evaluate("player.setResolution(240)")
+    page.reload()
+    settled(page)
+    assert page.evaluate("[player.speed, player.loop, player.resolution]") == [2, False, 240]
+    assert page.get_by_label("Speed").input_value() == "2"

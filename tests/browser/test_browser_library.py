@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from helpers.browser import LEAST_DB, Page, canvas_db, serving_app, settled
+from helpers.browser import LEAST_DB, Page, canvas_db, serving_app, settled, wait_until
 
-from nerv360.serving.site import PAGE
+from nerv360.serving.site import PAGE, export_site
 
 pytestmark = pytest.mark.browser
 
@@ -141,15 +141,53 @@ def test_modules_may_come_from_another_origin(
         assert canvas_db(page, clip) > LEAST_DB
 
 
+def test_a_site_on_another_host_plays_in_a_page(clip: Path, host: Callable[..., Page], tmp_path: Path) -> None:
+    """With the headers that docs/player.md names, and a content-security policy of the page."""
+    export_site(clip, tmp_path / "site")
+    document = (ROOT / "docs" / "player.md").read_text()
+    headers = dict(
+        re.findall(r"^    (Access-Control-[\w-]+|Cross-Origin-Resource-[\w-]+): (.*)$", document, re.MULTILINE)
+    )
+    assert len(headers) == 3
+
+    async def allow(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(headers)
+
+    def application() -> web.Application:
+        app = web.Application()
+        app.router.add_static("/", tmp_path / "site")
+        app.on_response_prepare.append(allow)
+        return app
+
+    with serving_app(application) as other:
+        origin = other.address.rstrip("/")
+        policy = f"default-src 'self' {origin}; script-src 'self' {origin} 'wasm-unsafe-eval'; worker-src blob: {origin}"
+        script = f'<script type="module" src="{origin}/player/element.js"></script>'
+        element = f'<nerv360-player src="{origin}/player.json" poster="{origin}/poster.jpg" controls></nerv360-player>'
+        text = f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{policy}">{script}{element}'
+        page = host(text=text)
+        refused: list[str] = []
+        page.on("console", lambda message: refused.append(message.text) if "Security" in message.text else None)
+        opened = "Boolean(window.player = document.querySelector('nerv360-player')?.player)"
+        wait_until(page, lambda: page.evaluate(f"{opened} && player.settled"))  # the policy forbids wait_for_function
+        assert canvas_db(page, clip) > LEAST_DB
+        assert page.evaluate("player.backend") == "webgl"
+        assert not refused
+
+
 IFRAME = """<!doctype html><p style="height: 3000px">
-<iframe src="./?backend=server" width="400" height="300" allow="fullscreen 'none'"></iframe></p>"""
+<iframe src="./?backend=server&embed&autoplay" width="400" height="300" allow="fullscreen 'none'"></iframe></p>"""
 
 
 def test_in_an_iframe_the_wheel_scrolls_the_page_until_the_picture_is_clicked(host: Callable[..., Page]) -> None:
     page = host(text=IFRAME)
-    page.wait_for_function("frames[0]?.player?.settled")
+    page.wait_for_function("frames[0]?.player?.manifest")
     frame: Any = page.frames[1]
     assert not frame.locator("#fullscreen").is_visible()  # it is not allowed
+    assert not frame.locator("#title").is_visible()
+    page.wait_for_function("frames[0].player.playing")
+    frame.evaluate("player.pause()")
+    page.wait_for_function("frames[0].player.settled")
     page.mouse.move(200, 150)
     page.mouse.wheel(0, 60)
     page.wait_for_function("scrollY === 60")

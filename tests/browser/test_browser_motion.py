@@ -66,6 +66,7 @@ def test_a_site_plays_without_a_network(motion_clip: Path, new_page: Callable[..
             )
             assert sampled_db(page, motion_clip) > LEAST_SAMPLED_DB, (frame, look)
             assert page.evaluate("player.frame") == frame
+        page.wait_for_function("player.buffered.length === 1 && player.buffered[0].end === player.duration")
         page.evaluate("player.seek(0); player.play(); window.frames = []")
         page.evaluate("player.addEventListener('picture', () => frames.push(player.frame))")
         page.wait_for_function("new Set(frames).size > 5")

@@ -63,9 +63,9 @@ def file(request: pytest.FixtureRequest) -> Path:
 DRAW = """async ([frame, view]) => {
   const { BrowserBackend } = await import("/player/browser-backend.js");
   const manifest = await (await fetch("/player.json")).json();
-  const ignore = () => {};
+  const host = { report() {}, late() {}, buffered() {} };
   const { signal } = new AbortController();
-  window.backend ??= await BrowserBackend.open(manifest, new URL(location.origin), "webgl", 1, ignore, ignore, signal);
+  window.backend ??= await BrowserBackend.open(manifest, new URL(location.origin), "webgl", 1, host, signal);
   const { picture } = await backend.decode({ frame, view, moving: false });
   const context = new OffscreenCanvas(view.width, view.height).getContext("2d");
   context.drawImage(picture, 0, 0);

@@ -49,6 +49,9 @@ def test_a_static_site_plays_by_ranges(clip: Path, new_page: Callable[..., Page]
         read = [(span, status, length) for path, span, status, length in requests if path == "/video.nerv360"]
         assert all(status in (206, 304) and span for span, status, _ in read), read
         assert sum(length for *_, length in read) < clip.stat().st_size  # not all of it yet
+        page.wait_for_function("player.buffered.length === 1 && player.buffered[0].start === 0")
+        assert 0 < page.evaluate("player.buffered[0].end / player.duration") < 0.9
+        assert "gradient" in page.locator("#seek").evaluate("seek => seek.style.getPropertyValue('--buffered')")
         assert not [url for url in outside if not url.startswith(("blob:", "data:"))]
 
         server.stop()  # in mid-play
@@ -59,6 +62,7 @@ def test_a_static_site_plays_by_ranges(clip: Path, new_page: Callable[..., Page]
         settled(page)
         page.wait_for_selector("#screen", state="hidden")
         assert quality_db(page, clip) > LEAST_DB
+        page.wait_for_function("player.buffered.at(-1).end > 1.3")
 
 
 NGINX = """

@@ -6,6 +6,7 @@ import { usesKey } from "./player/keyboard.js";
 /** @template {HTMLElement} T @param {string} id @returns {T} */
 const find = (id) => /** @type {T} */ (document.getElementById(id));
 
+const SETTINGS = "nerv360.settings"; // in the browser's storage
 const ADDRESS_MS = 1000; // between two addresses while it plays
 const BACKENDS = { server: "Server", webgl: "Here, WebGL", webgpu: "Here, WebGPU", wasm: "Here, WebAssembly" };
 const SCREENS = {
@@ -26,6 +27,7 @@ element.src = "player.json";
 const player = /** @type {import("./player/player.js").Player} */ (element.player);
 const gestures = /** @type {import("./player/controls.js").Controls} */ (element.gestures);
 followAddress();
+restoreSettings();
 /** @type {any} */ (window).player = player; // for the console
 
 // Where the address says to look: #yaw=30&pitch=5&roll=0&fov=78&t=1.5
@@ -158,6 +160,23 @@ player.addEventListener("view", () => {
 });
 
 for (const name of ["play", "pause"]) player.addEventListener(name, saveAddress);
+
+function restoreSettings() {
+  try {
+    const { speed = 1, loop = true, resolution = "auto" } = JSON.parse(localStorage.getItem(SETTINGS) ?? "{}");
+    player.setSpeed(speed);
+    element.loop = loop;
+    player.setResolution(resolution);
+  } catch {} // the browser keeps nothing for this page
+}
+
+function keepSettings() {
+  const { speed, loop, resolution } = player;
+  try {
+    localStorage.setItem(SETTINGS, JSON.stringify({ speed, loop, resolution }));
+  } catch {} // as above
+}
+player.addEventListener("settings", keepSettings);
 
 player.addEventListener("settings", () => {
   /** @type {HTMLSelectElement} */ (find("backend")).value = player.backend ?? "";

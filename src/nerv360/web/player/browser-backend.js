@@ -3,6 +3,13 @@
 import { SILENT_MS } from "./download.js";
 import { BrokenFile, ServerGone, Unsupported } from "./errors.js";
 
+/**
+ * @typedef {object} BackendHost what a backend tells
+ * @property {(progress: import("./onnx/runtime.js").Progress | null) => void} report of loading the runtime
+ * @property {() => void} late a script has not come for a while, which may be slow or not come at all
+ * @property {(ranges: [number, number][]) => void} buffered frames whose bytes are there: first ones and ends
+ */
+
 const KINDS = { broken: BrokenFile, gone: ServerGone, unsupported: Unsupported };
 
 /**
@@ -38,13 +45,11 @@ export class BrowserBackend {
   /**
    * @param {import("./player.js").Manifest} manifest @param {URL} base that its names are relative to
    * @param {import("./worker.js").Provider} provider @param {number} threads of WebAssembly; 0: as many as the machine has
-   * @param {(progress: import("./onnx/runtime.js").Progress | null) => void} report of loading the runtime
-   * @param {() => void} late a script has not come for a while, which may be slow or not come at all
-   * @param {AbortSignal} signal closes it, opened or not
+   * @param {BackendHost} host @param {AbortSignal} signal closes it, opened or not
    */
-  static async open(manifest, base, provider, threads, report, late, signal) {
+  static async open(manifest, base, provider, threads, host, signal) {
     if (typeof WebAssembly !== "object") throw new Unsupported("This browser has no WebAssembly, which decodes the picture.");
-    const backend = new BrowserBackend(report, late);
+    const backend = new BrowserBackend(host);
     signal.addEventListener("abort", () => backend.close());
     try {
       const { description } = await backend.#send({ task: "open", manifest, base: base.href, provider, threads });
@@ -56,17 +61,18 @@ export class BrowserBackend {
     }
   }
 
-  /** @param {(progress: import("./onnx/runtime.js").Progress | null) => void} report @param {() => void} late */
-  constructor(report, late) {
+  /** @param {BackendHost} host */
+  constructor(host) {
     const isLate = () => {
       this.lost = true; // a script that is asked for again is waited for again, in this worker
-      late();
+      host.late();
     };
     this.#lateTimer = window.setInterval(isLate, SILENT_MS);
-    this.#worker.onmessage = ({ data: { id, answer, error, lost, progress, late } }) => {
+    this.#worker.onmessage = ({ data: { id, answer, error, lost, progress, late, buffered } }) => {
       window.clearInterval(this.#lateTimer);
       if (late) return isLate();
-      if (progress !== undefined) return report(progress);
+      if (progress !== undefined) return host.report(progress);
+      if (buffered) return host.buffered(buffered);
       this.lost ||= Boolean(lost);
       const pending = this.#pending.get(id);
       this.#pending.delete(id);

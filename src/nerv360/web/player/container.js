@@ -5,7 +5,7 @@ import { crc32 } from "./crc32.js";
 import { BrokenFile } from "./errors.js";
 import { readMessagePack } from "./message-pack.js";
 import { RangeReader } from "./range-reader.js";
-import { readSegment } from "./segments.js";
+import { frameGroupsOf, readSegment } from "./segments.js";
 
 /** @typedef {import("./segments.js").Segment} Segment */
 
@@ -56,6 +56,20 @@ export class Container {
     const data = this.reader.bytes(start, length);
     if (crc32(data) !== checksum) throw new BrokenFile("The file is damaged: a checksum is wrong.");
     return data;
+  }
+
+  /** The frames whose chunks are there: pairs of a first frame and an end. @returns {[number, number][]} */
+  get buffered() {
+    /** @type {[number, number][]} */
+    const ranges = [];
+    for (const segment of this.segments.filter(Boolean))
+      for (const { first, end, chunks } of frameGroupsOf(segment)) {
+        if (!chunks.every((index) => this.reader.has(segment.chunks[index]))) continue;
+        const last = ranges[ranges.length - 1];
+        if (last?.[1] === first) last[1] = end;
+        else ranges.push([first, end]);
+      }
+    return ranges;
   }
 
   async #readHeaders() {

@@ -49,6 +49,7 @@ export class ControlBar {
     this.#find("fullscreen").hidden = !document.fullscreenEnabled; // an iframe needs allow="fullscreen"; iPhones have none
     player.addEventListener("manifest", () => this.#showTime());
     player.addEventListener("time", () => this.#showTime());
+    player.addEventListener("buffered", () => this.#showBuffered());
     for (const name of ["play", "pause"]) player.addEventListener(name, () => this.#showPlaying());
   }
 
@@ -88,6 +89,15 @@ export class ControlBar {
     total.className = "total";
     total.textContent = ` / ${formatTime(duration)}`;
     this.#find("time").replaceChildren(formatTime(time), total);
+  }
+
+  #showBuffered() {
+    const { buffered, duration } = this.player;
+    const percent = (/** @type {number} */ seconds) => `${(100 * seconds) / duration || 0}%`;
+    const stops = buffered.flatMap(({ start, end }) => [
+      `transparent ${percent(start)}`, `var(--there) ${percent(start)} ${percent(end)}`, `transparent ${percent(end)}`,
+    ]);
+    this.#seek.style.setProperty("--buffered", `linear-gradient(90deg, ${["transparent 0%", ...stops, "transparent 100%"]})`);
   }
 
   async #save() {

@@ -6,6 +6,7 @@ const CSS = `
   --soft: color-mix(in srgb, CanvasText 70%, Canvas);
   --panel: color-mix(in srgb, Canvas 82%, transparent);
   --line: color-mix(in srgb, CanvasText 14%, transparent);
+  --there: color-mix(in srgb, CanvasText 25%, transparent);
   --press: color-mix(in srgb, CanvasText 10%, transparent);
   --accent: #3b82f6;
   --ground: #000;
@@ -50,8 +51,9 @@ footer svg { width: 24px; height: 24px; fill: currentColor; }
 
 #timeline { position: relative; flex: 1; min-width: 40px; margin: 0 8px; }
 #seek {
-  --track: linear-gradient(90deg, var(--accent) calc(100% * var(--played, 0)), var(--line) 0) center / 100% 4px no-repeat;
-  appearance: none; width: 100%; height: 44px; margin: 0; display: block; background: var(--track); cursor: pointer;
+  appearance: none; width: 100%; height: 44px; margin: 0; display: block; cursor: pointer;
+  background: linear-gradient(90deg, var(--accent) calc(100% * var(--played, 0)), var(--line) 0), var(--buffered, none);
+  background-size: 100% 4px; background-position: center; background-repeat: no-repeat;
 }
 #seek::-webkit-slider-thumb { appearance: none; width: 14px; height: 14px; border-radius: 50%; background: var(--accent); }
 #seek::-moz-range-thumb { width: 14px; height: 14px; border: 0; border-radius: 50%; background: var(--accent); }

@@ -47,7 +47,7 @@ const FOV_DEG = { min: 25, max: 120 };
  * Events: "manifest"; "state"; "view"; "time"; "play"; "pause"; "ended"; "picture" (with statistics in `player.statistics`);
  * "waiting" (while playing, time stands until a picture comes); "playing" (it goes on); "rest" (the view and the time have
  * not moved for a while); "settings" (speed, loop, backend or resolution changed); "comparison" (with `player.psnrDb`);
- * "progress" (of loading the decoder, in `player.progress`).
+ * "progress" (of loading the decoder, in `player.progress`); "buffered" (more of the video is there).
  */
 export class Player extends EventTarget {
   /** @type {Statistics} */ statistics = { fps: 0, milliseconds: 0, width: 0, height: 0, bytes: 0, facts: {} };
@@ -123,6 +123,12 @@ export class Player extends EventTarget {
   /** Of loading the decoder, while that lasts. @returns {import("./onnx/runtime.js").Progress | null} */
   get progress() {
     return this.#session.progress;
+  }
+
+  /** What can be played without the server, in seconds; unknown where that decodes. */
+  get buffered() {
+    const { frameRate = 1 } = this.manifest ?? {};
+    return this.#session.buffered.map(([first, end]) => ({ start: first / frameRate, end: end / frameRate }));
   }
 
   /** @returns {BackendName | null} */

@@ -43,6 +43,11 @@ export class RangeReader {
     await Promise.all(requests.map(({ start, end }) => this.#request(start, end)));
   }
 
+  /** @param {{start: number, length: number}} range */
+  has({ start, length }) {
+    return this.#find(start, length) !== undefined;
+  }
+
   #find(/** @type {number} */ start, /** @type {number} */ length) {
     return this.#cached.find((entry) => entry.start <= start && start + length <= entry.start + entry.data.length);
   }

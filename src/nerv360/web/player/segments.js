@@ -2,7 +2,7 @@
 
 import { BrokenFile } from "./errors.js";
 import { keysOfGroups } from "./key-order.js";
-import { keyGroupsOf } from "./layout.js";
+import { chunksOfFrame, keyGroupsOf } from "./layout.js";
 
 /**
  * @typedef {import("./key-order.js").Key} Key
@@ -17,6 +17,7 @@ import { keyGroupsOf } from "./layout.js";
  * @typedef {Place & {kind: "motion", steps: number[], groups: number[], keys: Key[], chunkOfFrame: Map<number, number>,
  *   chunks: Chunk[]}} MotionSegment keys: of every chunk, with frames of the video; groups: frames of each
  * @typedef {NetworkSegment | MotionSegment} Segment
+ * @typedef {{first: number, end: number, chunks: number[]}} FrameGroup frames of the video, up to `end`, and what they need
  */
 
 // The only place that decides by a model's name: what reads its header, and the version of the first files that have it.
@@ -76,6 +77,23 @@ function readMotionSegment(fields, place, start) {
   check(steps.length >= levels, `its keys have ${levels} levels, and ${steps.length} steps`);
   const chunkOfFrame = new Map(keys.map(({ frame }, chunk) => [frame, chunk]));
   return { ...place, kind: "motion", steps, groups, keys, chunkOfFrame, chunks: readChunks(table, start) };
+}
+
+/** The frames of a segment that are fetched together. @param {Segment} segment @returns {FrameGroup[]} */
+export function frameGroupsOf(segment) {
+  const lengths = segment.kind === "motion" ? segment.groups : Array(Math.ceil(segment.frames / segment.groupSize)).fill(segment.groupSize);
+  let end = segment.firstFrame;
+  return lengths.map((length) => {
+    const first = end;
+    end = Math.min(end + length, segment.firstFrame + segment.frames);
+    return { first, end, chunks: chunksOfFrames(segment, first, end) };
+  });
+}
+
+/** @param {Segment} segment @param {number} first @param {number} end */
+function chunksOfFrames(segment, first, end) {
+  if (segment.kind === "network") return [...chunksOfFrame(segment, first), ...chunksOfFrame(segment, end - 1)];
+  return Array.from({ length: end - first }, (_, i) => first - segment.firstFrame + i); // a key each
 }
 
 /** @param {any} values @param {number} most */

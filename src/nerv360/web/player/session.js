@@ -35,6 +35,7 @@ export class Session {
   /** @type {BackendName | null} */ backend = null;
   /** @type {BackendName[]} */ backends = []; // that can decode this video here, the best first
   /** @type {import("./onnx/runtime.js").Progress | null} */ progress = null;
+  /** @type {[number, number][]} */ buffered = []; // frames whose bytes are there: first ones and ends
   rough = false; // the picture gets better at rest
   fallback = ""; // why it is not decoded by WebGL, for people
   resolution = new AdaptiveResolution();
@@ -116,6 +117,7 @@ export class Session {
     this.#network = null;
     this.resolution.reset();
     this.#setProgress(null);
+    this.#setBuffered([]);
     this.#setState("loading");
     this.#host.emit("settings");
     try {
@@ -213,11 +215,15 @@ export class Session {
   /** @param {BackendName} name @param {Manifest} manifest @param {AbortSignal} signal @returns {Promise<BrowserBackend | ServerBackend>} */
   async #openDecoder(name, manifest, signal) {
     const { format = "auto", threads = 0 } = this.#options;
-    const report = (/** @type {import("./onnx/runtime.js").Progress | null} */ progress) => this.#setProgress(progress);
-    const late = () => this.#setState("error", new ServerGone(LATE)); // what is waited for may still come, and counts then
-    if (name !== "server") return BrowserBackend.open(manifest, this.base, name, threads, report, late, signal);
+    /** @type {import("./browser-backend.js").BackendHost} */
+    const host = {
+      report: (progress) => this.#setProgress(progress),
+      late: () => this.#setState("error", new ServerGone(LATE)), // what is waited for may still come, and counts then
+      buffered: (ranges) => this.#setBuffered(ranges),
+    };
+    if (name !== "server") return BrowserBackend.open(manifest, this.base, name, threads, host, signal);
     const socket = new URL(/** @type {string} */ (manifest.server), this.base.href.replace(/^http/, "ws"));
-    const { ServerBackend } = await importModule(new URL("server/server-backend.js", import.meta.url).href, "The player", late);
+    const { ServerBackend } = await importModule(new URL("server/server-backend.js", import.meta.url).href, "The player", host.late);
     return ServerBackend.open(socket, format, signal);
   }
 
@@ -258,6 +264,12 @@ export class Session {
   #setProgress(progress) {
     this.progress = progress;
     this.#host.emit("progress");
+  }
+
+  /** @param {[number, number][]} ranges */
+  #setBuffered(ranges) {
+    this.buffered = ranges;
+    this.#host.emit("buffered");
   }
 
   /** @param {import("./player.js").State} state @param {PlayerError | null} error */

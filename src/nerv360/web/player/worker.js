@@ -98,9 +98,19 @@ async function ready({ frame }) {
 async function decode({ frame, view, moving }) {
   const { segment, decoder, file } = await decoderOf(frame);
   const answer = await decoder.decode(segment, frame, view, moving);
-  decoder.readAhead(segment, frame).catch(() => {}); // what is missing then is asked for again
+  const ahead = decoder.readAhead(segment, frame).catch(() => {}); // what is missing then is asked for again
+  ahead.then(() => tellBuffered(file));
   const received = Object.values(decoders).reduce((bytes, each) => bytes + (each?.received ?? 0), file.reader.received);
   return { ...answer, bytes: received };
+}
+
+let toldAt = 0; // bytes received
+
+/** Tell the page what is there of the file, once there is more. @param {Container} file */
+function tellBuffered(file) {
+  if (file.reader.received === toldAt) return;
+  toldAt = file.reader.received;
+  self.postMessage({ buffered: file.buffered });
 }
 
 /** @param {DecodedView["picture"]} picture */
