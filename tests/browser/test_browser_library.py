@@ -161,7 +161,9 @@ def test_a_site_on_another_host_plays_in_a_page(clip: Path, host: Callable[..., 
 
     with serving_app(application) as other:
         origin = other.address.rstrip("/")
-        policy = f"default-src 'self' {origin}; script-src 'self' {origin} 'wasm-unsafe-eval'; worker-src blob: {origin}"
+        policy = (
+            f"default-src 'self' {origin}; script-src 'self' {origin} 'wasm-unsafe-eval'; worker-src blob: {origin}"
+        )
         script = f'<script type="module" src="{origin}/player/element.js"></script>'
         element = f'<nerv360-player src="{origin}/player.json" poster="{origin}/poster.jpg" controls></nerv360-player>'
         text = f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{policy}">{script}{element}'
