@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from nerv360.bitstream.sound import sound_of
 from nerv360.claims import check_no_input, check_output, claim
 from nerv360.codec.decoder import Decoder, open_file
 from nerv360.codec.encoder import Encoded, checkpoint_path, encode_clip
@@ -32,7 +33,8 @@ def encode(
     device: str | None = None,
     on_progress: OnProgress = ignore,
 ) -> Encoded:
-    """Encode a 360-degree video as a .nerv360 file; `Clip.open` reads a part of one, another projection, one eye.
+    """Encode a 360-degree video as a .nerv360 file; `Clip.open` reads a part of one, another projection, one eye,
+    or no sound.
 
     Interrupted, the same call goes on where it was. Stages of the progress are `analysing` the clip, in frames; then
     `fitting` a network, in steps (`FitUpdate`), or `trying`, `encoding` and `checking` keys, in frames. The device is
@@ -40,7 +42,7 @@ def encode(
 
     Raises VideoError, ArgumentError, TrainingError, OutputError.
     """
-    clip = video if isinstance(video, Clip) else Clip.open(video)
+    clip = video if isinstance(video, Clip) else Clip.open(video, sound=True)
     target = parse_location(output)
     check_no_input(checkpoint_path(target), clip.path)
     with claim(target, clip.path, work="encoding"):
@@ -79,11 +81,13 @@ def decode(
     backend: str | None = None,
     precision: str = "float",
     max_memory: int | None = None,
+    audio: bool = True,
     on_progress: OnProgress = ignore,
 ) -> int:
     """Write decoded frames to a video, PNGs or raw RGB (by the output's ending); returns how many.
 
-    One view for all frames, one for each of them, or None for the whole panorama.
+    One view for all frames, one for each of them, or None for the whole panorama. A video of consecutive frames has
+    their sound, if the file has any, unless without `audio`.
 
     Raises BitstreamError, ArgumentError, OutputError, OutOfMemory.
     """
@@ -99,7 +103,8 @@ def decode(
             map(decoder.panorama, chosen) if views is None else decoder.play(zip(chosen, look, strict=False))
         )
         shown = tracked(pictures, "decoding", len(chosen), on_progress)
-        write_frames(target, shown, decoder.frame_rate, decoder.colour, panoramas=views is None)
+        sound = sound_of(decoder.container, chosen) if audio and chosen.step == 1 else None
+        write_frames(target, shown, decoder.frame_rate, decoder.colour, panoramas=views is None, sound=sound)
     return len(chosen)
 
 

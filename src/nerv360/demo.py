@@ -23,7 +23,7 @@ def demo(folder: Path, video: Path | None) -> None:
         video = folder / "clip.mp4"
         frames = (render_frame(index, width=WIDTH, height=HEIGHT, frames=LOOP) for index in range(FRAMES))
         write_frames(video, frames, Fraction(25), BT709)
-    whole = Clip.open(video)
+    whole = Clip.open(video, sound=True)
     clip = replace(whole, frames=min(FRAMES, whole.frames), width=WIDTH, height=HEIGHT)
     from nerv360 import api
 

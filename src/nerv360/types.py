@@ -1,12 +1,12 @@
 """Types that every package shares."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-__all__ = ["BT709", "UNSPECIFIED_COLOUR", "Colour", "Picture"]
+__all__ = ["BT709", "UNSPECIFIED_COLOUR", "Colour", "Picture", "Sound"]
 
 Picture = NDArray[np.uint8]  # [height, width, 3], full-range R'G'B'
 
@@ -22,6 +22,15 @@ class Colour(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     transfer: Annotated[int, _code_point("TransferCharacteristics")]
     matrix: Annotated[int, _code_point("MatrixCoefficients")]
     full_range: Annotated[bool, Meta(description="VideoFullRangeFlag")]
+
+
+class Sound(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """How packets of sound are decoded. Their times are counted in samples, of all channels at once."""
+
+    codec: Annotated[Literal["aac", "opus"], Meta(description="of the packets")]
+    sample_rate: Annotated[int, Meta(ge=8000, le=192000, description="samples per second")]
+    channels: Annotated[int, Meta(ge=1, le=255, description="in the codec's order")]
+    config: Annotated[bytes, Meta(min_length=2, max_length=4096, description="AudioSpecificConfig, or OpusHead")]
 
 
 UNSPECIFIED_COLOUR = Colour(2, 2, 2, False)

@@ -1,8 +1,8 @@
 """The layout of a .nerv360 file: magic, version, header, segments of chunks (docs/bitstream.md).
 
     magic 8 | version u16 | header length u32 | header CRC-32 u32 | FileHeader | segment | segment | ...
-    segment = SegmentHeader | weights | latent tables | key group 0 | key group 1 | ...
-            | MotionHeader | key | key | ...
+    segment = SegmentHeader | weights | latent tables | key group 0 | key group 1 | ... | sound | sound | ...
+            | MotionHeader | key | key | ... | sound | sound | ...
 
 Everything needed for the first picture lies in front; every stretch can be fetched on its own by its byte range.
 """
@@ -46,7 +46,8 @@ from nerv360.storage import Location, parse_location, read_at
 __all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
 
 MAGIC = b"\x89NERV360"
-OLDEST_VERSION, VERSION = VERSIONS = 5, 8  # that are read; a file has the oldest that its segments allow
+OLDEST_VERSION, _, VERSION = VERSIONS = 5, 8, 9  # that are read; a file has the oldest that its content allows
+SOUND_VERSION = 9  # of files with sound
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
 COPIED_AT_ONCE = 1 << 20
@@ -64,6 +65,12 @@ class Segment:
     length: int  # bytes
     offset: int
     starts: NDArray[np.int64]  # of the chunks, from the offset
+    sound: Sequence[Chunk] = ()  # chunks behind those of the header
+
+    @cached_property
+    def chunks(self) -> Sequence[Chunk]:
+        """All chunks: those of the pictures, then those of the sound."""
+        return [*self.header.chunks, *self.sound] if self.sound else self.header.chunks
 
     @property
     def spec(self) -> ModelSpec:
@@ -87,13 +94,18 @@ class Segment:
         """Content of a network's chunks from the third on."""
         return KeyGroups(self.latents, self.frames, self.network.group_size)
 
+    @property
+    def sound_size(self) -> int:
+        """Bytes of its sound."""
+        return sum(chunk.length for chunk in self.sound)
+
     def chunk_of(self, latent: int, key: int) -> int:
         """The chunk that holds a key of a latent."""
         return 2 + self.key_groups.place(latent, key)
 
     def chunk_range(self, index: int) -> tuple[int, int]:
         """Offset and length of a chunk in the file."""
-        return self.offset + int(self.starts[index]), self.header.chunks[index].length
+        return self.offset + int(self.starts[index]), self.chunks[index].length
 
 
 class Segments:
@@ -101,12 +113,14 @@ class Segments:
 
     def __init__(
         self,
-        entries: Sequence[SegmentEntry],
+        header: FileHeader,
         end: int,
-        read: Callable[[SegmentEntry, int, int], Segment],
+        read: Callable[[SegmentEntry, Sequence[Chunk], int, int], Segment],
         path: Location,
     ) -> None:
-        self._entries, self._read, self._path = entries, read, path
+        self._entries, self._read, self._path = header.segments, read, path
+        self._sound = header.sound.chunks if header.sound else None
+        entries = self._entries
         self._frames = list(accumulate((entry.frames for entry in entries), initial=0))
         lengths = list(accumulate((entry.length for entry in entries), initial=0))
         self._offsets = [end - lengths[-1] + length for length in lengths]
@@ -120,13 +134,18 @@ class Segments:
             raise IndexError(index)
         if index not in self._known:
             try:
-                self._known[index] = self._read(self._entries[index], self._frames[index], self._offsets[index])
+                sound = self._sound[index] if self._sound else ()
+                self._known[index] = self._read(self._entries[index], sound, self._frames[index], self._offsets[index])
             except BitstreamError as error:
                 raise BitstreamError(f"{self._path}: {error}") from None
         return self._known[index]
 
     def __iter__(self) -> Iterator[Segment]:
         return (self[index] for index in range(len(self)))
+
+    def first_frame(self, index: int) -> int:
+        """The first frame of a segment, whose header need not be read for it."""
+        return self._frames[index]
 
     def holding(self, frame: int) -> Segment:
         """The segment of a frame of the video."""
@@ -155,7 +174,7 @@ class Container:
                 self.header = self._read_header()
             except BitstreamError as error:
                 raise type(error)(f"{path}: {error}") from None
-            self.segments = Segments(self.header.segments, self.size, self._read_segment, self.path)
+            self.segments = Segments(self.header, self.size, self._read_segment, self.path)
             self.segments[0]
         except BaseException:
             self.close()
@@ -189,9 +208,20 @@ class Container:
     def chunk(self, segment: Segment, index: int) -> bytes:
         """The bytes of a chunk, checked."""
         try:
-            return self._read(*segment.chunk_range(index), segment.header.chunks[index].crc32, f"chunk {index}")
+            return self._read(*segment.chunk_range(index), segment.chunks[index].crc32, f"chunk {index}")
         except BitstreamError as error:
             raise BitstreamError(f"{self.path}: {error}") from None
+
+    def sound_chunk(self, segment: int, number: int) -> bytes:
+        """The bytes of a chunk of sound of a segment, both by their numbers, checked."""
+        found = self.segments[segment]
+        return self.chunk(found, len(found.header.chunks) + number)
+
+    @property
+    def sound_size(self) -> int:
+        """Bytes of all chunks of sound."""
+        track = self.header.sound
+        return 0 if track is None else sum(chunk.length for chunks in track.chunks for chunk in chunks)
 
     def segment_of(self, frame: int) -> Segment:
         """The segment that holds a frame of the video."""
@@ -200,7 +230,7 @@ class Container:
     def verify(self) -> None:
         """Read and check every chunk, many small ones at once."""
         for segment in self.segments:
-            first, chunks, starts = 0, segment.header.chunks, segment.starts
+            first, chunks, starts = 0, segment.chunks, segment.starts
             while first < len(chunks):
                 end = max(first + 1, int(np.searchsorted(starts, starts[first] + COPIED_AT_ONCE, "right")) - 1)
                 length = int(starts[end] - starts[first])
@@ -222,6 +252,8 @@ class Container:
         for segment in self.segments:
             for what, chunk in zip(segment.header.contents(segment.frames), segment.header.chunks, strict=True):
                 spent[what] += chunk.length
+        if self.header.sound is not None:
+            spent["sound"] = self.sound_size
         return {"headers": self.size - spent.total(), **spent}
 
     def _read_header(self) -> FileHeader:
@@ -243,21 +275,24 @@ class Container:
         if version < 1 or length > MAX_HEADER:
             raise BitstreamError("damaged preamble")
         header = unpack(self._read(PREAMBLE.size, length, checksum, "header"), FileHeader)
-        if sum(entry.frames for entry in header.segments) != header.frames:
-            raise BitstreamError(f"frames={header.frames}: the segments hold another number")
+        if contradiction := header.contradiction():
+            raise BitstreamError(contradiction)
+        if header.sound is not None and version < SOUND_VERSION:
+            raise BitstreamError(f"sound in a file of version {version}")
         end = PREAMBLE.size + length + sum(entry.length for entry in header.segments)
         if end != self.size:
             what = "truncated" if end > self.size else "followed by foreign bytes"
             raise BitstreamError(f"{what}: {self.size} bytes, but the header speaks of {end}")
         return header
 
-    def _read_segment(self, entry: SegmentEntry, first_frame: int, offset: int) -> Segment:
+    def _read_segment(self, entry: SegmentEntry, sound: Sequence[Chunk], first_frame: int, offset: int) -> Segment:
         packed = self._read(offset, entry.header_length, entry.header_crc32, "segment header")
         header = unpack_segment_header(packed)
         if header.version > self.version:
             raise BitstreamError(f"a segment of {header.model} in a file of version {self.version}")
-        starts = np.cumsum(np.fromiter(chain((0,), (chunk.length for chunk in header.chunks)), np.int64))
-        segment = Segment(header, first_frame, entry.frames, entry.length, offset + entry.header_length, starts)
+        starts = np.cumsum(np.fromiter(chain((0,), (chunk.length for chunk in (*header.chunks, *sound))), np.int64))
+        offset += entry.header_length
+        segment = Segment(header, first_frame, entry.frames, entry.length, offset, starts, sound)
         _check_segment(segment, entry)
         _check_view(header.trained_view(), self.header)
         return segment
@@ -284,7 +319,7 @@ def _check_segment(segment: Segment, entry: SegmentEntry) -> None:
     header = segment.header
     if contradiction := header.contradiction(entry.frames):
         raise BitstreamError(contradiction)
-    if entry.header_length + sum(chunk.length for chunk in header.chunks) != entry.length:
+    if entry.header_length + int(segment.starts[-1]) != entry.length:
         raise BitstreamError("the chunks do not fill their segment")
 
 
@@ -295,17 +330,29 @@ def _check_view(view: Viewport, header: FileHeader) -> None:
         raise BitstreamError(f"impossible view of {view.width}x{view.height}, {view.hfov_deg:g} degrees wide")
 
 
-def write_container(header: FileHeader, segments: Iterator[tuple[AnySegmentHeader, list[bytes]]]) -> bytes:
+def write_container(
+    header: FileHeader,
+    segments: Iterator[tuple[AnySegmentHeader, list[bytes]]],
+    sound: Sequence[Sequence[bytes]] = (),  # chunks of each segment, where the header speaks of sound
+) -> bytes:
     """A whole file. The tables of segments and of chunks are filled in from the chunks themselves."""
     entries, bodies, version = [], [], OLDEST_VERSION
-    for entry, (segment, chunks) in zip(header.segments, segments, strict=True):
-        table = [Chunk(len(chunk), crc32(chunk)) for chunk in chunks]
-        packed = pack(replace(segment, chunks=table))
-        body = packed + b"".join(chunks)
+    if header.sound is not None:
+        header = replace(header, sound=replace(header.sound, chunks=[_table(chunks) for chunks in sound]))
+        version = SOUND_VERSION
+    for entry, (segment, chunks), behind in zip(
+        header.segments, segments, sound or [()] * len(header.segments), strict=True
+    ):
+        packed = pack(replace(segment, chunks=_table(chunks)))
+        body = packed + b"".join(chunks) + b"".join(behind)
         entries.append(SegmentEntry(entry.frames, len(body), len(packed), crc32(packed)))
         bodies.append(body)
         version = max(version, segment.version)
     return write_head(replace(header, segments=entries), version) + b"".join(bodies)
+
+
+def _table(chunks: Sequence[bytes]) -> list[Chunk]:
+    return [Chunk(len(chunk), crc32(chunk)) for chunk in chunks]
 
 
 def write_head(header: FileHeader, version: int) -> bytes:

@@ -6,10 +6,12 @@ Headers are MessagePack arrays: the values in this order, without their names.
 
 from collections.abc import Iterator
 from dataclasses import fields
+from fractions import Fraction
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import astuple
 
 from nerv360.errors import BitstreamError
 from nerv360.geometry.viewport import Viewport
@@ -19,9 +21,10 @@ from nerv360.models.fields import Condition, EmbeddingChannels, GroupSize, Kerne
 from nerv360.models.network_config import NetworkConfig
 from nerv360.models.registry import model_spec, network_spec
 from nerv360.motion.keys import Key, key_order, keys_of_groups
-from nerv360.types import Colour
+from nerv360.types import Colour, Sound
 
 __all__ = [
+    "MAX_SOUND_CHUNK",
     "AnySegmentHeader",
     "Chunk",
     "FileHeader",
@@ -29,6 +32,7 @@ __all__ = [
     "MotionHeader",
     "SegmentEntry",
     "SegmentHeader",
+    "SoundTrack",
     "pack",
     "unpack",
     "unpack_segment_header",
@@ -42,6 +46,7 @@ def _integer(low: int, high: int, meaning: str) -> Meta:
 Header = TypeVar("Header", bound=Struct)
 
 _U32 = 2**32 - 1
+MAX_SOUND_CHUNK = 1 << 22  # bytes
 
 
 class SegmentEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -51,6 +56,23 @@ class SegmentEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     length: Annotated[int, _integer(1, 2**40, "bytes: header and chunks")]
     header_length: Annotated[int, _integer(1, 2**26, "bytes of its header")]
     header_crc32: Annotated[int, _integer(0, _U32, "CRC-32 of its header")]
+
+
+class Chunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A stretch of bytes with a checksum."""
+
+    length: Annotated[int, _integer(0, 2**31, "bytes")]
+    crc32: Annotated[int, _integer(0, _U32, "CRC-32 of these bytes")]
+
+
+class SoundTrack(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The sound of a file, and its chunks, which lie behind those of the pictures of their segment."""
+
+    format: Annotated[Sound, Meta(description="of the packets")]
+    chunks: Annotated[
+        list[Annotated[list[Chunk], Meta(max_length=10**6)]],
+        Meta(min_length=1, max_length=10**6, description="of each segment, one for every second"),
+    ]
 
 
 class FileHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -63,13 +85,27 @@ class FileHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
     rate_denominator: Annotated[int, _integer(1, _U32, "of the frames per second")]
     colour: Annotated[Colour, Meta(description="of the source")]
     segments: Annotated[list[SegmentEntry], Meta(min_length=1, max_length=10**6, description="in order")]
+    sound: Annotated[SoundTrack | None, Meta(description="missing where there is none")] = None
 
+    @property
+    def frame_rate(self) -> Fraction:
+        """Frames per second."""
+        return Fraction(self.rate_numerator, self.rate_denominator)
 
-class Chunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A stretch of bytes with a checksum."""
-
-    length: Annotated[int, _integer(0, 2**31, "bytes")]
-    crc32: Annotated[int, _integer(0, _U32, "CRC-32 of these bytes")]
+    def contradiction(self) -> str | None:
+        """Why this cannot be the header of a file, or None."""
+        if sum(entry.frames for entry in self.segments) != self.frames:
+            return f"frames={self.frames}: the segments hold another number"
+        if self.sound is None:
+            return None
+        if len(self.sound.chunks) != len(self.segments):
+            return f"sound of {len(self.sound.chunks)} segments, of {len(self.segments)}"
+        for entry, chunks in zip(self.segments, self.sound.chunks, strict=True):
+            if len(chunks) > 1 + entry.frames * self.rate_denominator // self.rate_numerator:
+                return f"{len(chunks)} seconds of sound in a segment of {entry.frames} frames"
+            if any(chunk.length > MAX_SOUND_CHUNK for chunk in chunks):
+                return f"a second of sound of more than {MAX_SOUND_CHUNK} bytes"
+        return None
 
 
 class ModelHeader(Struct, array_like=True, frozen=True):
@@ -234,7 +270,9 @@ def _range(limits: tuple[float, float]) -> str:
 
 
 def pack(header: Struct) -> bytes:
-    return msgspec.msgpack.encode(header)
+    """A header as bytes; None at its end is left out."""
+    values = astuple(header)
+    return msgspec.msgpack.encode(values[:-1] if values[-1] is None else values)
 
 
 def unpack(data: bytes, kind: type[Header]) -> Header:

@@ -65,6 +65,7 @@ def decode(
     ] = None,
     precision: Precision = "float",
     max_memory: MaxMemory = None,
+    audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Videos have the file's sound.")] = True,
 ) -> None:
     """Decode a view of every frame, from the file alone.
 
@@ -78,6 +79,7 @@ def decode(
         header, segment = container.header, container.segments[0].header
         chosen = parse_frames(frames, header.frames)
         width, height = parse_size(size) if size else (segment.view_width, segment.view_height)
+        check_ending(output, header.sound.format if audio and header.sound else None)
         container.verify()
         check_output(output, *container.files(), *([trajectory] if trajectory else []))
     first = Viewport(yaw, pitch, roll, hfov, None, width, height)
@@ -87,6 +89,7 @@ def decode(
     from nerv360.api import decode as decode_file
 
     options: dict[str, Any] = {"backend": backend, "precision": precision, "max_memory": parse_memory(max_memory)}
+    options["audio"] = audio
     started = time.perf_counter()
     with progress_bar() as on_progress:
         count = decode_file(file, output, views, frames=chosen, on_progress=on_progress, **options)

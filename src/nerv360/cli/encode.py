@@ -32,6 +32,7 @@ def encode(
     stereo: Stereo = None,
     eye: Eye = None,
     force: Force = False,
+    audio: option.Audio = True,
     model: option.Model = None,
     preset: option.Preset = None,
     epochs: option.Epochs = None,
@@ -72,10 +73,10 @@ def encode(
             raise ArgumentError("--start, --frames, --size: are columns of the --manifest; leave them out")
         if size_limit:
             raise ArgumentError(f"--size-limit {size_limit}: is for one file; give --bitrate with a --manifest")
-        encode_long(read_list(manifest, force, layout), config, segment_s, workers, ray, device)
+        encode_long(read_list(manifest, force, layout, audio), config, segment_s, workers, ray, device)
         return
     assert video is not None and output is not None
-    request = Request(parse_location(video), parse_location(output), start, frames, scaled, force, layout)
+    request = Request(parse_location(video), parse_location(output), start, frames, scaled, force, layout, audio)
     clip = _open(request)
     if size_limit:
         config = config.replace(bitrate=8 * parse_size_limit(size_limit) * float(clip.frame_rate) / clip.frames)

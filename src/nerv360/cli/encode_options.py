@@ -9,6 +9,7 @@ from nerv360.config import help_of, presets_of
 from nerv360.models.registry import MODELS, networks
 
 __all__ = [
+    "Audio",
     "SEGMENT_SECONDS",
     "Bitrate",
     "DecoderSize",
@@ -67,6 +68,7 @@ Output = Annotated[
 Start = Annotated[int, typer.Option(metavar="K", help="First frame to encode, from 0.")]
 Frames = Annotated[int | None, typer.Option(metavar="N", help="Number of frames; by default, to the end.")]
 Size = Annotated[str | None, typer.Option(metavar="WxH", help="Scale the panorama first.")]
+Audio = Annotated[bool, typer.Option("--audio/--no-audio", help="Keep the sound, where it is AAC or Opus.")]
 
 Model = Annotated[str | None, typer.Option(help=f"{help_of('model')} By default, the preset's.", rich_help_panel=MODEL)]
 Preset = Annotated[

@@ -11,6 +11,7 @@ from nerv360.backends.registry import choose_backend, describe_backend, installe
 from nerv360.bitstream.container import Container
 from nerv360.cli.console import console
 from nerv360.cli.options import Source
+from nerv360.types import Sound
 
 __all__ = ["info"]
 
@@ -55,6 +56,7 @@ def _facts(container: Container) -> dict[str, Any]:
             | named_fields(segment.header)
             for segment in container.segments
         ],
+        **({"sound": _sound(header.sound.format)} if header.sound else {}),
         "budget": budget,
     }
 
@@ -67,6 +69,8 @@ def _table(title: str, container: Container, facts: dict[str, Any]) -> Table:
     for rows in dict.fromkeys(tuple(segment.header.rows()) for segment in container.segments):
         for name, value in rows:
             table.add_row(name, value)
+    if "sound" in facts:
+        table.add_row("sound", "{codec}, {sample_rate} Hz, {channels} channels".format_map(facts["sound"]))
     for name, size in facts["budget"].items():
         table.add_row(name, f"{size:,} bytes ({100 * size / facts['size']:.1f} %)")
     table.add_row("total", f"{facts['size']:,} bytes")
@@ -74,6 +78,11 @@ def _table(title: str, container: Container, facts: dict[str, Any]) -> Table:
         table.add_row("decoded by", describe_backend(facts["runtime"]["taken"]))
         table.add_row("installed", ", ".join(describe_backend(name) for name in facts["runtime"]["installed"]))
     return table
+
+
+def _sound(sound: Sound) -> dict[str, Any]:
+    """What --json tells of the sound."""
+    return {"codec": sound.codec, "sample_rate": sound.sample_rate, "channels": sound.channels}
 
 
 def _segment_table(container: Container) -> Table:

@@ -16,7 +16,7 @@ __all__ = ["read_list"]
 COLUMNS = {"video", "output", "start", "frames", "size"}
 
 
-def read_list(path: Path, force: bool, layout: Layout) -> list[Request]:
+def read_list(path: Path, force: bool, layout: Layout, sound: bool = True) -> list[Request]:
     """The rows of a CSV of videos: video,output[,start][,frames][,size].
 
     Raises ArgumentError for the first row that cannot be understood: nothing has been done then.
@@ -24,7 +24,7 @@ def read_list(path: Path, force: bool, layout: Layout) -> list[Request]:
     found: dict[object, Request] = {}
     for line, row in _rows(path):
         where = f"--manifest {path}, line {line}"
-        request = _request(row, where, force, layout)
+        request = _request(row, where, force, layout, sound)
         check_output(request.output, path)
         output = identity(request.output)
         if output in found:
@@ -56,7 +56,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _request(row: Mapping[str, str], where: str, force: bool, layout: Layout) -> Request:
+def _request(row: Mapping[str, str], where: str, force: bool, layout: Layout, sound: bool) -> Request:
     for name in ("start", "frames"):
         if (text := row.get(name)) and not text.isdecimal():
             raise ArgumentError(f"{where}: {name} {text}: must be a number of frames")
@@ -66,4 +66,4 @@ def _request(row: Mapping[str, str], where: str, force: bool, layout: Layout) ->
         raise ArgumentError(f"{where}: {error}") from None
     video, output = parse_location(row["video"]), parse_location(row["output"])
     frames = int(row["frames"]) if row.get("frames") else None
-    return Request(video, output, int(row.get("start") or 0), frames, size, force, layout)
+    return Request(video, output, int(row.get("start") or 0), frames, size, force, layout, sound)

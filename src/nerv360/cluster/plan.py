@@ -45,11 +45,18 @@ class Request:
     size: tuple[int, int] | None = None
     force: bool = False
     layout: Layout = AS_TAGGED
+    sound: bool = True
 
     def open(self) -> Clip:
         """Raises VideoError, ArgumentError."""
         return Clip.open(
-            self.video, start=self.start, frames=self.frames, size=self.size, layout=self.layout, force=self.force
+            self.video,
+            start=self.start,
+            frames=self.frames,
+            size=self.size,
+            layout=self.layout,
+            force=self.force,
+            sound=self.sound,
         )
 
 

@@ -101,7 +101,7 @@ class Decoder:
     @property
     def frame_rate(self) -> Fraction:
         """Frames per second."""
-        return Fraction(self.container.header.rate_numerator, self.container.header.rate_denominator)
+        return self.container.header.frame_rate
 
     @property
     def colour(self) -> Colour:

@@ -1,10 +1,14 @@
 """A video -> a .nerv360 file of one segment, by the function that the model's specification names."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from nerv360.bitstream.header import FileHeader, SegmentEntry
+from nerv360.bitstream.container import write_container
+from nerv360.bitstream.header import MAX_SOUND_CHUNK, AnySegmentHeader, FileHeader, SegmentEntry, SoundTrack
+from nerv360.bitstream.sound import pack_sound
 from nerv360.config import EncodingConfig
+from nerv360.errors import ArgumentError, VideoError
 from nerv360.progress import OnProgress
 from nerv360.storage import Location, name_of, sibling
 from nerv360.video.clip import Clip
@@ -12,7 +16,7 @@ from nerv360.video.clip import Clip
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Encode", "Encoded", "checkpoint_path", "encode_clip", "file_header"]
+__all__ = ["Encode", "Encoded", "checkpoint_path", "encode_clip", "max_picture_bytes", "read_sound_of", "write_clip"]
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,33 @@ def encode_clip(
     return encode(clip, output, config, device, on_progress)
 
 
-def file_header(clip: Clip) -> FileHeader:
-    """Header of a file that holds a clip as one segment, whose place is filled in when the file is written."""
-    return FileHeader(
+def read_sound_of(clip: Clip) -> list[bytes]:
+    """The chunks of a clip's sound; none where it has none. Raises VideoError where they cannot be kept."""
+    if clip.sound.format is None:
+        return []
+    chunks = pack_sound(clip.packets(), clip.sound.format.sample_rate)
+    if any(len(chunk) > MAX_SOUND_CHUNK for chunk in chunks):
+        raise VideoError(f"{clip.path}: its sound has more than {MAX_SOUND_CHUNK} bytes a second; leave it out (--no-audio)")
+    return chunks
+
+
+def max_picture_bytes(clip: Clip, config: EncodingConfig, sound: Sequence[bytes]) -> int | None:
+    """Most bytes of a file without its sound; None where there is no limit. Raises ArgumentError where none are left."""
+    limit = config.rate_target.max_bytes(clip.frames, float(clip.frame_rate))
+    if limit is None or not sound:
+        return limit
+    heard = sum(map(len, sound))
+    if heard >= limit:
+        raise ArgumentError(
+            f"a limit of {limit:,} bytes: the sound of these {clip.frames} frames takes {heard:,}; allow more, or leave "
+            "it out (--no-audio)"
+        )
+    return limit - heard
+
+
+def write_clip(clip: Clip, segment: AnySegmentHeader, chunks: list[bytes], sound: Sequence[bytes] = ()) -> bytes:
+    """A file that holds a clip as one segment, with these chunks of its sound."""
+    header = FileHeader(
         width=clip.width,
         height=clip.height,
         frames=clip.frames,
@@ -60,7 +88,9 @@ def file_header(clip: Clip) -> FileHeader:
         rate_denominator=clip.frame_rate.denominator,
         colour=clip.colour,
         segments=[SegmentEntry(clip.frames, 1, 1, 0)],
+        sound=clip.sound.format and SoundTrack(clip.sound.format, [[]]),
     )
+    return write_container(header, iter([(segment, chunks)]), [sound])
 
 
 def checkpoint_path(output: Location) -> Location:

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nerv360.bitstream.container import write_container
 from nerv360.bitstream.header import MotionHeader
 from nerv360.codec.decoder import open_file
-from nerv360.codec.encoder import Encoded, checkpoint_path, file_header
+from nerv360.codec.encoder import Encoded, checkpoint_path, max_picture_bytes, read_sound_of, write_clip
 from nerv360.codec.motion_journal import Journal
 from nerv360.codec.target_search import Outcome, Target, find_step
 from nerv360.codec.tuning import tune
@@ -50,12 +49,12 @@ def encode_by_motion(
     Interrupted at any moment, the same call goes on from the checkpoint beside the output, and ends with the same
     bytes. Stages are `analysing`, `trying`, `encoding` and `checking`. Raises OutputError, ArgumentError, OutOfMemory.
     """
-    goal = config.rate_target
+    goal, sound = config.rate_target, read_sound_of(clip)
     groups = split_into_groups(tracked(clip, "analysing", clip.frames, on_progress))
     journal = Journal(checkpoint_path(output), f"{clip.fingerprint()} {config} {groups} {core_version()}")
     passes = _Passes(clip, config, groups, journal, on_progress)
     sample = passes.sample()
-    target = Target(goal.max_bytes(clip.frames, float(clip.frame_rate)), goal.quality_db)
+    target = Target(max_picture_bytes(clip, config, sound), goal.quality_db)
     step = STEP * math.sqrt(goal.rate_weight)
     if goal.is_target:  # about the step, so that what is tuned suits it
         share = target.share(sample.clip.frames / clip.frames)
@@ -65,14 +64,14 @@ def encode_by_motion(
     if goal.is_target:
         step = find_step(target, step, lambda each: passes.outcome("encoding", tuning, each))
     outcome, keys = passes.encode("encoding", tuning, step)
-    passes.write(output, tuning, step, keys)
+    size = passes.write(output, tuning, step, keys, sound)
     journal.remove()
     seconds = journal.seconds
     return Encoded(
         path=output,
-        size=outcome.size,
+        size=size,
         frames=clip.frames,
-        bitrate=8 * outcome.size * float(clip.frame_rate) / clip.frames,
+        bitrate=8 * size * float(clip.frame_rate) / clip.frames,
         seconds=seconds,
         summary=f"P keys every {tuning.interval} frames; views of {outcome.psnr_db:.2f} dB; encoded in {seconds:.0f} s",
         limit=target.max_bytes,
@@ -124,16 +123,19 @@ class _Passes:
             self._done[name] = outcome, keys
         return self._done[name]
 
-    def write(self, output: Location, tuning: Tuning, step: float, keys: Sequence[CodedKey]) -> None:
-        """Write the file, read it again and compare every picture. Raises BitstreamError: never seen."""
+    def write(
+        self, output: Location, tuning: Tuning, step: float, keys: Sequence[CodedKey], sound: Sequence[bytes]
+    ) -> int:
+        """Write the file, read it again and compare every picture; returns its bytes. Raises BitstreamError: never seen."""
         order = enumerate(keys_of_groups(self.groups, tuning.interval))
         checksums = {key.frame: keys[index].checksum for index, key in order}
         with atomic_write(output) as partial:
-            partial.write_bytes(self._file(tuning, step, keys))
+            size = partial.write_bytes(self._file(tuning, step, keys, sound))
             with open_file(partial) as decoder:
                 for frame in tracked(range(self.clip.frames), "checking", self.clip.frames, self.on_progress):
                     if zlib.crc32(decoder.panorama(frame).data) != checksums[frame]:
                         raise BitstreamError(f"{output}: what was written does not read back")
+        return size
 
     def _name(self, tuning: Tuning, step: float) -> str:
         return f"{self.clip.start} {self.clip.frames} {tuning} {step!r}"
@@ -162,7 +164,7 @@ class _Passes:
     def _psnr_of_views(self, frame: int, decoded: Picture, picture: Picture) -> float:
         return float(np.mean([psnr(*extract_viewports([decoded, picture], views[frame])) for views in self._views]))
 
-    def _file(self, tuning: Tuning, step: float, keys: Sequence[CodedKey]) -> bytes:
+    def _file(self, tuning: Tuning, step: float, keys: Sequence[CodedKey], sound: Sequence[bytes] = ()) -> bytes:
         """The file of the clip."""
         view_width, view_height = self.config.training_view(self.clip.width)
         header = MotionHeader(
@@ -175,4 +177,4 @@ class _Passes:
             steps=steps_of(step, tuning, max(self.groups)),
             chunks=[],
         )
-        return write_container(file_header(self.clip), iter([(header, [key.data for key in keys])]))
+        return write_clip(self.clip, header, [key.data for key in keys], sound)

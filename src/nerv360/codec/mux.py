@@ -11,6 +11,7 @@ from nerv360.bitstream.manifest import MANIFEST_ENDING, Manifest, SegmentLocatio
 from nerv360.claims import check_output
 from nerv360.errors import BitstreamError
 from nerv360.storage import Location, atomic_write, name_of
+from nerv360.types import Sound
 
 __all__ = ["mux"]
 
@@ -49,10 +50,20 @@ def mux(inputs: Sequence[Location], output: Location) -> int:
 def _joined(headers: Sequence[FileHeader], inputs: Sequence[Location]) -> FileHeader:
     first = headers[0]
     for header, each in zip(headers, inputs, strict=True):
-        if replace(header, frames=1, segments=first.segments) != replace(first, frames=1):
-            raise BitstreamError(f"{each}: is of another video than {inputs[0]}: size, frame rate or colours differ")
+        same = replace(header, frames=1, segments=first.segments, sound=None) == replace(first, frames=1, sound=None)
+        if not same or _format(header) != _format(first):
+            raise BitstreamError(
+                f"{each}: is of another video than {inputs[0]}: size, frame rate, colours or sound differ"
+            )
     entries = [entry for header in headers for entry in header.segments]
-    return replace(first, frames=sum(header.frames for header in headers), segments=entries)
+    sound = first.sound and replace(
+        first.sound, chunks=[chunks for header in headers if header.sound for chunks in header.sound.chunks]
+    )
+    return replace(first, frames=sum(header.frames for header in headers), segments=entries, sound=sound)
+
+
+def _format(header: FileHeader) -> Sound | None:
+    return header.sound and header.sound.format
 
 
 def _folder(location: Location) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nerv360.codec.encoder import Encoded, checkpoint_path
+from nerv360.codec.encoder import Encoded, checkpoint_path, max_picture_bytes, read_sound_of
 from nerv360.codec.load_network import MAX_LATENT_VALUES, latent_values
 from nerv360.codec.segment_writer import Latents, estimate_bytes, min_file_bytes, write_segment
 from nerv360.config import EncodingConfig
@@ -43,7 +43,8 @@ def encode_by_network(
     _check_decodable(shape, clip)
     network = build(shape, clip.frames).to(device)
     module = TrainingModule(network, config.rate_target.rate_weight).to(device)
-    rate_controller = _rate_controller(module, clip, config)
+    sound = read_sound_of(clip)
+    rate_controller = _rate_controller(module, clip, config, max_picture_bytes(clip, config, sound))
     checkpoint = checkpoint_path(output)
     with enough_memory(shape, "training", device, config.view_sampling.views):
         fit = Fit(module, clip, config, checkpoint, lambda: _initialize(network, clip, on_progress))
@@ -51,7 +52,7 @@ def encode_by_network(
             lambda progress, steps: on_progress(_fit_update(progress, steps, module, clip, config)),
             rate_controller.update,
         )
-    size = write_segment(module, fitted_latents(network, clip), clip, config, output, fit.angles)
+    size = write_segment(module, fitted_latents(network, clip), clip, config, output, fit.angles, sound)
     remove(checkpoint)
     progress = fit.progress
     return Encoded(
@@ -63,7 +64,7 @@ def encode_by_network(
         summary=f"decoder of {decoder_size(network):,} parameters; fitted in {progress.seconds / 60:.1f} min "
         f"to {progress.psnr_db:.2f} dB",
         limit=rate_controller.max_bytes,
-        missed=_describe_miss(rate_controller, size, progress.psnr_db),
+        missed=_describe_miss(rate_controller, size - sum(map(len, sound)), progress.psnr_db),
         training_psnr_db=progress.psnr_db,
     )
 
@@ -85,9 +86,8 @@ def _check_decodable(shape: NetworkConfig, clip: Clip) -> None:
         )
 
 
-def _rate_controller(module: TrainingModule, clip: Clip, config: EncodingConfig) -> RateController:
+def _rate_controller(module: TrainingModule, clip: Clip, config: EncodingConfig, limit: int | None) -> RateController:
     """Raises ArgumentError where no file is as small as it is to be."""
-    limit = config.rate_target.max_bytes(clip.frames, float(clip.frame_rate))
     if limit is not None and limit < (least := min_file_bytes(module, clip, config)):
         raise ArgumentError(
             f"a limit of {limit:,} bytes: the smallest file of these {clip.frames} frames takes {least:,}; allow more"

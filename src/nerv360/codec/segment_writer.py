@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nerv360.bitstream.container import Container, write_container
+from nerv360.bitstream.container import Container
 from nerv360.bitstream.header import SegmentHeader
 from nerv360.bitstream.latent_tables import write_angles, write_tables
 from nerv360.bitstream.weights import QuantizedTensor, quantize, read_weights, step_code, write_weights
-from nerv360.codec.encoder import file_header
+from nerv360.codec.encoder import write_clip
 from nerv360.codec.load_network import load_network
 from nerv360.config import EncodingConfig
 from nerv360.entropy.range_coder import Integers
@@ -59,6 +59,7 @@ def write_segment(
     config: EncodingConfig,
     output: Location,
     angles: Angles | None = None,
+    sound: Sequence[bytes] = (),
 ) -> int:
     """Quantise, code and write one segment; read it again and compare every integer. Returns the file's size.
 
@@ -67,7 +68,7 @@ def write_segment(
 
     def coded(dead_zone: float) -> tuple[QuantizedSegment, bytes]:
         segment = quantize_segment(module, latents, clip.frames, config, dead_zone)
-        return segment, _file(module, segment, clip, config, angles)
+        return segment, _file(module, segment, clip, config, angles, sound)
 
     segment, data = coded(ROUNDING)
     limit = config.rate_target.max_bytes(clip.frames, float(clip.frame_rate))
@@ -154,7 +155,12 @@ def _quantized_weights(module: TrainingModule, config: EncodingConfig) -> dict[s
 
 
 def _file(
-    module: TrainingModule, segment: QuantizedSegment, clip: Clip, config: EncodingConfig, angles: Angles | None
+    module: TrainingModule,
+    segment: QuantizedSegment,
+    clip: Clip,
+    config: EncodingConfig,
+    angles: Angles | None,
+    sound: Sequence[bytes] = (),
 ) -> bytes:
     view_width, view_height = config.training_view(clip.width)
     segment_header = SegmentHeader.of_network(
@@ -165,7 +171,7 @@ def _file(
         roll_deg=config.view_sampling.roll_deg,
         oriented=angles is not None,
     )
-    return write_container(file_header(clip), iter([(segment_header, segment.chunks(angles))]))
+    return write_clip(clip, segment_header, segment.chunks(angles), sound)
 
 
 def verify_roundtrip(path: Path, written: QuantizedSegment, angles: Angles | None) -> None:

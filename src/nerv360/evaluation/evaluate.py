@@ -95,11 +95,13 @@ def evaluate(
     trajectories: Mapping[str, Sequence[Viewport]],  # one view per frame
     on_progress: OnProgress,
 ) -> Evaluation:
-    """Decode the file and compare it with its source, frame by frame.
+    """Decode the file and compare it with its source, frame by frame. The bytes of its sound do not count.
 
     Raises ArgumentError where source and file do not belong together.
     """
-    return measure(decoder, decoder.container.size, source, trajectories, on_progress, list(decoder.container.segments))
+    container = decoder.container
+    size = container.size - container.sound_size
+    return measure(decoder, size, source, trajectories, on_progress, list(container.segments))
 
 
 def measure(
@@ -182,7 +184,7 @@ def _quality(decoded: Picture, source: Picture) -> Quality:
 def _of_segment(segment: Segment, scores: Sequence[Sequence[Quality]]) -> SegmentQuality:
     end = segment.first_frame + segment.frames
     quality = _mean([_mean(values[segment.first_frame : end]) for values in scores])
-    return SegmentQuality(segment.first_frame, segment.frames, segment.length, quality)
+    return SegmentQuality(segment.first_frame, segment.frames, segment.length - segment.sound_size, quality)
 
 
 def _mean(values: Sequence[Quality]) -> Quality:

@@ -19,6 +19,7 @@ from nerv360.storage import Location, open_file, parse_location, size
 from nerv360.types import Colour, Picture
 from nerv360.video.filters import deinterlaced, filtered
 from nerv360.video.reading import AS_TAGGED, Layout, Reading, plan_reading
+from nerv360.video.sound import LEAD_S, SILENT, SoundStream, find_sound, read_packets
 from nerv360.video.source import Decoded, opened, pictures, pictures_from
 from nerv360.video.spherical import movie_box
 from nerv360.video.tags import Tags, read_tags
@@ -59,6 +60,7 @@ class Clip:
     timing: Timing  # of the file
     tags: Tags
     reading: Reading
+    sound: SoundStream = SILENT
 
     @classmethod
     def open(
@@ -70,8 +72,11 @@ class Clip:
         size: tuple[int, int] | None = None,
         layout: Layout = AS_TAGGED,
         force: bool = False,
+        sound: bool = False,
     ) -> "Clip":
         """Look at a video, a path or a URL, decoding only its first frame where the file is in good order.
+
+        With `sound`, its sound belongs to the clip, where it is of a kind that is kept.
 
         Raises VideoError where the file is no video, has no such frames, or holds no panoramas (unless `force`);
         ArgumentError.
@@ -85,6 +90,7 @@ class Clip:
                 raise VideoError(f"{path}: no frame can be decoded")
             movie = _movie(path) if "mp4" in container.format.name else b""
             tags = read_tags(stream, first[0], movie)
+            heard = find_sound(container) if sound else SILENT
         timing = read_timing(path)
         total = timing.frames
         if start >= total:
@@ -94,7 +100,9 @@ class Clip:
         reading = plan_reading(path, tags, layout, asked=size, force=force)
         width, height = size or (reading.width, reading.height)
         _check_size(path, width, height, force)
-        return cls(path, start, frames or total - start, width, height, timing, tags, reading)
+        if heard.format and timing.closes_gaps:
+            heard = SoundStream(remark="sound left out: gaps in the time of frames are closed, so it would not be in step")
+        return cls(path, start, frames or total - start, width, height, timing, tags, reading, heard)
 
     @property
     def colour(self) -> Colour:
@@ -118,7 +126,13 @@ class Clip:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the user should know of how the file is read."""
-        return (*self.reading.remarks, *((self.timing.remark,) if self.timing.remark else ()))
+        return (*self.reading.remarks, *filter(None, (self.timing.remark, self.sound.remark)))
+
+    def packets(self) -> Iterator[tuple[int, bytes]]:
+        """Packets of its sound, with their times in samples from the clip's first frame. Raises VideoError."""
+        zero_s = self.timing.zero_s + self.start / self.frame_rate
+        begin_s = zero_s if self.start else zero_s - LEAD_S
+        return read_packets(self.path, self.sound, zero_s, begin_s, zero_s + self.frames / self.frame_rate)
 
     def middles(self) -> list[float]:
         """The middle of the time that every frame is shown, in seconds of the file, as players count them."""
@@ -184,7 +198,8 @@ class Clip:
     def fingerprint(self) -> str:
         """A digest of which frames these are: of the file's size, its two ends, and the cut."""
         bytes_in_all = size(self.path)
-        cut = f"{bytes_in_all} {self.start} {self.frames} {self.width}x{self.height} {self.reading}"
+        heard = f" {self.sound.format}" if self.sound.format else ""
+        cut = f"{bytes_in_all} {self.start} {self.frames} {self.width}x{self.height} {self.reading}{heard}"
         digest = hashlib.sha256(cut.encode())
         with open_file(self.path) as file:
             digest.update(file.read(FINGERPRINT_BYTES))

@@ -31,6 +31,16 @@ class Timing:
     lost: int  # frames that the file promises behind its last
     remark: str | None
 
+    @property
+    def zero_s(self) -> Fraction:
+        """When the first frame is shown, in seconds of the file, as players count them."""
+        return self.times[0] * self.unit_s if self.times else Fraction(0)
+
+    @property
+    def closes_gaps(self) -> bool:
+        """Whether frames are shown before the file shows them."""
+        return bool(self.times) and (self.times[-1] - self.times[0]) * self.unit_s * self.rate > self.frames
+
     def picture_of(self, frame: int) -> int:
         """The position of the picture that a frame shows."""
         return bisect_right(self.numbers, frame) - 1

@@ -14,8 +14,9 @@ from PIL import Image
 
 from nerv360.errors import ArgumentError
 from nerv360.storage import atomic_write
-from nerv360.types import Colour
+from nerv360.types import Colour, Sound
 from nerv360.video.clip import EXACT, matrix_of
+from nerv360.video.sound import SoundWriter
 from nerv360.video.spherical import tag_equirectangular
 
 __all__ = ["check_ending", "encode_video", "write_frames"]
@@ -27,19 +28,29 @@ RAW = {".rgb", ".raw"}
 CRF = "16"
 
 
-def write_frames(path: Path, frames: Frames, frame_rate: Fraction, colour: Colour, *, panoramas: bool = False) -> None:
+def write_frames(
+    path: Path,
+    frames: Frames,
+    frame_rate: Fraction,
+    colour: Colour,
+    *,
+    panoramas: bool = False,
+    sound: tuple[Sound, Iterable[tuple[int, bytes]]] | None = None,
+) -> None:
     """Frames [h, w, 3] -> H.264 (.mp4, .mkv, .mov), one picture (.png), raw RGB (.rgb), or a folder of PNGs.
 
-    An .mp4 or .mov of `panoramas` is tagged as such. Raises ArgumentError for another ending, OutputError where it
-    cannot be written.
+    An .mp4 or .mov of `panoramas` is tagged as such. Videos have the packets of `sound`, in step, with their times in
+    samples. Raises ArgumentError for another ending, or one that cannot hold it, OutputError where it cannot be written.
     """
     writers: dict[str, Callable[[Path], None]] = {
-        **dict.fromkeys(CONTAINERS, lambda to: encode_video(to, frames, frame_rate, colour, "libx264", {"crf": CRF})),
+        **dict.fromkeys(
+            CONTAINERS, lambda to: encode_video(to, frames, frame_rate, colour, "libx264", {"crf": CRF}, sound=sound)
+        ),
         **dict.fromkeys(RAW, lambda to: _write_raw(to, frames)),
         ".png": lambda to: _write_picture(to, frames),
         "": lambda to: _write_pictures(to, frames),
     }
-    check_ending(path)
+    check_ending(path, sound and sound[0])
     with atomic_write(path) as partial:
         writers[path.suffix.lower()](partial)
         if panoramas and path.suffix.lower() in TAGGED:
@@ -54,6 +65,7 @@ def encode_video(
     encoder: str,  # as PyAV calls it
     options: Mapping[str, str],
     key_frames: Collection[int] = (),
+    sound: tuple[Sound, Iterable[tuple[int, bytes]]] | None = None,
 ) -> None:
     """Frames [h, w, 3] -> a video in the container of its ending: 8 bits, chroma halved where both sides are even.
 
@@ -65,6 +77,7 @@ def encode_video(
     with _as_os_errors(), av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=frame_rate.limit_denominator(1 << 16), options=dict(options))
         assert isinstance(stream, av.VideoStream)
+        heard = sound and SoundWriter(container, *sound)
         for number, frame in enumerate(frames):
             height, width = frame.shape[:2]
             if number == 0:
@@ -86,7 +99,11 @@ def encode_video(
             if number in key_frames:
                 picture.pict_type = PictureType.I
             container.mux(stream.encode(picture))
+            if heard:
+                heard.write((number + 1) / frame_rate)
         container.mux(stream.encode(None))
+        if heard:
+            heard.write()
 
 
 @contextmanager
@@ -97,10 +114,12 @@ def _as_os_errors() -> Iterator[None]:
         raise OSError(error.errno, error.strerror) from None
 
 
-def check_ending(path: Path) -> None:
-    """Raises ArgumentError for an output whose kind is not known."""
+def check_ending(path: Path, sound: Sound | None = None) -> None:
+    """Raises ArgumentError for an output whose kind is not known, or cannot hold the sound."""
     if path.suffix.lower() not in CONTAINERS | RAW | {".png", ""}:
         raise ArgumentError(f"{path}: must end in .mp4, .mkv, .mov, .png or .rgb, or be a folder for PNG frames")
+    if sound is not None and sound.codec == "opus" and path.suffix.lower() == ".mov":
+        raise ArgumentError(f"{path}: a .mov cannot hold sound in Opus; name an .mp4 or .mkv, or leave it out (--no-audio)")
 
 
 def _write_raw(path: Path, frames: Frames) -> None:
