@@ -56,20 +56,40 @@ def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
 def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], list[bytes]]]]:
     """The FileHeader; of every segment its frames, its header and its chunks."""
     magic, version, length, checksum = struct.unpack_from("<8sHII", data)
-    check(magic == b"\x89NERV360" and version in (5, 8))
+    check(magic == b"\x89NERV360" and version in (5, 8, 9))
     packed = data[18 : 18 + length]
     check(crc32(packed) == checksum)
     header, offset, parts = msgspec.msgpack.decode(packed), 18 + length, []
-    for frames, size, header_length, header_checksum in header[6]:
+    check(len(header) == 7 or (len(header) == 8 and version == 9))
+    sound = header[7][1] if len(header) == 8 else [[]] * len(header[6])
+    for (frames, size, header_length, header_checksum), behind in zip(header[6], sound, strict=True):
         body = data[offset : offset + size]
         check(crc32(body[:header_length]) == header_checksum)
         segment = with_defaults(msgspec.msgpack.decode(body[:header_length]))
-        check(version == 8 or segment[0] != "nerv360-motion")
+        check(version >= 8 or segment[0] != "nerv360-motion")
         table = segment[7 if segment[0] == "nerv360-motion" else 17]
-        parts.append((frames, segment, read_chunks(table, body[header_length:])))
+        chunks = read_chunks([*table, *behind], body[header_length:])
+        parts.append((frames, segment, chunks[: len(table)]))
         offset += size
     check(offset == len(data))
     return header, parts
+
+
+def read_sound(data: bytes) -> list[tuple[float, bytes]]:
+    """The packets of sound, with their times in seconds of the video."""
+    header, parts = read_container(data)
+    (_, sample_rate, _, _), tables = header[7]
+    end, first_frame, found = len(data) - sum(entry[1] for entry in header[6]), 0, []
+    for (frames, size, _, _), (_, _, _), table in zip(header[6], parts, tables, strict=True):
+        end += size
+        chunks = read_chunks(table, data[end - sum(length for length, _ in table) : end])
+        for second, chunk in enumerate(chunks):
+            for time, packet in msgspec.msgpack.decode(chunk):
+                check(max(0, time // sample_rate) == second)
+                start = first_frame * header[4] * sample_rate // header[3]
+                found.append(((start + time) / sample_rate, packet))
+        first_frame += frames
+    return found
 
 
 def with_defaults(header: list[Any]) -> list[Any]:

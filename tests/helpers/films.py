@@ -8,14 +8,16 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
+from numpy.typing import NDArray
 
 from nerv360.types import Picture
 from nerv360.video.spherical import add_boxes, box, full_box
 from nerv360.video.synthetic import render_frame
 
-__all__ = ["panoramas", "spherical_box", "stereo_box", "write_film"]
+__all__ = ["SAMPLE_RATE", "beeps", "packets_of", "panoramas", "spherical_box", "stereo_box", "write_film"]
 
 BT709 = Colorspace.ITU709
+SAMPLE_RATE = 48000
 
 
 def panoramas(count: int = 3, width: int = 160, height: int = 80) -> list[Picture]:
@@ -31,6 +33,7 @@ def write_film(
     pixel_format: str = "yuv444p",
     prepare: Callable[[av.VideoStream], object] = lambda _: None,
     sample_entry: bytes = b"",  # boxes added to it
+    sound: tuple[str, str] | None = None,  # encoder and layout of a beep at every second
     ticks: Sequence[int] = (),  # when each is shown, in 1/25 s; by default one after the other
     **options: str,
 ) -> Path:
@@ -39,6 +42,8 @@ def write_film(
     with av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=25, options=chosen)
         assert isinstance(stream, av.VideoStream)
+        heard = container.add_stream(sound[0], rate=SAMPLE_RATE, layout=sound[1]) if sound else None
+        number = 0
         for number, picture in enumerate(pictures):
             if not number:
                 stream.height, stream.width = picture.shape[:2]
@@ -52,9 +57,35 @@ def write_film(
             frame.pts, frame.time_base = ticks[number] if ticks else number, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+        if heard is not None:
+            _mux_beeps(container, heard, ((ticks[number] if ticks else number) + 1) * SAMPLE_RATE // 25)
     if sample_entry:
         add_boxes(path, sample_entry, b"")
     return path
+
+
+def packets_of(path: Path) -> list[tuple[float, bytes]]:
+    """Packets of the sound of a video, with their times in seconds."""
+    with av.open(str(path)) as container:
+        packets = container.demux(container.streams.audio) if container.streams.audio else ()
+        found = [(packet.pts, packet.time_base, bytes(packet)) for packet in packets if packet.size]
+    return [(float(pts * unit), data) for pts, unit, data in found if pts is not None and unit is not None]
+
+
+def beeps(samples: int) -> NDArray[np.float32]:
+    """A tone in the first tenth of every second."""
+    seconds = np.arange(samples) / SAMPLE_RATE
+    return np.where(seconds % 1 < 0.1, 0.5 * np.sin(2 * np.pi * 880 * seconds), 0).astype(np.float32)
+
+
+def _mux_beeps(container: av.container.OutputContainer, stream: av.AudioStream, samples: int) -> None:
+    channels = np.tile(beeps(samples), (stream.layout.nb_channels, 1))
+    size = stream.codec_context.frame_size or 1024
+    for first in range(0, samples, size):
+        frame = av.AudioFrame.from_ndarray(channels[:, first : first + size], "fltp", stream.layout.name)
+        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, first, Fraction(1, SAMPLE_RATE)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
 
 
 def spherical_box(

@@ -246,6 +246,10 @@ class Container:
         for offset in range(start, self.size, COPIED_AT_ONCE):
             target.write(self._bytes(offset, COPIED_AT_ONCE))
 
+    def stretch(self, start: int, length: int) -> bytes:
+        """Bytes of the file, unchecked; fewer where it ends. Raises BitstreamError where they cannot be read."""
+        return self._bytes(start, length)
+
     def budget(self) -> dict[str, int]:
         """Bytes of every kind of content; they sum to the size of the file."""
         spent: Counter[str] = Counter()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 from typing import Annotated
 
 import msgspec
@@ -77,7 +78,7 @@ def _unpack(container: Container, segment: int, number: int, sample_rate: int) -
         raise BitstreamError(f"{container.path}: impossible chunk of sound: {error}") from None
     if any(_second_of(packet.time, sample_rate) != number for packet in packets):
         raise BitstreamError(f"{container.path}: a chunk of sound holds packets of another second")
-    if any(after.time <= before.time for before, after in zip(packets, packets[1:], strict=False)):
+    if any(after.time <= before.time for before, after in pairwise(packets)):
         raise BitstreamError(f"{container.path}: packets of sound are not in order")
     return packets
 

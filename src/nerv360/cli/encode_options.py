@@ -9,8 +9,8 @@ from nerv360.config import help_of, presets_of
 from nerv360.models.registry import MODELS, networks
 
 __all__ = [
-    "Audio",
     "SEGMENT_SECONDS",
+    "Audio",
     "Bitrate",
     "DecoderSize",
     "Device",

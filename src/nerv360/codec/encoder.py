@@ -60,20 +60,22 @@ def read_sound_of(clip: Clip) -> list[bytes]:
         return []
     chunks = pack_sound(clip.packets(), clip.sound.format.sample_rate)
     if any(len(chunk) > MAX_SOUND_CHUNK for chunk in chunks):
-        raise VideoError(f"{clip.path}: its sound has more than {MAX_SOUND_CHUNK} bytes a second; leave it out (--no-audio)")
+        raise VideoError(
+            f"{clip.path}: its sound has more than {MAX_SOUND_CHUNK} bytes a second; leave it out (--no-audio)"
+        )
     return chunks
 
 
 def max_picture_bytes(clip: Clip, config: EncodingConfig, sound: Sequence[bytes]) -> int | None:
-    """Most bytes of a file without its sound; None where there is no limit. Raises ArgumentError where none are left."""
+    """Most bytes of a file beside its sound; None where there is no limit. Raises ArgumentError where none are left."""
     limit = config.rate_target.max_bytes(clip.frames, float(clip.frame_rate))
     if limit is None or not sound:
         return limit
     heard = sum(map(len, sound))
     if heard >= limit:
         raise ArgumentError(
-            f"a limit of {limit:,} bytes: the sound of these {clip.frames} frames takes {heard:,}; allow more, or leave "
-            "it out (--no-audio)"
+            f"a limit of {limit:,} bytes: the sound of these {clip.frames} frames takes {heard:,}; allow more, "
+            "or leave it out (--no-audio)"
         )
     return limit - heard
 
@@ -88,7 +90,7 @@ def write_clip(clip: Clip, segment: AnySegmentHeader, chunks: list[bytes], sound
         rate_denominator=clip.frame_rate.denominator,
         colour=clip.colour,
         segments=[SegmentEntry(clip.frames, 1, 1, 0)],
-        sound=clip.sound.format and SoundTrack(clip.sound.format, [[]]),
+        sound=SoundTrack(clip.sound.format, [[]]) if clip.sound.format else None,
     )
     return write_container(header, iter([(segment, chunks)]), [sound])
 

@@ -126,7 +126,7 @@ class _Passes:
     def write(
         self, output: Location, tuning: Tuning, step: float, keys: Sequence[CodedKey], sound: Sequence[bytes]
     ) -> int:
-        """Write the file, read it again and compare every picture; returns its bytes. Raises BitstreamError: never seen."""
+        """Write the file, read it again and compare every picture; returns its bytes. Raises BitstreamError."""
         order = enumerate(keys_of_groups(self.groups, tuning.interval))
         checksums = {key.frame: keys[index].checksum for index, key in order}
         with atomic_write(output) as partial:

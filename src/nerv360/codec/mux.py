@@ -63,7 +63,7 @@ def _joined(headers: Sequence[FileHeader], inputs: Sequence[Location]) -> FileHe
 
 
 def _format(header: FileHeader) -> Sound | None:
-    return header.sound and header.sound.format
+    return header.sound.format if header.sound else None
 
 
 def _folder(location: Location) -> str:

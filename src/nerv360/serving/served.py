@@ -43,6 +43,11 @@ class Served:
         self._stamp, self.networks, self.times, self.about = stamp, networks, times, about
         self.frames = Frames(self.path, self._max_memory)
 
+    def read(self, start: int, end: int) -> tuple[bytes, int]:
+        """A stretch of the file, and the bytes of all of it. Raises BitstreamError."""
+        with Container(self.path) as container:
+            return container.stretch(start, end - start), container.size
+
     def replaced(self) -> bool:
         """Whether the file has been replaced since the last `reload`."""
         return _stamp(self.path) != self._stamp

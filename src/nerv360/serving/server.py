@@ -22,6 +22,7 @@ from nerv360.storage import Location, parse_location
 __all__ = ["create_app", "serve", "tls"]
 
 IDLE_S = 20.0  # that a connection may take for its next request, from when it begins to its last header
+MAX_PART = 1 << 24  # bytes that are read at once of a file in parts
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 RELOADING = web.AppKey("reloading", asyncio.Lock)
 HEADERS = {
@@ -93,9 +94,29 @@ def _unchanged(request: Request) -> Served:
 
 async def _video(request: Request) -> StreamResponse:
     served = _unchanged(request)
-    if not (served.whole and isinstance(served.path, Path)):
+    if served.whole and isinstance(served.path, Path):
+        return web.FileResponse(served.path)
+    if not served.about["sound"]:
         raise web.HTTPNotFound
-    return web.FileResponse(served.path)
+    return await _part(request, served)
+
+
+async def _part(request: Request, served: Served) -> StreamResponse:
+    """A range of a file that lies elsewhere, or in parts: pages take its sound from it."""
+    try:
+        span = request.http_range
+    except ValueError:
+        raise web.HTTPRequestRangeNotSatisfiable from None
+    if span.start is None or span.stop is None or not 0 <= span.start < span.stop <= span.start + MAX_PART:
+        raise web.HTTPRequestRangeNotSatisfiable
+    try:
+        data, size = await asyncio.to_thread(served.read, span.start, span.stop)
+    except Nerv360Error as error:
+        raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
+    if not data:
+        raise web.HTTPRequestRangeNotSatisfiable
+    about = {"Content-Range": f"bytes {span.start}-{span.start + len(data) - 1}/{size}"}
+    return web.Response(status=206, body=data, headers=about, content_type="application/octet-stream")
 
 
 async def _network(request: Request) -> StreamResponse:

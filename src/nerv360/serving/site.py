@@ -18,6 +18,7 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.models.spec import NetworkSpec
 from nerv360.progress import OnProgress, ignore, tracked
 from nerv360.storage import Location, atomic_write, name_of
+from nerv360.types import Sound
 
 __all__ = ["POSTER", "VIDEO", "browser_decoders", "export_site", "manifest", "network_names", "page_files"]
 
@@ -91,7 +92,12 @@ def manifest(
         "networks": networks,
         "server": server,
         "source": source,
+        "sound": _sound(header.sound.format) if header.sound else None,
     }
+
+
+def _sound(sound: Sound) -> dict[str, Any]:
+    return {"codec": sound.codec, "sampleRate": sound.sample_rate, "channels": sound.channels}
 
 
 def export_site(path: Location, folder: Path, on_progress: OnProgress = ignore) -> int:

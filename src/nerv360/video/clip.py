@@ -101,7 +101,9 @@ class Clip:
         width, height = size or (reading.width, reading.height)
         _check_size(path, width, height, force)
         if heard.format and timing.closes_gaps:
-            heard = SoundStream(remark="sound left out: gaps in the time of frames are closed, so it would not be in step")
+            heard = SoundStream(
+                remark="sound left out: gaps in the time of frames are closed, so it would not be in step"
+            )
         return cls(path, start, frames or total - start, width, height, timing, tags, reading, heard)
 
     @property

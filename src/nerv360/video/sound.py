@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, pairwise
 
 import av
 import msgspec
@@ -59,7 +58,9 @@ def _why_not(codec: str, channels: int) -> str:
     if codec == "aac":
         return "its AAC is that of broadcasts (ADTS); repack it first (ffmpeg -i FILE -c copy NEW.mp4)"
     encoder = "aac" if channels <= MOST_OF_AAC else "libopus -mapping_family 255"
-    return f"{codec} is not kept, but AAC and Opus are; convert it first (ffmpeg -i FILE -c:v copy -c:a {encoder} NEW.mp4)"
+    return (
+        f"{codec} is not kept, but AAC and Opus are; convert it first (ffmpeg -i FILE -c:v copy -c:a {encoder} NEW.mp4)"
+    )
 
 
 def read_packets(
@@ -67,36 +68,41 @@ def read_packets(
 ) -> Iterator[tuple[int, bytes]]:
     """Packets that begin in [begin_s, end_s) of the file, with their times in samples from `zero_s` on.
 
-    A packet that begins where the one before it ends, but for rounding, begins exactly there. Raises VideoError.
+    A packet that begins where the one before it ends, but for rounding, begins exactly there; one that does not follow
+    it is left out. Raises VideoError.
     """
     assert sound.format is not None
-    rate, expected = sound.format.sample_rate, None
-    for packet in _packets_from(path, sound.index, begin_s):
-        assert packet.pts is not None
-        time_s = packet.pts * packet.time_base
+    rate, last, expected = sound.format.sample_rate, -math.inf, -math.inf
+    for time_s, duration_s, data in _packets_from(path, sound.index, begin_s):
         if time_s < begin_s:
             continue
         if time_s >= end_s:
             return
-        time = (time_s - zero_s) * rate
-        time = expected if expected is not None and abs(time - expected) <= JITTER_S * rate else round(time)
-        yield time, bytes(packet)
-        expected = time + (sound.frame_samples or round((packet.duration or 0) * packet.time_base * rate))
+        time = round((time_s - zero_s) * rate)
+        if abs(time - expected) <= JITTER_S * rate:
+            time = int(expected)
+        if time > last:
+            yield time, data
+            last, expected = time, time + (sound.frame_samples or round(duration_s * rate))
 
 
-def _packets_from(path: Location, index: int, begin_s: Fraction) -> Iterator[av.Packet]:
-    """Packets of a stream from this time on, at the latest; from its beginning, where it cannot be sought."""
+def _packets_from(path: Location, index: int, begin_s: Fraction) -> Iterator[tuple[Fraction, Fraction, bytes]]:
+    """Time, duration and bytes of packets, from this time on at the latest; else from the beginning of the stream."""
     for seek in (begin_s > 0, False):
         with opened(path) as (container, _):
             stream = container.streams[index]
+            unit_s = stream.time_base or Fraction(1)
             if seek:
                 with suppress(av.FFmpegError):
-                    container.seek(int(begin_s / stream.time_base), stream=stream)
-            timed = (each for each in container.demux(stream) if each.size and each.pts is not None)
+                    container.seek(int(begin_s / unit_s), stream=stream)
+            timed = (
+                (each.pts * unit_s, (each.duration or 0) * unit_s, bytes(each))
+                for each in container.demux(stream)
+                if each.size and each.pts is not None
+            )
             first = next(timed, None)
-            if not seek or (first is not None and first.pts * first.time_base <= begin_s):
-                if first is not None:
-                    yield first
+            if first is not None and (not seek or first[0] <= begin_s):
+                yield first
                 yield from timed
                 return
 
@@ -117,25 +123,31 @@ class SoundWriter:
         context.layout = f"{sound.channels}C"
         self._unit_s = Fraction(1, sound.sample_rate)
         self._stream.time_base = self._unit_s
-        self._container, self._packets = container, self._timed(packets)
+        self._container, self._packets = container, _with_durations(packets)
         self._next = next(self._packets, None)
 
     def write(self, until_s: float = math.inf) -> None:
         """Write the packets that begin before this time."""
-        while self._next is not None and self._next.pts * self._unit_s < until_s:
-            self._container.mux(self._next)
+        while self._next is not None and self._next[0] * self._unit_s < until_s:
+            packet = av.Packet(self._next[2])
+            packet.stream, packet.time_base = self._stream, self._unit_s
+            packet.pts = packet.dts = self._next[0]
+            packet.duration = self._next[1]
+            self._container.mux(packet)
             self._next = next(self._packets, None)
 
-    def _timed(self, packets: Iterable[tuple[int, bytes]]) -> Iterator[av.Packet]:
-        """Each lasts until the next; the last, as long as the one before it."""
-        duration = 0
-        for (time, data), after in pairwise(chain(packets, (None,))):
-            duration = duration if after is None else after[0] - time
-            packet = av.Packet(data)
-            packet.stream, packet.time_base = self._stream, self._unit_s
-            packet.pts = packet.dts = time
-            packet.duration = duration
-            yield packet
+
+def _with_durations(packets: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int, bytes]]:
+    """Times, durations and data: each lasts until the next; the last, as long as the one before it."""
+    last: tuple[int, bytes] | None = None
+    duration = 0
+    for packet in packets:
+        if last is not None:
+            duration = packet[0] - last[0]
+            yield last[0], duration, last[1]
+        last = packet
+    if last is not None:
+        yield last[0], duration, last[1]
 
 
 def _template(encoder: str) -> av.container.InputContainer:
@@ -147,4 +159,4 @@ def _template(encoder: str) -> av.container.InputContainer:
         packet.stream, packet.pts, packet.dts = stream, 0, 0
         container.mux(packet)
     data.seek(0)
-    return av.open(data)
+    return av.open(data, "r")

@@ -39,8 +39,8 @@ def write_frames(
 ) -> None:
     """Frames [h, w, 3] -> H.264 (.mp4, .mkv, .mov), one picture (.png), raw RGB (.rgb), or a folder of PNGs.
 
-    An .mp4 or .mov of `panoramas` is tagged as such. Videos have the packets of `sound`, in step, with their times in
-    samples. Raises ArgumentError for another ending, or one that cannot hold it, OutputError where it cannot be written.
+    An .mp4 or .mov of `panoramas` is tagged as such. Videos have the packets of `sound`, whose times are in samples.
+    Raises ArgumentError for another ending, or one that cannot hold it, OutputError where it cannot be written.
     """
     writers: dict[str, Callable[[Path], None]] = {
         **dict.fromkeys(
@@ -100,7 +100,7 @@ def encode_video(
                 picture.pict_type = PictureType.I
             container.mux(stream.encode(picture))
             if heard:
-                heard.write((number + 1) / frame_rate)
+                heard.write(float((number + 1) / frame_rate))
         container.mux(stream.encode(None))
         if heard:
             heard.write()
@@ -119,7 +119,9 @@ def check_ending(path: Path, sound: Sound | None = None) -> None:
     if path.suffix.lower() not in CONTAINERS | RAW | {".png", ""}:
         raise ArgumentError(f"{path}: must end in .mp4, .mkv, .mov, .png or .rgb, or be a folder for PNG frames")
     if sound is not None and sound.codec == "opus" and path.suffix.lower() == ".mov":
-        raise ArgumentError(f"{path}: a .mov cannot hold sound in Opus; name an .mp4 or .mkv, or leave it out (--no-audio)")
+        raise ArgumentError(
+            f"{path}: a .mov cannot hold sound in Opus; name an .mp4 or .mkv, or leave it out (--no-audio)"
+        )
 
 
 def _write_raw(path: Path, frames: Frames) -> None:

@@ -134,7 +134,9 @@ player.addEventListener("picture", () => {
   const rate = player.playing ? `${fps} fps · ` : "";
   find("readout").textContent = `${rate}${milliseconds.toFixed(0)} ms · ${width} × ${height}`;
   const picture = { View: `${width} × ${height}`, Decoding: `${milliseconds.toFixed(0)} ms`, Decoder: player.description, Received: formatBytes(bytes) };
-  showFacts({ ...videoFacts, ...picture, ...(player.fallback ? { WebGL: player.fallback } : {}), ...facts });
+  /** @type {Record<string, string>} */
+  const heard = player.soundDescription ? { Sound: player.soundDescription } : {};
+  showFacts({ ...videoFacts, ...picture, ...(player.fallback ? { WebGL: player.fallback } : {}), ...heard, ...facts });
 });
 
 player.addEventListener("progress", () => {

@@ -10,7 +10,8 @@ import { frameGroupsOf, readSegment } from "./segments.js";
 /** @typedef {import("./segments.js").Segment} Segment */
 
 const MAGIC = "\x89NERV360";
-const VERSIONS = [5, 8];
+const VERSIONS = [5, 8, 9];
+const MAX_SOUND_CHUNK = 2 ** 22; // bytes
 const FIRST_REQUEST = 4096; // bytes: usually all headers
 
 export class Container {
@@ -20,6 +21,7 @@ export class Container {
   width = 0; // of the panorama
   height = 0;
   frames = 0;
+  /** @type {{format: import("./sound-track.js").SoundFormat, seconds: import("./sound-track.js").Second[]} | null} */ sound = null;
 
   /** @param {RangeReader} reader */
   constructor(reader) {
@@ -52,7 +54,11 @@ export class Container {
 
   /** The bytes of a fetched chunk, checked. @param {Segment} segment @param {number} index */
   chunk(segment, index) {
-    const { start, length, checksum } = segment.chunks[index];
+    return this.bytes(segment.chunks[index]);
+  }
+
+  /** The bytes of a fetched stretch, checked. @param {import("./segments.js").Chunk} chunk */
+  bytes({ start, length, checksum }) {
     const data = this.reader.bytes(start, length);
     if (crc32(data) !== checksum) throw new BrokenFile("The file is damaged: a checksum is wrong.");
     return data;
@@ -94,6 +100,7 @@ export class Container {
       start += size;
       firstFrame += frames;
     }
+    if (header.length > 7) this.sound = readSound(header[7], this.#entries, start, header[4] / header[3]);
     await this.segmentOf(0);
   }
 
@@ -104,6 +111,25 @@ export class Container {
     if (crc32(data) !== checksum) throw new BrokenFile("The file is damaged: the checksum of a header is wrong.");
     return readMessagePack(new ByteReader(data));
   }
+}
+
+/**
+ * The format of the sound, and its chunks, which end their segments. @param {any[]} track
+ * @param {{start: number, firstFrame: number}[]} segments @param {number} end of the file @param {number} frameS seconds of a frame
+ */
+function readSound([[codec, sampleRate, channels, config], tables], segments, end, frameS) {
+  const known = ["aac", "opus"].includes(codec) && sampleRate > 0 && channels > 0 && config.length > 1 && tables.length === segments.length;
+  if (!known) throw new BrokenFile("The file is damaged: impossible sound.");
+  const seconds = segments.flatMap(({ firstFrame }, index) => {
+    const table = /** @type {[number, number][]} */ (tables[index]);
+    let start = (segments[index + 1]?.start ?? end) - sum(table.map(([length]) => length));
+    if (table.some(([length]) => length > MAX_SOUND_CHUNK)) throw new BrokenFile("The file is damaged: impossible sound.");
+    return table.map(([length, checksum], number) => {
+      start += length;
+      return { start: start - length, length, checksum, zero: firstFrame * frameS, number };
+    });
+  });
+  return { format: { codec, sampleRate, channels, config }, seconds };
 }
 
 const sum = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a + b, 0);

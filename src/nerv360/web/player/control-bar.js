@@ -1,4 +1,4 @@
-/** The bar of `<nerv360-player controls>`: play, timeline, time, zoom, a picture, full screen. */
+/** The bar of `<nerv360-player controls>`: play, timeline, time, sound, zoom, a picture, full screen. */
 
 export const CONTROL_BAR = `
 <footer class="bar" part="bar" aria-label="Playback">
@@ -10,6 +10,10 @@ export const CONTROL_BAR = `
     <output id="pointed" aria-hidden="true" hidden></output>
   </div>
   <span id="time" aria-hidden="true">0:00.0</span>
+  <button id="mute" type="button" aria-label="Mute" title="Mute (m)" hidden>
+    <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 9v6h4l5 5V4L8 9z"/><path class="is-heard" d="M15 8.500a5 5 0 0 1 0 7l1.400 1.400a7 7 0 0 0 0-9.800z"/><path class="is-muted" d="M15 9.400l1.400-1.400 6 6-1.400 1.400zM21 8l1.400 1.400-6 6-1.400-1.400z"/></svg>
+  </button>
+  <input id="volume" class="wide" type="range" min="0" max="1" step="0.05" aria-label="Volume" hidden>
   <button id="zoomout" class="wide" type="button" aria-label="Zoom out" title="Zoom out (-)"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M5 11h14v2H5z"/></svg></button>
   <button id="zoomin" class="wide" type="button" aria-label="Zoom in" title="Zoom in (+)"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M5 11h6V5h2v6h6v2h-6v6h-2v-6H5z"/></svg></button>
   <button id="save" class="wide" type="button" aria-label="Save the picture" title="Save the picture"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M9 4l-1.500 2H4v13h16V6h-3.500L15 4zM12 8.500a4 4 0 1 1 0 8 4 4 0 0 1 0-8z"/></svg></button>
@@ -35,6 +39,9 @@ export class ControlBar {
     this.root = root;
     this.player = player;
     this.#listen("play", "click", () => player.toggle());
+    this.#listen("mute", "click", () => player.setVolume(player.volume || 1, !this.#silent));
+    this.#listen("volume", "input", () => player.setVolume(Number(this.#volume.value), false));
+    this.#listen("volume", "pointerup", () => controls.surface.focus());
     this.#listen("zoomout", "click", () => controls.zoom(1.2));
     this.#listen("zoomin", "click", () => controls.zoom(1 / 1.2));
     this.#listen("save", "click", () => this.#save());
@@ -47,7 +54,11 @@ export class ControlBar {
     this.#listen("seek", "pointermove", (event) => this.#point(/** @type {PointerEvent} */ (event)));
     this.#listen("seek", "pointerleave", () => (this.#find("pointed").hidden = true));
     this.#find("fullscreen").hidden = !document.fullscreenEnabled; // an iframe needs allow="fullscreen"; iPhones have none
-    player.addEventListener("manifest", () => this.#showTime());
+    player.addEventListener("manifest", () => {
+      this.#showTime();
+      this.#showVolume();
+    });
+    player.addEventListener("volume", () => this.#showVolume());
     player.addEventListener("time", () => this.#showTime());
     player.addEventListener("buffered", () => this.#showBuffered());
     for (const name of ["play", "pause"]) player.addEventListener(name, () => this.#showPlaying());
@@ -59,6 +70,14 @@ export class ControlBar {
 
   get #seek() {
     return /** @type {HTMLInputElement} */ (this.#find("seek"));
+  }
+
+  get #volume() {
+    return /** @type {HTMLInputElement} */ (this.#find("volume"));
+  }
+
+  get #silent() {
+    return this.player.muted || this.player.volume === 0;
   }
 
   /** @param {string} id */
@@ -76,6 +95,16 @@ export class ControlBar {
     const button = this.#find("play");
     button.setAttribute("aria-label", playing ? "Pause" : "Play");
     button.title = playing ? "Pause (space)" : "Play (space)";
+  }
+
+  #showVolume() {
+    const { volume, muted, manifest } = this.player;
+    const button = this.#find("mute");
+    this.#volume.value = String(muted ? 0 : volume);
+    this.#find("stage").classList.toggle("muted", this.#silent);
+    button.setAttribute("aria-label", this.#silent ? "Unmute" : "Mute");
+    button.title = this.#silent ? "Unmute (m)" : "Mute (m)";
+    button.hidden = this.#volume.hidden = !manifest?.sound;
   }
 
   #showTime() {

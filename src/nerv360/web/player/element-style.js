@@ -47,6 +47,8 @@ button:hover, ::slotted(button:hover) { background: var(--press); }
 footer button, ::slotted([slot=buttons]) { flex: none; width: 44px; height: 44px; padding: 0; display: grid; place-items: center; }
 footer svg { width: 24px; height: 24px; fill: currentColor; }
 #stage:not(.playing) .is-playing, .playing .is-paused { display: none; }
+#stage:not(.muted) .is-muted, .muted .is-heard { display: none; }
+#volume { flex: none; width: 72px; height: 44px; margin: 0; accent-color: var(--accent); cursor: pointer; }
 #time { flex: none; min-width: 8.2em; text-align: center; font-size: 13px; font-variant-numeric: tabular-nums; color: var(--soft); white-space: nowrap; }
 
 #timeline { position: relative; flex: 1; min-width: 40px; margin: 0 8px; }

@@ -4,11 +4,12 @@ import { CONTROL_BAR, ControlBar, formatTime } from "./control-bar.js";
 import { Controls } from "./controls.js";
 import { elementStyle } from "./element-style.js";
 import { Player } from "./player.js";
+import { keepVolume, recallVolume } from "./volume.js";
 
 const IDLE_MS = 2600; // while it plays, after which the bars hide
 const EVENTS = {
   play: "play", pause: "pause", playing: "playing", waiting: "waiting", ended: "ended", time: "timeupdate",
-  manifest: "loadedmetadata", view: "viewchange",
+  volume: "volumechange", manifest: "loadedmetadata", view: "viewchange",
 }; // of a Player, and what the element calls them
 const ANGLES = { yaw: "yawDeg", pitch: "pitchDeg", fov: "fovDeg" };
 
@@ -17,7 +18,7 @@ const CONTENT = `
   <canvas id="picture" tabindex="0" role="application" aria-label="360-degree video. Drag, or use the arrow keys, to look around."
     aria-describedby="keys"></canvas>
   <p id="keys" class="unseen">Arrow keys turn, plus and minus zoom, space plays and pauses, comma and full stop step by a
-    frame, Home looks ahead again, F is full screen.</p>
+    frame, Home looks ahead again, M mutes, F is full screen.</p>
   <p id="said" class="unseen" role="status" aria-live="polite"></p>
   <img id="poster" alt="" hidden>
   <slot></slot>
@@ -28,7 +29,7 @@ const CONTENT = `
 </div>`;
 
 /**
- * Attributes: `src`, address of a player.json; `controls`, `autoplay`, `loop`; `poster`, address of a picture that is shown
+ * Attributes: `src`, address of a player.json; `controls`, `autoplay`, `loop`, `muted`; `poster`, address of a picture that is shown
  * before the first; `yaw`, `pitch`, `fov`, degrees to look at; `autorotate`, degrees per second; `backend`, `format`,
  * `threads`, as the options of a Player, read with `src`; `whole-page`: it takes the keys of the document and always the
  * wheel and all swipes, else only those with the focus.
@@ -37,7 +38,7 @@ const CONTENT = `
  * `bars` and `panel`, which hide while it plays, unless a panel is open; `buttons`, of the bar; `screen`, instead of its own
  * message where something fails.
  *
- * Events: "play", "pause", "playing", "waiting", "ended", "timeupdate", "loadedmetadata", "viewchange", "error". Once it is
+ * Events: "play", "pause", "playing", "waiting", "ended", "timeupdate", "volumechange", "loadedmetadata", "viewchange", "error". Once it is
  * removed, all is freed.
  */
 export class Nerv360PlayerElement extends HTMLElement {
@@ -138,6 +139,21 @@ export class Nerv360PlayerElement extends HTMLElement {
     this.setAttribute("fov", String(degrees));
   }
 
+  /** 0..1; the user's last choice at first. */
+  get volume() {
+    return this.player?.volume ?? 1;
+  }
+  set volume(volume) {
+    this.player?.setVolume(volume);
+  }
+
+  get muted() {
+    return this.player?.muted ?? this.hasAttribute("muted");
+  }
+  set muted(muted) {
+    this.player?.setVolume(this.volume, muted);
+  }
+
   /** Seconds. */
   get currentTime() {
     return this.player?.time ?? 0;
@@ -205,7 +221,8 @@ export class Nerv360PlayerElement extends HTMLElement {
     this.player = new Player(canvas, {
       src: this.src, loop: this.loop, view: this.#angles(Object.keys(ANGLES)), threads: this.#number("threads"),
       backend: /** @type {any} */ (this.getAttribute("backend") ?? "auto"),
-      format: /** @type {any} */ (this.getAttribute("format") ?? "auto"),
+      format: /** @type {any} */ (this.getAttribute("format") ?? "auto"), ...recallVolume(),
+      ...(this.hasAttribute("muted") ? { muted: true } : {}),
     });
     this.gestures = new Controls(this.player, canvas, { keyboard, wheel: guard, touch: guard, fullscreen: toggleFullscreen });
     this.#bar = new ControlBar(this.#root, this.player, this.gestures, toggleFullscreen);
@@ -247,6 +264,7 @@ export class Nerv360PlayerElement extends HTMLElement {
       this.#stage.classList.remove("empty");
       this.#find("poster").hidden = true;
     }, { once: true });
+    player.addEventListener("volume", () => keepVolume(player.volume, player.muted));
     player.addEventListener("view", () => this.#placeMarkers());
     player.addEventListener("rest", () => this.#announceView(player.view));
   }

@@ -25,6 +25,7 @@ export function shortcut(key, controls) {
     ",": () => player.step(-1),
     ".": () => player.step(1),
     Home: () => controls.lookAhead(),
+    m: () => player.setVolume(player.volume, !player.muted),
     f: options.fullscreen,
   };
   return actions[key] ?? actions[key.toLowerCase()]; // Caps Lock

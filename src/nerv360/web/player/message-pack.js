@@ -1,4 +1,4 @@
-/** MessagePack, as far as headers use it. */
+/** MessagePack, as far as headers and sound use it. */
 
 import { ByteReader } from "./byte-reader.js";
 import { BrokenFile } from "./errors.js";
@@ -13,6 +13,9 @@ export function readMessagePack(bytes) {
   switch (tag) {
     case 0xc2: return false;
     case 0xc3: return true;
+    case 0xc4: return bytes.take(bytes.byte());
+    case 0xc5: return bytes.take(bytes.view(2).getUint16(0));
+    case 0xc6: return bytes.take(bytes.view(4).getUint32(0));
     case 0xca: return bytes.view(4).getFloat32(0);
     case 0xcb: return bytes.view(8).getFloat64(0);
     case 0xcc: return bytes.byte();

@@ -13,6 +13,7 @@ import { PlaybackClock } from "./clock.js";
 import { Comparison } from "./comparison.js";
 import { fovAcross, project } from "./geometry.js";
 import { Session } from "./session.js";
+import { Sound } from "./sound.js";
 
 /**
  * @typedef {{yawDeg: number, pitchDeg: number, rollDeg: number, fovDeg: number}} View degrees; the field of view is that of
@@ -26,12 +27,12 @@ import { Session } from "./session.js";
  * @typedef {"jpeg" | "h264"} Format in which a server sends pictures while something moves
  * @typedef {"loading" | "ready" | "error"} State
  * @typedef {{src: string, backend?: BackendName | "auto", resolution?: number | "auto", threads?: number,
- *   format?: Format | "auto", view?: Partial<View>, time?: number, loop?: boolean}} Options
+ *   format?: Format | "auto", view?: Partial<View>, time?: number, loop?: boolean, volume?: number, muted?: boolean}} Options
  *   threads: of WebAssembly, 0 for what the machine has; format: "auto" is H.264 from another machine, where it can be decoded
  * @typedef {{title: string, checksum: number, video: string, bytes: number, width: number, height: number, frames: number,
  *   frameRate: number, model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
  *   scalable: boolean, decoders: ("motion" | "grid" | "onnx")[] | null, networks: (string | null)[],
- *   server: string | null,
+ *   server: string | null, sound: {codec: string, sampleRate: number, channels: number} | null,
  *   source: {video: string, times: string} | null}} Manifest
  *   scalable: a picture of fewer pixels is decoded sooner; decoders: of each segment; null: browsers cannot decode the
  *   video; networks: of each segment, null where it has none; empty where none are there
@@ -46,7 +47,7 @@ const FOV_DEG = { min: 25, max: 120 };
 /**
  * Events: "manifest"; "state"; "view"; "time"; "play"; "pause"; "ended"; "picture" (with statistics in `player.statistics`);
  * "waiting" (while playing, time stands until a picture comes); "playing" (it goes on); "rest" (the view and the time have
- * not moved for a while); "settings" (speed, loop, backend or resolution changed); "comparison" (with `player.psnrDb`);
+ * not moved for a while); "settings" (speed, loop, backend or resolution changed); "volume"; "comparison" (with `player.psnrDb`);
  * "progress" (of loading the decoder, in `player.progress`); "buffered" (more of the video is there).
  */
 export class Player extends EventTarget {
@@ -59,6 +60,9 @@ export class Player extends EventTarget {
   /** @type {Session} */ #session;
   #clock = new PlaybackClock();
   #comparison = new Comparison(() => this.#compare());
+  /** @type {Sound | null} */ #sound = null;
+  #volume = 1;
+  #muted = false;
   #home = { yawDeg: 0, pitchDeg: 0, rollDeg: 0, fovDeg: 78.1 };
   #view = { ...this.#home };
   /** @type {Partial<View>} */ #initialView; // as far as it is not that at home
@@ -83,6 +87,8 @@ export class Player extends EventTarget {
     this.#clock.loop = options.loop ?? true;
     this.#clock.seek(options.time ?? 0);
     this.resolution = options.resolution ?? "auto";
+    this.#volume = clamp(options.volume ?? 1, 0, 1);
+    this.#muted = options.muted ?? false;
     this.#session = new Session(options, {
       prepare: () => (this.#output ??= PictureCanvas.open(canvas)),
       opened: (manifest, first) => this.#opened(manifest, first),
@@ -188,6 +194,25 @@ export class Player extends EventTarget {
     return this.#clock.frame;
   }
 
+  /** Of the sound, 0..1. */
+  get volume() {
+    return this.#volume;
+  }
+
+  get muted() {
+    return this.#muted;
+  }
+
+  /** What is heard now, in seconds of the video; null: nothing. */
+  get soundTime() {
+    return this.#sound?.time ?? null;
+  }
+
+  /** What the sound is, and why it is not heard, for people; empty where the video has none. */
+  get soundDescription() {
+    return this.#sound?.description ?? "";
+  }
+
   /** @returns {View} */
   get view() {
     return { ...this.#view };
@@ -256,6 +281,7 @@ export class Player extends EventTarget {
   play() {
     if (this.playing) return;
     this.#clock.play();
+    this.#sound?.wake();
     this.#emit("play");
     this.#updateWaiting();
     this.#refresh();
@@ -265,6 +291,7 @@ export class Player extends EventTarget {
     if (!this.playing) return;
     this.#clock.playing = false;
     this.waiting = false;
+    this.#hear();
     this.#emit("pause");
     this.#refresh();
   }
@@ -299,6 +326,17 @@ export class Player extends EventTarget {
   setLoop(loop) {
     this.#clock.loop = loop;
     this.#emit("settings");
+  }
+
+  /** Change the volume, and be heard or not. @param {number} volume 0..1 @param {boolean} muted */
+  setVolume(volume, muted = this.#muted) {
+    if (!Number.isFinite(volume)) return;
+    this.#volume = clamp(volume, 0, 1);
+    this.#muted = muted;
+    this.#sound?.setVolume(this.#volume, muted);
+    if (this.playing) this.#sound?.wake();
+    this.#hear();
+    this.#emit("volume");
   }
 
   /** @param {number | "auto"} resolution pixels of the shorter side, at most */
@@ -344,6 +382,7 @@ export class Player extends EventTarget {
     window.clearTimeout(this.#restTimer);
     cancelAnimationFrame(this.#frameRequest);
     this.#session.close();
+    this.#sound?.close();
     this.#comparison.close();
     this.#output?.close();
     this.#output = null;
@@ -356,6 +395,9 @@ export class Player extends EventTarget {
     this.#home.fovDeg = clamp(manifest.trained.hfovDeg[0], 60, FOV_DEG.max);
     if (first) this.#view = { ...this.#home, ...this.#initialView };
     this.#clock.setVideo(manifest);
+    this.#sound?.close();
+    this.#sound = manifest.sound ? new Sound(new URL(manifest.video, this.#session.base).href, manifest.sound) : null;
+    this.#sound?.setVolume(this.#volume, this.#muted);
     this.#emit("manifest");
     this.#observer.observe(this.#canvas);
     this.#fit();
@@ -426,6 +468,7 @@ export class Player extends EventTarget {
       this.#emit("time");
       if (this.#clock.atEnd) this.#end();
     }
+    this.#hear();
     this.#fit();
     this.#draw();
     this.#session.request();
@@ -437,6 +480,12 @@ export class Player extends EventTarget {
   #end() {
     this.pause();
     this.#emit("ended");
+  }
+
+  /** The sound follows the clock. */
+  #hear() {
+    this.#sound?.turn(this.#view.yawDeg);
+    this.#sound?.follow(this.time, this.playing && !this.waiting, this.speed);
   }
 
   #updateWaiting() {

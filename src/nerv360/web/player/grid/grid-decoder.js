@@ -4,7 +4,7 @@ import { download } from "../download.js";
 import { multiply, rotation } from "../geometry.js";
 import { chunksOfFrame } from "../layout.js";
 import { LatentReader, cameraOf } from "../network/latent-reader.js";
-import { LRUCache } from "../network/lru-cache.js";
+import { LRUCache } from "../lru-cache.js";
 import { Unsupported } from "../errors.js";
 import { GridShader } from "./grid-shader.js";
 import { passesOf } from "./passes.js";

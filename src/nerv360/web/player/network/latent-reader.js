@@ -3,7 +3,7 @@
 import { readKeyGroup, readTables, readWeights } from "./chunks.js";
 import { rotation } from "../geometry.js";
 import { chunkOfKey, interpolationWeights, keyFrameIndex } from "../layout.js";
-import { LRUCache } from "./lru-cache.js";
+import { LRUCache } from "../lru-cache.js";
 import { tensorShapes } from "./tensor-shapes.js";
 
 /**

@@ -8,7 +8,7 @@ import { download } from "../download.js";
 import { GridInputs, GridPreview } from "./grid-network.js";
 import { chunksOfFrame } from "../layout.js";
 import { LatentReader, cameraOf } from "../network/latent-reader.js";
-import { LRUCache } from "../network/lru-cache.js";
+import { LRUCache } from "../lru-cache.js";
 import { PaperInputs } from "./paper-network.js";
 import { loadRuntime } from "./runtime.js";
 
