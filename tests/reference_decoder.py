@@ -61,7 +61,7 @@ def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], l
     check(crc32(packed) == checksum)
     header, offset, parts = msgspec.msgpack.decode(packed), 18 + length, []
     check(len(header) == 7 or (len(header) == 8 and version == 9))
-    sound = header[7][1] if len(header) == 8 else [[]] * len(header[6])
+    sound = header[7][4] if len(header) == 8 else [[]] * len(header[6])
     for (frames, size, header_length, header_checksum), behind in zip(header[6], sound, strict=True):
         body = data[offset : offset + size]
         check(crc32(body[:header_length]) == header_checksum)
@@ -78,7 +78,7 @@ def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], l
 def read_sound(data: bytes) -> list[tuple[float, bytes]]:
     """The packets of sound, with their times in seconds of the video."""
     header, parts = read_container(data)
-    (_, sample_rate, _, _), tables = header[7]
+    _, sample_rate, _, _, tables = header[7]
     end, first_frame, found = len(data) - sum(entry[1] for entry in header[6]), 0, []
     for (frames, size, _, _), (_, _, _), table in zip(header[6], parts, tables, strict=True):
         end += size

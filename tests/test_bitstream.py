@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 import nerv360
 from nerv360.bitstream import container as layout
 from nerv360.bitstream.container import Container, write_container
-from nerv360.bitstream.header import Chunk, FileHeader, MotionHeader, SegmentEntry, SegmentHeader, pack, unpack
+from nerv360.bitstream.header import (
+    Chunk,
+    FileHeader,
+    MotionHeader,
+    SegmentEntry,
+    SegmentHeader,
+    SoundTrack,
+    pack,
+    unpack,
+)
 from nerv360.bitstream.latent_tables import write_tables
 from nerv360.bitstream.weights import quantize, write_weights
 from nerv360.codec.load_network import load_network
@@ -42,6 +51,7 @@ from nerv360.models.build import build, decoder_tensors
 from nerv360.models.network_config import NetworkConfig
 from nerv360.types import BT709, Colour
 
+KINDS = [FileHeader, SegmentEntry, Colour, SoundTrack, SegmentHeader, LatentGrid, MotionHeader, Chunk]
 DOCUMENT = Path(__file__).parent.parent / "docs" / "bitstream.md"
 WIDTH, HEIGHT, FRAMES, GROUP = 50, 26, 5, 2
 CONFIG = NetworkConfig(
@@ -389,7 +399,7 @@ def test_random_access_changes_nothing(path: Path) -> None:
         assert not np.array_equal(pictures[0], pictures[1])
 
 
-@pytest.mark.parametrize("kind", [FileHeader, SegmentEntry, Colour, SegmentHeader, LatentGrid, MotionHeader, Chunk])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_document_has_every_field(kind: type[msgspec.Struct]) -> None:
     section = DOCUMENT.read_text().split(f"\n### {kind.__name__}\n")[1].split("\n#")[0]
     assert [line for line in section.splitlines() if line.startswith("| ")][1:] == header_rows(kind)
@@ -400,7 +410,7 @@ def test_the_document_has_the_constants() -> None:
     magic = " ".join(f"{byte:02x}" for byte in layout.MAGIC)
     for fact in (
         magic,
-        f"{layout.OLDEST_VERSION} or {layout.VERSION};",
+        "{}, {} or {};".format(*layout.VERSIONS),
         f"{layout.MAX_HEADER}",
         f"{layout.PREAMBLE.size} bytes",
     ):
@@ -452,13 +462,17 @@ def _cells(kind: inspect.Type) -> tuple[str, str]:
             return "string", f"{', '.join(most)} or {last}"
         case inspect.StructType():
             return kind.cls.__name__, ""
+        case inspect.UnionType():
+            return _cells(kind.types[0])
+        case inspect.LiteralType():
+            return "string", " or ".join(sorted(map(str, kind.values)))
+        case inspect.BytesType():
+            return "bytes", f"{kind.min_length}..{kind.max_length}"
         case inspect.TupleType():
             return f"array of {len(kind.item_types)} {_cells(kind.item_types[0])[0]}s", ""
         case inspect.ListType() | inspect.VarTupleType():
             name, limits = _cells(kind.item_type)
             length = f"{kind.min_length or 0}..{kind.max_length} items"
-            return (
-                f"array of {name}{'' if name[0].isupper() else 's'}",
-                f"{length}, each {limits}" if limits else length,
-            )
+            many = name if name[0].isupper() else name.replace("array", "arrays") if " " in name else f"{name}s"
+            return f"array of {many}", f"{length}, each {limits}" if limits else length
     raise AssertionError(kind)

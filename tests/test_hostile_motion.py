@@ -15,7 +15,7 @@ from test_bitstream import VIEW
 from test_hostile import bounded, fields, preamble
 
 import nerv360
-from nerv360.bitstream.container import VERSION, Container
+from nerv360.bitstream.container import Container
 from nerv360.bitstream.header import FileHeader, MotionHeader
 from nerv360.errors import BitstreamError, OutOfMemory
 from nerv360.motion.encoder import Tuning
@@ -50,7 +50,7 @@ class Parts:
         claims = {"frames": len(chunks)} | (file or {})
         entry = [claims["frames"], len(body), len(packed), crc32(packed)]
         header = msgspec.msgpack.encode(fields(FileHeader, self.file, {"segments": [entry]} | claims))
-        return preamble(header, version=VERSION) + body
+        return preamble(header, version=MotionHeader.version) + body
 
 
 @pytest.fixture(scope="module")

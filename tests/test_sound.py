@@ -151,7 +151,7 @@ def forged(path: Path, change: Forge, version: int = layout.VERSION) -> bytes:
     data = path.read_bytes()
     _, _, length, _ = PREAMBLE.unpack(data[:18])
     header = msgspec.msgpack.decode(data[18 : 18 + length])
-    _, table = header[7]
+    table = header[7][4]
     sizes = [size for size, _ in table[0]]
     ends = np.cumsum([len(data) - sum(sizes), *sizes]).tolist()
     chunks = [data[start:end] for start, end in pairwise(ends)]
@@ -171,7 +171,7 @@ def nothing(header: list[Any], chunks: list[bytes]) -> None:
 
 def field(index: int, value: object) -> Forge:
     def change(header: list[Any], _: list[bytes]) -> None:
-        header[7][0][index] = value
+        header[7][index] = value
 
     return change
 
@@ -184,7 +184,7 @@ def chunk(*packets: tuple[object, object]) -> Forge:
 
 
 def tables(change: Callable[[list[Any]], object]) -> Forge:
-    return lambda header, _: change(header[7][1]) and None
+    return lambda header, _: change(header[7][4]) and None
 
 
 SECOND = SAMPLE_RATE  # the first sample of chunk 1

@@ -23,7 +23,8 @@ ONSETS = """
     const samples = buffer.getChannelData(0);
     const silent = (from, to) => samples.subarray(from, to).every((value) => Math.abs(value) < 0.1);
     const first = samples.findIndex((value, at) => at > 4800 && Math.abs(value) > 0.2 && silent(at - 4800, at - 1100));
-    const begins = player.soundTime + (when + context.outputLatency - context.currentTime) * playbackRate.value - offset;
+    const until = when + context.outputLatency - context.currentTime;
+    const begins = player.soundTime + until * playbackRate.value - offset;
     if (first > 0) onsets.push(begins + first / buffer.sampleRate);
     start.call(this, when, offset);
   };

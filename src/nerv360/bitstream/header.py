@@ -65,10 +65,9 @@ class Chunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc
     crc32: Annotated[int, _integer(0, _U32, "CRC-32 of these bytes")]
 
 
-class SoundTrack(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class SoundTrack(Sound, array_like=True, frozen=True, forbid_unknown_fields=True):
     """The sound of a file, and its chunks, which lie behind those of the pictures of their segment."""
 
-    format: Annotated[Sound, Meta(description="of the packets")]
     chunks: Annotated[
         list[Annotated[list[Chunk], Meta(max_length=10**6)]],
         Meta(min_length=1, max_length=10**6, description="of each segment, one for every second"),

@@ -42,9 +42,9 @@ def sound_of(container: Container, frames: range) -> tuple[Sound, Iterator[tuple
     track, rate = container.header.sound, container.header.frame_rate
     if track is None:
         return None
-    zero = round(frames.start / rate * track.format.sample_rate)
+    zero = round(frames.start / rate * track.sample_rate)
     packets = read_sound(container, frames.start / rate - LEAD_S, frames.stop / rate)
-    return track.format, ((time - zero, data) for time, data in packets)
+    return track, ((time - zero, data) for time, data in packets)
 
 
 def read_sound(container: Container, begin_s: Fraction, end_s: Fraction) -> Iterator[tuple[int, bytes]]:
@@ -54,7 +54,7 @@ def read_sound(container: Container, begin_s: Fraction, end_s: Fraction) -> Iter
     """
     track, rate = container.header.sound, container.header.frame_rate
     assert track is not None
-    sample_rate, last = track.format.sample_rate, -math.inf
+    sample_rate, last = track.sample_rate, -math.inf
     begin, end = begin_s * sample_rate, end_s * sample_rate
     for index, chunks in enumerate(track.chunks):
         first_frame = container.segments.first_frame(index)

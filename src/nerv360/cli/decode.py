@@ -79,7 +79,7 @@ def decode(
         header, segment = container.header, container.segments[0].header
         chosen = parse_frames(frames, header.frames)
         width, height = parse_size(size) if size else (segment.view_width, segment.view_height)
-        check_ending(output, header.sound.format if audio and header.sound else None)
+        check_ending(output, header.sound if audio else None)
         container.verify()
         check_output(output, *container.files(), *([trajectory] if trajectory else []))
     first = Viewport(yaw, pitch, roll, hfov, None, width, height)

@@ -56,7 +56,7 @@ def _facts(container: Container) -> dict[str, Any]:
             | named_fields(segment.header)
             for segment in container.segments
         ],
-        **({"sound": _sound(header.sound.format)} if header.sound else {}),
+        **({"sound": _sound(header.sound)} if header.sound else {}),
         "budget": budget,
     }
 

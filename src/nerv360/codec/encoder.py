@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec.structs import asdict
+
 from nerv360.bitstream.container import write_container
 from nerv360.bitstream.header import MAX_SOUND_CHUNK, AnySegmentHeader, FileHeader, SegmentEntry, SoundTrack
 from nerv360.bitstream.sound import pack_sound
@@ -90,7 +92,7 @@ def write_clip(clip: Clip, segment: AnySegmentHeader, chunks: list[bytes], sound
         rate_denominator=clip.frame_rate.denominator,
         colour=clip.colour,
         segments=[SegmentEntry(clip.frames, 1, 1, 0)],
-        sound=SoundTrack(clip.sound.format, [[]]) if clip.sound.format else None,
+        sound=SoundTrack(**asdict(clip.sound.format), chunks=[[]]) if clip.sound.format else None,
     )
     return write_container(header, iter([(segment, chunks)]), [sound])
 

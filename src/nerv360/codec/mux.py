@@ -11,7 +11,6 @@ from nerv360.bitstream.manifest import MANIFEST_ENDING, Manifest, SegmentLocatio
 from nerv360.claims import check_output
 from nerv360.errors import BitstreamError
 from nerv360.storage import Location, atomic_write, name_of
-from nerv360.types import Sound
 
 __all__ = ["mux"]
 
@@ -50,8 +49,7 @@ def mux(inputs: Sequence[Location], output: Location) -> int:
 def _joined(headers: Sequence[FileHeader], inputs: Sequence[Location]) -> FileHeader:
     first = headers[0]
     for header, each in zip(headers, inputs, strict=True):
-        same = replace(header, frames=1, segments=first.segments, sound=None) == replace(first, frames=1, sound=None)
-        if not same or _format(header) != _format(first):
+        if _traits(header) != _traits(first):
             raise BitstreamError(
                 f"{each}: is of another video than {inputs[0]}: size, frame rate, colours or sound differ"
             )
@@ -62,8 +60,10 @@ def _joined(headers: Sequence[FileHeader], inputs: Sequence[Location]) -> FileHe
     return replace(first, frames=sum(header.frames for header in headers), segments=entries, sound=sound)
 
 
-def _format(header: FileHeader) -> Sound | None:
-    return header.sound.format if header.sound else None
+def _traits(header: FileHeader) -> FileHeader:
+    """What is alike in all files of one video."""
+    sound = replace(header.sound, chunks=[]) if header.sound else None
+    return replace(header, frames=1, segments=[], sound=sound)
 
 
 def _folder(location: Location) -> str:

@@ -92,7 +92,7 @@ def manifest(
         "networks": networks,
         "server": server,
         "source": source,
-        "sound": _sound(header.sound.format) if header.sound else None,
+        "sound": _sound(header.sound) if header.sound else None,
     }
 
 

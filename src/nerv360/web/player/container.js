@@ -117,7 +117,7 @@ export class Container {
  * The format of the sound, and its chunks, which end their segments. @param {any[]} track
  * @param {{start: number, firstFrame: number}[]} segments @param {number} end of the file @param {number} frameS seconds of a frame
  */
-function readSound([[codec, sampleRate, channels, config], tables], segments, end, frameS) {
+function readSound([codec, sampleRate, channels, config, tables], segments, end, frameS) {
   const known = ["aac", "opus"].includes(codec) && sampleRate > 0 && channels > 0 && config.length > 1 && tables.length === segments.length;
   if (!known) throw new BrokenFile("The file is damaged: impossible sound.");
   const seconds = segments.flatMap(({ firstFrame }, index) => {
