@@ -129,6 +129,7 @@ def test_without_decoders_of_sound_the_picture_plays(loud: Path, new_page: Calla
 def test_a_file_without_sound_has_no_button(motion_clip: Path, new_page: Callable[..., Page]) -> None:
     with serving_app(lambda: serving.create_app(motion_clip)) as server:
         page = opened(new_page(800), server.address)
+        assert page.locator("#play").is_visible()
         assert page.locator("#mute, #volume").locator("visible=true").count() == 0
         page.evaluate("player.play()")
         page.wait_for_function("player.frame > 2")

@@ -30,6 +30,7 @@ DECODERS = {  # of the page, with what each takes: keys; grids, drawn by shaders
     "onnx": ("player/network/", "player/onnx/", "player/onnxruntime/"),
 }
 OF_SERVERS = "player/server/"  # what talks to a server that decodes
+OF_SOUND = "player/sound/"
 CORE = {f"player/motion/{name}": PACKAGE / "motion" / name for name in ("core.wasm", "priors.bin")}
 TYPES = {".html", ".css", ".js", ".glsl", ".gz", ".svg", ".txt"}  # .gz: WebAssembly; .txt: the licence of its runtime
 VIDEO = "video.nerv360"
@@ -117,7 +118,7 @@ def export_site(path: Location, folder: Path, on_progress: OnProgress = ignore) 
         if any(networks) and find_spec("onnx") is None:
             raise MissingExtra("export needs onnx: pip install 'nerv360[play]'")
         with claim(folder, *container.files()), atomic_write(folder) as unfinished:
-            for name, file in _needed_files(decoders).items():
+            for name, file in _needed_files(decoders, sound=container.header.sound is not None).items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 (unfinished / name).write_bytes(_without_comments(name, file.read_bytes()))
             with open(unfinished / VIDEO, "wb") as video:
@@ -131,10 +132,11 @@ def export_site(path: Location, folder: Path, on_progress: OnProgress = ignore) 
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _needed_files(decoders: list[str]) -> dict[str, Path]:
+def _needed_files(decoders: list[str], *, sound: bool) -> dict[str, Path]:
     """Those of `page_files` without what the video or a static site does not need."""
     needed = tuple(folder for name in decoders for folder in DECODERS[name])
     others = (OF_SERVERS, *(folder for folders in DECODERS.values() for folder in folders if folder not in needed))
+    others += () if sound else (OF_SOUND,)
     return {name: file for name, file in page_files().items() if not name.startswith(others)}
 
 

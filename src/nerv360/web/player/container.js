@@ -21,7 +21,7 @@ export class Container {
   width = 0; // of the panorama
   height = 0;
   frames = 0;
-  /** @type {{format: import("./sound-track.js").SoundFormat, seconds: import("./sound-track.js").Second[]} | null} */ sound = null;
+  /** @type {{format: import("./sound/sound-track.js").SoundFormat, seconds: import("./sound/sound-track.js").Second[]} | null} */ sound = null;
 
   /** @param {RangeReader} reader */
   constructor(reader) {

@@ -13,7 +13,6 @@ import { PlaybackClock } from "./clock.js";
 import { Comparison } from "./comparison.js";
 import { fovAcross, project } from "./geometry.js";
 import { Session } from "./session.js";
-import { Sound } from "./sound.js";
 
 /**
  * @typedef {{yawDeg: number, pitchDeg: number, rollDeg: number, fovDeg: number}} View degrees; the field of view is that of
@@ -60,7 +59,7 @@ export class Player extends EventTarget {
   /** @type {Session} */ #session;
   #clock = new PlaybackClock();
   #comparison = new Comparison(() => this.#compare());
-  /** @type {Sound | null} */ #sound = null;
+  /** @type {import("./sound/sound.js").Sound | null} */ #sound = null; // while the video has any
   #volume = 1;
   #muted = false;
   #home = { yawDeg: 0, pitchDeg: 0, rollDeg: 0, fovDeg: 78.1 };
@@ -395,9 +394,7 @@ export class Player extends EventTarget {
     this.#home.fovDeg = clamp(manifest.trained.hfovDeg[0], 60, FOV_DEG.max);
     if (first) this.#view = { ...this.#home, ...this.#initialView };
     this.#clock.setVideo(manifest);
-    this.#sound?.close();
-    this.#sound = manifest.sound ? new Sound(new URL(manifest.video, this.#session.base).href, manifest.sound) : null;
-    this.#sound?.setVolume(this.#volume, this.#muted);
+    this.#openSound(manifest).catch(() => {}); // the picture plays without
     this.#emit("manifest");
     this.#observer.observe(this.#canvas);
     this.#fit();
@@ -480,6 +477,19 @@ export class Player extends EventTarget {
   #end() {
     this.pause();
     this.#emit("ended");
+  }
+
+  /** @param {Manifest} manifest */
+  async #openSound({ sound, video }) {
+    this.#sound?.close();
+    this.#sound = null;
+    if (!sound) return;
+    const { Sound } = await import("./sound/sound.js"); // sites without sound have none of it
+    const { manifest } = this;
+    if (this.#closed || manifest?.sound !== sound) return;
+    this.#sound = new Sound(new URL(video, this.#session.base).href, sound);
+    this.#sound.setVolume(this.#volume, this.#muted);
+    if (this.playing) this.#sound.wake();
   }
 
   /** The sound follows the clock. */

@@ -4,7 +4,7 @@
  */
 
 import { Ambisonics } from "./ambisonics.js";
-import { ServerGone } from "./errors.js";
+import { ServerGone } from "../errors.js";
 import { SoundTrack } from "./sound-track.js";
 
 const AHEAD_S = 1.5; // of the video, in which seconds are decoded and scheduled

@@ -1,14 +1,14 @@
 /** The sound of a file, second by second: fetched when it is needed, decoded by the browser (WebCodecs). */
 
-import { ByteReader } from "./byte-reader.js";
-import { Container } from "./container.js";
-import { BrokenFile, Unsupported } from "./errors.js";
-import { LRUCache } from "./lru-cache.js";
-import { readMessagePack } from "./message-pack.js";
+import { ByteReader } from "../byte-reader.js";
+import { Container } from "../container.js";
+import { BrokenFile, Unsupported } from "../errors.js";
+import { LRUCache } from "../lru-cache.js";
+import { readMessagePack } from "../message-pack.js";
 
 /**
  * @typedef {{codec: string, sampleRate: number, channels: number, config: Uint8Array}} SoundFormat
- * @typedef {import("./segments.js").Chunk & {zero: number, number: number}} Second a chunk: of packets that begin in one
+ * @typedef {import("../segments.js").Chunk & {zero: number, number: number}} Second a chunk: of packets that begin in one
  *   second; zero: seconds of the video where its segment begins; number: of seconds from there
  * @typedef {{time: number, data: Uint8Array}} Packet time: seconds of the video
  * @typedef {{begin: number, channels: Float32Array<ArrayBuffer>[], sampleRate: number}} Samples begin: seconds of the video
