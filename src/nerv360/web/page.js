@@ -165,20 +165,22 @@ for (const name of ["play", "pause"]) player.addEventListener(name, saveAddress)
 
 function restoreSettings() {
   try {
-    const { speed = 1, loop = true, resolution = "auto" } = JSON.parse(localStorage.getItem(SETTINGS) ?? "{}");
+    const kept = JSON.parse(localStorage.getItem(SETTINGS) ?? "{}");
+    const { speed = 1, loop = true, resolution = "auto", volume = 1, muted = false } = kept;
     player.setSpeed(speed);
     element.loop = loop;
     player.setResolution(resolution);
+    player.setVolume(volume, muted);
   } catch {} // the browser keeps nothing for this page
 }
 
 function keepSettings() {
-  const { speed, loop, resolution } = player;
+  const { speed, loop, resolution, volume, muted } = player;
   try {
-    localStorage.setItem(SETTINGS, JSON.stringify({ speed, loop, resolution }));
+    localStorage.setItem(SETTINGS, JSON.stringify({ speed, loop, resolution, volume, muted }));
   } catch {} // as above
 }
-player.addEventListener("settings", keepSettings);
+for (const name of ["settings", "volume"]) player.addEventListener(name, keepSettings);
 
 player.addEventListener("settings", () => {
   /** @type {HTMLSelectElement} */ (find("backend")).value = player.backend ?? "";

@@ -4,7 +4,6 @@ import { CONTROL_BAR, ControlBar, formatTime } from "./control-bar.js";
 import { Controls } from "./controls.js";
 import { elementStyle } from "./element-style.js";
 import { Player } from "./player.js";
-import { keepVolume, recallVolume } from "./volume.js";
 
 const IDLE_MS = 2600; // while it plays, after which the bars hide
 const EVENTS = {
@@ -139,7 +138,7 @@ export class Nerv360PlayerElement extends HTMLElement {
     this.setAttribute("fov", String(degrees));
   }
 
-  /** 0..1; the user's last choice at first. */
+  /** 0..1. */
   get volume() {
     return this.player?.volume ?? 1;
   }
@@ -221,8 +220,7 @@ export class Nerv360PlayerElement extends HTMLElement {
     this.player = new Player(canvas, {
       src: this.src, loop: this.loop, view: this.#angles(Object.keys(ANGLES)), threads: this.#number("threads"),
       backend: /** @type {any} */ (this.getAttribute("backend") ?? "auto"),
-      format: /** @type {any} */ (this.getAttribute("format") ?? "auto"), ...recallVolume(),
-      ...(this.hasAttribute("muted") ? { muted: true } : {}),
+      format: /** @type {any} */ (this.getAttribute("format") ?? "auto"), muted: this.hasAttribute("muted"),
     });
     this.gestures = new Controls(this.player, canvas, { keyboard, wheel: guard, touch: guard, fullscreen: toggleFullscreen });
     this.#bar = new ControlBar(this.#root, this.player, this.gestures, toggleFullscreen);
@@ -264,7 +262,6 @@ export class Nerv360PlayerElement extends HTMLElement {
       this.#stage.classList.remove("empty");
       this.#find("poster").hidden = true;
     }, { once: true });
-    player.addEventListener("volume", () => keepVolume(player.volume, player.muted));
     player.addEventListener("view", () => this.#placeMarkers());
     player.addEventListener("rest", () => this.#announceView(player.view));
   }
