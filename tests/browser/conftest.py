@@ -115,9 +115,16 @@ def host(host_server: tuple[Server, list[str]], new_page: Callable[..., Page]) -
     """Open a page with a script and a body, or a page of any text."""
     server, pages = host_server
 
-    def opened(script: str = "", body: str = "<canvas></canvas>", text: str = "", **options: object) -> Page:
+    def opened(
+        script: str = "",
+        body: str = "<canvas></canvas>",
+        text: str = "",
+        prepare: Callable[[Page], object] = lambda page: None,
+        **options: object,
+    ) -> Page:
         pages.append(text or HOST.format(body=body, script=script))
         page = new_page(**options)
+        prepare(page)
         page.goto(f"{server.address}host.html")
         return page
 

@@ -1,15 +1,20 @@
 """The player as a library: in pages of others."""
 
+import io
+import json
 import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from aiohttp import web
-from helpers.browser import LEAST_DB, Page, canvas_db, serving_app, settled, wait_until
+from helpers.browser import LEAST_DB, Page, canvas_db, serving_app, settled, snapshot, wait_until
+from PIL import Image
 
+from nerv360.quality import psnr
 from nerv360.serving.site import PAGE, export_site
 
 pytestmark = pytest.mark.browser
@@ -175,6 +180,33 @@ def test_a_site_on_another_host_plays_in_a_page(clip: Path, host: Callable[..., 
         assert canvas_db(page, clip) > LEAST_DB
         assert page.evaluate("player.backend") == "webgl"
         assert not refused
+
+
+def test_a_three_js_scene_turns_with_the_view_that_is_its_background(clip: Path, host: Callable[..., Page]) -> None:
+    three = ROOT / "tests" / "web" / "node_modules" / "three"
+    if not three.exists():
+        pytest.skip("three.js is not installed: npm ci --prefix tests/web")
+    version = json.loads((three / "package.json").read_text())["version"]
+
+    def fetch_here(page: Page) -> None:
+        names = f"https://cdn.jsdelivr.net/npm/three@{version}/**"
+        page.route(names, lambda route: route.fulfill(path=three / "build" / Path(route.request.url).name))
+
+    page = host(text=(ROOT / "examples" / "three.html").read_text(), prepare=fetch_here)
+    settled(page)
+    pictures = []
+    for look in ({"yawDeg": 0, "pitchDeg": 0}, {"yawDeg": 12, "pitchDeg": 9, "rollDeg": 90}):
+        page.evaluate("(look) => player.setView(look)", look)
+        settled(page)
+        page.evaluate("new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
+        shown = np.array(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+        place = page.evaluate("player.project(0, 0)")
+        box = (slice(round(place["y"]) - 9, round(place["y"]) + 9), slice(round(place["x"]) - 9, round(place["x"]) + 9))
+        decoded = snapshot(page)
+        assert psnr(shown[box], decoded[box]) < 15
+        shown[:, 100:380] = decoded[:, 100:380]  # where the box is
+        pictures.append(psnr(shown, decoded))
+    assert min(pictures) > 40
 
 
 IFRAME = """<!doctype html><p style="height: 3000px">

@@ -121,8 +121,8 @@ export class BrowserBackend {
 
 /** Browsers refuse a worker of another origin, such as a CDN, but not one that imports it. */
 function startWorker() {
-  const address = new URL("worker.js", import.meta.url);
-  if (address.origin === location.origin) return new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-  const script = new Blob([`import ${JSON.stringify(address.href)};`], { type: "text/javascript" });
+  if (new URL(import.meta.url).origin === location.origin) return new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+  const { href } = new URL("worker.js", import.meta.url);
+  const script = new Blob([`import ${JSON.stringify(href)};`], { type: "text/javascript" });
   return new Worker(URL.createObjectURL(script), { type: "module" });
 }

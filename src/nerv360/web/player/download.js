@@ -48,18 +48,19 @@ export async function download(address, label, headers = {}, report = () => {}) 
 
 /**
  * Import a module. What the server answers tells why it failed.
- * @param {string} address @param {string} label
+ * @param {() => Promise<any>} load imports it, by a name that bundlers can read
+ * @param {string | URL} address of it @param {string} label
  * @param {() => void} late called where it is, and no byte of anything else comes either; a worker tells its page
  * @returns {Promise<any>}
  */
-export async function importModule(address, label, late = () => self.postMessage({ late: true })) {
+export async function importModule(load, address, label, late = () => self.postMessage({ late: true })) {
   const began = performance.now();
   const check = () => {
     if (performance.now() - Math.max(began, heardAt) > SILENT_MS) late();
   };
   const timer = setInterval(check, CHECK_MS);
   try {
-    return await import(address);
+    return await load();
   } catch (error) {
     await download(address, label);
     throw error;

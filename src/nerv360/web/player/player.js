@@ -365,9 +365,14 @@ export class Player extends EventTarget {
     await this.#session.retry();
   }
 
+  /** Draw now: another canvas can take the picture, as long as it does so in the same task. */
+  draw() {
+    this.#draw(true);
+  }
+
   /** The canvas as a PNG. @returns {Promise<Blob>} */
   screenshot() {
-    this.#draw(true);
+    this.draw();
     return new Promise((resolve, reject) =>
       this.#canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/png"),
     );

@@ -223,7 +223,8 @@ export class Session {
     };
     if (name !== "server") return BrowserBackend.open(manifest, this.base, name, threads, host, signal);
     const socket = new URL(/** @type {string} */ (manifest.server), this.base.href.replace(/^http/, "ws"));
-    const { ServerBackend } = await importModule(new URL("server/server-backend.js", import.meta.url).href, "The player", host.late);
+    const address = new URL("./server/server-backend.js", import.meta.url);
+    const { ServerBackend } = await importModule(() => import("./server/server-backend.js"), address, "The player", host.late);
     return ServerBackend.open(socket, format, signal);
   }
 

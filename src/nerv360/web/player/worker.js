@@ -59,24 +59,24 @@ function threadsOf(wished) {
  * @param {number} threads @returns {Promise<SegmentDecoder>}
  */
 async function openNetworks(opening, graphs, provider, threads) {
-  const { NetworkDecoder } = await importDecoder("onnx/network-decoder.js");
+  const address = new URL("./onnx/network-decoder.js", import.meta.url);
+  const { NetworkDecoder } = await importModule(() => import("./onnx/network-decoder.js"), address, "The decoder");
   return NetworkDecoder.open(opening, graphs, provider, threads, (/** @type {unknown} */ progress) => self.postMessage({ progress }), lose);
 }
 
 /** @param {Promise<Container>} opening @returns {Promise<SegmentDecoder>} */
 async function openGrids(opening) {
-  const { GridDecoder } = await importDecoder("grid/grid-decoder.js");
+  const address = new URL("./grid/grid-decoder.js", import.meta.url);
+  const { GridDecoder } = await importModule(() => import("./grid/grid-decoder.js"), address, "The decoder");
   return GridDecoder.open(opening);
 }
 
 /** @param {Promise<Container>} opening @returns {Promise<SegmentDecoder>} */
 async function openMotion(opening) {
-  const { MotionDecoder } = await importDecoder("motion/motion-decoder.js");
+  const address = new URL("./motion/motion-decoder.js", import.meta.url);
+  const { MotionDecoder } = await importModule(() => import("./motion/motion-decoder.js"), address, "The decoder");
   return MotionDecoder.open(opening, lose);
 }
-
-/** A module that only some files need. @param {string} name */
-const importDecoder = (name) => importModule(new URL(`./${name}`, import.meta.url).href, "The decoder");
 
 /** What decodes the segment of a frame. @param {number} frame */
 async function decoderOf(frame) {

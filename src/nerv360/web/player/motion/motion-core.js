@@ -14,7 +14,7 @@ export const bytesOfKey = (width, height) => BYTES_PER_PIXEL * width * height + 
 
 /** Load the core, and what was learned on other clips. Throws ServerGone, or BrokenFile for a damaged site. @returns {Promise<CoreFiles>} */
 export async function loadCore() {
-  const addresses = ["core.wasm", "priors.bin"].map((name) => new URL(`./${name}`, import.meta.url));
+  const addresses = [new URL("./core.wasm", import.meta.url), new URL("./priors.bin", import.meta.url)];
   const [code, packed] = await Promise.all(addresses.map((address) => download(address, "The decoder").then(({ data }) => data)));
   try {
     const priors = new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();

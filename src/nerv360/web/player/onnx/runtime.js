@@ -12,6 +12,7 @@ const FILES = {
 };
 const WHAT = "The decoder (ONNX Runtime)";
 
+const importScript = (/** @type {string} */ name) => importModule(() => import(addressOf(name)), addressOf(name), WHAT);
 const addressOf = (/** @type {string} */ name) => new URL(`../onnxruntime/${name}`, import.meta.url).href;
 
 /**
@@ -23,9 +24,9 @@ export async function loadRuntime(provider, threads, report) {
   const { api, module, binary } = FILES[provider];
   try {
     const [ort, wasmBinary] = await Promise.all([
-      importModule(addressOf(api), WHAT),
+      importScript(api),
       downloadBinary(addressOf(binary), report),
-      importModule(addressOf(module), WHAT), // which the runtime imports itself, but cannot say why it fails
+      importScript(module), // which the runtime imports itself, but cannot say why it fails
     ]);
     ort.env.logLevel = "error";
     ort.env.wasm.numThreads = threads;
