@@ -88,21 +88,21 @@ def test_the_page_keeps_its_keys_wheel_and_swipes_until_the_player_is_used(host:
             kind = ("touchStart", *["touchMove"] * 7, "touchEnd")[step]
             session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
+    known = "new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"  # by the compositor
     page.keyboard.press("ArrowRight")
     assert page.evaluate("player.view.yawDeg") == 0
     swipe(-15, 0)
     page.wait_for_function("player.view.yawDeg > 5")
     page.locator("nerv360-player").tap()
+    page.wait_for_function("document.activeElement === element")
+    page.evaluate(known)
     assert not page.evaluate("player.playing")
     swipe(0, -15)
     page.wait_for_function("player.view.pitchDeg < -5")
     assert page.evaluate("scrollY") == 0
     page.keyboard.press(" ")
     assert page.evaluate("player.playing")
-    frames = "new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"
-    page.evaluate(
-        f"player.pause(); document.activeElement.blur(); element.pitch = 0; {frames}"
-    )  # and the compositor knows
+    page.evaluate(f"player.pause(); document.activeElement.blur(); element.pitch = 0; {known}")
     swipe(0, -15)
     page.wait_for_function("scrollY > 50")
     assert page.evaluate("player.view.pitchDeg") == 0

@@ -153,7 +153,7 @@ def test_a_site_on_another_host_plays_in_a_page(clip: Path, host: Callable[..., 
     headers = dict(
         re.findall(r"^    (Access-Control-[\w-]+|Cross-Origin-Resource-[\w-]+): (.*)$", document, re.MULTILINE)
     )
-    assert len(headers) == 3
+    assert len(headers) == 4
 
     async def allow(_: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(headers)
@@ -210,7 +210,7 @@ def test_a_three_js_scene_turns_with_the_view_that_is_its_background(clip: Path,
 
 
 IFRAME = """<!doctype html><p style="height: 3000px">
-<iframe src="./?backend=server&embed&autoplay" width="400" height="300" allow="fullscreen 'none'"></iframe></p>"""
+<iframe src="./?backend=server&embed&autoplay&muted" width="400" height="300" allow="fullscreen 'none'"></iframe></p>"""
 
 
 def test_in_an_iframe_the_wheel_scrolls_the_page_until_the_picture_is_clicked(host: Callable[..., Page]) -> None:
@@ -219,7 +219,7 @@ def test_in_an_iframe_the_wheel_scrolls_the_page_until_the_picture_is_clicked(ho
     frame: Any = page.frames[1]
     assert not frame.locator("#fullscreen").is_visible()  # it is not allowed
     assert not frame.locator("#title").is_visible()
-    page.wait_for_function("frames[0].player.playing")
+    page.wait_for_function("frames[0].player.playing && frames[0].player.muted")
     frame.evaluate("player.pause()")
     page.wait_for_function("frames[0].player.settled")
     page.mouse.move(200, 150)

@@ -170,7 +170,7 @@ function restoreSettings() {
     player.setSpeed(speed);
     element.loop = loop;
     player.setResolution(resolution);
-    player.setVolume(volume, muted);
+    player.setVolume(volume, muted || options.has("muted"));
   } catch {} // the browser keeps nothing for this page
 }
 

@@ -1,11 +1,13 @@
 /** A player as a custom element: `<nerv360-player src="video/player.json" controls></nerv360-player>`. */
 
-import { CONTROL_BAR, ControlBar, formatTime } from "./control-bar.js";
+import { Announcer } from "./announcer.js";
+import { CONTROL_BAR, ControlBar } from "./control-bar.js";
 import { Controls } from "./controls.js";
 import { elementStyle } from "./element-style.js";
+import { IdleWatch } from "./idle-watch.js";
+import { placeMarkers } from "./markers.js";
 import { Player } from "./player.js";
 
-const IDLE_MS = 2600; // while it plays, after which the bars hide
 const EVENTS = {
   play: "play", pause: "pause", playing: "playing", waiting: "waiting", ended: "ended", time: "timeupdate",
   volume: "volumechange", manifest: "loadedmetadata", view: "viewchange",
@@ -48,14 +50,14 @@ export class Nerv360PlayerElement extends HTMLElement {
   #root = this.attachShadow({ mode: "open", delegatesFocus: true });
   /** @type {ControlBar | null} */ #bar = null;
   #listening = new AbortController();
-  #idleTimer = 0;
-  #announcedView = "";
+  /** @type {Announcer | null} */ #announcer = null;
+  #idleWatch = new IdleWatch(() => this.#inUse, (idle) => this.#stage.classList.toggle("idle", idle));
 
   constructor() {
     super();
     this.#root.adoptedStyleSheets = [elementStyle()];
     this.#root.innerHTML = CONTENT;
-    for (const name of ["pointermove", "pointerdown", "focusin"]) this.addEventListener(name, () => this.#wake());
+    for (const name of ["pointermove", "pointerdown", "focusin"]) this.addEventListener(name, () => this.#idleWatch.wake());
     this.#find("message").querySelector("button")?.addEventListener("click", () => this.player?.retry());
     this.#root.querySelector("slot[name=marker]")?.addEventListener("slotchange", () => this.#placeMarkers());
   }
@@ -207,7 +209,7 @@ export class Nerv360PlayerElement extends HTMLElement {
 
   /** Tell it to those who do not see the picture. @param {string} text */
   announce(text) {
-    this.#find("said").textContent = text;
+    this.#announcer?.say(text);
   }
 
   #open() {
@@ -225,7 +227,8 @@ export class Nerv360PlayerElement extends HTMLElement {
     this.gestures = new Controls(this.player, canvas, { keyboard, wheel: guard, touch: guard, fullscreen: toggleFullscreen });
     this.#bar = new ControlBar(this.#root, this.player, this.gestures, toggleFullscreen);
     this.#listening = new AbortController();
-    keyboard.addEventListener("keydown", () => this.#wake(), { signal: this.#listening.signal });
+    keyboard.addEventListener("keydown", () => this.#idleWatch.wake(), { signal: this.#listening.signal });
+    this.#announcer = new Announcer(this.#find("said"), this.player);
     this.#follow(this.player);
     this.#showPoster();
     this.#showState();
@@ -239,8 +242,8 @@ export class Nerv360PlayerElement extends HTMLElement {
     this.#bar?.close();
     this.gestures?.close();
     this.player?.close();
-    window.clearTimeout(this.#idleTimer);
-    this.player = this.gestures = this.#bar = null;
+    this.#idleWatch.stop();
+    this.player = this.gestures = this.#bar = this.#announcer = null;
     this.#stage.className = "empty";
   }
 
@@ -252,18 +255,12 @@ export class Nerv360PlayerElement extends HTMLElement {
       if (player.error) this.dispatchEvent(new Event("error"));
     });
     for (const name of ["waiting", "playing", "play", "pause"]) player.addEventListener(name, () => this.#showState());
-    player.addEventListener("waiting", () => this.announce("Waiting for the picture"));
-    for (const name of ["play", "pause"])
-      player.addEventListener(name, () => {
-        this.announce(player.playing ? "Playing" : `Paused at ${formatTime(player.time)}`);
-        this.#wake();
-      });
+    for (const name of ["play", "pause"]) player.addEventListener(name, () => this.#idleWatch.wake());
     player.addEventListener("picture", () => {
       this.#stage.classList.remove("empty");
       this.#find("poster").hidden = true;
     }, { once: true });
     player.addEventListener("view", () => this.#placeMarkers());
-    player.addEventListener("rest", () => this.#announceView(player.view));
   }
 
   get #stage() {
@@ -305,35 +302,13 @@ export class Nerv360PlayerElement extends HTMLElement {
     if (player.error) /** @type {HTMLElement} */ (message.querySelector("p")).textContent = player.error.message;
   }
 
-  /** @param {import("./player.js").View} view */
-  #announceView({ yawDeg, pitchDeg, fovDeg }) {
-    const [side, height] = [yawDeg < 0 ? "left" : "right", pitchDeg < 0 ? "down" : "up"];
-    const text = `Looking ${Math.abs(yawDeg).toFixed(0)}° ${side}, ${Math.abs(pitchDeg).toFixed(0)}° ${height}, ${fovDeg.toFixed(0)}° wide`;
-    if (text !== this.#announcedView) this.announce(text);
-    this.#announcedView = text;
-  }
-
   #placeMarkers() {
-    for (const marker of /** @type {NodeListOf<HTMLElement>} */ (this.querySelectorAll(":scope > [slot=marker]"))) {
-      const [yaw, pitch] = [marker.dataset.yaw, marker.dataset.pitch].map(Number);
-      const place = this.player?.project(yaw, pitch);
-      marker.style.visibility = place ? "" : "hidden";
-      if (place) marker.style.translate = `calc(${place.x}px - 50%) calc(${place.y}px - 50%)`;
-    }
+    if (this.player) placeMarkers(this, this.player);
   }
 
-  #wake() {
-    this.#stage.classList.remove("idle");
-    window.clearTimeout(this.#idleTimer);
-    this.#idleTimer = window.setTimeout(() => {
-      if (!this.player?.playing) return;
-      if (this.#inUse) this.#wake();
-      else this.#stage.classList.add("idle");
-    }, IDLE_MS);
-  }
-
-  /** Whether the bars are: pointed at, focused by the keyboard, or with an open panel. */
+  /** Whether the bars have to stay: it does not play, they are pointed at, focused by the keyboard, or with an open panel. */
   get #inUse() {
+    if (!this.player?.playing) return true;
     const hovered = matchMedia("(hover: hover)").matches && this.#find("bars").matches(":hover"); // a touch leaves :hover behind
     const focused = this.#root.querySelector("footer :focus-visible") ?? this.querySelector(":focus-visible");
     return hovered || focused !== null || this.querySelector(":scope > [slot=panel]:not([hidden])") !== null;
