@@ -60,8 +60,8 @@ def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], l
     packed = data[18 : 18 + length]
     check(crc32(packed) == checksum)
     header, offset, parts = msgspec.msgpack.decode(packed), 18 + length, []
-    check(len(header) == 7 or (len(header) == 8 and version == 9))
-    sound = header[7][4] if len(header) == 8 else [[]] * len(header[6])
+    check(len(header) == 7 or (len(header) in (8, 9) and version == 9))
+    sound = header[7][4] if header[7:] and header[7] else [[]] * len(header[6])
     for (frames, size, header_length, header_checksum), behind in zip(header[6], sound, strict=True):
         body = data[offset : offset + size]
         check(crc32(body[:header_length]) == header_checksum)
@@ -75,6 +75,16 @@ def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], l
     return header, parts
 
 
+def frame_starts(header: list[Any]) -> list[float]:
+    """When frames begin, and the last ends, in seconds."""
+    if len(header) < 9:
+        return [frame * header[4] / header[3] for frame in range(header[2] + 1)]
+    numerator, denominator, packed = header[8]
+    ticks = struct.unpack(f"<{header[2]}I", zlib.decompress(packed))
+    check(all(ticks))
+    return [start * numerator / denominator for start in accumulate((0, *ticks))]
+
+
 def read_sound(data: bytes) -> list[tuple[float, bytes]]:
     """The packets of sound, with their times in seconds of the video."""
     header, parts = read_container(data)
@@ -86,7 +96,7 @@ def read_sound(data: bytes) -> list[tuple[float, bytes]]:
         for second, chunk in enumerate(chunks):
             for time, packet in msgspec.msgpack.decode(chunk):
                 check(max(0, time // sample_rate) == second)
-                start = first_frame * header[4] * sample_rate // header[3]
+                start = math.floor(frame_starts(header)[first_frame] * sample_rate + 1e-6)
                 found.append(((start + time) / sample_rate, packet))
         first_frame += frames
     return found

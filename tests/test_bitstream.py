@@ -22,6 +22,7 @@ from nerv360.bitstream.container import Container, write_container
 from nerv360.bitstream.header import (
     Chunk,
     FileHeader,
+    FrameTimes,
     MotionHeader,
     SegmentEntry,
     SegmentHeader,
@@ -51,7 +52,7 @@ from nerv360.models.build import build, decoder_tensors
 from nerv360.models.network_config import NetworkConfig
 from nerv360.types import BT709, Colour
 
-KINDS = [FileHeader, SegmentEntry, Colour, SoundTrack, SegmentHeader, LatentGrid, MotionHeader, Chunk]
+KINDS = [FileHeader, SegmentEntry, SoundTrack, FrameTimes, Colour, SegmentHeader, LatentGrid, MotionHeader, Chunk]
 DOCUMENT = Path(__file__).parent.parent / "docs" / "bitstream.md"
 WIDTH, HEIGHT, FRAMES, GROUP = 50, 26, 5, 2
 CONFIG = NetworkConfig(

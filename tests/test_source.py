@@ -80,26 +80,6 @@ def test_frames_without_times_of_their_own_are_in_the_order_in_which_they_are_sh
         assert all(np.array_equal(a, b) for a, b in zip(clip.cut(3, 5), shown[3:8], strict=True))
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
-def test_a_variable_frame_rate_is_made_regular(tmp_path: Path, name: str) -> None:
-    """Frames repeat until the next is due, wherever reading begins."""
-    frames = panoramas(8)
-    ticks = (0, 1, 2, 3, 4, 10, 11, 30)
-    clip = Clip.open(write_film(tmp_path / name, frames, ticks=ticks, bf="0"))
-    assert clip.frame_rate == 25
-    assert clip.remarks == ("variable frame rate: made regular, 8 pictures as 31 frames at 25/s",)
-    shown = list(clip)
-    assert len(shown) == 31
-    for frame, picture in enumerate(shown):
-        expected = max(number for number, tick in enumerate(ticks) if tick <= frame)
-        assert psnr(picture, frames[expected]) > 40
-    for frame in (3, 7, 29):
-        assert np.array_equal(shown[frame], next(clip.read(frame, frame + 1)))
-        assert np.array_equal(shown[frame], next(iter(clip.cut(frame, 1))))
-    assert not survey(clip, shots=False).missing
-    assert clip.middles()[5:7] == pytest.approx([5.5 / 25, 6.5 / 25])
-
-
 def test_pictures_that_are_hardly_late_are_frames_of_an_even_rate(tmp_path: Path) -> None:
     clip = Clip.open(write_film(tmp_path / "film.mp4", panoramas(8), ticks=(0, 1, 2, 3, 5, 6, 7, 8)))
     assert clip.frames == 8

@@ -104,7 +104,15 @@ def decode(
         )
         shown = tracked(pictures, "decoding", len(chosen), on_progress)
         sound = sound_of(decoder.container, chosen) if audio and chosen.step == 1 else None
-        write_frames(target, shown, decoder.frame_rate, decoder.colour, panoramas=views is None, sound=sound)
+        write_frames(
+            target,
+            shown,
+            decoder.frame_rate,
+            decoder.colour,
+            panoramas=views is None,
+            sound=sound,
+            durations=decoder.container.timeline.durations(chosen),
+        )
     return len(chosen)
 
 

@@ -1,12 +1,13 @@
 """Types that every package shares."""
 
-from typing import Annotated, Literal
+from fractions import Fraction
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-__all__ = ["BT709", "UNSPECIFIED_COLOUR", "Colour", "Picture", "Sound"]
+__all__ = ["BT709", "UNSPECIFIED_COLOUR", "Colour", "FrameDurations", "Picture", "Sound"]
 
 Picture = NDArray[np.uint8]  # [height, width, 3], full-range R'G'B'
 
@@ -31,6 +32,13 @@ class Sound(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     sample_rate: Annotated[int, Meta(ge=8000, le=192000, description="samples per second")]
     channels: Annotated[int, Meta(ge=1, le=255, description="in the codec's order")]
     config: Annotated[bytes, Meta(min_length=2, max_length=4096, description="AudioSpecificConfig, or OpusHead")]
+
+
+class FrameDurations(NamedTuple):
+    """For how long the frames of a video are shown, where its rate is variable."""
+
+    ticks: tuple[int, ...]
+    tick_s: Fraction
 
 
 UNSPECIFIED_COLOUR = Colour(2, 2, 2, False)

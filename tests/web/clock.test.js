@@ -65,3 +65,14 @@ test("a time before the video is known is kept, and ends where a shorter video e
   clock.setVideo({ frames: 20, frameRate: 10 });
   assert.deepEqual([clock.time, clock.frame], [2, 19]);
 });
+
+test("of a variable rate, frames are shown from their own times on", () => {
+  const clock = new PlaybackClock();
+  clock.setVideo({ frames: 4, frameRate: 10, frameStarts: [0, 0.1, 0.5, 0.6, 2] });
+  assert.equal(clock.duration, 2);
+  for (const [time, frame] of [[0, 0], [0.05, 0], [0.1, 1], [0.4999, 1], [0.5, 2], [0.7, 3], [1.99, 3], [2, 3]]) {
+    clock.seek(time);
+    assert.equal(clock.frame, frame, `at ${time}`);
+    assert.ok(clock.startOf(frame) <= time);
+  }
+});

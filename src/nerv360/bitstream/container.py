@@ -35,6 +35,7 @@ from nerv360.bitstream.header import (
     unpack_segment_header,
 )
 from nerv360.bitstream.manifest import files_of, open_bytes
+from nerv360.bitstream.timeline import Timeline
 from nerv360.errors import ArgumentError, BitstreamError, Nerv360Error, VersionError
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import LatentGrid
@@ -47,7 +48,7 @@ __all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_contai
 
 MAGIC = b"\x89NERV360"
 OLDEST_VERSION, _, VERSION = VERSIONS = 5, 8, 9  # that are read; a file has the oldest that its content allows
-SOUND_VERSION = 9  # of files with sound
+TIMED_VERSION = 9  # of files with sound, or with times of frames
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
 COPIED_AT_ONCE = 1 << 20
@@ -172,6 +173,8 @@ class Container:
         try:
             try:
                 self.header = self._read_header()
+                self.timeline = Timeline(self.header)
+                self._check_sound()
             except BitstreamError as error:
                 raise type(error)(f"{path}: {error}") from None
             self.segments = Segments(self.header, self.size, self._read_segment, self.path)
@@ -281,13 +284,21 @@ class Container:
         header = unpack(self._read(PREAMBLE.size, length, checksum, "header"), FileHeader)
         if contradiction := header.contradiction():
             raise BitstreamError(contradiction)
-        if header.sound is not None and version < SOUND_VERSION:
-            raise BitstreamError(f"sound in a file of version {version}")
+        if version < TIMED_VERSION and (header.sound is not None or header.times is not None):
+            raise BitstreamError(f"sound, or times of frames, in a file of version {version}")
         end = PREAMBLE.size + length + sum(entry.length for entry in header.segments)
         if end != self.size:
             what = "truncated" if end > self.size else "followed by foreign bytes"
             raise BitstreamError(f"{what}: {self.size} bytes, but the header speaks of {end}")
         return header
+
+    def _check_sound(self) -> None:
+        first, track = 0, self.header.sound
+        for entry, chunks in zip(self.header.segments, track.chunks if track else (), strict=track is not None):
+            seconds = self.timeline.start_s(first + entry.frames) - self.timeline.start_s(first)
+            if len(chunks) > 1 + seconds:
+                raise BitstreamError(f"{len(chunks)} seconds of sound in a segment of {entry.frames} frames")
+            first += entry.frames
 
     def _read_segment(self, entry: SegmentEntry, sound: Sequence[Chunk], first_frame: int, offset: int) -> Segment:
         packed = self._read(offset, entry.header_length, entry.header_crc32, "segment header")
@@ -340,10 +351,10 @@ def write_container(
     sound: Sequence[Sequence[bytes]] = (),  # chunks of each segment, where the header speaks of sound
 ) -> bytes:
     """A whole file. The tables of segments and of chunks are filled in from the chunks themselves."""
-    entries, bodies, version = [], [], OLDEST_VERSION
+    entries, bodies = [], []
+    version = OLDEST_VERSION if header.sound is None and header.times is None else TIMED_VERSION
     if header.sound is not None:
         header = replace(header, sound=replace(header.sound, chunks=[_table(chunks) for chunks in sound]))
-        version = SOUND_VERSION
     for entry, (segment, chunks), behind in zip(
         header.segments, segments, sound or [()] * len(header.segments), strict=True
     ):

@@ -4,14 +4,17 @@ These classes are the writer, the reader's checks, the rows of `nerv360 info`, a
 Headers are MessagePack arrays: the values in this order, without their names.
 """
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
+import numpy as np
 from msgspec import Meta, Struct
 from msgspec.structs import astuple
+from numpy.typing import NDArray
 
 from nerv360.errors import BitstreamError
 from nerv360.geometry.viewport import Viewport
@@ -22,12 +25,14 @@ from nerv360.models.network_config import NetworkConfig
 from nerv360.models.registry import model_spec, network_spec
 from nerv360.motion.keys import Key, key_order, keys_of_groups
 from nerv360.types import Colour, Sound
+from nerv360.video.timing import MAX_TIMED_FRAMES
 
 __all__ = [
     "MAX_SOUND_CHUNK",
     "AnySegmentHeader",
     "Chunk",
     "FileHeader",
+    "FrameTimes",
     "ModelHeader",
     "MotionHeader",
     "SegmentEntry",
@@ -47,6 +52,8 @@ Header = TypeVar("Header", bound=Struct)
 
 _U32 = 2**32 - 1
 MAX_SOUND_CHUNK = 1 << 22  # bytes
+
+Ticks = NDArray[np.uint32]
 
 
 class SegmentEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -74,6 +81,43 @@ class SoundTrack(Sound, array_like=True, frozen=True, forbid_unknown_fields=True
     ]
 
 
+class FrameTimes(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """For how long each frame is shown."""
+
+    tick_numerator: Annotated[int, _integer(1, _U32, "of the seconds of a tick")]
+    tick_denominator: Annotated[int, _integer(1, _U32, "of the seconds of a tick")]
+    durations: Annotated[bytes, Meta(min_length=1, max_length=2**23, description="zlib of each frame's ticks")]
+
+    @staticmethod
+    def of(ticks: Sequence[int] | Ticks, tick_s: Fraction) -> "FrameTimes":
+        """Inverse of `unpack`."""
+        data = np.asarray(ticks, "<u4").tobytes()
+        return FrameTimes(tick_s.numerator, tick_s.denominator, zlib.compress(data, 9))
+
+    @property
+    def tick_s(self) -> Fraction:
+        """Seconds of a tick."""
+        return Fraction(self.tick_numerator, self.tick_denominator)
+
+    def unpack(self, frames: int) -> Ticks:
+        """Ticks of so many frames. Raises BitstreamError where there are not as many."""
+        if frames > MAX_TIMED_FRAMES:
+            raise BitstreamError(f"durations of more than {MAX_TIMED_FRAMES} frames")
+        reader = zlib.decompressobj()
+        try:
+            ticks = reader.decompress(self.durations, 4 * frames + 1)
+        except zlib.error as error:
+            raise BitstreamError(f"impossible durations of frames: {error}") from None
+        if (
+            len(ticks) != 4 * frames
+            or not reader.eof
+            or reader.unused_data
+            or 0 in (found := np.frombuffer(ticks, "<u4"))
+        ):
+            raise BitstreamError(f"impossible durations of {frames} frames")
+        return found
+
+
 class FileHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What the video is, and where its segments lie: one behind the other, from the end of this header."""
 
@@ -84,7 +128,8 @@ class FileHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
     rate_denominator: Annotated[int, _integer(1, _U32, "of the frames per second")]
     colour: Annotated[Colour, Meta(description="of the source")]
     segments: Annotated[list[SegmentEntry], Meta(min_length=1, max_length=10**6, description="in order")]
-    sound: Annotated[SoundTrack | None, Meta(description="missing where there is none")] = None
+    sound: Annotated[SoundTrack | None, Meta(description="missing, or nil, where there is none")] = None
+    times: Annotated[FrameTimes | None, Meta(description="missing where all last equally long")] = None
 
     @property
     def frame_rate(self) -> Fraction:
@@ -99,11 +144,8 @@ class FileHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
             return None
         if len(self.sound.chunks) != len(self.segments):
             return f"sound of {len(self.sound.chunks)} segments, of {len(self.segments)}"
-        for entry, chunks in zip(self.segments, self.sound.chunks, strict=True):
-            if len(chunks) > 1 + entry.frames * self.rate_denominator // self.rate_numerator:
-                return f"{len(chunks)} seconds of sound in a segment of {entry.frames} frames"
-            if any(chunk.length > MAX_SOUND_CHUNK for chunk in chunks):
-                return f"a second of sound of more than {MAX_SOUND_CHUNK} bytes"
+        if any(chunk.length > MAX_SOUND_CHUNK for chunks in self.sound.chunks for chunk in chunks):
+            return f"a second of sound of more than {MAX_SOUND_CHUNK} bytes"
         return None
 
 
@@ -269,9 +311,11 @@ def _range(limits: tuple[float, float]) -> str:
 
 
 def pack(header: Struct) -> bytes:
-    """A header as bytes; None at its end is left out."""
+    """A header as bytes; what is None at its end is left out."""
     values = astuple(header)
-    return msgspec.msgpack.encode(values[:-1] if values[-1] is None else values)
+    while values[-1] is None:
+        values = values[:-1]
+    return msgspec.msgpack.encode(values)
 
 
 def unpack(data: bytes, kind: type[Header]) -> Header:

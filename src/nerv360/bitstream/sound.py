@@ -39,11 +39,11 @@ def pack_sound(packets: Iterable[tuple[int, bytes]], sample_rate: int) -> list[b
 
 def sound_of(container: Container, frames: range) -> tuple[Sound, Iterator[tuple[int, bytes]]] | None:
     """The sound of these frames, and a little before: packets with their times in samples from the first of them."""
-    track, rate = container.header.sound, container.header.frame_rate
+    track, start_s = container.header.sound, container.timeline.start_s
     if track is None:
         return None
-    zero = round(frames.start / rate * track.sample_rate)
-    packets = read_sound(container, frames.start / rate - LEAD_S, frames.stop / rate)
+    zero = round(start_s(frames.start) * track.sample_rate)
+    packets = read_sound(container, start_s(frames.start) - LEAD_S, start_s(frames.stop))
     return track, ((time - zero, data) for time, data in packets)
 
 
@@ -52,13 +52,13 @@ def read_sound(container: Container, begin_s: Fraction, end_s: Fraction) -> Iter
 
     One that is not behind the one before it is left out. Raises BitstreamError where they are damaged.
     """
-    track, rate = container.header.sound, container.header.frame_rate
+    track = container.header.sound
     assert track is not None
     sample_rate, last = track.sample_rate, -math.inf
     begin, end = begin_s * sample_rate, end_s * sample_rate
     for index, chunks in enumerate(track.chunks):
         first_frame = container.segments.first_frame(index)
-        start = math.floor(Fraction(first_frame) / rate * sample_rate)
+        start = math.floor(container.timeline.start_s(first_frame) * sample_rate)
         for number in range(len(chunks)):
             if start + (number + 1) * sample_rate <= begin or start + number * sample_rate >= end:
                 continue

@@ -39,7 +39,7 @@ def info(
 def _facts(container: Container) -> dict[str, Any]:
     """All that --json tells."""
     header, budget = container.header, container.budget()
-    seconds = header.frames * header.rate_denominator / header.rate_numerator
+    seconds = float(container.timeline.start_s(header.frames))
     total = sum(budget.values())
     return {
         "size": total,
@@ -47,6 +47,7 @@ def _facts(container: Container) -> dict[str, Any]:
         "height": header.height,
         "frames": header.frames,
         "frame_rate": f"{header.rate_numerator}/{header.rate_denominator}",
+        "variable_frame_rate": container.timeline.variable,
         "seconds": seconds,
         "bitrate": 8 * total / seconds,
         "bits_per_pixel": 8 * total / (header.frames * header.width * header.height),
@@ -65,6 +66,8 @@ def _table(title: str, container: Container, facts: dict[str, Any]) -> Table:
     """The facts, to be read."""
     table = Table(title=title, show_header=False, title_justify="left")
     table.add_row("video", "{width}x{height}, {frames} frames, {seconds:.2f} s".format_map(facts))
+    if facts["variable_frame_rate"]:
+        table.add_row("frame rate", f"variable, {facts['frames'] / facts['seconds']:.3g} frames/s on average")
     table.add_row("rate", f"{facts['bitrate'] / 1000:.1f} kbit/s, {facts['bits_per_pixel']:.4f} bits per pixel")
     for rows in dict.fromkeys(tuple(segment.header.rows()) for segment in container.segments):
         for name, value in rows:
@@ -87,10 +90,11 @@ def _sound(sound: Sound) -> dict[str, Any]:
 
 def _segment_table(container: Container) -> Table:
     table = Table("segment", "from", "frames", "bytes", "kbit/s", title="segments", title_justify="left")
-    rate = container.header.rate_numerator / container.header.rate_denominator
+    start_s = container.timeline.start_s
     for number, segment in enumerate(container.segments):
-        bitrate = 8 * segment.length * rate / segment.frames
-        began = f"{segment.first_frame / rate:.2f} s"
+        begin, end = (float(start_s(segment.first_frame + frames)) for frames in (0, segment.frames))
+        bitrate = 8 * segment.length / (end - begin)
+        began = f"{begin:.2f} s"
         table.add_row(str(number), began, str(segment.frames), f"{segment.length:,}", f"{bitrate / 1000:.1f}")
     return table
 

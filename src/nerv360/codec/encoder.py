@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec.structs import asdict
 
 from nerv360.bitstream.container import write_container
-from nerv360.bitstream.header import MAX_SOUND_CHUNK, AnySegmentHeader, FileHeader, SegmentEntry, SoundTrack
+from nerv360.bitstream.header import MAX_SOUND_CHUNK, AnySegmentHeader, FileHeader, FrameTimes, SegmentEntry, SoundTrack
 from nerv360.bitstream.sound import pack_sound
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError, VideoError
@@ -92,6 +92,7 @@ def write_clip(clip: Clip, segment: AnySegmentHeader, chunks: list[bytes], sound
         rate_denominator=clip.frame_rate.denominator,
         colour=clip.colour,
         segments=[SegmentEntry(clip.frames, 1, 1, 0)],
+        times=FrameTimes.of(*clip.durations) if clip.durations else None,
         sound=SoundTrack(**asdict(clip.sound.format), chunks=[[]]) if clip.sound.format else None,
     )
     return write_container(header, iter([(segment, chunks)]), [sound])

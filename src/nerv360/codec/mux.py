@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from msgspec.structs import replace
 
 from nerv360.bitstream.container import Container, write_head
-from nerv360.bitstream.header import FileHeader
+from nerv360.bitstream.header import FileHeader, FrameTimes
 from nerv360.bitstream.manifest import MANIFEST_ENDING, Manifest, SegmentLocation, write_manifest
 from nerv360.claims import check_output
 from nerv360.errors import BitstreamError
@@ -57,13 +58,17 @@ def _joined(headers: Sequence[FileHeader], inputs: Sequence[Location]) -> FileHe
     sound = first.sound and replace(
         first.sound, chunks=[chunks for header in headers if header.sound for chunks in header.sound.chunks]
     )
-    return replace(first, frames=sum(header.frames for header in headers), segments=entries, sound=sound)
+    ticks = [header.times.unpack(header.frames) for header in headers if header.times]
+    times = first.times and FrameTimes.of(np.concatenate(ticks), first.times.tick_s)
+    frames = sum(header.frames for header in headers)
+    return replace(first, frames=frames, segments=entries, sound=sound, times=times)
 
 
 def _traits(header: FileHeader) -> FileHeader:
     """What is alike in all files of one video."""
     sound = replace(header.sound, chunks=[]) if header.sound else None
-    return replace(header, frames=1, segments=[], sound=sound)
+    times = replace(header.times, durations=b"") if header.times else None
+    return replace(header, frames=1, segments=[], sound=sound, times=times)
 
 
 def _folder(location: Location) -> str:

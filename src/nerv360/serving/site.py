@@ -12,6 +12,7 @@ from zlib import crc32
 
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.header import pack
+from nerv360.bitstream.timeline import Timeline
 from nerv360.claims import claim
 from nerv360.errors import ArgumentError, MissingExtra, OutputError
 from nerv360.geometry.viewport import Viewport
@@ -86,6 +87,7 @@ def manifest(
         "height": header.height,
         "frames": header.frames,
         "frameRate": header.rate_numerator / header.rate_denominator,
+        "frameStarts": _frame_starts(container.timeline, header.frames),
         "model": first.model,
         "trained": {"width": trained.view_width, "height": trained.view_height, "hfovDeg": list(trained.hfov_deg)},
         "scalable": all(isinstance(spec, NetworkSpec) and not spec.draws_panorama for spec in specs),
@@ -95,6 +97,13 @@ def manifest(
         "source": source,
         "sound": _sound(header.sound) if header.sound else None,
     }
+
+
+def _frame_starts(timeline: Timeline, frames: int) -> list[float] | None:
+    """The beginning of every frame, and the end of the last, in seconds, where the rate is variable."""
+    if not timeline.variable:
+        return None
+    return [round(float(timeline.start_s(frame)), 6) for frame in range(frames + 1)]
 
 
 def _sound(sound: Sound) -> dict[str, Any]:

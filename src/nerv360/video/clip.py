@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import repeat, takewhile
+from itertools import pairwise, repeat, takewhile
 
 import av
 import numpy as np
@@ -16,7 +16,7 @@ from av.video.reformatter import Colorspace, Interpolation
 
 from nerv360.errors import ArgumentError, VideoError
 from nerv360.storage import Location, open_file, parse_location, size
-from nerv360.types import Colour, Picture
+from nerv360.types import Colour, FrameDurations, Picture
 from nerv360.video.filters import deinterlaced, filtered
 from nerv360.video.reading import AS_TAGGED, Layout, Reading, plan_reading
 from nerv360.video.sound import LEAD_S, SILENT, SoundStream, find_sound, read_packets
@@ -132,15 +132,21 @@ class Clip:
 
     def packets(self) -> Iterator[tuple[int, bytes]]:
         """Packets of its sound, with their times in samples from the clip's first frame. Raises VideoError."""
-        zero_s = self.timing.zero_s + self.start / self.frame_rate
-        begin_s = zero_s if self.start else zero_s - LEAD_S
-        return read_packets(self.path, self.sound, zero_s, begin_s, zero_s + self.frames / self.frame_rate)
+        zero_s, end_s = self.timing.starts_s(self.start, self.start + self.frames)
+        return read_packets(self.path, self.sound, zero_s, zero_s if self.start else zero_s - LEAD_S, end_s)
+
+    @property
+    def durations(self) -> FrameDurations | None:
+        """For how long frames are shown, where their rate is variable."""
+        if not self.timing.uneven:
+            return None
+        shown = [self.timing.shown_s(self.start + frame) / self.timing.unit_s for frame in range(self.frames + 1)]
+        return FrameDurations(tuple(int(end - begin) for begin, end in pairwise(shown)), self.timing.unit_s)
 
     def middles(self) -> list[float]:
         """The middle of the time that every frame is shown, in seconds of the file, as players count them."""
-        shown = [self.timing.shown_s(self.start + frame) for frame in range(self.frames)]
-        ends = [*shown[1:], shown[-1] + 1 / self.frame_rate]
-        return [float(first + end) / 2 for first, end in zip(shown, ends, strict=True)]
+        shown = [self.timing.shown_s(self.start + frame) for frame in range(self.frames + 1)]
+        return [float(first + end) / 2 for first, end in pairwise(shown)]
 
     @property
     def frame_bytes(self) -> int:
@@ -174,13 +180,6 @@ class Clip:
     def decodable(self) -> Iterator[tuple[int, av.VideoFrame, bool]]:
         """Every picture that the file gives up undamaged: its frame of the clip, and whether its size is another."""
         return (each for each in self._decoded(0, self.frames) if each[0] >= 0)
-
-    def pictured(self) -> frozenset[int]:
-        """The frames of which the file promises pictures; the others repeat those."""
-        frames = range(self.frames)
-        return frozenset(frames if not self.timing.times else (n - self.start for n in self.timing.numbers)) & set(
-            frames
-        )
 
     def panorama(self, picture: av.VideoFrame) -> Picture:
         """The panorama [height, width, 3] that a picture of the file holds."""
@@ -232,8 +231,8 @@ class Clip:
                 found = enumerate(pictures(container, stream), start=-self.start)
                 yield from takewhile(lambda each: each[0] < end + around, found)
             return
-        start = max(0, timing.picture_of(self.start + first) - around)
-        last = min(len(timing.times) - 1, timing.picture_of(self.start + end - 1) + around)
+        start = max(0, self.start + first - around)
+        last = min(timing.frames, self.start + end + around) - 1
         for decoded in pictures_from(self.path, timing.times[start]):
             time = decoded[0].pts
             if time is None:

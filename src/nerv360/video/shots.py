@@ -53,7 +53,7 @@ def survey(clip: Clip, on_progress: OnProgress = ignore, *, shots: bool = True) 
         on_progress(Update("finding shots" if shots else "looking through", index + 1, clip.frames))
     if not found:
         raise VideoError(f"{clip.path}: none of its {clip.frames} frames can be decoded")
-    missing = clip.pictured() - found
+    missing = frozenset(range(clip.frames)) - found
     return Survey(tuple(cuts.found if cuts is not None else ()), missing, frozenset(reshaped))
 
 

@@ -1,8 +1,8 @@
-"""When the pictures of a file are shown, and which frames of a regular frame rate they are."""
+"""When the pictures of a file are shown."""
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from statistics import median
@@ -12,24 +12,26 @@ import av
 from nerv360.storage import Location
 from nerv360.video.source import opened, pictures
 
-__all__ = ["Timing", "read_timing"]
+__all__ = ["MAX_TIMED_FRAMES", "Timing", "read_timing"]
 
 NO_ORDER = {"avi"}  # containers that do not say when a picture is shown, where that is not the order of the packets
-MOST_REPEATED = 16  # times as many frames as pictures; beyond, times are taken for broken
-RATES_DIFFER = 0.1
+MOST_STRETCHED = 16  # times as long as frames one after the other; beyond, times are taken for broken
+MAX_TICKS = 2**32 - 1  # of a frame, in units of the stream
+MAX_RATE_DENOMINATOR = 1 << 16
+MAX_TIMED_FRAMES = 10**6  # that have times of their own: nine hours
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Frames of the file: a picture stays until the next is due. Without times, they are the pictures in order."""
+    """The frames of a file are its pictures, in the order in which they are shown."""
 
-    rate: Fraction  # frames per second
+    rate: Fraction  # frames per second, on average
     frames: int
-    times: tuple[int, ...]  # of every picture, in order, in units of the stream
-    numbers: Sequence[int]  # the frame that every picture is, in order
+    times: tuple[int, ...]  # of every frame, in units of the stream; none where the file does not say
     unit_s: Fraction  # of times
     lost: int  # frames that the file promises behind its last
-    remark: str | None
+    uneven: bool = False  # times differ from those of the rate
+    remark: str | None = None
 
     @property
     def zero_s(self) -> Fraction:
@@ -41,23 +43,24 @@ class Timing:
         """Whether frames are shown before the file shows them."""
         return bool(self.times) and (self.times[-1] - self.times[0]) * self.unit_s * self.rate > self.frames
 
-    def picture_of(self, frame: int) -> int:
-        """The position of the picture that a frame shows."""
-        return bisect_right(self.numbers, frame) - 1
-
     def frame_at(self, time: int) -> int | None:
-        """The frame that the picture of this time is."""
+        """The frame whose picture has this time."""
         position = bisect_left(self.times, time)
-        known = position < len(self.times) and self.times[position] == time
-        return self.numbers[position] if known else None
+        return position if position < len(self.times) and self.times[position] == time else None
 
     def shown_s(self, frame: int) -> Fraction:
-        """When a frame is shown, in seconds of the file, as players count them."""
+        """When a frame is shown, in seconds of the file, as players count them; or the end of the last."""
         if not self.times:
             return frame / self.rate
-        if self.frames == len(self.times):
+        if frame < self.frames:
             return self.times[frame] * self.unit_s
-        return self.times[0] * self.unit_s + frame / self.rate
+        return self.shown_s(self.frames - 1) + (_usual_gap(self.times) * self.unit_s if self.uneven else 1 / self.rate)
+
+    def starts_s(self, first: int, end: int) -> tuple[Fraction, Fraction]:
+        """When a frame begins to be shown, and another, in seconds of the file: by their times, or by the rate."""
+        if self.uneven:
+            return self.shown_s(first), self.shown_s(end)
+        return self.zero_s + first / self.rate, self.zero_s + end / self.rate
 
 
 def read_timing(path: Location) -> Timing:
@@ -70,17 +73,16 @@ def read_timing(path: Location) -> Timing:
         lost = max(0, stream.frames - len(packets))
         ordered = not (container.format.name in NO_ORDER and stream.codec_context.has_b_frames)
         unit_s, mean = stream.time_base or Fraction(1), _mean_rate(stream)
-        usual = stream.guessed_rate or mean
     shown = [time for time, hidden in packets if not hidden]
     times = tuple(sorted({time for time in shown if time is not None}))
     if not (ordered and len(times) == len(shown)):
         with opened(path) as (container, stream):
             count = sum(1 for _ in pictures(container, stream))
-        return Timing(mean, count, (), (), unit_s, lost, None)
-    even = Timing(mean, len(times), times, range(len(times)), unit_s, lost, None)
+        return Timing(mean, count, (), unit_s, lost)
+    even = Timing(mean, len(times), times, unit_s, lost)
     if len(times) < 3 or _is_even(times, mean * unit_s):
         return even
-    return _made_regular(even, usual)
+    return _uneven(even)
 
 
 def _mean_rate(stream: av.VideoStream) -> Fraction:
@@ -93,16 +95,21 @@ def _is_even(times: Sequence[int], rate: Fraction) -> bool:
     return all(abs(number - position) < 1 for position, number in enumerate(numbers))
 
 
-def _made_regular(even: Timing, usual: Fraction) -> Timing:
-    """Pictures at the nearest frames of their usual rate, each repeated until the next."""
-    typical = 1 / (even.unit_s * Fraction(median(b - a for a, b in pairwise(even.times))))
-    rate = usual if abs(usual / typical - 1) < RATES_DIFFER else typical.limit_denominator(1001)
-    numbers = tuple(round((time - even.times[0]) * even.unit_s * rate) for time in even.times)
-    frames = numbers[-1] + 1
-    if frames > MOST_REPEATED * len(numbers):
+def _uneven(even: Timing) -> Timing:
+    """The same frames, at their own times, unless these are out of all proportion."""
+    times, usual = even.times, _usual_gap(even.times)
+    ticks = times[-1] - times[0] + usual
+    if len(times) > MAX_TIMED_FRAMES:
+        return replace(even, remark=f"variable frame rate of more than {MAX_TIMED_FRAMES} frames: made even")
+    if ticks > MOST_STRETCHED * usual * len(times) or max(b - a for a, b in pairwise(times)) > MAX_TICKS:
         remark = (
             f"times of frames have gaps; they are closed, so that frames follow one another at {float(even.rate):g}/s"
         )
-        return Timing(even.rate, even.frames, even.times, even.numbers, even.unit_s, even.lost, remark)
-    remark = f"variable frame rate: made regular, {len(numbers)} pictures as {frames} frames at {float(rate):g}/s"
-    return Timing(rate, frames, even.times, numbers, even.unit_s, even.lost, remark)
+        return replace(even, remark=remark)
+    rate = (even.frames / (ticks * even.unit_s)).limit_denominator(MAX_RATE_DENOMINATOR)
+    return replace(even, rate=rate, uneven=True, remark="variable frame rate: the times of its frames are kept")
+
+
+def _usual_gap(times: Sequence[int]) -> int:
+    """For how long a picture is shown, mostly."""
+    return int(median(b - a for a, b in pairwise(times)))

@@ -1,5 +1,6 @@
 """Write RGB frames as a video, as PNG pictures, or raw; whole files appear under their name, or none."""
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
@@ -14,7 +15,7 @@ from PIL import Image
 
 from nerv360.errors import ArgumentError
 from nerv360.storage import atomic_write
-from nerv360.types import Colour, Sound
+from nerv360.types import Colour, FrameDurations, Sound
 from nerv360.video.clip import EXACT, matrix_of
 from nerv360.video.sound import SoundWriter
 from nerv360.video.spherical import tag_equirectangular
@@ -36,6 +37,7 @@ def write_frames(
     *,
     panoramas: bool = False,
     sound: tuple[Sound, Iterable[tuple[int, bytes]]] | None = None,
+    durations: FrameDurations | None = None,
 ) -> None:
     """Frames [h, w, 3] -> H.264 (.mp4, .mkv, .mov), one picture (.png), raw RGB (.rgb), or a folder of PNGs.
 
@@ -44,7 +46,10 @@ def write_frames(
     """
     writers: dict[str, Callable[[Path], None]] = {
         **dict.fromkeys(
-            CONTAINERS, lambda to: encode_video(to, frames, frame_rate, colour, "libx264", {"crf": CRF}, sound=sound)
+            CONTAINERS,
+            lambda to: encode_video(
+                to, frames, frame_rate, colour, "libx264", {"crf": CRF}, sound=sound, durations=durations
+            ),
         ),
         **dict.fromkeys(RAW, lambda to: _write_raw(to, frames)),
         ".png": lambda to: _write_picture(to, frames),
@@ -66,10 +71,12 @@ def encode_video(
     options: Mapping[str, str],
     key_frames: Collection[int] = (),
     sound: tuple[Sound, Iterable[tuple[int, bytes]]] | None = None,
+    durations: FrameDurations | None = None,
 ) -> None:
     """Frames [h, w, 3] -> a video in the container of its ending: 8 bits, chroma halved where both sides are even.
 
-    Frames of `key_frames` are forced to be key frames; the options decide about others.
+    Frames of `key_frames` are forced to be key frames; the options decide about others. Without `durations`, the rate
+    says when frames are shown.
 
     Raises OSError.
     """
@@ -78,6 +85,10 @@ def encode_video(
         stream = container.add_stream(encoder, rate=frame_rate.limit_denominator(1 << 16), options=dict(options))
         assert isinstance(stream, av.VideoStream)
         heard = sound and SoundWriter(container, *sound)
+        ticks: Iterator[int] = iter(durations.ticks) if durations else itertools.repeat(1)
+        tick_s, start = durations.tick_s if durations else 1 / frame_rate, 0
+        if durations:
+            stream.codec_context.time_base = tick_s
         for number, frame in enumerate(frames):
             height, width = frame.shape[:2]
             if number == 0:
@@ -95,12 +106,13 @@ def encode_video(
                 dst_color_range=ColorRange.MPEG,
                 interpolation=EXACT,
             )
-            picture.pts = None
+            picture.pts, picture.time_base = start, tick_s
+            start += next(ticks)
             if number in key_frames:
                 picture.pict_type = PictureType.I
             container.mux(stream.encode(picture))
             if heard:
-                heard.write(float((number + 1) / frame_rate))
+                heard.write(float(start * tick_s))
         container.mux(stream.encode(None))
         if heard:
             heard.write()

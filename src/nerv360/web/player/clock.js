@@ -9,22 +9,41 @@ export class PlaybackClock {
   time = 0; // seconds
   #frames = 0; // 0: no video yet
   #frameRate = 1;
+  /** @type {number[] | null} */ #frameStarts = null; // seconds, with the end of the last; of a variable rate
   #lastTick = 0; // milliseconds; 0: held
 
-  /** Take a video; the time stays, or is the end of a shorter one. @param {{frames: number, frameRate: number}} video */
-  setVideo({ frames, frameRate }) {
+  /** Take a video; the time stays, or is the end of a shorter one. @param {{frames: number, frameRate: number, frameStarts?: number[] | null}} video */
+  setVideo({ frames, frameRate, frameStarts = null }) {
     this.#frames = frames;
     this.#frameRate = frameRate;
+    this.#frameStarts = frameStarts;
     this.seek(this.time);
   }
 
   /** Seconds. */
   get duration() {
-    return this.#frames / this.#frameRate;
+    return this.startOf(this.#frames);
   }
 
   get frame() {
-    return Math.max(0, Math.min(this.#frames - 1, Math.floor(this.time * this.#frameRate + 1e-6)));
+    return Math.max(0, Math.min(this.#frames - 1, this.#frameAt(this.time)));
+  }
+
+  /** When a frame begins, in seconds; of the one behind the last: the end. @param {number} frame */
+  startOf(frame) {
+    return this.#frameStarts ? this.#frameStarts[frame] : frame / this.#frameRate;
+  }
+
+  /** @param {number} time seconds */
+  #frameAt(time) {
+    if (!this.#frameStarts) return Math.floor(time * this.#frameRate + 1e-6);
+    let [first, end] = [0, this.#frames]; // the frame is one of these
+    while (end - first > 1) {
+      const middle = (first + end) >> 1;
+      if (this.#frameStarts[middle] <= time + 1e-6) first = middle;
+      else end = middle;
+    }
+    return first;
   }
 
   get atEnd() {

@@ -100,7 +100,7 @@ export class Container {
       start += size;
       firstFrame += frames;
     }
-    if (header.length > 7) this.sound = readSound(header[7], this.#entries, start, header[4] / header[3]);
+    if (header[7]) this.sound = readSound(header[7], this.#entries, start);
     await this.segmentOf(0);
   }
 
@@ -115,9 +115,9 @@ export class Container {
 
 /**
  * The format of the sound, and its chunks, which end their segments. @param {any[]} track
- * @param {{start: number, firstFrame: number}[]} segments @param {number} end of the file @param {number} frameS seconds of a frame
+ * @param {{start: number, firstFrame: number}[]} segments @param {number} end of the file
  */
-function readSound([codec, sampleRate, channels, config, tables], segments, end, frameS) {
+function readSound([codec, sampleRate, channels, config, tables], segments, end) {
   const known = ["aac", "opus"].includes(codec) && sampleRate > 0 && channels > 0 && config.length > 1 && tables.length === segments.length;
   if (!known) throw new BrokenFile("The file is damaged: impossible sound.");
   const seconds = segments.flatMap(({ firstFrame }, index) => {
@@ -126,7 +126,7 @@ function readSound([codec, sampleRate, channels, config, tables], segments, end,
     if (table.some(([length]) => length > MAX_SOUND_CHUNK)) throw new BrokenFile("The file is damaged: impossible sound.");
     return table.map(([length, checksum], number) => {
       start += length;
-      return { start: start - length, length, checksum, zero: firstFrame * frameS, number };
+      return { start: start - length, length, checksum, firstFrame, number };
     });
   });
   return { format: { codec, sampleRate, channels, config }, seconds };

@@ -29,7 +29,7 @@ import { Session } from "./session.js";
  *   format?: Format | "auto", view?: Partial<View>, time?: number, loop?: boolean, volume?: number, muted?: boolean}} Options
  *   threads: of WebAssembly, 0 for what the machine has; format: "auto" is H.264 from another machine, where it can be decoded
  * @typedef {{title: string, checksum: number, video: string, bytes: number, width: number, height: number, frames: number,
- *   frameRate: number, model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
+ *   frameRate: number, frameStarts: number[] | null, model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
  *   scalable: boolean, decoders: ("motion" | "grid" | "onnx")[] | null, networks: (string | null)[],
  *   server: string | null, sound: {codec: string, sampleRate: number, channels: number} | null,
  *   source: {video: string, times: string} | null}} Manifest
@@ -132,8 +132,7 @@ export class Player extends EventTarget {
 
   /** What can be played without the server, in seconds; unknown where that decodes. */
   get buffered() {
-    const { frameRate = 1 } = this.manifest ?? {};
-    return this.#session.buffered.map(([first, end]) => ({ start: first / frameRate, end: end / frameRate }));
+    return this.#session.buffered.map(([first, end]) => ({ start: this.#clock.startOf(first), end: this.#clock.startOf(end) }));
   }
 
   /** @returns {BackendName | null} */
@@ -312,7 +311,7 @@ export class Player extends EventTarget {
   /** Go to a neighbouring frame. @param {number} frames */
   step(frames) {
     if (!this.manifest) return;
-    this.seek(clamp(this.frame + frames, 0, this.manifest.frames - 1) / this.manifest.frameRate);
+    this.seek(this.#clock.startOf(clamp(this.frame + frames, 0, this.manifest.frames - 1)));
   }
 
   /** @param {number} speed 1 is that of the video */
@@ -492,7 +491,7 @@ export class Player extends EventTarget {
     const { Sound } = await import("./sound/sound.js"); // sites without sound have none of it
     const { manifest } = this;
     if (this.#closed || manifest?.sound !== sound) return;
-    this.#sound = new Sound(new URL(video, this.#session.base).href, sound);
+    this.#sound = new Sound(new URL(video, this.#session.base).href, sound, (frame) => this.#clock.startOf(frame));
     this.#sound.setVolume(this.#volume, this.#muted);
     if (this.playing) this.#sound.wake();
   }

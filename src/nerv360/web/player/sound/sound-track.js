@@ -8,8 +8,8 @@ import { readMessagePack } from "../message-pack.js";
 
 /**
  * @typedef {{codec: string, sampleRate: number, channels: number, config: Uint8Array}} SoundFormat
- * @typedef {import("../segments.js").Chunk & {zero: number, number: number}} Second a chunk: of packets that begin in one
- *   second; zero: seconds of the video where its segment begins; number: of seconds from there
+ * @typedef {import("../segments.js").Chunk & {firstFrame: number, number: number}} Second a chunk: of packets that begin in
+ *   one second; firstFrame: of its segment; number: of seconds from there
  * @typedef {{time: number, data: Uint8Array}} Packet time: seconds of the video
  * @typedef {{begin: number, channels: Float32Array<ArrayBuffer>[], sampleRate: number}} Samples begin: seconds of the video
  */
@@ -23,21 +23,22 @@ const MAPPING_FAMILY = 18;
 export class SoundTrack {
   /** @type {LRUCache<Promise<Samples | null>>} */ #decoded = new LRUCache(KEPT);
 
-  /** Throws Unsupported where the browser does not decode it. @param {string} address of the file */
-  static async open(address) {
+  /** Throws Unsupported where the browser does not decode it. @param {string} address of the file @param {(frame: number) => number} startOf a frame, in seconds */
+  static async open(address, startOf) {
     const container = await Container.open(address);
     if (!container.sound) throw new BrokenFile("The file has no sound.");
     const config = decoderConfig(container.sound.format);
     const codec = config.codec === "opus" ? "Opus" : "AAC";
     if (typeof AudioDecoder === "undefined") throw new Unsupported(window.isSecureContext ? "this browser decodes no sound" : "needs https");
     if (!(await AudioDecoder.isConfigSupported(config)).supported) throw new Unsupported(`this browser does not decode ${codec}`);
-    return new SoundTrack(container, container.sound, config);
+    return new SoundTrack(container, container.sound, config, startOf);
   }
 
-  /** @param {Container} container @param {NonNullable<Container["sound"]>} sound @param {AudioDecoderConfig} config */
-  constructor(container, sound, config) {
+  /** @param {Container} container @param {NonNullable<Container["sound"]>} sound @param {AudioDecoderConfig} config @param {(frame: number) => number} startOf */
+  constructor(container, sound, config, startOf) {
     this.container = container;
     this.seconds = sound.seconds;
+    this.startOf = startOf;
     const { codec, channels, config: bytes } = sound.format;
     this.ambisonic = codec === "opus" ? [2, 3].includes(bytes[MAPPING_FAMILY]) : channels === 4; // AAC does not say
     this.config = config;
@@ -50,13 +51,13 @@ export class SoundTrack {
 
   /** The last of `seconds` that begins at or before a time of the video. @param {number} time */
   indexAt(time) {
-    return Math.max(0, this.seconds.findLastIndex(({ zero, number }) => zero + number <= time));
+    return Math.max(0, this.seconds.findLastIndex((_, index) => this.beginOf(index) <= time));
   }
 
   /** When a second begins. @param {number} index */
   beginOf(index) {
-    const { zero, number } = this.seconds[index];
-    return zero + number;
+    const { firstFrame, number } = this.seconds[index];
+    return this.startOf(firstFrame) + number;
   }
 
   /** What a second sounds like; null: there are no packets in it. @param {number} index @returns {Promise<Samples | null>} */
@@ -78,7 +79,8 @@ export class SoundTrack {
 
   /** @param {number} index @returns {Promise<Packet[]>} in order */
   async #packets(index) {
-    const { zero, start, length, checksum } = this.seconds[index];
+    const { firstFrame, start, length, checksum } = this.seconds[index];
+    const zero = this.startOf(firstFrame);
     if (!length) return [];
     await this.container.reader.fetch([{ start, length }]);
     const reader = new ByteReader(this.container.bytes({ start, length, checksum }));

@@ -31,9 +31,13 @@ export class Sound {
   /** @type {Run | null} */ #run = null;
   #closed = false;
 
-  /** @param {string} address of the file @param {{codec: string, sampleRate: number, channels: number}} format */
-  constructor(address, format) {
+  /**
+   * @param {string} address of the file @param {{codec: string, sampleRate: number, channels: number}} format
+   * @param {(frame: number) => number} startOf a frame, in seconds
+   */
+  constructor(address, format, startOf) {
     this.address = address;
+    this.startOf = startOf;
     this.format = format;
   }
 
@@ -110,7 +114,7 @@ export class Sound {
     if (this.#opening) return;
     this.#opening = true;
     try {
-      this.#track = await SoundTrack.open(this.address);
+      this.#track = await SoundTrack.open(this.address, this.startOf);
     } catch (error) {
       this.#fail(error);
     }
