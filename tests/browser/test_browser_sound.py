@@ -134,3 +134,32 @@ def test_a_file_without_sound_has_no_button(motion_clip: Path, new_page: Callabl
         page.evaluate("player.play()")
         page.wait_for_function("player.frame > 2")
         assert page.evaluate("[player.soundTime, player.soundDescription]") == [None, ""]
+
+
+HEARD = """async ([yaw, y, x]) => {
+  const { Ambisonics } = await import("./player/sound/ambisonics.js");
+  const context = new OfflineAudioContext({ numberOfChannels: 2, length: 1, sampleRate: 48000 });
+  const ears = new Ambisonics(context, context.destination);
+  ears.turn(yaw);
+  const buffer = new AudioBuffer({ numberOfChannels: 4, length: 1, sampleRate: 48000 });
+  [1, y, 0, x].forEach((value, channel) => buffer.getChannelData(channel).fill(value));
+  const node = new AudioBufferSourceNode(context, { buffer });
+  node.connect(ears.input);
+  node.start();
+  const heard = await context.startRendering();
+  return [0, 1].map((channel) => heard.getChannelData(channel)[0]);
+}"""
+
+
+def test_ambisonics_turn_with_the_view(site: tuple[Server, object], new_page: Callable[..., Page]) -> None:
+    page = new_page()
+    page.goto(site[0].address)
+    for yaw, (left, ahead), heard in (
+        (0, (1, 0), [1, 0]),
+        (0, (-1, 0), [0, 1]),
+        (0, (0, 1), [0.5, 0.5]),
+        (90, (0, 1), [1, 0]),
+        (-90, (0, 1), [0, 1]),
+        (90, (1, 0), [0.5, 0.5]),
+    ):
+        assert page.evaluate(HEARD, [yaw, left, ahead]) == pytest.approx(heard, abs=1e-6)
