@@ -502,7 +502,7 @@ def test_play_serves_until_it_is_interrupted(encoded: Path) -> None:
 
         async def look() -> None:
             async with ClientSession() as session, session.get(address) as page:
-                assert "<canvas" in await page.text()
+                assert "<nerv360-player" in await page.text()
             async with ClientSession() as session, session.ws_connect(address + "frames") as viewer:
                 process.send_signal(signal.SIGINT)
                 assert (await viewer.receive()).type in (WSMsgType.CLOSE, WSMsgType.CLOSED)
@@ -567,7 +567,7 @@ def test_with_a_certificate_play_speaks_https(encoded: Path, tmp_path: Path) -> 
     async def look(address: str) -> None:
         async with ClientSession(connector=TCPConnector(ssl=trusting)) as session:
             async with session.get(address) as page:
-                assert "<canvas" in await page.text()
+                assert "<nerv360-player" in await page.text()
             async with session.ws_connect(address + "frames", origin=address.rstrip("/")) as viewer:
                 await viewer.send_str(ask())
                 picture_of(await answered(viewer))
