@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,15 @@ def test_the_npm_package_has_what_it_loads_and_types_that_others_can_use(tmp_pat
 
 def test_the_citation_is_of_this_version() -> None:
     assert f"\nversion: {nerv360.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_image_installs_what_there_is() -> None:
+    """The extras and the files that the Dockerfile names, which .dockerignore lets through."""
+    text = (ROOT / "Dockerfile").read_text()
+    extras = re.search(r"'/source\[(.*)\]'", text)
+    assert extras
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras[1].split(",")) <= set(known)
+    copied = [name for line in re.findall(r"^COPY (.*) \S+$", text, re.MULTILINE) for name in line.split()]
+    allowed = [line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines()]
+    assert all((ROOT / name).exists() and name in allowed for name in copied)
