@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,9 +28,11 @@ from nerv360.cluster.worker import run_in_process
 from nerv360.codec.encoder import checkpoint_path
 from nerv360.codec.mux import mux
 from nerv360.errors import ArgumentError, Nerv360Error, OutputError
-from nerv360.geometry.viewport import Viewport
+from nerv360.evaluation.results_store import read_rows
+from nerv360.geometry.viewport import Viewport, read_trajectory
+from nerv360.serving.server import tls
 from nerv360.serving.site import export_site
-from nerv360.storage import atomic_write, names_in, parse_location
+from nerv360.storage import atomic_write, identity, names_in, parse_location
 from nerv360.training import checkpoint
 from nerv360.video.reading import AS_TAGGED
 
@@ -88,10 +91,19 @@ def test_nor_by_what_it_writes_on_the_way(clip: Path, tmp_path: Path) -> None:
 def test_nor_in_a_store(clip: Path) -> None:
     store = fsspec.filesystem("memory")
     store.pipe("/films/c.mp4", clip.read_bytes())
-    for name in ("memory://films/c.mp4", "memory:///films/./c.mp4", "memory://films/x/../c.mp4"):
+    for name in (
+        *("memory://films/c.mp4", "memory:///films/./c.mp4", "memory://films/x/../c.mp4"),
+        "simplecache::memory://films/c.mp4",
+    ):
         with pytest.raises(ArgumentError, match="is the same file"):
             nerv360.encode("memory://films/c.mp4", name, INSTANT)
     assert store.cat("/films/c.mp4") == clip.read_bytes()
+    kept(clip, lambda: nerv360.encode(f"simplecache::file://{clip}", clip, INSTANT))
+
+
+def test_stores_of_other_hosts_are_others() -> None:
+    assert identity("http://a/c.mp4") != identity("http://b/c.mp4")
+    assert identity("webhdfs://a/c.mp4") != identity("webhdfs://b/c.mp4")
 
 
 def test_nor_that_of_another_line_of_a_list(clip: Path, tmp_path: Path) -> None:
@@ -162,15 +174,27 @@ def test_what_is_no_file_is_not_replaced(film: Path, tmp_path: Path) -> None:
         assert pipe.is_fifo()
         assert bound.is_socket()
         assert link.is_char_device()
-    with pytest.raises(Nerv360Error, match="it is a pipe, not a file"):
-        nerv360.open(pipe)
+    for read in (
+        nerv360.open,
+        lambda name: read_trajectory(name, VIEW),
+        lambda name: read_list(name, False, AS_TAGGED),
+        tls,
+        read_rows,
+    ):
+        with pytest.raises(Nerv360Error, match="it is a pipe, not a file"):
+            read(pipe)
 
 
 def test_what_lies_in_the_place_of_an_unfinished_file_stays(film: Path, tmp_path: Path) -> None:
-    for name, make in ((".a.partial.png", Path.mkdir), (".b.partial.png", os.mkfifo)):
-        make(tmp_path / name)
-        nerv360.decode(film, tmp_path / f"{name[1]}.png", VIEW, frames=range(1))
-        assert (tmp_path / name).exists()
+    mine = tmp_path / ".c.partial.png"
+    for path, make in (
+        (tmp_path / ".a.partial.png", Path.mkdir),
+        (tmp_path / ".b.partial.png", os.mkfifo),
+        (mine, lambda path: shutil.copy(film, path)),
+    ):
+        make(path)
+        nerv360.decode(mine if path == mine else film, tmp_path / f"{path.name[1]}.png", VIEW, frames=range(1))
+        assert path.exists()
     (tmp_path / ".frames.partial").mkdir()  # left by a kill
     nerv360.decode(film, tmp_path / "frames", VIEW)
     assert len(names_in(tmp_path / "frames")) == 6
@@ -179,7 +203,7 @@ def test_what_lies_in_the_place_of_an_unfinished_file_stays(film: Path, tmp_path
 def test_a_folder_of_the_users_is_not_taken_for_segments(clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "o.nerv360.parts"
     folder.mkdir()
-    for name in ("letter.txt", "plan.json"):
+    for name in ("letter.txt", "plan.json", "00000-0123456789ab.nerv360", ".notes.partial.txt"):
         (folder / name).write_text("mine")
         kept(folder / name, lambda: plan(Request(clip, tmp_path / "o.nerv360"), INSTANT, 1.0), f"holds {name}")
         (folder / name).unlink()
@@ -193,6 +217,14 @@ def test_segments_of_another_version_are_ours(clip: Path, tmp_path: Path) -> Non
     (folder / "plan.json").write_text('{"format": "segments of nerv360", "cuts": [1, 2]}')
     encode_segments(Request(clip, tmp_path / "o.nerv360"))
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("cuts", [[], [[0, 3]], [[5, 900]], [[-3, 9]], [[0, 4], [2, 4]], [[0, 0], [0, 6]]])
+def test_a_plan_whose_segments_are_not_the_video_is_made_anew(clip: Path, cuts: object, tmp_path: Path) -> None:
+    planned = plan(Request(clip, tmp_path / "o.nerv360"), INSTANT, 0.1)
+    path = tmp_path / "o.nerv360.parts" / "plan.json"
+    path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes()) | {"segments": cuts}))
+    assert plan(Request(clip, tmp_path / "o.nerv360"), INSTANT, 0.1) == planned
 
 
 def test_a_file_that_the_user_puts_among_the_segments_stays(clip: Path, tmp_path: Path) -> None:
@@ -241,9 +273,12 @@ def test_a_lock_ends_with_its_process(clip: Path, tmp_path: Path) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     assert (tmp_path / ".o.nerv360.lock").exists()
+    unfinished, mine = (".o.partial.nerv360", ".o.nerv360.partial1.checkpoint"), (".o.b.partial.nerv360", ".o.partial")
+    for name in (*unfinished, *mine):
+        (tmp_path / name).touch()
     with claim(output), pytest.raises(OutputError, match="another writing"), claim(tmp_path / "." / "o.nerv360"):
         pass
-    assert not (tmp_path / ".o.nerv360.lock").exists()
+    assert set(names_in(tmp_path)) == {"c.mp4", *mine}
 
 
 @pytest.mark.parametrize(("changes", "taken"), [({"until": 0.0}, False), ({"process": 2**22 + 1}, False), ({}, True)])
@@ -263,12 +298,21 @@ def test_a_lease_ends_by_itself_or_with_its_process(changes: dict[str, object], 
     assert store.exists(lock) == taken
 
 
-def test_a_lock_is_no_file_of_the_users(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [lambda path: path.write_text("mine"), os.mkfifo, Path.mkdir])
+def test_a_lock_is_no_file_of_the_users(make: Callable[[Path], object], tmp_path: Path) -> None:
     mine = tmp_path / ".o.nerv360.lock"
-    mine.write_text("mine")
+    make(mine)
     with pytest.raises(OutputError, match="is no lock of nerv360"), claim(tmp_path / "o.nerv360"):
         pass
-    assert mine.read_text() == "mine"
+    assert mine.exists()
+
+
+def test_an_input_is_not_what_a_kill_has_left(tmp_path: Path) -> None:
+    film = tmp_path / ".o.partial.nerv360"
+    film.write_text("mine")
+    (tmp_path / ".o.nerv360.lock").touch()
+    with claim(tmp_path / "o.nerv360", film):
+        assert film.read_text() == "mine"
 
 
 def test_of_many_who_begin_at_once_one_writes(tmp_path: Path) -> None:
@@ -378,8 +422,42 @@ def test_every_field_of_a_checkpoint_is_checked(
     assert set_aside(path).exists()
 
 
+@pytest.mark.parametrize("change", ["picture", "data", "order", "number", "work"])
+def test_the_keys_of_a_checkpoint_are_those_of_the_video(
+    clip: Path, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What another version might have written, with the right checksum."""
+    output = tmp_path / "o.nerv360"
+    path = stopped(clip, output, INSTANT, monkeypatch)
+    fields = msgspec.msgpack.decode(path.read_bytes()[4:])
+    keys = fields["keys"]
+    if change == "picture":
+        keys[0][2] ^= 1
+    elif change == "data":
+        keys[1][0] = bytes(len(keys[1][0]))
+    elif change == "order":
+        keys.reverse()
+    else:
+        fields["outcomes"] = {fields["work"]: (0, float("nan"), 1.0)}
+        fields["keys"] = []
+    if change == "work":
+        del fields["outcomes"]
+    data = msgspec.msgpack.encode(fields)
+    path.write_bytes(zlib.crc32(data).to_bytes(4, "little") + data)
+    nerv360.encode(clip, output, INSTANT)
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told.startswith(f"{path}: not used, for it")
+    assert set_aside(path).exists()
+    nerv360.encode(clip, tmp_path / "fresh.nerv360", INSTANT)
+    assert output.read_bytes() == (tmp_path / "fresh.nerv360").read_bytes()
+
+
 def test_a_log_is_not_added_to_a_file_of_something_else(clip: Path, tmp_path: Path) -> None:
     kept(clip, lambda: log_to(clip), "is no log of nerv360")
+    for text in ('{\n "head": ""}', '{"format": "mine"}', "{letter"):
+        manifest = tmp_path / "film.json"
+        manifest.write_text(text)
+        kept(manifest, lambda: log_to(manifest), "is no log of nerv360")  # noqa: B023
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OutputError, match="it is a pipe"):
         log_to(tmp_path / "pipe")

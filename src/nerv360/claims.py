@@ -2,6 +2,8 @@
 
 import os
 import platform
+import re
+import stat
 import threading
 import time
 import uuid
@@ -15,7 +17,18 @@ import msgspec
 import psutil
 
 from nerv360.errors import ArgumentError, OutputError
-from nerv360.storage import Location, check_kind, exists, identity, name_of, open_file, publish, remove, sibling
+from nerv360.storage import (
+    Location,
+    check_kind,
+    exists,
+    identity,
+    name_of,
+    names_in,
+    open_file,
+    publish,
+    remove,
+    sibling,
+)
 
 __all__ = ["check_no_input", "check_output", "claim"]
 
@@ -23,10 +36,17 @@ LEASE_S, RENEWED_S = 60.0, 15.0  # of a store's lock, which nobody gives back fo
 
 
 def check_output(output: Location, *inputs: Location) -> None:
-    """Raises ArgumentError where an output is one of the inputs; OutputError where it is neither a file nor absent."""
+    """Raises ArgumentError where an output is one of the inputs; OutputError where it cannot be written."""
     check_no_input(output, *inputs)
-    if isinstance(output, Path):
-        check_kind(output)
+    if not isinstance(output, Path):
+        return
+    check_kind(output)
+    if not output.parent.is_dir():
+        raise OutputError(f"{output}: cannot be written: no folder {output.parent}")
+    if not os.access(output.parent, os.W_OK):
+        raise OutputError(f"{output}: cannot be written: no right to write in {output.parent}")
+    if output.suffix and output.is_dir():
+        raise OutputError(f"{output}: cannot be written: it is a folder")
 
 
 def check_no_input(output: Location, *inputs: Location) -> None:
@@ -44,7 +64,7 @@ def claim(output: Location, *inputs: Location, work: str = "writing") -> Iterato
     Raises what `check_output` does, and OutputError where another nerv360 writes this output.
     """
     check_output(output, *inputs)
-    with _locked(output, work) if isinstance(output, Path) else _leased(output, work):
+    with _locked(output, inputs, work) if isinstance(output, Path) else _leased(output, work):
         yield
 
 
@@ -57,14 +77,18 @@ def _taken(output: Location, work: str) -> OutputError:
 
 
 @contextmanager
-def _locked(output: Path, work: str) -> Iterator[None]:
+def _locked(output: Path, inputs: tuple[Location, ...], work: str) -> Iterator[None]:
     """A file that is locked, and removed at the end; a kill leaves it, but not locked."""
-    path = Path(_lock_name(Path(os.path.realpath(output))))
+    real = Path(os.path.realpath(output))
+    path = Path(_lock_name(real))
     lock = filelock.FileLock(path, timeout=0)
     try:
-        if path.is_symlink() or (path.exists() and path.stat().st_size):
+        left = os.path.lexists(path)
+        if left and not (stat.S_ISREG((status := path.lstat()).st_mode) and status.st_size == 0):
             raise OutputError(f"{path}: is no lock of nerv360; move it away")
         lock.acquire()
+        if left:
+            _remove_unfinished(real, inputs)
     except filelock.Timeout:
         raise _taken(output, work) from None
     except OSError as error:
@@ -75,6 +99,16 @@ def _locked(output: Path, work: str) -> Iterator[None]:
         with suppress(OSError):  # while it is held: who waits for it sees that it is another file
             path.unlink()
         lock.release()
+
+
+def _remove_unfinished(output: Path, inputs: tuple[Location, ...]) -> None:
+    """Remove files of an output, and of its checkpoint, that a kill has left, as it has left the lock."""
+    stem, suffix = re.escape(output.stem), re.escape(output.suffix)
+    ours = re.compile(rf"\.{stem}\.partial\d*{suffix}|\.{stem}{suffix}\.partial\d*\.checkpoint")
+    kept = [identity(each) for each in inputs]
+    for path in map(output.with_name, filter(ours.fullmatch, names_in(output.parent))):
+        if stat.S_ISREG(path.lstat().st_mode) and identity(path) not in kept:
+            path.unlink()
 
 
 class _Lease(msgspec.Struct, frozen=True):

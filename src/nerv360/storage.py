@@ -33,6 +33,7 @@ __all__ = [
     "name_of",
     "names_in",
     "open_file",
+    "open_text",
     "parse_location",
     "partial_of",
     "publish",
@@ -69,12 +70,15 @@ def identity(where: Location) -> tuple[object, object]:
         except OSError:  # it is not there
             return "", os.path.realpath(where)
         return status.st_dev, status.st_ino
+    outer, _, inner = where.rpartition("::")
+    if outer:  # as simplecache::s3://bucket/film.mp4
+        return identity(parse_location(inner))
     try:
         system, path = _remote(where)
     except ValueError:  # of no store that is known
         scheme, _, path = where.partition("://")
         return scheme, posixpath.normpath(path)
-    return type(system), posixpath.normpath(path)
+    return (type(system), system.storage_options.get("host")), posixpath.normpath(path)
 
 
 def sibling(where: Location, name: str) -> Location:
@@ -101,6 +105,11 @@ def open_file(where: Location) -> BinaryIO:
     with _failures(where):
         system, path = _remote(where)
         return _Remote(system.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache"), where)  # type: ignore[return-value]
+
+
+def open_text(path: Path, **options: Any) -> io.TextIOWrapper:
+    """Open a text file for reading, in UTF-8; raises OSError, also where it is no file."""
+    return io.TextIOWrapper(open_file(Path(path)), **({"encoding": "utf-8", "newline": ""} | options))
 
 
 def read_at(file: BinaryIO, offset: int, length: int) -> bytes:
@@ -212,12 +221,10 @@ def publish(local: Path, where: Location) -> None:
 
 
 def partial_of(path: Path) -> Path:
-    """Where an unfinished output lies: beside it, or beside the file that a link stands for. What a kill has left of a
-    file is written over, and nothing else that lies there."""
+    """Where an unfinished output may lie: beside it, or beside the file that a link stands for, under a free name."""
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     names = (f".{path.stem}.partial{number or ''}{path.suffix}" for number in itertools.count())
-    places = (path.with_name(name) for name in names)
-    return next(place for place in places if not os.path.lexists(place) or stat.S_ISREG(place.lstat().st_mode))
+    return next(place for place in map(path.with_name, names) if not os.path.lexists(place))
 
 
 def check_kind(path: Path) -> None:

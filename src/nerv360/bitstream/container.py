@@ -327,7 +327,8 @@ class Container:
                 self.check_open()
                 return read_at(self._file, offset, length)
         except OSError as error:
-            raise BitstreamError(f"cannot be read: {error.strerror}") from None
+            part = f"{error.filename}: " if str(error.filename or self.path) != str(self.path) else ""
+            raise BitstreamError(f"{part}cannot be read: {error.strerror}") from None
 
 
 def _check_segment(segment: Segment, entry: SegmentEntry) -> None:

@@ -16,7 +16,7 @@ from nerv360.backends.registry import describe_backend
 from nerv360.bitstream.container import Container
 from nerv360.claims import check_output
 from nerv360.cli.console import progress_bar, remarks
-from nerv360.cli.options import Eye, Projection, Source, Stereo, check_folder, parse_size
+from nerv360.cli.options import Eye, Projection, Source, Stereo, parse_size
 from nerv360.errors import ArgumentError, OutOfMemory
 from nerv360.experiments.bench_targets import DECODE_THEN_CROP, bench_targets
 from nerv360.geometry.viewport import Viewport
@@ -62,8 +62,6 @@ def bench(
             check_output(output, *container.files(), *([source] if source else []))
     view = _view(segment.header.trained_view(), parse_size(size) if size else None)
     names = bench_targets(segment.spec, backends)
-    if output is not None:
-        check_folder(output)
     layout = Layout(projection, stereo, eye)
     clip = Clip.open(source, size=(header.width, header.height), layout=layout) if source else None
     if clip is not None:

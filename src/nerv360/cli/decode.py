@@ -14,7 +14,6 @@ from nerv360.cli.options import (
     MaxMemory,
     Precision,
     Source,
-    check_folder,
     parse_frames,
     parse_memory,
     parse_pair,
@@ -73,15 +72,14 @@ def decode(
     PNG pictures.
     """
     check_ending(output)
-    check_folder(output)
     check_precision(precision, choose_backend(backend, "cpu"))
     with Container(file) as container:
         header, segment = container.header, container.segments[0].header
         chosen = parse_frames(frames, header.frames)
         width, height = parse_size(size) if size else (segment.view_width, segment.view_height)
         check_ending(output, header.sound if audio else None)
-        container.verify()
         check_output(output, *container.files(), *([trajectory] if trajectory else []))
+        container.verify()
     first = Viewport(yaw, pitch, roll, hfov, None, width, height)
     views = None if panorama else _views(first, len(chosen), to, trajectory)
     if panorama and (to or trajectory):

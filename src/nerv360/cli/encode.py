@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from nerv360.bitstream.manifest import MANIFEST_ENDING
-from nerv360.claims import check_output
+from nerv360.claims import check_no_input, check_output
 from nerv360.cli import encode_options as option
 from nerv360.cli.console import console, progress_bar
 from nerv360.cli.encode_long import encode_long
 from nerv360.cli.encode_settings import choose_settings, parse_size_limit, with_options
 from nerv360.cli.event_log import log_event
-from nerv360.cli.options import Eye, Force, Log, Projection, Quiet, Stereo, check_folder, parse_size
+from nerv360.cli.options import Eye, Force, Log, Projection, Quiet, Stereo, parse_size
 from nerv360.cli.video_list import read_list
 from nerv360.cluster.plan import Request
 from nerv360.config import EncodingConfig
@@ -67,17 +67,21 @@ def encode(
     settings |= {"--rate-weight": rate_weight, "--bitrate": bitrate, "--size-limit": size_limit, "--quality": quality}
     settings |= {"--weight-bits": weight_bits, "--embedding-bits": embedding_bits}
     config = with_options(choose_settings(model, preset), settings)
-    segment_s = segment or option.SEGMENT_SECONDS
+    segment_s, logs = segment or option.SEGMENT_SECONDS, [log] if log else []
     if manifest is not None:
         if start or frames or scaled:
             raise ArgumentError("--start, --frames, --size: are columns of the --manifest; leave them out")
         if size_limit:
             raise ArgumentError(f"--size-limit {size_limit}: is for one file; give --bitrate with a --manifest")
-        encode_long(read_list(manifest, force, layout, audio), config, segment_s, workers, ray, device)
+        requests = read_list(manifest, force, layout, audio)
+        for each in requests:
+            check_no_input(each.output, *logs)
+        encode_long(requests, config, segment_s, workers, ray, device)
         return
     assert video is not None and output is not None
     request = Request(parse_location(video), parse_location(output), start, frames, scaled, force, layout, audio)
-    clip = _open(request)
+    check_output(request.output, request.video, *logs)
+    clip = request.open()
     if size_limit:
         config = config.replace(bitrate=8 * parse_size_limit(size_limit) * float(clip.frame_rate) / clip.frames)
     if segment or workers or ray or output.endswith(MANIFEST_ENDING):
@@ -100,14 +104,6 @@ def _check_combinations(
         raise ArgumentError("--workers, --ray: give one of them")
     if device not in (None, "cpu", "cuda"):
         raise ArgumentError(f"--device {device}: must be cpu or cuda")
-
-
-def _open(request: Request) -> Clip:
-    """The clip to encode, once it is known that its file can be written."""
-    if isinstance(request.output, Path):
-        check_folder(request.output)
-    check_output(request.output, request.video)
-    return request.open()
 
 
 def _encode_one(clip: Clip, output: Location, config: EncodingConfig, device: str | None) -> None:

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nerv360.claims import claim
+from nerv360.claims import check_output, claim
 from nerv360.cli.console import console, progress_bar
 from nerv360.cli.event_log import log_event
 from nerv360.cli.live_table import job_table
-from nerv360.cli.options import check_folder
 from nerv360.cluster.address import check_ray
 from nerv360.cluster.plan import EncodePlan, Request, plan
 from nerv360.config import EncodingConfig
@@ -36,8 +34,7 @@ def encode_long(
         check_ray(address)
     videos = {identity(request.video) for request in requests}
     for request in requests:
-        if isinstance(request.output, Path):
-            check_folder(request.output)
+        check_output(request.output)
         if identity(request.output) in videos:
             raise ArgumentError(f"{request.output}: is a video to be encoded; name another output")
     with ExitStack() as claims:

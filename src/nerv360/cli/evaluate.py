@@ -17,7 +17,6 @@ from nerv360.cli.options import (
     Projection,
     Source,
     Stereo,
-    check_folder,
     parse_size,
 )
 from nerv360.errors import ArgumentError
@@ -58,7 +57,6 @@ def evaluate(
         container.verify()
         header, segment = container.header, container.segments[0].header
         if picture is not None:
-            check_folder(picture)
             check_output(picture, source, *container.files(), *([trajectory] if trajectory else []))
     width, height = parse_size(size) if size else (segment.view_width, segment.view_height)
     look = Viewport(hfov_deg=hfov, width=width, height=height)

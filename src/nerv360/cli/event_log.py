@@ -14,9 +14,17 @@ from nerv360.storage import check_kind
 __all__ = ["LoggedProgress", "log_event", "log_to"]
 
 SECONDS = 1.0  # between lines of one stage
+MAX_LINE = 1 << 16
 _events = logging.getLogger("nerv360.events")
 _events.propagate = False
 _events.setLevel(logging.INFO)
+
+
+class _Event(msgspec.Struct):
+    """What every line has."""
+
+    time: float
+    event: str
 
 
 def log_to(path: Path | None) -> Path | None:
@@ -24,9 +32,12 @@ def log_to(path: Path | None) -> Path | None:
     if path is not None:
         check_kind(path)
         try:
-            if path.is_file() and path.stat().st_size and path.open("rb").read(1) != b"{":
-                raise OutputError(f"--log {path}: is no log of nerv360; name another file")
+            if path.is_file() and path.stat().st_size:
+                with path.open("rb") as file:
+                    msgspec.json.decode(file.readline(MAX_LINE), type=_Event)
             _events.addHandler(logging.FileHandler(path))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise OutputError(f"--log {path}: is no log of nerv360; name another file") from None
         except OSError as error:
             raise OutputError(f"--log {path}: cannot be written: {error.strerror}") from None
     return path

@@ -8,7 +8,7 @@ import typer
 from nerv360.bitstream.container import Container
 from nerv360.claims import check_output
 from nerv360.cli.console import console, progress_bar
-from nerv360.cli.options import Source, check_folder
+from nerv360.cli.options import Source
 from nerv360.errors import ArgumentError
 
 __all__ = ["export"]
@@ -45,7 +45,6 @@ def export(
         segments, files = len(container.segments), container.files()
     for output in (web, onnx):
         if output is not None:
-            check_folder(output)
             check_output(output, *files)
     if web is not None:
         _export_site(file, web)

@@ -1,6 +1,5 @@
 """Options that several commands have, and the parsing of them. No PyTorch in here."""
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,6 @@ import typer
 from nerv360.cli.console import hush
 from nerv360.cli.event_log import log_to
 from nerv360.errors import ArgumentError, OutputError
-from nerv360.storage import check_kind
 from nerv360.video.reading import EYES, PROJECTIONS, STEREO
 
 Source = Annotated[
@@ -89,15 +87,3 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: the folder cannot be made: {error.strerror}") from None
-
-
-def check_folder(output: Path) -> None:
-    """Raises OutputError where the output cannot be written, before any work is done for it."""
-    check_kind(output)
-    folder = output.parent
-    if not folder.is_dir():
-        raise OutputError(f"{output}: cannot be written: no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"{output}: cannot be written: no right to write in {folder}")
-    if output.suffix and output.is_dir():
-        raise OutputError(f"{output}: cannot be written: it is a folder")

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from nerv360.claims import claim
+from nerv360.claims import check_output, claim
 from nerv360.cli.console import console, progress_bar
-from nerv360.cli.options import check_folder, parse_size
+from nerv360.cli.options import parse_size
 from nerv360.errors import ArgumentError
 from nerv360.progress import tracked
 from nerv360.types import BT709
@@ -37,7 +37,7 @@ def sample(
     if not re.fullmatch(r"[1-9]\d{0,5}(\.\d{1,6}|/[1-9]\d{0,5})?", fps):
         raise ArgumentError(f"--fps {fps}: must be a positive number, as 25, 29.97 or 30000/1001")
     check_ending(output)
-    check_folder(output)
+    check_output(output)
     pictures = (render_frame(index, width=width, height=height, frames=frames) for index in range(frames))
     with claim(output), progress_bar() as on_progress:
         write_frames(output, tracked(pictures, "rendering", frames, on_progress), Fraction(fps), BT709)

@@ -4,11 +4,11 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from nerv360.claims import check_output
+from nerv360.claims import check_no_input
 from nerv360.cli.options import parse_size
 from nerv360.cluster.plan import Request
 from nerv360.errors import ArgumentError
-from nerv360.storage import identity, parse_location
+from nerv360.storage import identity, open_text, parse_location
 from nerv360.video.reading import Layout
 
 __all__ = ["read_list"]
@@ -25,7 +25,7 @@ def read_list(path: Path, force: bool, layout: Layout, sound: bool = True) -> li
     for line, row in _rows(path):
         where = f"--manifest {path}, line {line}"
         request = _request(row, where, force, layout, sound)
-        check_output(request.output, path)
+        check_no_input(request.output, path)
         output = identity(request.output)
         if output in found:
             raise ArgumentError(f"{where}: {request.output}: is the output of another line, too")
@@ -38,7 +38,7 @@ def read_list(path: Path, force: bool, layout: Layout, sound: bool = True) -> li
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """The rows with their line numbers. One of too many or too few columns has a None in it."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open_text(path) as file:
             reader = csv.DictReader(file, skipinitialspace=True)
             rows = [(reader.line_num, row) for row in reader]
             names = set(reader.fieldnames or ())

@@ -4,6 +4,7 @@ import hashlib
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, Literal
 
 import msgspec
@@ -31,7 +32,8 @@ __all__ = ["EncodePlan", "Request", "SegmentJob", "plan", "remove_segments"]
 
 PLAN = "plan.json"
 FORMAT: Final = "segments of nerv360"
-OURS = re.compile(r"plan\.json|\d{5}-[0-9a-f]{12}\.nerv360(\.checkpoint)?|\..+\.partial\..+")
+UNFINISHED = re.compile(r"\.plan\.partial\d*\.json")  # all that a kill may leave before there is a plan
+OURS = re.compile(r"plan\.json|\d{5}-[0-9a-f]{12}\.nerv360(\.checkpoint)?|\..+\.partial\d*\..+")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,12 @@ class _Plan(_Marked, frozen=True):
     segments: list[tuple[int, int]]  # first frame, frames
     remarks: list[str]
 
+    def covers(self, frames: int) -> bool:
+        """Whether the segments are all frames, one behind the other."""
+        ends = list(accumulate((count for _, count in self.segments), initial=0))
+        firsts, counts = [first for first, _ in self.segments], [count for _, count in self.segments]
+        return firsts == ends[:-1] and ends[-1] == frames and min(counts, default=0) > 0
+
 
 def _segments_folder(output: Location) -> Location:
     """The folder of an unfinished file's segments, and of a manifest's."""
@@ -124,7 +132,7 @@ def plan(
     identity = f"{clip.fingerprint()} {longest}"
     folder = _segments_folder(request.output)
     planned = _known_plan(folder)
-    if planned is None or planned.identity != identity:
+    if planned is None or planned.identity != identity or not planned.covers(clip.frames):
         found = survey(clip, on_progress)
         segments = [(each.start, len(each)) for each in segments_of(clip.frames, found, longest)]
         planned = _Plan(FORMAT, identity, segments, found.remarks(clip))
@@ -148,7 +156,7 @@ def _known_plan(folder: Location) -> _Plan | None:
         except msgspec.DecodeError:  # of another version
             return None
     try:
-        foreign = [name for name in names_in(folder) if name == PLAN or not OURS.fullmatch(name)]
+        foreign = [name for name in names_in(folder) if not UNFINISHED.fullmatch(name)]
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used for segments: {error.strerror}") from None
     if foreign:

@@ -115,7 +115,12 @@ class _Passes:
         name = self._name(tuning, step)
         if name not in self._done:
             coded = tracked(self._coded(tuning, step), stage, self.clip.frames, self.on_progress)
-            keys, views_db = map(list, zip(*coded, strict=True))
+            try:
+                keys, views_db = map(list, zip(*coded, strict=True))
+            except BitstreamError:
+                if self.journal.reject():
+                    return self.encode(stage, tuning, step)
+                raise
             error = sum(key.squared_error for key in keys) / len(keys)
             size = len(self._file(tuning, step, keys))
             outcome = Outcome(size, float(np.mean(views_db)), decibels(error))

@@ -1,6 +1,8 @@
 """What an encoding by motion has come to so far, on disk: an interrupted one goes on from it, with the same bytes."""
 
+import math
 import time
+from typing import Annotated
 from zlib import crc32
 
 import msgspec
@@ -19,10 +21,16 @@ CHECKSUM_BYTES = 4
 class _Stored(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     signature: str
-    outcomes: dict[str, tuple[int, float, float]]
+    outcomes: dict[str, tuple[Annotated[int, msgspec.Meta(gt=0)], float, float]]
     work: str
-    keys: list[tuple[bytes, float, int]]
-    seconds: float  # of work, up to this writing
+    keys: list[tuple[bytes, float, Annotated[int, msgspec.Meta(ge=0, lt=2**32)]]]
+    seconds: Annotated[float, msgspec.Meta(ge=0)]  # of work, up to this writing
+
+    def __post_init__(self) -> None:
+        numbers = [self.seconds, *(error for _, error, _ in self.keys)]
+        numbers += [decibels for _, *both in self.outcomes.values() for decibels in both]
+        if any(map(math.isnan, numbers)):
+            raise ValueError("a number is none")
 
 
 class Journal:
@@ -32,8 +40,9 @@ class Journal:
     """
 
     def __init__(self, path: Location, signature: str) -> None:
-        self._path = path
-        self._stored = self._read(signature) or _Stored(VERSION, signature, {}, "", [], 0.0)
+        self._path, self._signature = path, signature
+        self._stored = self._read() or self._empty()
+        self._resumed = False
         self._written = time.monotonic()
         self._began = self._written - self._stored.seconds
 
@@ -50,8 +59,16 @@ class Journal:
     def begin(self, name: str) -> list[CodedKey]:
         """Begin a pass; gives the keys that are there of it, if it was interrupted."""
         known = [CodedKey(*key) for key in self._stored.keys] if self._stored.work == name else []
-        self._stored.work, self._stored.keys = name, []
+        self._stored.work, self._stored.keys, self._resumed = name, [], bool(known)
         return known
+
+    def reject(self) -> bool:
+        """Begin anew where keys that were there are at fault for a pass that failed, and say whether they may be."""
+        if self._resumed:
+            set_aside(self._path, "its keys are not those of the video")
+            self._stored, self._resumed = self._empty(), False
+            return True
+        return False
 
     def add(self, key: CodedKey) -> None:
         """Keep a key of the pass at work."""
@@ -73,7 +90,10 @@ class Journal:
             partial.write_bytes(crc32(fields).to_bytes(CHECKSUM_BYTES, "little") + fields)
         self._written = time.monotonic()
 
-    def _read(self, signature: str) -> _Stored | None:
+    def _empty(self) -> _Stored:
+        return _Stored(VERSION, self._signature, {}, "", [], 0.0)
+
+    def _read(self) -> _Stored | None:
         try:
             with open_file(self._path) as file:
                 checksum, fields = file.read(CHECKSUM_BYTES), file.read()
@@ -85,7 +105,7 @@ class Journal:
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             set_aside(self._path, "it is damaged, or of another version")
             return None
-        if (found.version, found.signature) == (VERSION, signature):
+        if (found.version, found.signature) == (VERSION, self._signature):
             return found
         set_aside(self._path, "it is of another video or of other settings")
         return None

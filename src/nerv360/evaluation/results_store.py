@@ -15,6 +15,7 @@ import torch
 from nerv360 import __version__
 from nerv360.errors import OutputError
 from nerv360.evaluation.evaluate import Evaluation
+from nerv360.storage import open_text
 
 __all__ = [
     "PROVENANCE",
@@ -59,7 +60,10 @@ def append_row(table: Path, row: Row) -> None:
 def read_text(table: Path) -> str:
     """All of a table; empty where there is none. Raises OutputError."""
     try:
-        return table.read_text(encoding="utf-8", errors="replace") if table.exists() else ""
+        with open_text(table, errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
     except OSError as error:
         raise OutputError(f"{table}: cannot be read: {error.strerror}") from None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nerv360.errors import ArgumentError
+from nerv360.storage import open_text
 
 __all__ = [
     "JVET_HFOV_DEG",
@@ -114,7 +115,7 @@ def read_trajectory(path: Path, view: Viewport) -> list[Viewport]:
     Raises ArgumentError that names the line where a value is missing, not a number, or out of range.
     """
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with open_text(path, encoding="utf-8-sig") as file:
             return list(_trajectory_rows(csv.DictReader(file), path, view))
     except OSError as error:
         raise ArgumentError(f"{path}: cannot be read: {error.strerror}") from None

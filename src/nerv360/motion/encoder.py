@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nerv360.errors import BitstreamError
 from nerv360.motion.core import Core, Vectors
 from nerv360.motion.flow import Flow
 from nerv360.motion.keys import Key, assign_slots, key_order
@@ -64,14 +65,20 @@ class GroupEncoder:
     def encode(
         self, tuning: Tuning, steps: Sequence[int], known: Sequence[CodedKey] = ()
     ) -> Iterator[tuple[Key, CodedKey, Picture]]:
-        """All keys in the order of coding, with their decoded pictures; the first ones are `known`, and only read."""
+        """All keys in the order of coding, with their decoded pictures; the first ones are `known`, and only read.
+
+        Raises BitstreamError where what is known is not what it was.
+        """
         count, height, width = self.frames.shape[:3]
         core, keys = Core(width, height), key_order(count, tuning.interval)
         for index, (key, slot) in enumerate(zip(keys, assign_slots(keys), strict=True)):
             picture, step = self.frames[key.frame], steps[key.level]
             if index < len(known):
                 core.decode(slot, key, step, known[index].data)
-                yield key, known[index], core.pixels(slot, 0, 0, height, width)
+                decoded = core.pixels(slot, 0, 0, height, width)
+                if zlib.crc32(decoded.data) != known[index].checksum:
+                    raise BitstreamError(f"key {index} decodes to another picture")
+                yield key, known[index], decoded
                 continue
             candidates = [self._vectors(key.frame, reference) for reference in key.references]
             source = picture

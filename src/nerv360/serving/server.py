@@ -17,7 +17,7 @@ from nerv360.errors import ArgumentError, Nerv360Error
 from nerv360.serving.served import SERVED, SOURCE, TIMES, Served
 from nerv360.serving.site import VIDEO, page_files
 from nerv360.serving.viewers import SHUTDOWN_S, VIEWERS, say_goodbye, serve_viewer
-from nerv360.storage import Location, parse_location
+from nerv360.storage import Location, open_file, parse_location
 
 __all__ = ["create_app", "serve", "tls"]
 
@@ -142,10 +142,11 @@ def tls(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
+        for each in filter(None, (certificate, key)):
+            open_file(each).close()  # a pipe would be waited for
         context.load_cert_chain(certificate, key, password="")  # without one, OpenSSL would ask at the terminal
-    except FileNotFoundError:
-        missing = next(file for file in (certificate, key) if file is not None and not file.exists())
-        raise ArgumentError(f"{missing}: no such file") from None
+    except FileNotFoundError as error:
+        raise ArgumentError(f"{error.filename}: no such file") from None
     except OSError as error:  # ssl.SSLError is one
         what = f"--certificate {certificate}" + (f" --key {key}" if key else "")
         why = "a certificate and its key are needed, in PEM, the key without a password"
