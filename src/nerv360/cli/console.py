@@ -28,6 +28,7 @@ INTERRUPTED = 130  # the exit code that typer gives after Ctrl-C
 
 def run(command: Callable[[], object]) -> None:
     """Call a command. Bad input, or an output that takes no more, is one line on standard error and exit code 2."""
+    _fill_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files are not always text
     try:
@@ -44,6 +45,14 @@ def run(command: Callable[[], object]) -> None:
         if ended.code == INTERRUPTED:
             print("interrupted: an encoding goes on where it was when called again", file=sys.stderr)
         raise
+
+
+def _fill_standard_streams() -> None:
+    """Where a shell has closed some (`>&-`), the files that are opened next would get what is printed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
 
 
 def _fail(why: str) -> NoReturn:

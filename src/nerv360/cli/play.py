@@ -53,7 +53,7 @@ def play(
     context = tls(certificate, key) if certificate else None
 
     def started(address: str) -> None:
-        console.print(f"playing {file} at {address}; Ctrl-C ends it")
+        console.print(f"playing {file} at {address}; Ctrl-C ends it", soft_wrap=True)
         if browser:  # some wait until they are closed
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
