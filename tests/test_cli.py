@@ -253,6 +253,13 @@ def test_what_cannot_be_told_is_one_line(keys: Path, arguments: tuple[str, ...])
     assert result.stderr == "error: standard output: cannot be written: No space left on device\n"
 
 
+@pytest.mark.parametrize(("closed", "name", "status"), [(">&-", "", 0), ("2>&-", ".none", 2), ("<&- >&- 2>&-", "", 0)])
+def test_a_shell_may_close_standard_streams(keys: Path, closed: str, name: str, status: int) -> None:
+    command = f'exec "{sys.executable}" -m nerv360 info "{keys}{name}" {closed}'
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (status, "", "")
+
+
 @pytest.mark.parametrize(("scheme", "extra"), [("s3", "s3"), ("gs", "gs")])
 def test_a_store_whose_package_is_missing_names_the_extra(scheme: str, extra: str, tmp_path: Path) -> None:
     hidden = "import sys; sys.modules |= {'s3fs': None, 'gcsfs': None}; from nerv360 import cli; cli.main()"

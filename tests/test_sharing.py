@@ -85,24 +85,38 @@ def test_closing_while_others_look_ends_them_in_order(encoded: Path) -> None:
 @pytest.mark.parametrize("use", USES)
 def test_a_forked_process_is_told(keys: Path, use: str) -> None:
     """It has no threads of its parent's, and what they held stays held for ever."""
+    with nerv360.open(keys) as decoder, decoder._reading:
+        assert "was opened by process" in said_behind_a_fork(decoder, USES[use])
+
+
+def test_a_forked_process_does_not_wait_for_views_that_play_prepares(keys: Path) -> None:
+    with nerv360.open(keys) as decoder:
+        playing = decoder.play(VIEWS[:3])
+        next(playing)
+        assert "was opened by process" in said_behind_a_fork(decoder, lambda _: list(playing))
+    with pytest.raises(Nerv360Error, match="is closed; open it again"):
+        list(playing)
+
+
+def said_behind_a_fork(decoder: nerv360.Decoder, use: Callable[[nerv360.Decoder], object]) -> str:
+    """The error of a use in a forked process, which then opens the file itself."""
     context = multiprocessing.get_context("fork")
     said = context.SimpleQueue()
 
     def child() -> None:
         try:
-            USES[use](decoder)
+            use(decoder)
         except Nerv360Error as error:
             said.put(str(error))
         decoder.close()
-        with nerv360.open(keys) as own:
+        with nerv360.open(decoder.container.path) as own:
             own.native_view()
 
-    with nerv360.open(keys) as decoder, decoder._reading:
-        process = context.Process(target=child)
-        process.start()
-        process.join(60)
-        assert process.exitcode == 0
-    assert "was opened by process" in said.get()
+    process = context.Process(target=child)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    return "" if said.empty() else said.get()
 
 
 def test_reading_does_not_move_what_a_forked_process_reads(keys: Path) -> None:

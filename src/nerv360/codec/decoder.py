@@ -194,6 +194,7 @@ class Decoder:
 
     def _result(self, future: "Future[T]") -> T:
         """What a thread of its own has done."""
+        self.container.check_open()  # there is no such thread behind a fork
         try:
             return future.result()
         except CancelledError:
