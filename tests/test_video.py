@@ -95,6 +95,13 @@ def test_damaged_videos(make_video: Make, tmp_path: Path) -> None:
             list(Clip.open(path))
 
 
+def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("2026-11-29T12:30.mp4")
+    write_frames(path, [np.zeros((32, 64, 3), np.uint8)], Fraction(25), UNSPECIFIED_COLOUR)
+    assert Clip.open(path).frames == 1
+
+
 def test_frames_beyond_the_end(make_video: Make) -> None:
     with pytest.raises(VideoError, match=r"has 6 frames \(0..5\)"):
         Clip.open(make_video(), start=6)

@@ -15,6 +15,7 @@ from nerv360.progress import OnProgress, ignore, tracked
 from nerv360.storage import atomic_write
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
+from nerv360.video.source import file_url
 from nerv360.video.writer import encode_video
 
 __all__ = ["ANCHORS", "Anchor", "AnchorDecoder", "encode_anchor", "is_available"]
@@ -134,7 +135,7 @@ def encode_anchor(
 
 def count_key_frames(path: Path) -> int:
     """Key frames of a video file."""
-    with av.open(path) as container:
+    with av.open(file_url(path)) as container:
         return sum(packet.is_keyframe for packet in container.demux(video=0) if packet.size)
 
 

@@ -11,7 +11,7 @@ from av.stream import Disposition
 from nerv360.errors import VideoError
 from nerv360.storage import Location, open_file, size
 
-__all__ = ["Decoded", "Opened", "is_film", "opened", "pictures", "pictures_from"]
+__all__ = ["Decoded", "Opened", "file_url", "is_film", "opened", "pictures", "pictures_from"]
 
 Decoded = tuple[av.VideoFrame, Fraction]  # a picture, and the width of its pixels to their height
 Opened = tuple[av.container.InputContainer, av.VideoStream]
@@ -38,7 +38,7 @@ def opened(path: Location) -> Iterator[Opened]:
             raise VideoError(f"{path}: empty file")
         _refuse_playlist(path)
         with ExitStack() as held:
-            source = str(path) if isinstance(path, Path) else held.enter_context(open_file(path))
+            source = file_url(path) if isinstance(path, Path) else held.enter_context(open_file(path))
             container = held.enter_context(av.open(source, "r", options=LOCAL_ONLY))
             stream = _choose(path, container)
             stream.thread_type = "AUTO"
@@ -47,6 +47,11 @@ def opened(path: Location) -> Iterator[Opened]:
         raise VideoError(f"{path}: not a video that can be read ({_reason(error)})") from None
     except OSError as error:
         raise VideoError(f"{path}: cannot be read: {_reason(error)}") from None
+
+
+def file_url(path: Path) -> str:
+    """A file's name for PyAV, to which `12:30.mp4` alone would be a protocol."""
+    return f"file:{path}"
 
 
 def _refuse_playlist(path: Location) -> None:

@@ -18,6 +18,7 @@ from nerv360.storage import atomic_write
 from nerv360.types import Colour, FrameDurations, Sound
 from nerv360.video.clip import EXACT, matrix_of
 from nerv360.video.sound import SoundWriter
+from nerv360.video.source import file_url
 from nerv360.video.spherical import tag_equirectangular
 
 __all__ = ["check_ending", "encode_video", "write_frames"]
@@ -81,7 +82,7 @@ def encode_video(
     Raises OSError.
     """
     matrix = matrix_of(colour)
-    with _as_os_errors(), av.open(str(path), "w") as container:
+    with _as_os_errors(), av.open(file_url(path), "w") as container:
         stream = container.add_stream(encoder, rate=frame_rate.limit_denominator(1 << 16), options=dict(options))
         assert isinstance(stream, av.VideoStream)
         heard = sound and SoundWriter(container, *sound)
