@@ -9,7 +9,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "nerv360"
 LEVELS = [
-    {"errors", "types", "progress"},
+    {"errors", "types", "progress", "threads"},
     {"storage"},
     {"claims"},
     {"geometry", "entropy"},

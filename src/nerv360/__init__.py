@@ -20,6 +20,7 @@ from nerv360.errors import (
     VideoError,
 )
 from nerv360.geometry.viewport import Viewport
+from nerv360.threads import set_defaults
 
 if TYPE_CHECKING:
     from nerv360.api import decode, encode, eval_file, open
@@ -62,6 +63,9 @@ _LAZY = {
     "extract_viewport": "nerv360.extract",
     "open": "nerv360.api",
 }
+
+
+set_defaults()
 
 
 def __getattr__(name: str) -> Any:
