@@ -102,7 +102,7 @@ def test_what_dearer_bits_cost_is_no_collapse() -> None:
 
 def test_a_file_keeps_within_its_limit(video: Path, tmp_path: Path) -> None:
     clip = Clip.open(video)
-    settings = CONFIG.replace(epochs=12, rate_weight=1e-3, loss="l2")
+    settings = CONFIG.replace(epochs=28, rate_weight=1e-3, loss="l2")
     free = nerv360.encode(clip, tmp_path / "free", settings)
     config = settings.replace(bitrate=0.8 * free.bitrate)
     limited = nerv360.encode(clip, tmp_path / "limited", config)
