@@ -2,6 +2,7 @@
 # make test   format, lint, types, tests
 # make test-browser   the player in Chromium, which must be installed
 # make fuzz   damaged and forged files for MINUTES, by default 3
+# make soak   a server under fifty viewers for MINUTES, by default 1
 # make package   @nerv360/player for npm, in dist/npm
 # make picture   docs/player.jpg, of demo's clip, in Chromium too
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test test-slow test-browser fuzz picture package clean
+.PHONY: demo test test-slow test-browser fuzz soak picture package clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m nerv360.demo demo $(if $(VIDEO),"$(VIDEO)")
@@ -28,6 +29,9 @@ test-browser: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python tests/fuzz.py --minutes $(or $(MINUTES),3)
+
+soak: $(INSTALLED)
+	$(BIN)/python tests/soak.py --minutes $(or $(MINUTES),1)
 
 picture: demo
 	$(BIN)/python benchmarks/player/picture.py demo/clip.nerv360

@@ -123,7 +123,7 @@ def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
             ray.init(address="local", num_cpus=workers, include_dashboard=False, **QUIET)
         else:
             ray.init(address=address, **QUIET)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises plain ones, too: "The current node timed out during startup"
         where = "a local cluster cannot be started" if address is None else f"--ray {address}: cannot be used"
         raise ClusterError(f"{where}: {_reason(error)}") from None
     try:
