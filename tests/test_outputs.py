@@ -307,6 +307,13 @@ def test_a_lock_is_no_file_of_the_users(make: Callable[[Path], object], tmp_path
     assert mine.exists()
 
 
+def test_an_output_may_have_the_name_of_a_lock(tmp_path: Path) -> None:
+    lock = tmp_path / ".o.nerv360.lock"
+    with claim(tmp_path / "o.nerv360"), atomic_write(lock) as partial:
+        partial.write_text("mine")
+    assert lock.read_text() == "mine"
+
+
 def test_an_input_is_not_what_a_kill_has_left(tmp_path: Path) -> None:
     film = tmp_path / ".o.partial.nerv360"
     film.write_text("mine")

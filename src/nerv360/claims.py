@@ -97,7 +97,8 @@ def _locked(output: Path, inputs: tuple[Location, ...], work: str) -> Iterator[N
         yield
     finally:
         with suppress(OSError):  # while it is held: who waits for it sees that it is another file
-            path.unlink()
+            if path.stat().st_size == 0:  # else an output of that name has taken its place
+                path.unlink()
         lock.release()
 
 
