@@ -98,6 +98,7 @@ def test_the_page_keeps_its_keys_wheel_and_swipes_until_the_player_is_used(host:
         page.wait_for_timeout(1000)
         if page.evaluate("document.activeElement === element"):
             break
+    assert page.evaluate("document.activeElement === element")
     page.evaluate(known)
     assert not page.evaluate("player.playing")
     swipe(0, -15)
