@@ -1,6 +1,7 @@
 # make demo   encode a procedural clip (or VIDEO=path), decode a moving view, measure it; results in demo/
 # make test   format, lint, types, tests
 # make test-browser   the player in Chromium, which must be installed
+# make test-slow   what takes minutes, and rarer cases of both
 # make fuzz   damaged and forged files for MINUTES, by default 3
 # make soak   a server under fifty viewers for MINUTES, by default 1
 # make package   @nerv360/player for npm, in dist/npm
@@ -25,7 +26,7 @@ test-slow: $(INSTALLED)
 	$(BIN)/pytest -q -m slow
 
 test-browser: $(INSTALLED)
-	$(BIN)/pytest -q -n 2 -m browser
+	$(BIN)/pytest -q -n 3 -m 'browser and not slow'
 
 fuzz: $(INSTALLED)
 	$(BIN)/python tests/fuzz.py --minutes $(or $(MINUTES),3)

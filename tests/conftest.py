@@ -56,8 +56,8 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
 
 @pytest.fixture(scope="session")
 def commands_with_torch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    """For commands that need PyTorch, which takes seconds to import."""
-    server = Commands(tmp_path_factory.mktemp("commands_with_torch"), "torch")
+    """For commands that need PyTorch and what fits networks, which take seconds to import."""
+    server = Commands(tmp_path_factory.mktemp("commands_with_torch"), "nerv360.api", "nerv360.training.fit")
     yield server
     server.close()
 

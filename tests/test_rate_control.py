@@ -100,6 +100,7 @@ def test_what_dearer_bits_cost_is_no_collapse() -> None:
     assert progress.best_loss == 9.0
 
 
+@pytest.mark.slow
 def test_a_file_keeps_within_its_limit(video: Path, tmp_path: Path) -> None:
     clip = Clip.open(video)
     settings = CONFIG.replace(epochs=28, rate_weight=1e-3, loss="l2")

@@ -46,6 +46,7 @@ def only_file(folder: Path, pattern: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_table_1_is_made_once(commands_with_torch: Commands, folder: Path) -> None:
     run = partial(commands_with_torch, "reproduce", cwd=folder)
     first = run("table1", "film.mp4", *SMALL, "--repeats", "1")

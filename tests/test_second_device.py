@@ -74,7 +74,7 @@ def two_steps(fitting: TrainingModule, config: EncodingConfig, done: float) -> f
     return progress.loss
 
 
-@pytest.mark.parametrize("done", [0.1, 0.9], ids=["early", "late"])
+@pytest.mark.parametrize("done", [pytest.param(0.1, id="early", marks=pytest.mark.slow), pytest.param(0.9, id="late")])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_steps_equal_those_of_the_cpu_and_hardly_wait(config: EncodingConfig, done: float) -> None:
     with second_device() as waits:

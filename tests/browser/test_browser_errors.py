@@ -34,10 +34,10 @@ pytestmark = pytest.mark.browser
     [
         ("**/*.onnx", {}, WAITING),
         ("**/*.onnx", {"status": 404}, "This video cannot be shown"),
-        ("**/*.wasm.gz", {}, WAITING),
-        ("**/*.wasm.gz", {"status": 404}, "This video cannot be shown"),
+        pytest.param("**/*.wasm.gz", {}, WAITING, marks=pytest.mark.slow),
+        pytest.param("**/*.wasm.gz", {"status": 404}, "This video cannot be shown", marks=pytest.mark.slow),
         ("**/*.wasm.gz", {"body": b"\x1f\x8b damaged"}, "This video cannot be shown"),
-        ("**/ort.wasm.min.js", {}, WAITING),
+        pytest.param("**/ort.wasm.min.js", {}, WAITING, marks=pytest.mark.slow),
         ("**/ort-wasm-simd-threaded.js", {}, WAITING),
         ("**/ort-wasm-simd-threaded.js", {"status": 404}, "This video cannot be shown"),
     ],
@@ -109,12 +109,13 @@ def impatient(page: Page) -> None:
 
 
 LATE = "A part of the player has not come for 1 seconds"
-SCRIPTS = ["geometry.js", "worker.js", "panorama-window.js"]
-OF_NETWORKS = ["network-decoder.js", "ort.wasm.min.js", "ort-wasm-simd-threaded.js"]
+OF_NETWORKS = ["ort-wasm-simd-threaded.js", "network-decoder.js", "ort.wasm.min.js"]
+SCRIPTS = ["worker.js", OF_NETWORKS[0]]  # of the page's own and of ONNX Runtime's
+MORE_SCRIPTS = ["geometry.js", "panorama-window.js", *OF_NETWORKS[1:]]
 
 
 @pytest.mark.parametrize("comes", ["late", "after another try"])
-@pytest.mark.parametrize("file", SCRIPTS + OF_NETWORKS)
+@pytest.mark.parametrize("file", [*SCRIPTS, *(pytest.param(file, marks=pytest.mark.slow) for file in MORE_SCRIPTS)])
 def test_a_script_that_hangs_is_told_and_waited_for(
     motion_clip: Path, clip: Path, new_page: Callable[..., Page], file: str, comes: str
 ) -> None:

@@ -205,3 +205,11 @@ def test_webgl_that_is_lost_comes_back(play_server: Server, clip: Path, new_page
     assert not page.evaluate("player.settled")
     page.evaluate("lose.restoreContext()")
     assert quality_db(page, clip) > LEAST_DB
+
+
+def test_nothing_moves_while_the_picture_rests(play_server: Server, new_page: Callable[..., Page]) -> None:
+    """A ring that turns unseen would be drawn all the time."""
+    page = new_page()
+    page.goto(f"{play_server.address}?backend=wasm")
+    settled(page)
+    page.wait_for_function(f"document.getAnimations().length + {INSIDE}.getAnimations().length === 0")

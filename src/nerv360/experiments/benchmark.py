@@ -4,8 +4,6 @@ Weights are fresh and pictures are noise: neither changes the cost. Memory is wh
 has PyTorch loaded: on CUDA `torch.cuda.max_memory_allocated`, on a CPU the peak of the resident size (Linux).
 """
 
-import contextlib
-import gc
 import multiprocessing
 import os
 import statistics
@@ -15,13 +13,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from nerv360.config import EncodingConfig
 from nerv360.errors import OutOfMemory
+from nerv360.experiments.peak_memory import forget_peak, peak_memory
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
 from nerv360.latents.grid import FrameTime
 from nerv360.models.build import build, channels_last
@@ -179,24 +177,3 @@ def _half(device: torch.device) -> torch.autocast:
 def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def forget_peak(device: torch.device) -> None:
-    """Let `peak_memory` speak of what comes from now on."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Most bytes in use since `forget_peak`; None on a CPU without Linux."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)

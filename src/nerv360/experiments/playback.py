@@ -34,7 +34,7 @@ from nerv360.codec.network_decoder import NetworkDecoder
 from nerv360.errors import OutOfMemory
 from nerv360.evaluation.anchors import ANCHORS, encode_anchor
 from nerv360.experiments.bench_targets import DECODE_THEN_CROP, PLAIN, QUANTISED
-from nerv360.experiments.benchmark import forget_peak, peak_memory
+from nerv360.experiments.peak_memory import forget_peak, peak_memory
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajectory
 from nerv360.storage import Location

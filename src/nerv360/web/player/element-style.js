@@ -71,8 +71,9 @@ footer svg { width: 24px; height: 24px; fill: currentColor; }
 .waiting #buffering { opacity: 1; visibility: visible; }
 #buffering circle { fill: none; stroke: var(--line); stroke-width: 4; }
 #buffering .arc {
-  stroke: var(--accent); stroke-linecap: round; stroke-dasharray: 0.25 1; transform-origin: 50% 50%; animation: turn 1.1s linear infinite;
+  stroke: var(--accent); stroke-linecap: round; stroke-dasharray: 0.25 1; transform-origin: 50% 50%;
 }
+.waiting #buffering .arc { animation: turn 1.1s linear infinite; } /* while it is seen: every frame of it costs */
 .message { position: absolute; inset: 0; margin: 0; display: grid; place-content: center; justify-items: center; gap: 12px; padding: 24px; text-align: center; background: var(--panel); }
 .message p { margin: 0; max-width: 30em; overflow-wrap: anywhere; }
 .message button { min-height: 44px; padding: 0 18px; border: 1px solid var(--line); }
@@ -85,7 +86,7 @@ footer svg { width: 24px; height: 24px; fill: currentColor; }
 }
 @media (prefers-reduced-motion: reduce) {
   #bars { transition: none; }
-  #buffering .arc { animation-duration: 4s; }
+  .waiting #buffering .arc { animation-duration: 4s; }
 }
 @media (prefers-reduced-transparency: reduce) {
   .bar, ::slotted(.bar) { background: var(--ground); }
