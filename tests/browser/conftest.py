@@ -15,6 +15,7 @@ from nerv360.codec.mux import mux
 from nerv360.config import preset_for
 from nerv360.serving import server as serving
 
+PROGRAMS = ("chromium-headless-shell", "chromium")  # the first one opens pages in less than half the time
 ARGUMENTS = [
     *("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
     *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),
@@ -47,8 +48,8 @@ def motion_clip(once: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def launch() -> Iterator[Callable[..., Any]]:
     """Start Chromium with further arguments."""
-    program = shutil.which("chromium")
-    assert program, "no chromium: apt-get install chromium"
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    assert program, f"no chromium: apt-get install {PROGRAMS[0]}"
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
         yield lambda *more: driver.chromium.launch(executable_path=program, args=[*ARGUMENTS, *more])

@@ -113,7 +113,7 @@ def test_touch_pinches_and_drags(play_server: Server, new_page: Callable[..., Pa
 
 
 def test_the_view_follows_the_device(play_server: Server, new_page: Callable[..., Page]) -> None:
-    page = new_page(390, 700, has_touch=True, is_mobile=True)
+    page = new_page(390, 700, has_touch=True, is_mobile=True, permissions=["accelerometer", "gyroscope"])
     page.goto(play_server.address + "#yaw=20")
     settled(page)
     session = page.context.new_cdp_session(page)

@@ -235,12 +235,12 @@ def test_a_server_that_hangs_is_waited_for(
     page.wait_for_function("player.frame > 2")
     page.evaluate("window.events = []")
     page.evaluate("for (const name of ['waiting', 'playing']) player.addEventListener(name, () => events.push(name))")
+    page.evaluate("player.addEventListener('waiting', () => window.stopped = player.time)")
     hanging = True
     page.wait_for_function("player.waiting")
     page.wait_for_function(f"getComputedStyle({INSIDE}.getElementById('buffering')).visibility === 'visible'")
-    stopped = page.evaluate("player.time")
     page.get_by_role("heading", name=WAITING).wait_for()
-    assert page.evaluate("player.time") == stopped  # no picture, no time
+    assert page.evaluate("player.time === stopped")  # no picture, no time
     hanging = False
     page.wait_for_function("player.state === 'ready' && !player.waiting")
     assert page.evaluate("events").count("playing") >= 1

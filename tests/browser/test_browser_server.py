@@ -104,11 +104,11 @@ def test_a_decoder_that_holds_h264_back_is_given_up(
 def test_from_another_machine_h264_is_asked_for_where_webcodecs_is(
     clip: Path, launch: Callable[..., Any], secure: bool
 ) -> None:
-    """Which is in pages of https:, for which a name that is trusted stands here."""
+    """Which is in pages of https:, for which names below localhost stand here: browsers trust them."""
     with serving_app(lambda: serving.create_app(clip, loopback=False)) as server:
-        address = f"http://player.example:{server.port}"
-        trust = [f"--unsafely-treat-insecure-origin-as-secure={address}"] if secure else []
-        browser = launch("--host-resolver-rules=MAP player.example 127.0.0.1", *trust)
+        host = "player.localhost" if secure else "player.example"
+        address = f"http://{host}:{server.port}"
+        browser = launch(f"--host-resolver-rules=MAP {host} 127.0.0.1")
         page = browser.new_page(viewport={"width": 480, "height": 320})
         _, kinds = traffic(page)
         page.goto(f"{address}?backend=server")
