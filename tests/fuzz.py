@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -24,11 +25,13 @@ import torch
 
 import nerv360
 from nerv360.bitstream.container import MAGIC, PREAMBLE, Container
-from nerv360.bitstream.header import pack
+from nerv360.bitstream.header import FileHeader, pack
+from nerv360.bitstream.sound import read_sound
 from nerv360.errors import Nerv360Error
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 FAILURES = Path("build/fuzz")
+ENTRIES, TRACK = (FileHeader.__struct_fields__.index(name) for name in ("segments", "sound"))
 BATCH = 50  # files to a process
 MAX_BYTES, MAX_SECONDS = 1 << 30, 20  # of memory for a process, beside what it begins with; of processor, for a file
 HANG_SECONDS = 500  # for one that waits
@@ -45,6 +48,7 @@ class Parts:
     file: list[Any]  # values of its header
     segment: list[Any]
     chunks: list[bytes]
+    sound: list[bytes]
     table: int  # index of the chunk table among the values of the segment's header
 
     @staticmethod
@@ -52,21 +56,30 @@ class Parts:
         with Container(path) as container:
             (segment,) = container.segments
             chunks = [container.chunk(segment, index) for index in range(len(segment.header.chunks))]
+            sound = [container.sound_chunk(0, number) for number in range(len(segment.sound))]
             values = msgspec.msgpack.decode(pack(segment.header))
             table = segment.header.__struct_fields__.index("chunks")
-            return Parts(container.version, msgspec.msgpack.decode(pack(container.header)), values, chunks, table)
+            return Parts(
+                container.version, msgspec.msgpack.decode(pack(container.header)), values, chunks, sound, table
+            )
 
     def joined(self) -> bytes:
         """The file, with right lengths and checksums wherever they are still in their places."""
         segment, file = list(self.segment), list(self.file)
         if isinstance(segment[self.table], list):
-            segment[self.table] = [[len(chunk), crc32(chunk)] for chunk in self.chunks]
+            segment[self.table] = _table(self.chunks)
         packed = msgspec.msgpack.encode(segment)
-        body = packed + b"".join(self.chunks)
-        if isinstance(file[-1], list):
-            file[-1] = [[file[2], len(body), len(packed), crc32(packed)]]
+        body = packed + b"".join((*self.chunks, *self.sound))
+        if len(file) > ENTRIES and isinstance(file[ENTRIES], list):
+            file[ENTRIES] = [[file[2], len(body), len(packed), crc32(packed)]]
+        if self.sound and len(file) > TRACK and isinstance(file[TRACK], list) and file[TRACK]:
+            file[TRACK] = [*file[TRACK][:-1], [_table(self.sound)]]
         head = msgspec.msgpack.encode(file)
         return PREAMBLE.pack(MAGIC, self.version, len(head), crc32(head)) + head + body
+
+
+def _table(chunks: list[bytes]) -> list[list[int]]:
+    return [[len(chunk), crc32(chunk)] for chunk in chunks]
 
 
 def forged(seeds: list[Parts], rng: random.Random) -> bytes:
@@ -81,11 +94,12 @@ def forged(seeds: list[Parts], rng: random.Random) -> bytes:
         elif what == 2:
             parts = replace(parts, chunks=_exchanged(parts.chunks, rng.choice(seeds).chunks, rng))
         else:
-            chunks = list(parts.chunks)
+            name = "sound" if parts.sound and rng.randrange(2) else "chunks"
+            chunks = list(getattr(parts, name))
             if chunks:
                 index = rng.randrange(len(chunks))
                 chunks[index] = damaged(chunks[index], rng)
-            parts = replace(parts, chunks=chunks)
+            parts = replace(parts, **{name: chunks})
     data = parts.joined()
     return damaged(data, rng) if rng.randrange(8) == 0 else data
 
@@ -131,6 +145,8 @@ def look(path: Path) -> None:
     with nerv360.open(path, backend="torch") as decoder:
         decoder.container.verify()
         decoder.container.budget()
+        if decoder.container.header.sound is not None:
+            list(read_sound(decoder.container, Fraction(0), decoder.container.timeline.start_s(decoder.frames)))
         for frame in (0, decoder.frames - 1):
             for view in VIEWS:
                 decoder.viewport(frame, view)

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from helpers.films import write_film
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.header import MotionHeader
+from nerv360.bitstream.sound import read_sound
 from nerv360.bitstream.weights import read_weights
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import encode_clip
@@ -56,7 +58,9 @@ CASES = {
         group_size=4,
     ),
     "nerv360-motion": EncodingConfig.of(model="nerv360-motion", effort=0, rate_weight=1.0),
+    "timed": EncodingConfig.of(model="nerv360-motion", effort=0, rate_weight=4.0),  # with sound, and times of frames
 }
+TICKS = (0, 1, 3, 4, 20, 30)  # when frames of the last one are shown, in 1/25 s
 VIEWS = (
     (1, Viewport(yaw_deg=175, pitch_deg=-20, roll_deg=5, hfov_deg=80, width=96, height=72)),
     (5, Viewport(yaw_deg=-30, pitch_deg=80, hfov_deg=78.1, width=72, height=48)),
@@ -74,7 +78,20 @@ def integers(path: Path) -> dict[str, NDArray[np.integer]]:
             dict((_of_keys if isinstance(segment.header, MotionHeader) else _of_network)(container, segment))
             for segment in container.segments
         ]
-    return {f"{number}.{name}": values for number, each in enumerate(found) for name, values in each.items()}
+        timed = dict(_of_time(container))
+    return timed | {f"{number}.{name}": values for number, each in enumerate(found) for name, values in each.items()}
+
+
+def _of_time(container: Container) -> Iterator[tuple[str, NDArray[np.integer]]]:
+    header = container.header
+    if header.times is not None:
+        yield "0.ticks", header.times.unpack(header.frames)
+    if header.sound is not None:
+        times, packets = zip(
+            *read_sound(container, Fraction(0), container.timeline.start_s(header.frames)), strict=True
+        )
+        yield "0.sound_times", np.array(times)
+        yield "0.sound", np.frombuffer(b"".join(packets), np.uint8)
 
 
 def _of_network(container: Container, segment: Segment) -> Iterator[tuple[str, NDArray[np.integer]]]:
@@ -116,9 +133,12 @@ def make(folder: Path, names: Iterable[str]) -> None:
         frames = [render_frame(index, width=WIDTH, height=HEIGHT, frames=64) for index in range(FRAMES)]
         if config.architecture.grids:
             frames = [_panned(frame, index) for index, frame in enumerate(frames)]
-        write_frames(video, iter(frames), Fraction(30), BT709)
+        if name == "timed":
+            write_film(video, frames, sound=("libopus", "mono"), ticks=TICKS)
+        else:
+            write_frames(video, iter(frames), Fraction(30), BT709)
         path = folder / f"{name}.nerv360"
-        encode_clip(Clip.open(video), path, config, torch.device("cpu"), lambda _: None)
+        encode_clip(Clip.open(video, sound=True), path, config, torch.device("cpu"), lambda _: None)
         np.savez_compressed(folder / f"{name}.npz", **integers(path), **pictures(path))
         video.unlink()
 
