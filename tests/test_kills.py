@@ -94,6 +94,7 @@ def survives(attempt: Attempt, kills: int, output: Path) -> None:
                 output.unlink()
         else:
             killed, anew = killed + 1, False
+    assert output.read_bytes() == expected  # of the last one killed, where it was done but for its end
     print(f"\n{killed} kills within {whole_s:.1f} s of work, {ended} files with the same bytes")
 
 

@@ -8,7 +8,7 @@ import typer
 from nerv360.bitstream.container import Container
 from nerv360.claims import check_output
 from nerv360.cli.console import console, progress_bar
-from nerv360.cli.options import Source
+from nerv360.cli.options import CaptionFiles, Source
 from nerv360.errors import ArgumentError
 
 __all__ = ["export"]
@@ -24,6 +24,7 @@ def export(
     web: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a static site that decodes in the browser.")
     ] = None,
+    captions: CaptionFiles = None,
     onnx: Annotated[
         Path | None,
         typer.Option(
@@ -38,6 +39,8 @@ def export(
     """
     if web is None and onnx is None:
         raise ArgumentError("export: say what to write: --web DIR or --onnx OUT.onnx")
+    if captions and web is None:
+        raise ArgumentError("--captions goes with --web: they lie beside the video")
     if onnx is not None and onnx.suffix != ".onnx":
         raise ArgumentError(f"--onnx {onnx}: must end in .onnx")
     with Container(file) as container:
@@ -47,7 +50,7 @@ def export(
         if output is not None:
             check_output(output, *files)
     if web is not None:
-        _export_site(file, web)
+        _export_site(file, web, captions or [])
     if onnx is not None:
         from nerv360.evaluation.parity import export_onnx
 
@@ -61,11 +64,11 @@ def export(
             )
 
 
-def _export_site(file: str, folder: Path) -> None:
+def _export_site(file: str, folder: Path, captions: list[Path]) -> None:
     from nerv360.serving.site import export_site
 
     with progress_bar() as on_progress:
-        size = export_site(file, folder, on_progress)
+        size = export_site(file, folder, on_progress, captions=captions)
     console.print(
         f"{folder}: {size / 1e6:.1f} MB; any web server can give it out, as: python -m http.server -d {folder}\n"
         f"in a page of yours: {EMBEDDING.format(address=folder.name)}",

@@ -37,6 +37,10 @@ Precision = Annotated[str, typer.Option(help="float; or int8, for networks: fast
 MaxMemory = Annotated[
     str | None, typer.Option(metavar="BYTES", help="What decoding may take: 500M, 4G; by default what is free.")
 ]
+CaptionFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--captions", metavar="VTT", help="WebVTT; once for every language, which film.de.vtt tells."),
+]
 
 
 def parse_memory(text: str | None) -> int | None:

@@ -10,7 +10,7 @@ import typer
 
 from nerv360.bitstream.container import Container
 from nerv360.cli.console import console
-from nerv360.cli.options import MaxMemory, Source, parse_memory
+from nerv360.cli.options import CaptionFiles, MaxMemory, Source, parse_memory
 from nerv360.errors import ArgumentError, MissingExtra
 
 __all__ = ["play"]
@@ -36,6 +36,7 @@ def play(
     key: Annotated[
         Path | None, typer.Option(metavar="PEM", help="The certificate's key, if it is in another file.")
     ] = None,
+    captions: CaptionFiles = None,
     max_memory: MaxMemory = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
@@ -58,4 +59,7 @@ def play(
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     memory = parse_memory(max_memory)
-    asyncio.run(serve(file, host, port, started, source=source, start=start, context=context, max_memory=memory))
+    texts = captions or []
+    asyncio.run(
+        serve(file, host, port, started, source=source, start=start, context=context, max_memory=memory, captions=texts)
+    )

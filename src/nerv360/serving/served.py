@@ -1,5 +1,6 @@
 """What a server serves: a .nerv360 file, its decoded frames, and the video that it was made from."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from aiohttp import web
 from nerv360.bitstream.container import Container
 from nerv360.bitstream.manifest import MANIFEST_ENDING
 from nerv360.errors import ArgumentError
+from nerv360.serving.captions import caption_files, caption_tracks
 from nerv360.serving.frames import Frames
 from nerv360.serving.site import browser_decoders, manifest, network_names
 from nerv360.storage import Location
@@ -25,8 +27,16 @@ RATES_DIFFER = 0.03  # of the file and its source, in frames per second: where t
 class Served:
     """A file, its decoded frames, and the manifest of it that pages get, as of the last `reload`."""
 
-    def __init__(self, path: Location, source: Path | None, start: int, max_memory: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Location,
+        source: Path | None,
+        start: int,
+        max_memory: int | None = None,
+        captions: Sequence[Path] = (),
+    ) -> None:
         self.path, self._source, self._start, self._max_memory = path, source, start, max_memory
+        self.captions = caption_files(captions)
         self.whole = isinstance(path, Path) and not path.name.endswith(MANIFEST_ENDING)
         self.reload()
 
@@ -39,7 +49,14 @@ class Served:
             networks: list[str | None] = network_names(container) if decoders and find_spec("onnx") else []
             times = _times(container, self._source, self._start) if self._source else []
             original = {"video": SOURCE, "times": TIMES} if self._source else None
-            about = manifest(container, server="frames", decoders=decoders, networks=networks, source=original)
+            about = manifest(
+                container,
+                server="frames",
+                decoders=decoders,
+                networks=networks,
+                source=original,
+                captions=caption_tracks(self.captions),
+            )
         self._stamp, self.networks, self.times, self.about = stamp, networks, times, about
         self.frames = Frames(self.path, self._max_memory)
 

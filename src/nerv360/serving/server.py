@@ -5,7 +5,7 @@ import errno
 import logging
 import signal
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -42,16 +42,18 @@ def create_app(
     start: int = 0,
     loopback: bool = True,
     max_memory: int | None = None,  # bytes that decoding may take
+    captions: Sequence[Path] = (),  # WebVTT
 ) -> web.Application:
     """The application that serves a file, and its source video, of which frame `start` is the file's first.
 
     With `loopback`, it answers only to names of this machine. Browsers decode by themselves where the file lies here,
     and not in parts. A file that replaces it is loaded when a page next asks for the manifest.
 
-    Raises BitstreamError where the file cannot be read, ArgumentError or VideoError for a source of another video.
+    Raises BitstreamError where the file cannot be read, ArgumentError or VideoError for a source of another video,
+    ArgumentError for captions that are no WebVTT.
     """
     app = web.Application(middlewares=[_own_names] if loopback else [])
-    app[SERVED] = Served(parse_location(path), source, start, max_memory)
+    app[SERVED] = Served(parse_location(path), source, start, max_memory, captions)
     app[VIEWERS] = set()
     app[RELOADING] = asyncio.Lock()
     app.router.add_get("/player.json", _player_json)
@@ -59,7 +61,7 @@ def create_app(
     app.router.add_get(r"/network-{index:\d{1,6}}.onnx", _network)
     app.router.add_get(f"/{TIMES}", _times)
     app.router.add_get("/frames", serve_viewer)
-    files = page_files() | ({SOURCE: source} if source else {})
+    files = page_files() | app[SERVED].captions | ({SOURCE: source} if source else {})
     for name, file in files.items():
         app.router.add_get("/" if name == "index.html" else f"/{name}", _file_handler(file))
     app.on_response_prepare.append(_add_headers)
@@ -164,13 +166,14 @@ async def serve(
     start: int = 0,
     context: ssl.SSLContext | None = None,
     max_memory: int | None = None,
+    captions: Sequence[Path] = (),
 ) -> None:
     """Serve until Ctrl-C, by https: with a `context`. `started` is called with the page's address.
 
     Raises ArgumentError where the address cannot be had.
     """
     loopback = host in ("localhost", "127.0.0.1", "::1")
-    app = create_app(path, source=source, start=start, loopback=loopback, max_memory=max_memory)
+    app = create_app(path, source=source, start=start, loopback=loopback, max_memory=max_memory, captions=captions)
     logger = logging.getLogger(__name__)
     logger.addFilter(_is_ours)
     runner = web.AppRunner(app, access_log=None, logger=logger, keepalive_timeout=IDLE_S, shutdown_timeout=SHUTDOWN_S)

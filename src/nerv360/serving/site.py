@@ -5,6 +5,7 @@ No PyTorch in here until networks are made or a poster is drawn.
 
 import json
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from nerv360.errors import ArgumentError, MissingExtra, OutputError
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.spec import NetworkSpec
 from nerv360.progress import OnProgress, ignore, tracked
+from nerv360.serving.captions import caption_files, caption_tracks
 from nerv360.storage import Location, atomic_write, name_of
 from nerv360.types import Sound
 
@@ -66,13 +68,14 @@ def manifest(
     decoders: list[str] | None,
     networks: list[str | None],
     source: dict[str, Any] | None = None,
+    captions: list[dict[str, str]] | None = None,
 ) -> dict[str, Any]:
     """player.json: what the video is, and where the page finds it.
 
     `server` is the address of the WebSocket that gives decoded frames, or None; `decoders` are those of
     `browser_decoders`, `networks` those of `network_names` that there are. `source` names the original video and the
-    times of its frames. The checksum is that of the file's header, which has those of all that follows: another file
-    has another.
+    times of its frames; `captions` are those of `caption_tracks`. The checksum is that of the file's header, which has
+    those of all that follows: another file has another.
     """
     header, first = container.header, container.segments[0].header
     drawn = [segment for segment in container.segments if isinstance(segment.spec, NetworkSpec)]
@@ -96,6 +99,7 @@ def manifest(
         "server": server,
         "source": source,
         "sound": _sound(header.sound) if header.sound else None,
+        "captions": captions or [],
     }
 
 
@@ -110,13 +114,18 @@ def _sound(sound: Sound) -> dict[str, Any]:
     return {"codec": sound.codec, "sampleRate": sound.sample_rate, "channels": sound.channels}
 
 
-def export_site(path: Location, folder: Path, on_progress: OnProgress = ignore) -> int:
+def export_site(
+    path: Location, folder: Path, on_progress: OnProgress = ignore, *, captions: Sequence[Path] = ()
+) -> int:
     """Write a static site that plays a file in the browser; returns its bytes. The folder must be new or empty.
+
+    `captions` are WebVTT files.
 
     Raises BitstreamError, ArgumentError where browsers cannot decode the model, MissingExtra, OutputError.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: cannot be written: it is a file")
+    texts = caption_files(captions)
     with Container(path) as container:
         container.verify()
         decoders = browser_decoders(container)
@@ -127,7 +136,8 @@ def export_site(path: Location, folder: Path, on_progress: OnProgress = ignore) 
         if any(networks) and find_spec("onnx") is None:
             raise MissingExtra("export needs onnx: pip install 'nerv360[play]'")
         with claim(folder, *container.files()), atomic_write(folder) as unfinished:
-            for name, file in _needed_files(decoders, sound=container.header.sound is not None).items():
+            needed = _needed_files(decoders, sound=container.header.sound is not None)
+            for name, file in (needed | texts).items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 (unfinished / name).write_bytes(_without_comments(name, file.read_bytes()))
             with open(unfinished / VIDEO, "wb") as video:
@@ -135,7 +145,8 @@ def export_site(path: Location, folder: Path, on_progress: OnProgress = ignore) 
             if any(networks):
                 _write_networks(container, networks, unfinished, on_progress)
             _write_poster(path, unfinished / POSTER)
-            about = manifest(container, server=None, decoders=decoders, networks=networks)
+            tracks = caption_tracks(texts)
+            about = manifest(container, server=None, decoders=decoders, networks=networks, captions=tracks)
             (unfinished / "player.json").write_text(json.dumps(about, indent=2) + "\n")
             (unfinished / "_headers").write_text(THREADS)  # several hosts of static sites read this
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

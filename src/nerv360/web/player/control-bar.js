@@ -17,6 +17,7 @@ export const CONTROL_BAR = `
   <button id="zoomout" class="wide" type="button" aria-label="Zoom out" title="Zoom out (-)"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M5 11h14v2H5z"/></svg></button>
   <button id="zoomin" class="wide" type="button" aria-label="Zoom in" title="Zoom in (+)"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M5 11h6V5h2v6h6v2h-6v6h-2v-6H5z"/></svg></button>
   <button id="save" class="wide" type="button" aria-label="Save the picture" title="Save the picture"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M9 4l-1.500 2H4v13h16V6h-3.500L15 4zM12 8.500a4 4 0 1 1 0 8 4 4 0 0 1 0-8z"/></svg></button>
+  <button id="choose-captions" type="button" aria-label="Captions" title="Captions (c)" aria-pressed="false" hidden><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 5h16a2 2 0 0 1 2 2v10a2 2 0 0 1-2 2H4a2 2 0 0 1-2-2V7a2 2 0 0 1 2-2zm1 8v2h8v-2zm10 0v2h4v-2z"/></svg></button>
   <slot name="buttons"></slot>
   <button id="fullscreen" type="button" aria-label="Full screen" title="Full screen (f)"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 4h6v2H6v4H4zM14 4h6v6h-2V6h-4zM4 14h2v4h4v2H4zM18 14h2v6h-6v-2h4z"/></svg></button>
 </footer>`;
@@ -33,9 +34,10 @@ export class ControlBar {
    * @param {ShadowRoot} root that holds CONTROL_BAR
    * @param {import("./player.js").Player} player
    * @param {import("./controls.js").Controls} controls
+   * @param {import("./captions.js").Captions} captions
    * @param {() => void} toggleFullscreen
    */
-  constructor(root, player, controls, toggleFullscreen) {
+  constructor(root, player, controls, captions, toggleFullscreen) {
     this.root = root;
     this.player = player;
     this.#listen("play", "click", () => player.toggle());
@@ -44,6 +46,7 @@ export class ControlBar {
     this.#listen("volume", "pointerup", () => controls.surface.focus());
     this.#listen("zoomout", "click", () => controls.zoom(1.2));
     this.#listen("zoomin", "click", () => controls.zoom(1 / 1.2));
+    this.#listen("choose-captions", "click", () => captions.next());
     this.#listen("save", "click", () => this.#save());
     this.#listen("fullscreen", "click", (event) => {
       toggleFullscreen();
@@ -59,6 +62,7 @@ export class ControlBar {
       this.#showVolume();
     });
     player.addEventListener("volume", () => this.#showVolume());
+    captions.addEventListener("change", () => this.#showCaptions(captions));
     player.addEventListener("time", () => this.#showTime());
     player.addEventListener("buffered", () => this.#showBuffered());
     for (const name of ["play", "pause"]) player.addEventListener(name, () => this.#showPlaying());
@@ -105,6 +109,14 @@ export class ControlBar {
     button.setAttribute("aria-label", this.#silent ? "Unmute" : "Mute");
     button.title = this.#silent ? "Unmute (m)" : "Mute (m)";
     button.hidden = this.#volume.hidden = !manifest?.sound;
+  }
+
+  /** @param {import("./captions.js").Captions} captions */
+  #showCaptions({ tracks, shown }) {
+    const button = this.#find("choose-captions");
+    button.hidden = !tracks.length;
+    button.setAttribute("aria-pressed", String(shown !== null));
+    button.title = `Captions${shown ? `: ${shown.label}` : ""} (c)`;
   }
 
   #showTime() {

@@ -9,6 +9,7 @@ import { shortcut, usesKey } from "./keyboard.js";
  * @property {EventTarget} [keyboard] whose keys are listened to; by default those of the surface, while it has the focus
  * @property {"always" | "focused"} [wheel] when the wheel zooms rather than scrolls the page; by default "focused"
  * @property {"always" | "focused"} [touch] when a vertical swipe turns the view rather than scrolls the page; by default "always"
+ * @property {() => void} [captions] of the key c
  * @property {() => void} [fullscreen] of the key f, and of a double click
  */
 

@@ -42,6 +42,14 @@ footer {
 .idle #picture { cursor: none; }
 
 button, ::slotted(button) { font: inherit; color: inherit; background: none; border: 0; border-radius: 9px; cursor: pointer; }
+#captions {
+  position: absolute; inset: auto var(--gap) calc(var(--gap) + 68px); display: grid; justify-items: center; gap: 4px;
+  pointer-events: none; text-align: center; font-size: clamp(16px, 2.4cqi, 28px); line-height: 1.35; text-wrap: balance; white-space: pre-line;
+}
+:host(:not([controls])) #captions, .idle #captions { bottom: var(--gap); }
+#captions p { margin: 0; padding: 2px 10px; border-radius: 8px; color: #fff; background: rgb(0 0 0 / 0.75); }
+[aria-pressed=true] { color: var(--accent); }
+
 button:hover, ::slotted(button:hover) { background: var(--press); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 footer button, ::slotted([slot=buttons]) { flex: none; width: 44px; height: 44px; padding: 0; display: grid; place-items: center; }

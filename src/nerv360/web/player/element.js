@@ -1,6 +1,7 @@
 /** A player as a custom element: `<nerv360-player src="video/player.json" controls></nerv360-player>`. */
 
 import { Announcer } from "./announcer.js";
+import { Captions, captioningOf } from "./captions.js";
 import { CONTROL_BAR, ControlBar } from "./control-bar.js";
 import { Controls } from "./controls.js";
 import { elementStyle } from "./element-style.js";
@@ -19,11 +20,12 @@ const CONTENT = `
   <canvas id="picture" tabindex="0" role="application" aria-label="360-degree video. Drag, or use the arrow keys, to look around."
     aria-describedby="keys"></canvas>
   <p id="keys" class="unseen">Arrow keys turn, plus and minus zoom, space plays and pauses, comma and full stop step by a
-    frame, Home looks ahead again, M mutes, F is full screen.</p>
+    frame, Home looks ahead again, M mutes, C chooses captions, F is full screen.</p>
   <p id="said" class="unseen" role="status" aria-live="polite"></p>
   <img id="poster" alt="" hidden>
   <slot></slot>
   <slot name="marker"></slot>
+  <div id="captions"></div>
   <div id="bars"><slot name="bars"></slot>${CONTROL_BAR}<slot name="panel"></slot></div>
   <svg id="buffering" viewBox="0 0 64 64" aria-hidden="true"><circle cx="32" cy="32" r="26"/><circle class="arc" cx="32" cy="32" r="26" pathLength="1"/></svg>
   <slot name="screen"><div id="message" class="message" role="alert" hidden><p></p><button type="button">Try again</button></div></slot>
@@ -34,6 +36,8 @@ const CONTENT = `
  * before the first; `yaw`, `pitch`, `fov`, degrees to look at; `autorotate`, degrees per second; `backend`, `format`,
  * `threads`, as the options of a Player, read with `src`; `whole-page`: it takes the keys of the document and always the
  * wheel and all swipes, else only those with the focus.
+ *
+ * Captions: `<track src srclang label default>` inside, as in a `<video>`; a player.json may name more.
  *
  * Slots: none, over the picture; `marker`, elements with `data-yaw` and `data-pitch` that stay where they are in the video;
  * `bars` and `panel`, which hide while it plays, unless a panel is open; `buttons`, of the bar; `screen`, instead of its own
@@ -48,6 +52,7 @@ export class Nerv360PlayerElement extends HTMLElement {
   /** While it has a `src` and is in a document. @type {Player | null} */ player = null;
   /** What the user's hands do. @type {Controls | null} */ gestures = null;
   #root = this.attachShadow({ mode: "open", delegatesFocus: true });
+  /** @type {Captions | null} */ captions = null;
   /** @type {ControlBar | null} */ #bar = null;
   #listening = new AbortController();
   /** @type {Announcer | null} */ #announcer = null;
@@ -224,11 +229,17 @@ export class Nerv360PlayerElement extends HTMLElement {
       backend: /** @type {any} */ (this.getAttribute("backend") ?? "auto"),
       format: /** @type {any} */ (this.getAttribute("format") ?? "auto"), muted: this.hasAttribute("muted"),
     });
-    this.gestures = new Controls(this.player, canvas, { keyboard, wheel: guard, touch: guard, fullscreen: toggleFullscreen });
-    this.#bar = new ControlBar(this.#root, this.player, this.gestures, toggleFullscreen);
+    this.captions = new Captions(this.#find("captions"), this.player);
+    const { captions } = this;
+    this.gestures = new Controls(this.player, canvas, {
+      keyboard, wheel: guard, touch: guard, fullscreen: toggleFullscreen, captions: () => captions.next(),
+    });
+    this.#bar = new ControlBar(this.#root, this.player, this.gestures, captions, toggleFullscreen);
     this.#listening = new AbortController();
     keyboard.addEventListener("keydown", () => this.#idleWatch.wake(), { signal: this.#listening.signal });
     this.#announcer = new Announcer(this.#find("said"), this.player);
+    captions.addEventListener("change", () => this.announce(captions.shown ? `Captions: ${captions.shown.label}` : "No captions"));
+    captions.add([.../** @type {NodeListOf<HTMLTrackElement>} */ (this.querySelectorAll(":scope > track"))].map(captioningOf));
     this.#follow(this.player);
     this.#showPoster();
     this.#showState();
@@ -243,13 +254,18 @@ export class Nerv360PlayerElement extends HTMLElement {
     this.gestures?.close();
     this.player?.close();
     this.#idleWatch.stop();
-    this.player = this.gestures = this.#bar = this.#announcer = null;
+    this.player = this.gestures = this.captions = this.#bar = this.#announcer = null;
     this.#stage.className = "empty";
   }
 
   /** Show and tell what a player does. @param {Player} player */
   #follow(player) {
     for (const [name, type] of Object.entries(EVENTS)) player.addEventListener(name, () => this.dispatchEvent(new Event(type)));
+    player.addEventListener("manifest", () => {
+      const base = new URL(this.src, document.baseURI);
+      const more = player.manifest?.captions ?? [];
+      this.captions?.add(more.map((each) => ({ ...each, src: new URL(each.src, base).href })));
+    }, { once: true });
     player.addEventListener("state", () => {
       this.#showState();
       if (player.error) this.dispatchEvent(new Event("error"));

@@ -26,6 +26,7 @@ export function shortcut(key, controls) {
     ".": () => player.step(1),
     Home: () => controls.lookAhead(),
     m: () => player.setVolume(player.volume, !player.muted),
+    c: options.captions,
     f: options.fullscreen,
   };
   return actions[key] ?? actions[key.toLowerCase()]; // Caps Lock

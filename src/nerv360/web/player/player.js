@@ -32,7 +32,7 @@ import { Session } from "./session.js";
  *   frameRate: number, frameStarts: number[] | null, model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
  *   scalable: boolean, decoders: ("motion" | "grid" | "onnx")[] | null, networks: (string | null)[],
  *   server: string | null, sound: {codec: string, sampleRate: number, channels: number} | null,
- *   source: {video: string, times: string} | null}} Manifest
+ *   source: {video: string, times: string} | null, captions?: import("./captions.js").Captioning[]}} Manifest
  *   scalable: a picture of fewer pixels is decoded sooner; decoders: of each segment; null: browsers cannot decode the
  *   video; networks: of each segment, null where it has none; empty where none are there
  * @typedef {{fps: number, milliseconds: number, width: number, height: number, bytes: number,
