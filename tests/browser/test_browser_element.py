@@ -44,6 +44,20 @@ def test_attributes_properties_and_events(host: Callable[..., Page], clip: Path)
     assert page.evaluate("[element.paused, element.currentTime === element.duration]") == [True, True]
 
 
+def test_properties_that_were_set_before_the_module_came_count(host: Callable[..., Page]) -> None:
+    script = """
+      window.element = document.querySelector("nerv360-player");
+      Object.assign(element, { src: "player.json", controls: true, yaw: 30, volume: 0.5, currentTime: 0.4 });
+      await import("./player/element.js");
+      window.player = element.player;
+    """
+    page = host(script, '<nerv360-player backend="server"></nerv360-player>')
+    settled(page)
+    assert page.evaluate("[element.yaw, element.volume, element.currentTime]") == [30, 0.5, 0.4]
+    assert page.get_by_role("button", name="Play").is_visible()
+    assert page.evaluate("element.player === player && Object.keys(element)") == ["player", "gestures", "captions"]
+
+
 def test_play_tells_when_it_plays_and_what_is_removed_is_freed(host: Callable[..., Page]) -> None:
     page = host()
     sockets: list[Any] = []

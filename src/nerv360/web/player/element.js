@@ -68,7 +68,9 @@ export class Nerv360PlayerElement extends HTMLElement {
   }
 
   connectedCallback() {
+    this.#takeUp(["src", "poster", "controls", "autoplay", "loop", ...Object.keys(ANGLES)]);
     this.#open();
+    this.#takeUp(["volume", "muted", "currentTime"]);
   }
 
   disconnectedCallback() {
@@ -217,8 +219,18 @@ export class Nerv360PlayerElement extends HTMLElement {
     this.#announcer?.say(text);
   }
 
+  /** Properties that were set before this module came: they hide those of the class. @param {string[]} names */
+  #takeUp(names) {
+    const properties = /** @type {any} */ (this);
+    for (const name of names.filter((each) => Object.hasOwn(this, each))) {
+      const value = properties[name];
+      delete properties[name];
+      properties[name] = value;
+    }
+  }
+
   #open() {
-    if (!this.isConnected || !this.src) return;
+    if (this.player || !this.isConnected || !this.src) return;
     const canvas = /** @type {HTMLCanvasElement} */ (this.#find("picture"));
     const wholePage = this.hasAttribute("whole-page");
     const guard = wholePage ? "always" : "focused";
