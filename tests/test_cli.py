@@ -216,6 +216,10 @@ BAD = [
     ("export ok.nerv360 --onnx a.txt", "must end in .onnx"),
     ("export ok.nerv360 --web nowhere/site", "no folder nowhere"),
     ("export flipped.nerv360 --web site", "checksum"),
+    ("export keys.nerv360 --web site --captions missing.vtt", "--captions missing.vtt: no such file"),
+    ("export keys.nerv360 --web site --captions text.mp4", "--captions text.mp4: is no WebVTT; as: ffmpeg -i"),
+    ("export keys.nerv360 --onnx a.onnx --captions text.mp4", "--captions goes with --web"),
+    ("play keys.nerv360 --no-browser --captions nan.csv", "--captions nan.csv: is no WebVTT"),
     ("sample a.mp4 --size 100x100", "must be 2:1"),
     ("sample a.mp4 --fps 0", "--fps 0"),
 ]
