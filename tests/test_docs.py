@@ -1,11 +1,13 @@
 """Every command and snippet of the README runs, in its order, in one folder; what documents link to and name exists."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from helpers.commands import Commands
 from test_architecture import LEVELS
 
 ROOT = Path(__file__).parents[1]
@@ -15,15 +17,18 @@ ROOTS = (ROOT, SOURCE, SOURCE / "web", SOURCE / "web" / "player")  # where paths
 MADE = ("demo/", "film.nerv360.parts/")  # by make, and while a long video is encoded
 
 
-def test_readme_runs(tmp_path: Path) -> None:
+def test_readme_runs(commands_with_torch: Commands, tmp_path: Path) -> None:
     blocks = re.findall(r"^```(sh|python)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert {kind for kind, _ in blocks} == {"sh", "python"}
-    nerv360 = f"{sys.executable} -m nerv360 "
     for kind, text in blocks:
-        text = re.sub(r"^nerv360 ", nerv360, text, flags=re.MULTILINE)
-        command = ["bash", "-euo", "pipefail", "-c", text] if kind == "sh" else [sys.executable, "-c", text]
-        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, f"{text}\n{result.stderr}"
+        if kind == "python":
+            subprocess.run([sys.executable, "-c", text], cwd=tmp_path, check=True)
+            continue
+        for line in text.replace("\\\n", "").splitlines():
+            program, *arguments = shlex.split(line)
+            assert program == "nerv360"
+            result = commands_with_torch(*arguments, cwd=tmp_path)
+            assert result.returncode == 0, f"{line}\n{result.stderr}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

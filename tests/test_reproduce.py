@@ -248,6 +248,7 @@ def test_a_measurement_ends_with_the_command_that_asked(folder: Path) -> None:
     wait_for(lambda: not any(map(alive, measuring)))
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_phase() -> None:
     small = EncodingConfig.of(model="hnerv-boost", decoder_size=140_000, encoder_channels=8)
     sizes = [(384, 192), (1152, 576)]
