@@ -239,6 +239,7 @@ def test_training_is_measured_on_views_of_its_mean_cost() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="asks Linux for its processes")
+@pytest.mark.slow
 def test_a_measurement_ends_with_the_command_that_asked(folder: Path) -> None:
     command = [sys.executable, "-m", "nerv360", "reproduce", "speed", "768x384", "--decoder-size", "140000"]
     arguments = ["--repeats", "1000", "--phases", "training", "-o", "killed"]

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.browser
         pytest.param("**/*.wasm.gz", {"status": 404}, "This video cannot be shown", marks=pytest.mark.slow),
         ("**/*.wasm.gz", {"body": b"\x1f\x8b damaged"}, "This video cannot be shown"),
         pytest.param("**/ort.wasm.min.js", {}, WAITING, marks=pytest.mark.slow),
-        ("**/ort-wasm-simd-threaded.js", {}, WAITING),
+        pytest.param("**/ort-wasm-simd-threaded.js", {}, WAITING, marks=pytest.mark.slow),
         ("**/ort-wasm-simd-threaded.js", {"status": 404}, "This video cannot be shown"),
     ],
 )
@@ -109,13 +109,12 @@ def impatient(page: Page) -> None:
 
 
 LATE = "A part of the player has not come for 1 seconds"
-OF_NETWORKS = ["ort-wasm-simd-threaded.js", "network-decoder.js", "ort.wasm.min.js"]
-SCRIPTS = ["worker.js", OF_NETWORKS[0]]  # of the page's own and of ONNX Runtime's
-MORE_SCRIPTS = ["geometry.js", "panorama-window.js", *OF_NETWORKS[1:]]
+OF_NETWORKS = ["network-decoder.js", "ort.wasm.min.js", "ort-wasm-simd-threaded.js"]
+MORE_SCRIPTS = ["geometry.js", "panorama-window.js", *OF_NETWORKS]
 
 
 @pytest.mark.parametrize("comes", ["late", "after another try"])
-@pytest.mark.parametrize("file", [*SCRIPTS, *(pytest.param(file, marks=pytest.mark.slow) for file in MORE_SCRIPTS)])
+@pytest.mark.parametrize("file", ["worker.js", *(pytest.param(each, marks=pytest.mark.slow) for each in MORE_SCRIPTS)])
 def test_a_script_that_hangs_is_told_and_waited_for(
     motion_clip: Path, clip: Path, new_page: Callable[..., Page], file: str, comes: str
 ) -> None:
@@ -144,7 +143,7 @@ def test_a_script_that_hangs_is_told_and_waited_for(
             assert len(page.workers) == 1  # one that waits in vain is ended
 
 
-@pytest.mark.parametrize("file", ["core.wasm", "video.nerv360"])
+@pytest.mark.parametrize("file", ["core.wasm", pytest.param("video.nerv360", marks=pytest.mark.slow)])
 def test_a_file_that_hangs_is_asked_for_again(motion_clip: Path, new_page: Callable[..., Page], file: str) -> None:
     with serving_app(lambda: serving.create_app(motion_clip)) as server:
         page = new_page()
@@ -180,7 +179,11 @@ def dripping(site: Path, below: str, parts: int) -> web.Application:
 
 
 @pytest.mark.parametrize(
-    ("file", "below", "parts"), [("motion_clip", "player/motion", 8), ("encoded", "player/onnxruntime", 6)]
+    ("file", "below", "parts"),
+    [
+        ("motion_clip", "player/motion", 8),
+        pytest.param("encoded", "player/onnxruntime", 6, marks=pytest.mark.slow),
+    ],
 )
 def test_a_slow_line_is_borne(
     file: str, below: str, parts: int, new_page: Callable[..., Page], tmp_path: Path, request: pytest.FixtureRequest

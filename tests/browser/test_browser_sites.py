@@ -105,7 +105,7 @@ def answers(port: int) -> bool:
 
 
 @pytest.mark.parametrize(("file", "backend"), [("clip", "webgl"), ("encoded", "wasm"), ("motion_clip", "wasm")])
-@pytest.mark.parametrize("host", [nginx, http_server])
+@pytest.mark.parametrize("host", [nginx, pytest.param(http_server, marks=pytest.mark.slow)])
 def test_a_static_site_plays_from_a_stock_server_below_its_root(
     file: str,
     backend: str,
