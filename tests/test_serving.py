@@ -11,6 +11,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
@@ -37,15 +38,18 @@ from helpers.processes import running
 from PIL import Image
 
 import nerv360
+from nerv360.codec.decoder import Decoder
 from nerv360.codec.mux import mux
 from nerv360.errors import ArgumentError
+from nerv360.geometry.viewport import Viewport
 from nerv360.quality import psnr
+from nerv360.serving import lanes, viewers
 from nerv360.serving import server as serving
-from nerv360.serving import viewers
 from nerv360.serving.frames import FrameRequest
-from nerv360.serving.pictures import Kind, Pictures
+from nerv360.serving.lanes import Viewer
+from nerv360.serving.pictures import Kind
 from nerv360.serving.served import SERVED
-from nerv360.types import UNSPECIFIED_COLOUR
+from nerv360.types import UNSPECIFIED_COLOUR, Picture
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
 
@@ -170,21 +174,21 @@ def test_a_drag_is_a_stream_of_h264(encoded: Path) -> None:
 
 
 @pytest.fixture
-def pictures_made(monkeypatch: pytest.MonkeyPatch) -> "list[weakref.ref[Pictures]]":
-    """The pictures of every viewer so far: dead where nobody holds them."""
-    made: list[weakref.ref[Pictures]] = []
+def viewers_made(monkeypatch: pytest.MonkeyPatch) -> "list[weakref.ref[Viewer]]":
+    """All viewers so far, with their pictures: dead where nobody holds them."""
+    made: list[weakref.ref[Viewer]] = []
 
-    class Watched(Pictures):
+    class Watched(Viewer):
         def __init__(self) -> None:
             super().__init__()
             made.append(weakref.ref(self))
 
-    monkeypatch.setattr(viewers, "Pictures", Watched)
+    monkeypatch.setattr(viewers, "Viewer", Watched)
     return made
 
 
 def test_viewers_have_streams_of_their_own_and_leave_none(
-    encoded: Path, pictures_made: "list[weakref.ref[Pictures]]"
+    encoded: Path, viewers_made: "list[weakref.ref[Viewer]]"
 ) -> None:
     async def watch(client: TestClient[Any, Any], number: int) -> None:
         watcher = Watcher()
@@ -196,8 +200,8 @@ def test_viewers_have_streams_of_their_own_and_leave_none(
 
     async def talk(client: TestClient[Any, Any]) -> None:
         await asyncio.gather(*(watch(client, number) for number in range(20)))
-        assert len(pictures_made) == 20
-        await until(lambda: not any(each() for each in pictures_made))
+        assert len(viewers_made) == 20
+        await until(lambda: not any(each() for each in viewers_made))
 
     served(encoded, talk)
 
@@ -271,10 +275,10 @@ def test_the_newest_view_wins(encoded: Path, form: str, monkeypatch: pytest.Monk
         frames = client.server.app[SERVED].frames
         answer = frames.answer
 
-        async def held(request: FrameRequest, pictures: Pictures) -> bytes:
+        async def held(request: FrameRequest, viewer: Viewer) -> bytes:
             begun.set()
             await all_sent.wait()
-            return await answer(request, pictures)
+            return await answer(request, viewer)
 
         monkeypatch.setattr(frames, "answer", held)
         async with client.ws_connect("/frames") as viewer:
@@ -294,7 +298,7 @@ def test_the_newest_view_wins(encoded: Path, form: str, monkeypatch: pytest.Monk
 
 
 def test_fifty_viewers_and_those_who_vanish(
-    encoded: Path, pictures_made: "list[weakref.ref[Pictures]]", monkeypatch: pytest.MonkeyPatch
+    encoded: Path, viewers_made: "list[weakref.ref[Viewer]]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All are answered; of 170 viewers, 100 of them gone without a word, nothing is held."""
     monkeypatch.setattr(viewers, "HEARTBEAT_S", None)  # else aiohttp holds who vanished until the next one
@@ -321,7 +325,7 @@ def test_fifty_viewers_and_those_who_vanish(
                 await asyncio.gather(*(vanish(client) for _ in range(50)))
                 await asyncio.gather(*(watch(client, number) for number in range(10)))
             await until(lambda: not watching and len(asyncio.all_tasks()) <= tasks)
-            await until(lambda: not any(each() for each in pictures_made))
+            await until(lambda: not any(each() for each in viewers_made))
             gc.collect()
             assert traced()[0] < 1 << 20  # 0.26 MB measured
 
@@ -336,9 +340,9 @@ def test_a_viewer_who_does_not_read_holds_one_picture(encoded: Path, monkeypatch
         frames = client.server.app[SERVED].frames
         answer = frames.answer
 
-        async def large(request: FrameRequest, pictures: Pictures) -> bytes:
+        async def large(request: FrameRequest, viewer: Viewer) -> bytes:
             if request.id == 1:
-                return await answer(request, pictures)
+                return await answer(request, viewer)
             unread.append(request.id)
             return bytes(1 << 20)
 
@@ -352,6 +356,53 @@ def test_a_viewer_who_does_not_read_holds_one_picture(encoded: Path, monkeypatch
                 assert traced()[1] < 8 << 20  # 2.1 MB measured
             assert 2 in unread
             assert len(unread) < 100  # 4 measured
+
+    served(encoded, talk)
+
+
+def test_a_view_that_takes_long_does_not_hold_up_others(encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do two; and viewers who are known to take long wait for one another, not others for them."""
+    monkeypatch.setattr(lanes, "LONG_S", 0.01)
+    viewport, begun, go_on = Decoder.viewport, threading.Semaphore(0), threading.Event()
+
+    def held(self: Decoder, frame_index: int, view: Viewport, *, draft: bool = False) -> Picture:
+        if frame_index == 0:
+            begun.release()
+            assert go_on.wait(HANG_SECONDS)
+        return viewport(self, frame_index, view, draft=draft)
+
+    async def has_begun() -> None:
+        await asyncio.to_thread(begun.acquire)
+
+    async def another(client: TestClient[Any, Any]) -> None:
+        async with client.ws_connect("/frames") as viewer:
+            await viewer.send_str(ask(9))
+            assert picture_of(await answered(viewer))[0] == 9
+
+    monkeypatch.setattr(Decoder, "viewport", held)
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        slow = [await client.ws_connect("/frames") for _ in range(3)]
+        try:
+            for number in range(2):
+                await slow[number].send_str(ask(number, frame=0))
+                await has_begun()
+            await another(client)
+            go_on.set()
+            for number in range(2):
+                assert picture_of(await answered(slow[number]))[0] == number
+            go_on.clear()
+            for number in range(2):
+                await slow[number].send_str(ask(number, frame=0))
+            await has_begun()
+            await slow[2].send_str(ask(2, frame=0))
+            await has_begun()
+            assert not begun.acquire(blocking=False)  # the second waits for the first
+            await another(client)
+        finally:
+            go_on.set()
+        for number in range(3):
+            assert picture_of(await answered(slow[number]))[0] == number
 
     served(encoded, talk)
 
@@ -392,9 +443,9 @@ def test_who_waits_hears_that_the_server_works(encoded: Path, monkeypatch: pytes
         frames = client.server.app[SERVED].frames
         answer = frames.answer
 
-        async def late(request: FrameRequest, pictures: Pictures) -> bytes:
+        async def late(request: FrameRequest, viewer: Viewer) -> bytes:
             await heard.wait()
-            return await answer(request, pictures)
+            return await answer(request, viewer)
 
         monkeypatch.setattr(frames, "answer", late)
         async with client.ws_connect("/frames") as viewer:

@@ -1,9 +1,10 @@
-"""Decoded views for viewers, and networks for browsers, made in one thread: a Decoder belongs to one."""
+"""Decoded views for viewers, and networks for browsers."""
 
 import asyncio
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
@@ -11,7 +12,8 @@ from msgspec import Meta, Struct
 from nerv360.bitstream.container import Container
 from nerv360.errors import ArgumentError
 from nerv360.geometry.viewport import Viewport
-from nerv360.serving.pictures import Format, Pictures
+from nerv360.serving.lanes import Lane, Lanes, Viewer
+from nerv360.serving.pictures import Format
 from nerv360.storage import Location
 
 if TYPE_CHECKING:
@@ -52,21 +54,20 @@ class FrameRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Frames:
-    """Views of a file. They are made one after the other, whoever asks."""
+    """Views of a file, and its networks for browsers."""
 
     def __init__(self, path: Location, max_memory: int | None) -> None:
-        self._path, self._max_memory = path, max_memory
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoder")
-        self._decoder: Decoder | None = None
-        self._opened = 0.0  # when, by the clock of `time.perf_counter`
+        self._path = path
+        self._lanes = Lanes(partial(_open, path, max_memory))
+        self._exporting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="networks")
         self._networks: dict[int, bytes] = {}
 
     def warm_up(self) -> None:
         """Begin to load the file and PyTorch, which takes seconds, before anyone asks."""
-        self._thread.submit(self._open)
+        self._lanes.warm_up()
 
-    async def answer(self, request: FrameRequest, pictures: Pictures) -> bytes:
-        """The message that answers a viewer's request; `pictures` are those of this viewer.
+    async def answer(self, request: FrameRequest, viewer: Viewer) -> bytes:
+        """The message that answers a viewer's request.
 
         Its milliseconds are those until the view was decoded, with the turns of others, without loading the file.
 
@@ -75,36 +76,33 @@ class Frames:
         view = request.viewport()
         asked = time.perf_counter()
 
-        def decode() -> bytes:
-            picture = self._open().viewport(request.frame, view, draft=request.draft)
-            milliseconds = 1000 * (time.perf_counter() - max(asked, self._opened))
-            kind, data = pictures.encode(picture, request.format)
+        def decode(lane: Lane) -> bytes:
+            picture = lane.decoder().viewport(request.frame, view, draft=request.draft)
+            milliseconds = 1000 * (time.perf_counter() - max(asked, lane.opened))
+            kind, data = viewer.pictures.encode(picture, request.format)
             return ANSWER.pack(request.id, milliseconds, kind) + data
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, decode)
+        return await self._lanes.run(viewer, decode)
 
     async def network(self, index: int) -> bytes:
         """The ONNX file of a segment's network."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._network, index)
+        return await asyncio.get_running_loop().run_in_executor(self._exporting, self._network, index)
 
     def close(self) -> None:
-        """Waits for the view that is being decoded."""
-        self._thread.shutdown(cancel_futures=True)
-        if self._decoder is not None:
-            self._decoder.close()
+        """Waits for the views that are being decoded."""
+        self._exporting.shutdown(cancel_futures=True)
+        self._lanes.close()
 
     def _network(self, index: int) -> bytes:
         if index not in self._networks:
             from nerv360.serving.networks import browser_graph
 
-            with Container(self._path) as container:  # the decoder reads its own in the background
+            with Container(self._path) as container:
                 self._networks[index] = browser_graph(container, container.segments[index])
         return self._networks[index]
 
-    def _open(self) -> "Decoder":
-        if self._decoder is None:
-            from nerv360.api import open as open_file
 
-            self._decoder = open_file(self._path, max_memory=self._max_memory)
-            self._opened = time.perf_counter()
-        return self._decoder
+def _open(path: Location, max_memory: int | None) -> "Decoder":
+    from nerv360.api import open as open_file
+
+    return open_file(path, max_memory=max_memory)

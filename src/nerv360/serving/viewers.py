@@ -16,7 +16,7 @@ from aiohttp.web_response import StreamResponse
 
 from nerv360.errors import BitstreamError, Nerv360Error
 from nerv360.serving.frames import FrameRequest, Frames
-from nerv360.serving.pictures import Pictures
+from nerv360.serving.lanes import Viewer
 from nerv360.serving.served import SERVED
 
 __all__ = ["MAX_VIEWERS", "SHUTDOWN_S", "VIEWERS", "say_goodbye", "serve_viewer"]
@@ -77,12 +77,12 @@ async def _talk(socket: web.WebSocketResponse, frames: Frames) -> None:
 
 async def _answer(socket: web.WebSocketResponse, frames: Frames, waiting: asyncio.Queue[FrameRequest]) -> None:
     """Answer requests, one after the other."""
-    pictures = Pictures()
+    viewer = Viewer()
     while True:
         request = await waiting.get()
         telling = asyncio.create_task(_tell(socket, request.id))
         try:
-            await socket.send_bytes(await frames.answer(request, pictures))
+            await socket.send_bytes(await frames.answer(request, viewer))
         except Nerv360Error as error:
             await _refuse(socket, str(error), request.id, broken=isinstance(error, BitstreamError))
         except ConnectionError:
