@@ -70,6 +70,7 @@ enum {
     ABOVE_ONE = 32,
     SIGNS = 36, /* contexts of an input */
     SIGN_INPUTS = 4,
+    FILTERS = 4, /* of keys of a kind */
     ZERO_AT = 0,
     ABOVE_AT = ZERO_AT + BANDS * INPUTS * ZEROS,
     MAGNITUDE_AT = ABOVE_AT + BANDS * 3 * ABOVE_ONE,
@@ -78,7 +79,8 @@ enum {
     MOTION_CONTEXTS = 1216, /* of each use of a vector, as mixers of motion */
     MOTION_AT = AVERAGE_AT + PLANES * 80,
     SIGNS_AT = MOTION_AT + 3 * MOTION_CONTEXTS, /* both differences of colours share them */
-    CONTEXTS = SIGNS_AT + 32 * SIGN_INPUTS * SIGNS,
+    FILTERS_AT = SIGNS_AT + 32 * SIGN_INPUTS * SIGNS, /* by the filters of the tiles west and north */
+    CONTEXTS = FILTERS_AT + (FILTERS + 1) * (FILTERS + 1) * FILTERS,
 
     ZERO_MIXERS = 0, /* by the band and what is near, by the band and what lies elsewhere */
     ABOVE_MIXERS = ZERO_MIXERS + 8 * BANDS,
@@ -125,7 +127,6 @@ u32 end_writing(Stream *s);
 void predict(Mix *m, const Contexts *c);
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit);
 int code_simple(Stream *s, Contexts *c, int context, int bit);
-int code_alone(Stream *s, Context *c, int bit);
 i32 code_golomb(Stream *s, Contexts *c, int context, i32 value);
 int code_sign(Stream *s, int negative);
 static inline float cost_of(i32 probability, int bit) { return COST[(bit ? probability : 65536 - probability) >> 4]; }
@@ -184,7 +185,7 @@ typedef struct Key {
     i16 *bands[PLANES];            /* integers */
     u8 *busy[BANDS];               /* sums of their magnitudes in squares of 4x4, at most 255 */
     i16 *pixels[PLANES];           /* in 1/16 of a level, where a tile is done */
-    u8 *done, *filtered;           /* tiles: which are painted; in which the filter is used */
+    u8 *done, *filter;             /* of tiles: which are painted; which filter they have, 0 for none */
     Contexts *contexts;
 } Key;
 
@@ -242,8 +243,8 @@ void compensate(const Key *key, int plane, int top, int left, int height, int wi
 /* filter.c */
 void read_networks(const u8 *learned);
 void filter_tile(Key *key, int tile_row, int tile_column);
-int filter_if_better(Key *key, int tile_row, int tile_column, const float *source, float rate_weight);
-void code_filtered(Stream *s, Key *key);
+int best_filter(Key *key, int tile_row, int tile_column, const float *source, float rate_weight);
+void code_filters(Stream *s, Contexts *c, Key *key);
 
 /* colours.c */
 void colour_row(i16 *const planes[PLANES], int y, int first, int end, u8 *out);

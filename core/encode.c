@@ -117,8 +117,8 @@ u32 EXPORT(encode_key)(int slot, int frame, int level, int first, int second, in
     for (int i = 0; i < tiles_down(); i++)
         for (int j = 0; j < tiles_across(); j++) {
             paint_tile(key, i, j);
-            key->filtered[i * tiles_across() + j] = (u8)filter_if_better(key, i, j, source[0], rate_weight);
+            key->filter[i * tiles_across() + j] = (u8)best_filter(key, i, j, source[0], rate_weight);
         }
-    code_filtered(&s, key);
+    code_filters(&s, key->contexts, key);
     return end_writing(&s);
 }

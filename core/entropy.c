@@ -148,15 +148,13 @@ int code_mixed(Stream *s, Contexts *c, Mix *m, int bit) {
 }
 
 /* Code a bit by one context alone. */
-int code_alone(Stream *s, Context *c, int bit) {
-    i32 probability = clamp(c->probability, 64, 65535 - 64);
+int code_simple(Stream *s, Contexts *c, int context, int bit) {
+    i32 probability = clamp(c->of[context].probability, 64, 65535 - 64);
     bit = code_bit(s, bit, probability);
     if (!s->decoding) s->bits += cost_of(probability, bit);
-    if (!s->counting) learn(c, bit);
+    if (!s->counting) learn(&c->of[context], bit);
     return bit;
 }
-
-int code_simple(Stream *s, Contexts *c, int context, int bit) { return code_alone(s, &c->of[context], bit); }
 
 int code_sign(Stream *s, int negative) {
     s->bits += 1;

@@ -1,9 +1,10 @@
-/* The learned filter: a small network that adds to a tile of brightness what coding usually takes from it.
+/* Learned filters: small networks that add to a tile of brightness what coding usually takes from it.
 
        tile ── less its mean, in steps ── 3x3, 8 channels ── 3x3, 8 channels ── 3x3 ── added
 
-   A tile is filtered by itself: beyond it, its outermost pixels go on. There is a network for roots, keys with one
-   reference and keys with two (core/train_filter.py); a bit of every tile says whether it is filtered.
+   A tile is filtered by itself: beyond it, its outermost pixels go on. There are some for roots, for keys with one
+   reference and for keys with two, each learned on tiles of its kind (core/train_filters.py); of every tile is said which
+   it has, if any.
 */
 #include "core.h"
 
@@ -26,9 +27,9 @@ typedef struct {
     i16 third[3][3][CHANNELS];
 } Network;
 
-static Network networks[3]; /* by references */
+static Network networks[3][FILTERS]; /* by references */
 
-static i16 number(const u8 **from) {
+static i16 next_number(const u8 **from) {
     i16 value = (i16)((*from)[0] | (*from)[1] << 8);
     *from += 2;
     return value;
@@ -36,19 +37,19 @@ static i16 number(const u8 **from) {
 
 /* Of each network and layer, numbers of 16 bits: biases, then weights by row, column, input and output. */
 void read_networks(const u8 *learned) {
-    for (Network *n = networks; n < networks + 3; n++) {
-        for (int k = 0; k < CHANNELS; k++) n->bias[0][k] = number(&learned) * (1 << BIAS_BITS);
+    for (Network *n = networks[0]; n < networks[0] + 3 * FILTERS; n++) {
+        for (int k = 0; k < CHANNELS; k++) n->bias[0][k] = next_number(&learned) * (1 << BIAS_BITS);
         for (int k = 0; k < 9 * CHANNELS; k++) {
             int row = k / CHANNELS / 3, column = k / CHANNELS % 3;
-            n->first[row][column / 2][k % CHANNELS][column % 2] = number(&learned);
+            n->first[row][column / 2][k % CHANNELS][column % 2] = next_number(&learned);
         }
-        for (int k = 0; k < CHANNELS; k++) n->bias[1][k] = number(&learned) * (1 << BIAS_BITS);
+        for (int k = 0; k < CHANNELS; k++) n->bias[1][k] = next_number(&learned) * (1 << BIAS_BITS);
         for (int k = 0; k < 9 * CHANNELS * CHANNELS; k++) {
             int place = k / CHANNELS / CHANNELS, input = k / CHANNELS % CHANNELS;
-            n->second[place / 3][place % 3][input / 2][k % CHANNELS][input % 2] = number(&learned);
+            n->second[place / 3][place % 3][input / 2][k % CHANNELS][input % 2] = next_number(&learned);
         }
-        n->bias[2][0] = number(&learned) * (1 << BIAS_BITS);
-        for (int k = 0; k < 9 * CHANNELS; k++) n->third[k / CHANNELS / 3][k / CHANNELS % 3][k % CHANNELS] = number(&learned);
+        n->bias[2][0] = next_number(&learned) * (1 << BIAS_BITS);
+        for (int k = 0; k < 9 * CHANNELS; k++) n->third[k / CHANNELS / 3][k / CHANNELS % 3][k % CHANNELS] = next_number(&learned);
     }
 }
 
@@ -106,10 +107,10 @@ static i32 third_layer(const Network *n, const i16 *in) {
     return clamp((sums[0] + sums[1] + sums[2] + sums[3]) >> WEIGHT_BITS, -LARGEST, LARGEST);
 }
 
-/* What the filter makes of a tile of height x width pixels, in rows of TILE. */
-static void filter(const Key *key, const i16 *pixels, int height, int width, i16 *out) {
+/* What a filter makes of a tile of height x width pixels, in rows of TILE. */
+static void filter(const Key *key, int number, const i16 *pixels, int height, int width, i16 *out) {
     static i16 values[SIDE * SIDE + 1], one[SIDE * SIDE * CHANNELS], other[SIDE * SIDE * CHANNELS];
-    const Network *n = &networks[key->references];
+    const Network *n = &networks[key->references][number - 1];
     int stride = plane_columns(0);
     i32 sum = 0, factor = 64 * 65536 / key->step;
     for (int r = 0; r < height; r++)
@@ -143,30 +144,46 @@ void filter_tile(Key *key, int tile_row, int tile_column) {
     static i16 filtered[TILE * TILE];
     int height, width;
     i16 *pixels = tile_at(key, tile_row, tile_column, &height, &width);
-    filter(key, pixels, height, width, filtered);
+    filter(key, key->filter[tile_row * tiles_across() + tile_column], pixels, height, width, filtered);
     put_back(filtered, height, width, pixels);
 }
 
-/* Filter a tile if that brings it nearer to the source, by more than its bit is worth; returns whether. */
-int filter_if_better(Key *key, int tile_row, int tile_column, const float *source, float rate_weight) {
-    static i16 filtered[TILE * TILE];
-    int height, width;
-    i16 *pixels = tile_at(key, tile_row, tile_column, &height, &width);
-    float gain = -DEAR * rate_weight * (float)key->step * (float)key->step;
-    filter(key, pixels, height, width, filtered);
-    for (int r = 0; r < height; r++)
-        for (int c = 0; c < width; c++) {
-            float wanted = source[(size_t)(tile_row * TILE + r) * layout.columns + tile_column * TILE + c];
-            float before = pixels[r * layout.columns + c] - wanted, after = filtered[r * TILE + c] - wanted;
-            gain += before * before - after * after;
-        }
-    if (gain > 0) put_back(filtered, height, width, pixels);
-    return gain > 0;
+/* Which filter a tile has, or none, by those west and north. */
+static int code_filter(Stream *s, Contexts *c, const Key *key, int tile, int number) {
+    int west = tile % tiles_across() ? key->filter[tile - 1] : 0;
+    int north = tile >= tiles_across() ? key->filter[tile - tiles_across()] : 0, found = 0;
+    int first = FILTERS_AT + (west * (FILTERS + 1) + north) * FILTERS;
+    while (found < FILTERS && code_simple(s, c, first + found, number > found)) found++;
+    return found;
 }
 
-/* Which tiles are filtered; the context begins anew with every key. */
-void code_filtered(Stream *s, Key *key) {
-    Context context = {32768, 0};
+/* Filter a tile as brings it nearest to the source, with regard to the bits of saying so; returns by which filter. */
+int best_filter(Key *key, int tile_row, int tile_column, const float *source, float rate_weight) {
+    static i16 filtered[TILE * TILE], best[TILE * TILE];
+    int height, width, found = 0;
+    i16 *pixels = tile_at(key, tile_row, tile_column, &height, &width);
+    float per_bit = rate_weight * (float)key->step * (float)key->step, least_cost = 0;
+    for (int number = 0; number <= FILTERS; number++) {
+        Stream s = {.counting = 1};
+        code_filter(&s, key->contexts, key, tile_row * tiles_across() + tile_column, number);
+        float cost = per_bit * ((float)s.bits + (number ? DEAR : 0));
+        if (number) filter(key, number, pixels, height, width, filtered);
+        for (int r = 0; number && r < height; r++)
+            for (int c = 0; c < width; c++) {
+                float wanted = source[(size_t)(tile_row * TILE + r) * layout.columns + tile_column * TILE + c];
+                float before = pixels[r * layout.columns + c] - wanted, after = filtered[r * TILE + c] - wanted;
+                cost += after * after - before * before;
+            }
+        if (number && cost >= least_cost) continue;
+        least_cost = cost, found = number;
+        memcpy(best, filtered, sizeof best);
+    }
+    if (found) put_back(best, height, width, pixels);
+    return found;
+}
+
+/* The filters of all tiles, row by row. */
+void code_filters(Stream *s, Contexts *c, Key *key) {
     for (int tile = 0; tile < tiles_across() * tiles_down(); tile++)
-        key->filtered[tile] = (u8)code_alone(s, &context, key->filtered[tile]);
+        key->filter[tile] = (u8)code_filter(s, c, key, tile, key->filter[tile]);
 }

@@ -61,6 +61,12 @@ u32 EXPORT(learned)(u8 *out) {
     return (u32)(end - out);
 }
 
+/* A key's picture is painted without its filters, until it is read again: for them to be learned. */
+void EXPORT(unfilter)(int slot) {
+    memset(keys[slot].filter, 0, (size_t)tiles_across() * tiles_down());
+    memset(keys[slot].done, 0, (size_t)tiles_across() * tiles_down());
+}
+
 u32 EXPORT(motion_length)(int slot) { return keys[slot].motion_length; }
 
 static Key *found(int frame) {
@@ -80,7 +86,7 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
     size_t nodes = (size_t)layout.down * layout.across;
     if (key->done) { /* else memory is zeroed, and much of it need not be touched */
         memset(key->done, 0, (size_t)tiles_across() * tiles_down());
-        memset(key->filtered, 0, (size_t)tiles_across() * tiles_down());
+        memset(key->filter, 0, (size_t)tiles_across() * tiles_down());
         for (int plane = 0; plane < PLANES; plane++) memset(key->bands[plane], 0, plane_size(plane) * sizeof(i16));
         for (int k = 0; k < 2; k++) memset(key->motion[k], 0, nodes * sizeof(Vector));
     } else {
@@ -92,7 +98,7 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
         for (int k = 0; k < 2; k++) key->motion[k] = allocate(nodes * sizeof(Vector));
         key->moved = allocate(nodes);
         key->done = allocate((size_t)tiles_across() * tiles_down());
-        key->filtered = allocate((size_t)tiles_across() * tiles_down());
+        key->filter = allocate((size_t)tiles_across() * tiles_down());
         key->contexts = allocate(sizeof(Contexts));
     }
     key->frame = frame, key->level = level, key->step = step;
@@ -124,7 +130,7 @@ void EXPORT(decode_key)(int slot, int frame, int level, int first, int second, i
     inherit_motion(key, inherited);
     code_motion(&s, key->contexts, key, added, inherited);
     code_bands(&s, key->contexts, key, NULL, 0);
-    code_filtered(&s, key);
+    code_filters(&s, key->contexts, key);
 }
 
 /* Pictures */
@@ -180,7 +186,7 @@ void paint_tile(Key *key, int tile_row, int tile_column) {
         }
     }
     int tile = tile_row * tiles_across() + tile_column;
-    if (key->filtered[tile]) filter_tile(key, tile_row, tile_column);
+    if (key->filter[tile]) filter_tile(key, tile_row, tile_column);
     key->done[tile] = 1;
 }
 

@@ -1,8 +1,7 @@
 """Learn what contexts begin with, src/nerv360/motion/priors.bin: python core/train.py VIDEO:START:FRAMES:WxH ...
 
 Every clip is encoded at four qualities, in a random order; what keys learn goes on to all later ones. Whenever the
-contexts change (core/core.h), train again; measure on other frames, at other sizes. The filter's networks stay
-(core/train_filter.py).
+contexts change (core/core.h), train again; measure on other frames, at other sizes. Filters stay (core/train_filters.py).
 
     python core/train.py film.mp4:20:24:624x312 film.mp4:330:17:640x320 film.mp4:420:17:448x224 \\
         overpass.mp4:80:24:768x384 lhc_tunnel.mp4:100:24:640x320 lhc_tunnel.mp4:150:17:1024x512 \\
@@ -25,8 +24,9 @@ from nerv360.video.clip import Clip
 
 TARGET = Path(__file__).parent.parent / "src/nerv360/motion/priors.bin"
 QUALITIES = ((18.0, 8), (30.0, 4), (45.0, 8), (80.0, 16))  # steps of the root, frames between P keys
-NETWORK_BYTES = 2 * 3 * (8 * (1 + 9) + 8 * (1 + 9 * 8) + 1 + 9 * 8)
-CONTEXTS_BYTES = len(zlib.decompress(TARGET.read_bytes())) - NETWORK_BYTES
+FILTERS = 4  # of keys of a kind
+NETWORKS_BYTES = 2 * 3 * FILTERS * (8 * (1 + 9) + 8 * (1 + 9 * 8) + 1 + 9 * 8)
+CONTEXTS_BYTES = len(zlib.decompress(TARGET.read_bytes())) - NETWORKS_BYTES
 
 
 class Learner(Core):

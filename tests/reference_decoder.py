@@ -56,17 +56,17 @@ def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
 def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], list[bytes]]]]:
     """The FileHeader; of every segment its frames, its header and its chunks."""
     magic, version, length, checksum = struct.unpack_from("<8sHII", data)
-    check(magic == b"\x89NERV360" and version in (5, 8, 9))
+    check(magic == b"\x89NERV360" and version in (5, 10, 11))
     packed = data[18 : 18 + length]
     check(crc32(packed) == checksum)
     header, offset, parts = msgspec.msgpack.decode(packed), 18 + length, []
-    check(len(header) == 7 or (len(header) in (8, 9) and version == 9))
+    check(len(header) == 7 or (len(header) in (8, 9) and version == 11))
     sound = header[7][4] if header[7:] and header[7] else [[]] * len(header[6])
     for (frames, size, header_length, header_checksum), behind in zip(header[6], sound, strict=True):
         body = data[offset : offset + size]
         check(crc32(body[:header_length]) == header_checksum)
         segment = with_defaults(msgspec.msgpack.decode(body[:header_length]))
-        check(version >= 8 or segment[0] != "nerv360-motion")
+        check(version >= 10 or segment[0] != "nerv360-motion")
         table = segment[7 if segment[0] == "nerv360-motion" else 17]
         chunks = read_chunks([*table, *behind], body[header_length:])
         parts.append((frames, segment, chunks[: len(table)]))

@@ -13,7 +13,8 @@ from reference_decoder import Refusal
 
 import nerv360
 
-CONTEXTS, MIXERS = 37680, 792
+FILTERS_AT = 37680
+CONTEXTS, MIXERS = 37780, 792
 PRIORS = Path(nerv360.__file__).parent / "motion" / "priors.bin"
 
 

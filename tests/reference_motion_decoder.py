@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from reference_decoder import check, read_container
-from reference_motion_bits import CONTEXTS, Bits, State, priors
-from reference_motion_filter import TILE, filtered, networks
+from reference_motion_bits import FILTERS_AT, Bits, State, priors
+from reference_motion_filters import FILTERS, TILE, filtered, filters
 from reference_motion_pictures import LEVELS, Array, Bands, colours, compensated, limited, painted
 from reference_motion_vectors import Node, read_field
 
@@ -98,20 +98,20 @@ def read_key(data: bytes, key: Key, references: list[Known], step: int, width: i
             for each, field in zip(references, fields, strict=True)
         ]
         planes.append(painted(bands[plane], plane, step / 16, predicted))
-    planes[0] = filtered(planes[0], read_flags(bits, planes[0].shape), networks()[len(references)], step)
+    planes[0] = filtered(planes[0], read_filters(bits, planes[0].shape), filters()[len(references)], step)
     return Known(key, bits.state, fields, changes, bands, planes)
 
 
-def read_flags(bits: Bits, size: tuple[int, ...]) -> Array:
-    """Which tiles are filtered."""
-    flags = np.zeros([math.ceil(side / TILE) for side in size], bool)
-    bits.state.probabilities.append(32768)  # a context of this key alone
-    bits.state.counts.append(0)
-    for place in np.ndindex(flags.shape):
-        flags[place] = bits.simple(CONTEXTS)
-    bits.state.probabilities.pop()
-    bits.state.counts.pop()
-    return flags
+def read_filters(bits: Bits, size: tuple[int, ...]) -> Array:
+    """The filter of each tile, 0 for none."""
+    rows, columns = (math.ceil(side / TILE) for side in size)
+    found = np.zeros((1 + rows, 1 + columns), int)  # with what is not there, north and west
+    for y, x in np.ndindex(rows, columns):
+        place = (1 + y, 1 + x)
+        first = FILTERS_AT + 20 * found[1 + y, x] + 4 * found[y, 1 + x]
+        while found[place] < FILTERS and bits.simple(first + found[place]):
+            found[place] += 1
+    return found[1:, 1:]
 
 
 def read_motion(bits: Bits, key: Key, references: list[Known], nothing: Array) -> tuple[list[Array], dict[Node, int]]:

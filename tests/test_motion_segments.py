@@ -53,12 +53,12 @@ def version_of(data: bytes) -> int:
 
 def test_a_file_has_the_oldest_version_that_its_segments_allow() -> None:
     assert version_of(small_file()) == 5
-    assert version_of(grey_file()) == 8
+    assert version_of(grey_file()) == 10
     both = msgspec.structs.replace(
         FILE_HEADER, frames=KEYS + FRAMES, segments=[SegmentEntry(each, 1, 1, 0) for each in (FRAMES, KEYS)]
     )
     parts = [(segment_header(), small_chunks()), (HEADER, [b"\0"] * KEYS)]
-    assert version_of(write_container(both, iter(parts))) == 8
+    assert version_of(write_container(both, iter(parts))) == 10
 
 
 def test_a_header_is_of_its_models_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +163,7 @@ def test_decoding(grey: Path) -> None:
 def test_networks_and_keys_in_one_file(grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "small.nerv360").write_bytes(small_file())
     mux([tmp_path / "small.nerv360", grey, grey], tmp_path / "all.nerv360")
-    assert version_of((tmp_path / "all.nerv360").read_bytes()) == 8
+    assert version_of((tmp_path / "all.nerv360").read_bytes()) == 10
     monkeypatch.setattr("nerv360.codec.decoder.OPEN_AHEAD_SECONDS", 0.1)
     with nerv360.open(tmp_path / "all.nerv360") as decoder, nerv360.open(tmp_path / "small.nerv360") as alone:
         assert np.array_equal(decoder.viewport(1, VIEW), alone.viewport(1, VIEW))
@@ -207,7 +207,7 @@ def test_encoding_in_segments(video: Path, tmp_path: Path) -> None:
     assert all(update.psnr_db is None for update in updates)
     with Container(tmp_path / "a.nerv360") as container:
         assert [segment.frames for segment in container.segments] == [job.clip.frames for job in planned.jobs]
-        assert container.version == 8
+        assert container.version == 10
 
 
 @pytest.mark.parametrize("use", [browser_graph, lambda container, _: export_onnx(container.path, Path("a.onnx"))])

@@ -50,7 +50,7 @@ def test_wheel_runs_in_a_clean_environment(wheel: Path, video: Path, tmp_path: P
     python = place / "bin" / "python"
     constraints = ROOT / "constraints.txt"
     subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", str(constraints), str(wheel)], check=True)
-    subprocess.run([python, "-c", SCRIPT.format(place=str(place), video=str(video))], check=True, cwd=tmp_path)
+    subprocess.run([python, "-I", "-c", SCRIPT.format(place=str(place), video=str(video))], check=True, cwd=tmp_path)
     subprocess.run([place / "bin" / "nerv360", "info", "a.nerv360"], check=True, cwd=tmp_path)
 
 

@@ -11,7 +11,7 @@ import pytest
 import reference_decoder
 import reference_motion_bits
 import reference_motion_decoder
-import reference_motion_filter
+import reference_motion_filters
 import reference_motion_pictures
 from helpers.motion_files import motion_file
 from numpy.typing import NDArray
@@ -125,8 +125,8 @@ def test_any_filter_means_the_same(monkeypatch: pytest.MonkeyPatch, seed: int, l
     priors = bytearray(zlib.decompress(reference_motion_bits.PRIORS.read_bytes()))
     numbers = np.frombuffer(priors, np.int16)[3 * (CONTEXTS + 6 * MIXERS) :]
     numbers[:] = np.random.default_rng(seed).integers(-largest, largest, len(numbers))
-    networks = reference_motion_filter.unpacked(bytes(priors))
-    monkeypatch.setattr(reference_motion_decoder, "networks", lambda: networks)
+    filters = reference_motion_filters.unpacked(bytes(priors))
+    monkeypatch.setattr(reference_motion_decoder, "filters", lambda: filters)
     compare_bytes(seed, (150, 70), 3000, False, bytes(priors))
 
 

@@ -260,7 +260,7 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
     ]
     chunks: Annotated[list[Chunk], Meta(min_length=1, max_length=10**7, description="keys, in coding order")]
 
-    version: ClassVar[int] = 8  # of the first files that hold such segments
+    version: ClassVar[int] = 10  # of the first files that hold such segments
 
     def __post_init__(self) -> None:
         _check_fov(self.hfov_deg)

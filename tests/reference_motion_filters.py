@@ -1,4 +1,4 @@
-"""The learned filter of nerv360-motion, as docs/motion-bitstream.md has it."""
+"""The learned filters of nerv360-motion, as docs/motion-bitstream.md has it."""
 
 import zlib
 from functools import cache
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from reference_motion_bits import CONTEXTS, MIXERS, PRIORS
 
 Array = NDArray[Any]
-TILE = 64
+TILE, FILTERS = 64, 4
 SHAPES = ((1, 8), (8, 8), (8, 1))  # inputs and outputs of layers
 
 
@@ -19,29 +19,29 @@ class Layer(NamedTuple):
 
 
 @cache
-def networks() -> list[list[Layer]]:
-    """For keys with no, one and two references."""
+def filters() -> list[list[list[Layer]]]:
+    """Four for keys with no, one and two references."""
     return unpacked(zlib.decompress(PRIORS.read_bytes()))
 
 
-def unpacked(priors: bytes) -> list[list[Layer]]:
+def unpacked(priors: bytes) -> list[list[list[Layer]]]:
     numbers = np.frombuffer(priors[3 * (2 * CONTEXTS + 12 * MIXERS) :], "<i2").astype(np.int64)
     found: list[list[Layer]] = []
-    for _ in range(3):
+    for _ in range(3 * FILTERS):
         found.append([])
         for inputs, outputs in SHAPES:
             biases, rest = numbers[:outputs], numbers[outputs:]
             found[-1].append(Layer(biases, rest[: 9 * inputs * outputs].reshape(3, 3, inputs, outputs)))
             numbers = rest[9 * inputs * outputs :]
-    return found
+    return [found[FILTERS * kind : FILTERS * (kind + 1)] for kind in range(3)]
 
 
-def filtered(plane: Array, flags: Array, layers: list[Layer], step: int) -> Array:
-    """A plane whose tiles with a flag [rows, columns] are filtered; the step is in 1/16."""
+def filtered(plane: Array, numbers: Array, filters: list[list[Layer]], step: int) -> Array:
+    """A plane whose tiles have these filters [rows, columns], 0 for none; the step is in 1/16."""
     plane = plane.copy()
-    for i, j in np.argwhere(flags):
+    for i, j in np.argwhere(numbers):
         place = np.s_[TILE * i : TILE * (i + 1), TILE * j : TILE * (j + 1)]
-        plane[place] = filtered_tile(plane[place].astype(np.int64), layers, step)
+        plane[place] = filtered_tile(plane[place].astype(np.int64), filters[numbers[i, j] - 1], step)
     return plane
 
 
