@@ -19,8 +19,8 @@ from helpers.films import SAMPLE_RATE, packets_of, panoramas, write_film
 
 import nerv360
 from nerv360.bitstream import container as layout
-from nerv360.bitstream.container import PREAMBLE, Container
-from nerv360.bitstream.header import MAX_SOUND_CHUNK
+from nerv360.bitstream.container import PREAMBLE, VERSION, Container
+from nerv360.bitstream.header import MAX_SOUND_CHUNK, MotionHeader
 from nerv360.bitstream.sound import read_sound
 from nerv360.cluster.plan import Request, plan
 from nerv360.cluster.scheduler import encode_plans
@@ -91,7 +91,7 @@ def test_files_without_sound_are_as_before(films: dict[str, Path], files: dict[s
     silent = files["silent.mp4"].read_bytes()
     nerv360.encode(Clip.open(films["aac.mp4"]), tmp_path / "none.nerv360", INSTANT)
     assert (tmp_path / "none.nerv360").read_bytes() == silent
-    assert int(PREAMBLE.unpack(silent[: PREAMBLE.size])[1]) == 8
+    assert int(PREAMBLE.unpack(silent[: PREAMBLE.size])[1]) == MotionHeader.version
     assert len(msgspec.msgpack.decode(silent[18 : 18 + PREAMBLE.unpack(silent[:18])[2]])) == 7
 
 
@@ -240,11 +240,11 @@ def test_forged_sound_is_refused(change: Forge, told: str, files: dict[str, Path
 
 def test_older_versions_have_no_sound(files: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "old.nerv360"
-    path.write_bytes(forged(files["aac.mp4"], nothing, version=8))
-    with pytest.raises(BitstreamError, match="sound, or times of frames, in a file of version 10"):
+    path.write_bytes(forged(files["aac.mp4"], nothing, version=MotionHeader.version))
+    with pytest.raises(BitstreamError, match=f"sound, or times of frames, in a file of version {MotionHeader.version}"):
         Container(path)
-    path.write_bytes(path.read_bytes()[:8] + struct.pack("<H", 10) + path.read_bytes()[10:])
-    with pytest.raises(BitstreamError, match="format version 10 is newer than 9"):
+    path.write_bytes(path.read_bytes()[:8] + struct.pack("<H", VERSION + 1) + path.read_bytes()[10:])
+    with pytest.raises(BitstreamError, match=f"format version {VERSION + 1} is newer than {VERSION}"):
         Container(path)
 
 

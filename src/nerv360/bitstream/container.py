@@ -44,7 +44,7 @@ from nerv360.models.registry import model_spec
 from nerv360.models.spec import ModelSpec
 from nerv360.storage import Location, parse_location, read_at
 
-__all__ = ["MAGIC", "VERSION", "Container", "Segment", "Segments", "write_container", "write_head"]
+__all__ = ["MAGIC", "VERSION", "VERSIONS", "Container", "Segment", "Segments", "write_container", "write_head"]
 
 MAGIC = b"\x89NERV360"
 OLDEST_VERSION, _, VERSION = VERSIONS = 5, 10, 11  # that are read; a file has the oldest that its content allows
