@@ -95,6 +95,25 @@ FAULTS = {
         f"{LOSE} gl.readPixels",
         "taken WebGL away",
     ),
+    "textures that are too small for the video": (
+        "grid-shader.js",
+        "gl.getParameter(gl.MAX_TEXTURE_SIZE)",
+        "50",
+        "too small: 50 of 96 cells across",
+    ),
+    "textures that are too small for the view": (
+        "grid-shader.js",
+        "gl.RGBA16F, width, height",
+        "gl.RGBA16F, 1000 * width, height",
+        "cannot draw it: it is too small",
+    ),
+    "too little memory": ("grid-shader.js", "gl.getError()", "gl.OUT_OF_MEMORY", "it has too little memory"),
+    "half floats that are not drawn after all": (
+        "grid-shader.js",
+        "gl.RGBA16F, width, height",
+        "gl.RGB9_E5, width, height",
+        "it does not draw to such textures",
+    ),
 }
 
 
