@@ -1,5 +1,5 @@
 # make demo   encode a procedural clip (or VIDEO=path), decode a moving view, measure it; results in demo/
-# make test   format, lint, types, tests
+# make test   format, lint, types, tests; of OpenGL where libegl1, libgl1 and libgl1-mesa-dri are installed
 # make test-browser   the player in Chromium, which must be installed
 # make test-slow   what takes minutes, and rarer cases of both
 # make fuzz   damaged and forged files for MINUTES, by default 3

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,49 +9,22 @@ import numpy as np
 import pytest
 from helpers.browser import LEAST_DB, Page, Server, quality_db, serving_app, settled, static_app
 from helpers.golden import FOLDER
+from helpers.grid_views import VIEWS, drawn_by_torch, write_wide_file
 
-from nerv360.api import encode
 from nerv360.bitstream.container import Container
-from nerv360.codec.network_decoder import NetworkDecoder, NetworkDrawing
-from nerv360.config import preset_for
 from nerv360.geometry.viewport import Viewport
-from nerv360.latents.grid import LatentGrid
 from nerv360.quality import psnr
 from nerv360.serving import server as serving
 from nerv360.serving.site import export_site
-from nerv360.types import BT709
-from nerv360.video.synthetic import render_frame
-from nerv360.video.writer import write_frames
 
 pytestmark = pytest.mark.browser
 
 SHADER_DB = 60.0  # 65 measured: half precision between stages
-VIEWS = [
-    Viewport(yaw, pitch, roll, fov, None, width, height)
-    for yaw, pitch, roll, fov, width, height in (
-        (180, 0, 0, 78.1, 96, 54),  # the seam
-        (20, 90, 0, 60, 65, 37),  # the poles
-        (-130, -88, 200, 100, 72, 72),
-        (10, 20, -65, 40, 120, 48),  # roll
-        (-175, -35, 15, 120, 91, 130),
-    )
-]
 
 
 @pytest.fixture(scope="session")
 def wide(once: Callable[..., Path]) -> Path:
-    """A file of a turning camera, whose network has more channels than a texel, and some stages without grids."""
-    layout = ((24, 4, 4, True), (24, 2, 2), (8, 6, 3), (8, 5, 0), (2, 2, 0), (1, 1, 0))
-    grids = tuple(LatentGrid(*grid) for grid in layout)
-    config = preset_for("nerv360-grid", "fast").replace(epochs=2, channels=(6, 5, 8, 4, 9), grids=grids)
-
-    def make(path: Path) -> None:
-        still = render_frame(0, width=192, height=96, frames=64)
-        pictures = (np.roll(still, 3 * index, axis=1) for index in range(6))
-        write_frames(path.with_name("turning.mp4"), pictures, Fraction(25), BT709)
-        encode(path.with_name("turning.mp4"), path, config)
-
-    return once("wide.nerv360", make)
+    return once("wide.nerv360", write_wide_file)
 
 
 @pytest.fixture
@@ -92,11 +64,7 @@ def test_pictures_are_those_of_the_decoder(file: Path, new_page: Callable[..., P
         qualities = []
         for index, view in enumerate(VIEWS * 2):
             frame = index * 7919 % (last + 1) if index else last
-            segment = container.segment_of(frame)
-            decoder = NetworkDecoder(container, segment, "torch")
-            inputs = decoder.draw_inputs(frame - segment.first_frame, view)
-            expected = NetworkDrawing(decoder, frame - segment.first_frame, *inputs, view, view).draw()
-            qualities.append(psnr(drawn(page, frame, view), expected))
+            qualities.append(psnr(drawn(page, frame, view), drawn_by_torch(container, frame, view)))
         assert min(qualities) > SHADER_DB, qualities
 
 
@@ -126,6 +94,25 @@ FAULTS = {
         "gl.readPixels",
         f"{LOSE} gl.readPixels",
         "taken WebGL away",
+    ),
+    "textures that are too small for the video": (
+        "grid-shader.js",
+        "gl.getParameter(gl.MAX_TEXTURE_SIZE)",
+        "50",
+        "too small: 50 of 96 cells across",
+    ),
+    "textures that are too small for the view": (
+        "grid-shader.js",
+        "gl.RGBA16F, width, height",
+        "gl.RGBA16F, 1000 * width, height",
+        "cannot draw it: it is too small",
+    ),
+    "too little memory": ("grid-shader.js", "gl.getError()", "gl.OUT_OF_MEMORY", "it has too little memory"),
+    "half floats that are not drawn after all": (
+        "grid-shader.js",
+        "gl.RGBA16F, width, height",
+        "gl.RGB9_E5, width, height",
+        "it does not draw to such textures",
     ),
 }
 

@@ -4,29 +4,43 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from nerv360.bitstream.container import Container
 from nerv360.errors import ArgumentError, MissingExtra
 
 if TYPE_CHECKING:
     from torch import device
 
+    from nerv360.backends.opengl_context import Adapter
     from nerv360.backends.runner import Examples, Runner
     from nerv360.models.decoder_network import DecoderNetwork
 
 __all__ = [
     "BACKENDS",
+    "MODULES",
+    "OPENGL",
     "PRECISIONS",
+    "backend_of",
     "check_precision",
     "choose_backend",
     "create_runner",
     "describe_backend",
+    "has_shaders",
     "installed_backends",
+    "is_installed",
+    "opengl_adapter",
 ]
 
 
 PRECISIONS = ("float", "int8")
-BACKENDS = ("openvino", "onnxruntime", "torch")  # the first that is installed is taken
-MODULES = {"openvino": ("openvino", "onnx"), "onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",)}
-EXTRAS = {"openvino": "cpu", "onnxruntime": "onnxruntime"}
+BACKENDS = ("openvino", "onnxruntime", "torch")  # for every network; the first that is installed is taken
+OPENGL = "opengl"  # for networks that have shaders; taken before the others where there is a GPU
+MODULES = {
+    "openvino": ("openvino", "onnx"),
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "torch": ("torch",),
+    OPENGL: ("moderngl",),
+}
+EXTRAS = {"openvino": "cpu", "onnxruntime": "onnxruntime", OPENGL: "gpu"}
 
 
 def choose_backend(name: str | None, device: str) -> str:
@@ -37,18 +51,59 @@ def choose_backend(name: str | None, device: str) -> str:
     """
     if name is None:
         return installed_backends()[0] if device == "cpu" else "torch"
-    if name not in BACKENDS:
-        raise ArgumentError(f"backend={name}: must be one of {', '.join(BACKENDS)}")
-    if name not in installed_backends():
+    if name not in MODULES:
+        raise ArgumentError(f"backend={name}: must be one of {', '.join(MODULES)}")
+    if not is_installed(name):
         raise MissingExtra(f"backend={name}: is not installed; pip install 'nerv360[{EXTRAS[name]}]', or take torch")
     if device != "cpu" and name != "torch":
         raise ArgumentError(f"backend={name}: runs on the device cpu alone; on {device}, take torch")
     return name
 
 
+def backend_of(container: Container, name: str | None, device: str = "cpu", precision: str = "float") -> str:
+    """What draws the networks of a file: the backend of that name, or for None the fastest that is here.
+
+    Raises as `choose_backend`, `check_precision` and, for that backend, `opengl_adapter`.
+    """
+    chosen = choose_backend(name, device)
+    check_precision(precision, chosen)
+    if name == OPENGL:
+        opengl_adapter(container)
+    elif name is None and device == "cpu" and precision == "float" and _has_gpu(container):
+        return OPENGL
+    return chosen
+
+
+def opengl_adapter(container: Container) -> "Adapter":
+    """What draws the networks of a file by OpenGL. Raises MissingExtra, and ArgumentError where nothing does."""
+    choose_backend(OPENGL, "cpu")
+    for segment in container.segments:
+        if segment.spec.runtime is None and segment.spec.shader_decoder is None:
+            raise ArgumentError(f"backend=opengl: has no shaders for {segment.spec.name}; take {' or '.join(BACKENDS)}")
+    from nerv360.backends.opengl_context import adapter
+
+    return adapter(container.header.width)
+
+
+def has_shaders(container: Container) -> bool:
+    """Whether there is anything in a file that OpenGL draws."""
+    return any(segment.spec.shader_decoder for segment in container.segments)
+
+
+def _has_gpu(container: Container) -> bool:
+    try:
+        return has_shaders(container) and not opengl_adapter(container).software
+    except (ArgumentError, MissingExtra):
+        return False
+
+
+def is_installed(name: str) -> bool:
+    return all(find_spec(module) is not None for module in MODULES[name])
+
+
 def installed_backends() -> list[str]:
     """Those of BACKENDS that are installed, the fastest first."""
-    return [name for name in BACKENDS if all(find_spec(module) is not None for module in MODULES[name])]
+    return [name for name in BACKENDS if is_installed(name)]
 
 
 def describe_backend(name: str) -> str:

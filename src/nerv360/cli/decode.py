@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nerv360.backends.registry import BACKENDS, check_precision, choose_backend
+from nerv360.backends.registry import MODULES, check_precision, choose_backend
 from nerv360.bitstream.container import Container
 from nerv360.claims import check_output
 from nerv360.cli.console import console, progress_bar
@@ -60,7 +60,7 @@ def decode(
     ] = False,
     frames: Annotated[str | None, typer.Option(metavar="A:B", help="Frames A to B-1; by default all.")] = None,
     backend: Annotated[
-        str | None, typer.Option(help=f"For networks: {', '.join(BACKENDS)}; by default the first that is installed.")
+        str | None, typer.Option(help=f"For networks: {', '.join(MODULES)}; by default the fastest that is here.")
     ] = None,
     precision: Precision = "float",
     max_memory: MaxMemory = None,

@@ -7,10 +7,11 @@ import typer
 from msgspec.structs import asdict
 from rich.table import Table
 
-from nerv360.backends.registry import choose_backend, describe_backend, installed_backends
+from nerv360.backends.registry import backend_of, describe_backend, has_shaders, installed_backends, opengl_adapter
 from nerv360.bitstream.container import Container
 from nerv360.cli.console import console
 from nerv360.cli.options import Source
+from nerv360.errors import ArgumentError, MissingExtra
 from nerv360.types import Sound
 
 __all__ = ["info"]
@@ -25,9 +26,11 @@ def info(
     with Container(file) as container:
         container.verify()
         facts = _facts(container)
-        own_runtime = container.segments[0].spec.runtime
-    if runtime:
-        facts["runtime"] = {"taken": own_runtime or choose_backend(None, "cpu"), "installed": installed_backends()}
+        if runtime:
+            taken = container.segments[0].spec.runtime or backend_of(container, None)
+            facts["runtime"] = {"taken": taken, "installed": installed_backends()}
+            if has_shaders(container):
+                facts["runtime"]["opengl"] = _opengl(container)
     if as_json:
         print(json.dumps(facts, indent=2, default=asdict))
         return
@@ -80,7 +83,18 @@ def _table(title: str, container: Container, facts: dict[str, Any]) -> Table:
     if "runtime" in facts:
         table.add_row("decoded by", describe_backend(facts["runtime"]["taken"]))
         table.add_row("installed", ", ".join(describe_backend(name) for name in facts["runtime"]["installed"]))
+        if "opengl" in facts["runtime"]:
+            table.add_row("OpenGL", facts["runtime"]["opengl"])
     return table
+
+
+def _opengl(container: Container) -> str:
+    """What OpenGL would draw a file by, or why nothing does."""
+    try:
+        found = opengl_adapter(container)
+    except (ArgumentError, MissingExtra) as error:
+        return str(error)
+    return f"{found.name}, computed by the processor; to take it, --backend opengl" if found.software else found.name
 
 
 def _sound(sound: Sound) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from nerv360.backends.cache import LRUCache
-from nerv360.backends.registry import check_precision, choose_backend
+from nerv360.backends.registry import OPENGL, backend_of
 from nerv360.backends.tiling import check_pixels
 from nerv360.bitstream.container import Container, Segment
 from nerv360.codec.segment_decoder import Drawing, SegmentDecoder
@@ -38,14 +38,18 @@ def open_file(
     precision: str = "float",
     max_memory: int | None = None,
 ) -> "Decoder":
-    """Open a .nerv360 file for decoding. Networks are drawn by a backend: by default, the fastest that is installed.
+    """Open a .nerv360 file for decoding. Networks are drawn by a backend: by default, the fastest that is here.
 
     Raises BitstreamError for a file that is damaged, foreign, or of a newer version; ArgumentError, MissingExtra for
     a backend or a device that is not there.
     """
-    chosen = choose_backend(backend, device)
-    check_precision(precision, chosen)
-    return Decoder(Container(path, max_memory), chosen, device, precision)
+    container = Container(path, max_memory)
+    try:
+        chosen = backend_of(container, backend, device, precision)
+    except Nerv360Error:
+        container.close()
+        raise
+    return Decoder(container, chosen, device, precision)
 
 
 class Decoder:
@@ -177,7 +181,7 @@ class Decoder:
         """The decoder of a segment, which is opened where it is not open; the caller holds `_reading`."""
 
         def start() -> SegmentDecoder:
-            kind: type[SegmentDecoder] = segment.spec.load_decoder()
+            kind: type[SegmentDecoder] = segment.spec.load_decoder(by_shaders=self.backend == OPENGL)
             decoder = kind(self.container, segment, self.backend, self.device, self.precision)
             then(decoder)
             return decoder

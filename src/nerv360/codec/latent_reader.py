@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nerv360.backends.cache import LRUCache
@@ -34,6 +35,11 @@ class LatentReader:
         """A window [keys, channels, rows, columns] of the keys of a latent around a frame."""
         keys = interpolation_weights(self._segment.latents[latent].key_interval, at)
         return torch.cat([self._key(latent, key, window) for key, _ in keys])
+
+    def key(self, latent: int, key: int) -> NDArray[np.float32]:
+        """A whole key [channels, rows, columns] of a latent."""
+        size = self._segment.latents[latent].size(self._container.header.width, self._container.header.height)
+        return self._key(latent, key, Window.whole(*size))[0].cpu().numpy()
 
     def preload(self, at: FrameTime) -> None:
         """Have the key groups of a frame in memory."""

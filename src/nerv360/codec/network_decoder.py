@@ -20,7 +20,7 @@ from nerv360.bitstream.container import Container, Segment
 from nerv360.codec.latent_reader import LatentReader
 from nerv360.codec.load_network import load_network
 from nerv360.codec.resampling import as_picture, native_view, resized
-from nerv360.codec.segment_decoder import SegmentDecoder
+from nerv360.codec.segment_decoder import Drawing, SegmentDecoder
 from nerv360.codec.stitching import check_patches, patches_of, stitch
 from nerv360.errors import ArgumentError, Nerv360Error
 from nerv360.extract import extract_viewport
@@ -67,25 +67,28 @@ class NetworkDecoder(SegmentDecoder):
         self.runner: Runner = create_runner(backend, self.network, self.device, examples)
 
     @torch.inference_mode()
-    def prepare(self, frame: int, view: Viewport, draft: bool = False) -> "NetworkDrawing":
-        """All of decoding but the drawing, at a focal length that the network was trained for.
+    def prepare(self, frame: int, view: Viewport, draft: bool = False) -> Drawing:
+        """All of decoding but the drawing."""
+        native = view if self.network.draws_panorama else self.native(view, draft)
+        return NetworkDrawing(self, frame, *self.draw_inputs(frame, native), native, view)
+
+    def native(self, view: Viewport, draft: bool) -> Viewport:
+        """What is drawn for a view: it, at a focal length that the network was trained for.
 
         A draft has no more pixels than are asked for.
         """
-        native = view
-        if not self.network.draws_panorama:
-            native = native_view(view, self.segment.network)
-            if draft and native.width * native.height > view.width * view.height:
-                native = view
-            check_size(native, self.network.config, self.container.max_memory)
-        return NetworkDrawing(self, frame, *self.draw_inputs(frame, native), native, view)
+        native = native_view(view, self.segment.network)
+        if draft and native.width * native.height > view.width * view.height:
+            native = view
+        check_size(native, self.network.config, self.container.max_memory)
+        return native
 
     @torch.inference_mode()
     def panorama(self, frame: int) -> Picture:
         """A whole frame: drawn, or stitched from overlapping viewports."""
         views, header = patches_of(self.segment.network), self.container.header
         if self.network.draws_panorama:
-            return self.prepare(frame, views[0]).panorama().copy()
+            return self.drawn_panorama(frame, *self.draw_inputs(frame, views[0])).copy()
         check_patches(views, header.width * header.height, self.container.max_memory)
         patches = [(view, self.prepare(frame, view).draw()) for view in views]
         return as_picture(stitch(patches, header.width, header.height))
@@ -179,11 +182,8 @@ class NetworkDrawing:
         """The view; from a network that decodes panoramas, it is cut."""
         decoder, native = self.decoder, self.native
         if decoder.network.draws_panorama:
-            return extract_viewport(self.panorama(), self.view)
+            panorama = decoder.drawn_panorama(self.frame, self.sampled, self.modulations)
+            return extract_viewport(panorama, self.view)
         picture = draw_in_strips(decoder.runner, decoder.network, self.sampled, self.modulations)
         picture = np.ascontiguousarray(picture[: native.height, : native.width])
         return resized(picture, self.view.width, self.view.height)
-
-    def panorama(self) -> Picture:
-        """The whole frame."""
-        return self.decoder.drawn_panorama(self.frame, self.sampled, self.modulations)

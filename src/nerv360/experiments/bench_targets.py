@@ -1,6 +1,6 @@
 """What `nerv360 bench` measures (playback.py). No torch in here."""
 
-from nerv360.backends.registry import check_precision, choose_backend, installed_backends
+from nerv360.backends.registry import OPENGL, check_precision, choose_backend, installed_backends, is_installed
 from nerv360.errors import ArgumentError
 from nerv360.models.spec import ModelSpec
 
@@ -18,7 +18,8 @@ def bench_targets(spec: ModelSpec, names: str | None) -> list[str]:
     """
     if spec.runtime is not None:
         return _runtime(spec, names)
-    targets = names.split(",") if names else [*installed_backends(), PLAIN]
+    shaders = [OPENGL] if spec.shader_decoder and is_installed(OPENGL) else []
+    targets = names.split(",") if names else [*installed_backends(), *shaders, PLAIN]
     for name in targets:
         if name == QUANTISED:
             check_precision(name, choose_backend("openvino", "cpu"))

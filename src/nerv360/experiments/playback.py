@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nerv360.backends.registry import BACKENDS
+from nerv360.backends.registry import MODULES
 from nerv360.backends.tiling import check_size
 from nerv360.bitstream.container import Container
 from nerv360.codec.decoder import open_file
@@ -201,8 +201,7 @@ def _load(path: Location, backend: str) -> None:
     """The packages of the decoder and of the backend, which are not part of a decoder's memory."""
     with Container(path) as container:
         container.segments[0].spec.load_decoder()
-    needed = {"openvino": ["openvino", "onnx"], "onnxruntime": ["onnxruntime", "onnx"]}
-    for name in needed.get(backend, ["openvino", "onnx", "onnxruntime"] if backend == QUANTISED else []):
+    for name in MODULES.get(backend, ("openvino", "onnx", "onnxruntime") if backend == QUANTISED else ()):
         import_module(name)
 
 
@@ -213,7 +212,7 @@ def _opened(path: Location, backend: str, threads: int) -> Any:
         return _DecodeThenCrop(path, threads)
     if backend == QUANTISED:
         return open_file(path, backend="openvino", precision="int8")
-    return open_file(path, backend=backend if backend in BACKENDS else None)
+    return open_file(path, backend=backend if backend in MODULES else None)
 
 
 class _Plain:

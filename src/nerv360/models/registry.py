@@ -38,6 +38,7 @@ MODELS: dict[str, ModelSpec] = {
             options=frozenset({"grids"}),
             unused=frozenset({"decoder_size", "weight_bits", "embedding_bits", "views"}),
             world_aligned=True,
+            shader_decoder="nerv360.codec.shader_decoder:ShaderDecoder",
             browser_decoder="grid",
             initialization="nerv360.training.initialization:initialize_from_clip",
         ),

@@ -54,6 +54,7 @@ class ModelSpec:
     runtime: str | None  # what decodes it, where backends (backends/registry.py) have nothing to draw
     options: frozenset[str] = frozenset()  # settings of a network's shape that other models do not have
     unused: frozenset[str] = frozenset()  # settings that have no meaning for it
+    shader_decoder: str | None = None  # class that decodes a segment by the backend opengl; None: nothing does
     browser_decoder: str | None = "onnx"  # what decodes it in the player's page (serving/site.py); None: nothing does
 
     def load_presets(self) -> Any:
@@ -64,9 +65,9 @@ class ModelSpec:
         """Function that encodes a clip."""
         return _load(self.encoder)
 
-    def load_decoder(self) -> Any:
+    def load_decoder(self, by_shaders: bool = False) -> Any:
         """Class that decodes a segment."""
-        return _load(self.decoder)
+        return _load(self.shader_decoder if by_shaders and self.shader_decoder else self.decoder)
 
     def load_header(self) -> Any:
         """Class of a segment's header."""

@@ -23,6 +23,8 @@ void main() {
   gl_Position = vec4(vec2(gl_VertexID % 2, gl_VertexID / 2) * 4.0 - 1.0, 0.0, 1.0);
 }`;
 const PREFIX = "#version 300 es\nprecision highp float;\nprecision highp int;\nprecision highp sampler2DArray;\n";
+/** @type {Record<number, string>} */
+const WHY = { 0x501: "it is too small", 0x505: "it has too little memory", 0x506: "it does not draw to such textures" }; // by errors of WebGL
 const POLL_MS = 4; // while programs are compiled
 
 export class GridShader {
@@ -62,11 +64,13 @@ export class GridShader {
   }
 
   /**
-   * A key of a latent as a texture, with a row beyond each pole.
+   * A key of a latent as a texture, with a row beyond each pole. Throws Unsupported where it is too large for one.
    * @param {Float32Array} values [channel][row][column] @param {{channels: number, rows: number, columns: number}} latent
    */
   upload(values, { channels, rows, columns }) {
     const gl = this.#gl;
+    const side = gl.getParameter(gl.MAX_TEXTURE_SIZE) ?? Infinity; // null: the context is lost
+    if (Math.max(columns, rows + 2) > side) throw new Unsupported(`This graphics processor is too small: ${side} of ${columns} cells across.`);
     const [layers, width] = [texelsOf(channels), channels > 2 ? 4 : channels];
     const texture = this.#createTexture(gl.REPEAT);
     const format = [gl.RED, gl.RG, gl.RGBA, gl.RGBA][width - 1];
@@ -84,7 +88,7 @@ export class GridShader {
   }
 
   /**
-   * Draw a view; null where the context is lost.
+   * Draw a view; null where the context is lost. Throws Unsupported where the graphics processor cannot do it.
    * @param {Passes} passes @param {Key[][]} keys one or two of every latent @param {Viewport} view
    * @param {Matrix} camera camera-to-world, of the view in the world of the latents
    */
@@ -104,7 +108,10 @@ export class GridShader {
     });
     this.#drawHead(passes.head, before, view);
     gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4)); // waits until it is drawn
-    return gl.isContextLost() ? null : this.#canvas.transferToImageBitmap();
+    const error = gl.getError();
+    if (gl.isContextLost()) return null;
+    if (error) throw new Unsupported(`This graphics processor cannot draw it: ${WHY[error] ?? `error ${error}`}.`);
+    return this.#canvas.transferToImageBitmap();
   }
 
   /** @param {Pass} pass @param {Key[]} keys of the motion field @param {Matrix} toRay @param {Layers} target */
