@@ -38,6 +38,13 @@ SEEN = """() => new Promise((resolve) => session.requestAnimationFrame(() => {
   const { canvas } = session.renderState.baseLayer.context; // which the player has drawn on before this
   resolve({ picture: canvas.toDataURL().split(",")[1], fovy: headset.fovy });
 }))"""
+SWITCHES = """async () => {
+  for (const name of ["little-planet", "perspective", "little-planet"]) {
+    player.setView({ yawDeg: player.view.yawDeg + 10 });
+    for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame); // a picture is asked for
+    await player.setProjection(name);
+  }
+}"""
 PLANET_DB = 37.0  # 41.1 measured
 
 
@@ -144,6 +151,8 @@ def test_a_little_planet(server: Server, motion_clip: Path, new_page: Callable[.
     assert page.evaluate("Object.values(player.project(120, 0))") == pytest.approx([240 + 240 / 4, 160])
     page.get_by_label("Projection").select_option("perspective")
     assert quality_db(page, motion_clip) > 38.0
+    page.evaluate(SWITCHES)
+    assert planet_db(page, motion_clip) > PLANET_DB
 
 
 def planet_db(page: Page, path: Path) -> float:

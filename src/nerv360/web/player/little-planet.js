@@ -74,13 +74,14 @@ export class LittlePlanet {
   /**
    * The next face to decode; once all are there, the last.
    * @param {number} frame to begin with, if no other is half there @param {(face: Viewport) => Viewport} sized
+   * @returns {import("./player.js").ViewRequest}
    */
   wanted(frame, sized) {
     const next = { frame, views: FACES.map(sized) };
     if (this.whole && JSON.stringify(next) !== JSON.stringify(this.#incoming)) this.#arrived = 0;
     if (this.#arrived === 0) this.#incoming = next;
     const { views } = this.#incoming;
-    return { frame: this.#incoming.frame, view: views[Math.min(this.#arrived, views.length - 1)], moving: false };
+    return { frame: this.#incoming.frame, view: views[Math.min(this.#arrived, views.length - 1)], moving: false, planet: this };
   }
 
   /** Take the wanted face, which is the canvas's picture. */

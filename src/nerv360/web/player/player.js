@@ -21,7 +21,8 @@ import { Session } from "./session.js";
  *   rough: boolean, network: Promise<unknown> | null, facts: Record<string, string>}} Decoded
  *   rough: at rest the picture would be better; network: of a preview, resolves once the network is loaded; facts: of the
  *   frame, for people
- * @typedef {{frame: number, view: import("./geometry.js").Viewport, moving: boolean}} ViewRequest
+ * @typedef {{frame: number, view: import("./geometry.js").Viewport, moving: boolean,
+ *   planet?: import("./little-planet.js").LittlePlanet | null}} ViewRequest planet: that it is a part of
  * @typedef {"server" | "webgl" | "webgpu" | "wasm"} BackendName who decodes: the server, or this browser
  * @typedef {"jpeg" | "h264"} Format in which a server sends pictures while something moves
  * @typedef {"loading" | "ready" | "error"} State
@@ -493,15 +494,17 @@ export class Player extends EventTarget {
     const moving = this.#moving;
     const sized = (/** @type {import("./geometry.js").Viewport} */ view) =>
       drawsWindows ? view : resolution.viewToDecode(view, manifest, this.resolution, moving);
-    return this.#output.planet?.wanted(this.frame, sized) ?? { frame: this.frame, view: sized(this.viewport), moving };
+    const { planet } = this.#output;
+    return planet?.wanted(this.frame, sized) ?? { frame: this.frame, view: sized(this.viewport), moving, planet };
   }
 
   /** @param {Decoded} decoded @param {ViewRequest} request */
-  #show({ picture, rough }, { view }) {
-    this.#output?.upload(picture, view);
-    if (!rough) this.#output?.planet?.take();
+  #show({ picture, rough }, { view, planet }) {
+    const shown = this.#output?.planet === planet; // else it was asked for before the projection changed
+    if (shown) this.#output?.upload(picture, view);
+    if (shown && !rough) planet?.take();
     if (picture instanceof ImageBitmap) picture.close();
-    return this.#output !== null;
+    return shown;
   }
 
   /** @param {Decoded} decoded @param {ViewRequest} request */
