@@ -1,5 +1,7 @@
 """nerv360: neural compression of 360-degree video that decodes only what the viewer sees.
 
+Encode a video, and look to the right in its first frame:
+
     import nerv360
     nerv360.encode("video.mp4", "video.nerv360")
     with nerv360.open("video.nerv360") as decoder:
