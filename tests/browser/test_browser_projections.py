@@ -150,6 +150,8 @@ def test_a_little_planet(server: Server, motion_clip: Path, new_page: Callable[.
     assert page.evaluate("Object.values(player.project(30, 0))") == pytest.approx([240, 160 - 240 / 4])
     assert page.evaluate("Object.values(player.project(120, 0))") == pytest.approx([240 + 240 / 4, 160])
     page.get_by_label("Projection").select_option("perspective")
+    settled(page)
+    page.evaluate("player.setProjection('little-planet').then(() => player.setProjection('perspective'))")
     assert quality_db(page, motion_clip) > 38.0
     page.evaluate(SWITCHES)
     assert planet_db(page, motion_clip) > PLANET_DB

@@ -232,7 +232,7 @@ listen("speed", "change", (target) => player.setSpeed(Number(target.value)));
 listen("loop", "change", (target) => (element.loop = target.checked));
 listen("backend", "change", (target) => player.setBackend(target.value));
 listen("resolution", "change", (target) => player.setResolution(target.value === "auto" ? "auto" : Number(target.value)));
-listen("projection", "change", (target) => gestures.project(target.value));
+listen("projection", "change", (target) => gestures.chooseProjection(target.value));
 listen("compare", "change", (target) => {
   find("compare-note").textContent = "";
   player.setComparison(target.checked ? Number(/** @type {HTMLInputElement} */ (find("split")).value) : null);

@@ -97,7 +97,7 @@ export class Controls {
   }
 
   /** Show the video otherwise. @param {import("./player.js").Projection} projection by default the one that is not shown */
-  project(projection = this.player.projection === "perspective" ? "little-planet" : "perspective") {
+  chooseProjection(projection = this.player.projection === "perspective" ? "little-planet" : "perspective") {
     this.player.setProjection(projection).catch(() => this.options.warn?.("The little planet could not be loaded"));
   }
 

@@ -46,8 +46,7 @@ const CONTENT = `
  * message where something fails.
  *
  * Events: "play", "pause", "playing", "waiting", "ended", "timeupdate", "volumechange", "loadedmetadata", "viewchange",
- * "immersivechange" (in a headset, or no longer), "error". Once it is
- * removed, all is freed.
+ * "immersivechange" (in a headset, or no longer), "error". Once it is removed, all is freed.
  */
 export class Nerv360PlayerElement extends HTMLElement {
   static observedAttributes = ["src", "loop", "poster", "autorotate", "projection", ...Object.keys(ANGLES)];
@@ -345,7 +344,7 @@ export class Nerv360PlayerElement extends HTMLElement {
   }
 
   #showProjection() {
-    this.gestures?.project(this.getAttribute("projection") === "little-planet" ? "little-planet" : "perspective");
+    this.gestures?.chooseProjection(this.getAttribute("projection") === "little-planet" ? "little-planet" : "perspective");
   }
 
   #showState() {

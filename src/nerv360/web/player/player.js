@@ -49,9 +49,9 @@ const FOV_DEG = { min: 25, max: 120 };
 /**
  * Events: "manifest"; "state"; "view"; "time"; "play"; "pause"; "ended"; "picture" (with statistics in `player.statistics`);
  * "waiting" (while playing, time stands until a picture comes); "playing" (it goes on); "rest" (the view and the time have
- * not moved for a while); "settings" (speed, loop, backend, resolution or projection
- * changed); "volume"; "comparison" (with `player.psnrDb`);
- * "immersive" (in a headset, or no longer); "progress" (of loading the decoder, in `player.progress`); "buffered" (more of the video is there).
+ * not moved for a while); "settings" (speed, loop, backend, resolution or projection changed); "volume"; "comparison" (with
+ * `player.psnrDb`); "immersive" (in a headset, or no longer); "progress" (of loading the decoder, in `player.progress`);
+ * "buffered" (more of the video is there).
  */
 export class Player extends EventTarget {
   /** @type {Statistics} */ statistics = { fps: 0, milliseconds: 0, width: 0, height: 0, bytes: 0, facts: {} };
@@ -98,7 +98,7 @@ export class Player extends EventTarget {
     this.#session = new Session(options, {
       prepare: () => {
         this.#output ??= PictureCanvas.open(canvas);
-        this.#project();
+        this.#applyProjection();
       },
       opened: (manifest, first) => this.#opened(manifest, first),
       wanted: () => this.#wanted(),
@@ -383,7 +383,8 @@ export class Player extends EventTarget {
     if (planets === this.#planets || this.#closed) return;
     this.setComparison(null);
     this.#planets = planets;
-    this.#project();
+    this.#applyProjection();
+    this.#session.invalidate();
     this.setView({});
     this.#emit("settings");
   }
@@ -471,14 +472,14 @@ export class Player extends EventTarget {
   }
 
   /** Draw what there is in the present projection. */
-  #project() {
+  #applyProjection() {
     if (this.#output) this.#output.planet = this.#planets && new this.#planets.LittlePlanet(this.#output);
   }
 
   /** Once the graphics processor is there again. */
   #restoreCanvas() {
     this.#output = new PictureCanvas(this.#canvas);
-    this.#project();
+    this.#applyProjection();
     this.#session.invalidate();
     this.#refresh();
   }
