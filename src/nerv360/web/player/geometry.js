@@ -8,6 +8,7 @@
 /** @typedef {number[]} Matrix */
 
 const DEGREE = Math.PI / 180;
+const HALF_UP = 1e-6; // halves are rounded up, and what misses one by the arithmetic
 
 /** @param {Matrix} a @param {Matrix} b @returns {Matrix} */
 export function multiply(a, b) {
@@ -131,7 +132,7 @@ export function nativeView(view, trained) {
  * @returns {Viewport}
  */
 export function resizeView(view, scaleX, scaleY = scaleX) {
-  const side = (/** @type {number} */ pixels) => Math.max(1, Math.round(pixels));
+  const side = (/** @type {number} */ pixels) => Math.max(1, Math.round(pixels + HALF_UP));
   return { ...view, width: side(view.width * scaleX), height: side(view.height * scaleY) };
 }
 
