@@ -73,14 +73,14 @@ def test_an_embedded_site_shows_its_poster_while_it_loads(
     export_site(motion_clip, tmp_path / "site")
     with serving_app(lambda: static_app(tmp_path / "site", [])) as server:
         page = new_page()
-        held: list[Any] = []
-        page.route("**/*.nerv360", lambda route: held.append(route))
+        held: list[Any] | None = []
+        page.route("**/*.nerv360", lambda route: route.continue_() if held is None else held.append(route))
         page.goto(f"{server.address}?embed")
         page.wait_for_function(f"{INSIDE}.getElementById('poster').naturalWidth > 0")
         assert page.locator("#poster").is_visible()
         assert not page.locator("#screen").is_visible()
-        page.unroute("**/*.nerv360")
-        for route in held:
+        waiting, held = held, None
+        for route in waiting:
             route.continue_()
         settled(page)
         assert not page.locator("#poster").is_visible()
