@@ -38,10 +38,8 @@ from nerv360.video.clip import Clip
 __all__ = ["encode_by_motion"]
 
 STEP = 18.0  # grey levels, of a rate weight of 1; bits weigh as the square of the step
-BYTES_PER_PIXEL, BYTES_OF_KEY = (
-    45,
-    8.5,
-)  # of the core while it encodes, and a pixel of each key in a slot; 53 to 88 measured
+BYTES_PER_PIXEL = 45  # of the core while it encodes
+BYTES_OF_KEY = 8.5  # of a pixel, for each key in a slot: 53 to 88 in all were measured
 SAMPLE_FRAMES = 33  # of the part of a clip on which it is tuned, at most
 
 
