@@ -4,6 +4,7 @@
 # make test-slow   what takes minutes, and rarer cases of both
 # make fuzz   damaged and forged files for MINUTES, by default 3
 # make soak   a server under fifty viewers for MINUTES, by default 1
+# make docs   the documents and the API reference, in build/site
 # make package   @nerv360/player for npm, in dist/npm
 # make picture   docs/player.jpg, of demo's clip, in Chromium too
 PYTHON ?= python3
@@ -11,14 +12,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test test-slow test-browser fuzz soak picture package clean
+.PHONY: demo test test-slow test-browser fuzz soak picture docs package clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m nerv360.demo demo $(if $(VIDEO),"$(VIDEO)")
 
 test: $(INSTALLED)
-	$(BIN)/ruff format --check src tests benchmarks npm
-	$(BIN)/ruff check src tests benchmarks npm
+	$(BIN)/ruff format --check src tests benchmarks npm examples
+	$(BIN)/ruff check src tests benchmarks npm examples
 	$(BIN)/mypy
 	$(BIN)/pytest -q -n 2
 
@@ -36,6 +37,9 @@ soak: $(INSTALLED)
 
 picture: demo
 	$(BIN)/python benchmarks/player/picture.py demo/clip.nerv360
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --quiet
 
 package: $(INSTALLED)
 	rm -rf dist/npm

@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from helpers.commands import Commands
+from nbclient import NotebookClient
 from test_architecture import LEVELS
+
+import nerv360
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "nerv360"
@@ -48,6 +52,26 @@ def test_named_paths_exist(document: Path) -> None:
         assert found, path
         files = found.glob("*.py") if found.is_dir() else [found]
         assert not name or any(re.search(rf"\b{name}\b", file.read_text()) for file in files), f"{path}: {name}"
+
+
+@pytest.mark.slow
+def test_the_api_reference_tells_of_all_names(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path], cwd=ROOT, check=False
+    )
+    assert built.returncode == 0
+    told = re.findall(r'<h2 id="nerv360\.(\w+)"', (tmp_path / "index.html").read_text())
+    assert sorted(told) == sorted(nerv360.__all__)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs() -> None:
+    notebook = nbformat.read(ROOT / "examples" / "nerv360.ipynb", as_version=4)
+    assert all(not cell.outputs for cell in notebook.cells if cell.cell_type == "code")  # they are not kept
+    NotebookClient(notebook, timeout=600).execute()
+    measured = re.search(r"([\d.]+) dB", notebook.cells[-1].outputs[0].text)
+    assert measured
+    assert float(measured[1]) > 30
 
 
 def test_import_order_is_the_one_that_is_checked() -> None:

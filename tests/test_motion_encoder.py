@@ -1,6 +1,7 @@
 """The encoder by motion: any clip, any target, interrupted or not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from nerv360.codec.encoder import checkpoint_path
 from nerv360.codec.target_search import DB_PER_E, Outcome, Target, find_step
 from nerv360.codec.tuning import tune
 from nerv360.config import EncodingConfig, preset_for
+from nerv360.errors import ArgumentError
 from nerv360.evaluation.evaluate import evaluate
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport, dynamic_viewports
@@ -97,6 +99,15 @@ def test_a_quality_is_reached(tmp_path: Path, clip: Clip, quality_db: float) -> 
 def test_a_limit_that_cannot_be_kept_is_told(tmp_path: Path, clip: Clip) -> None:
     result = encode(clip, tmp_path / "a.nerv360", INSTANT.replace(bitrate=8 * 200 * 25 / 12))
     assert "more than the limit of 200 bytes" in result.missed
+
+
+def test_a_panorama_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, clip: Clip) -> None:
+    updates: list[Update] = []
+    with pytest.raises(
+        ArgumentError, match="16384x8192 takes more than 4 GiB to encode; scale it with --size 8192x4096"
+    ):
+        encode(replace(clip, width=16384, height=8192), tmp_path / "a.nerv360", INSTANT, on_progress=updates.append)
+    assert not updates
 
 
 def test_an_interrupted_encoding_goes_on_where_it_was(

@@ -92,7 +92,8 @@ def geometry_vectors(encoded: Path) -> dict[str, Any]:
         header = container.segments[0].header
     trained = {"width": header.view_width, "hfovDeg": list(header.hfov_deg)}
     cases = []
-    for (yaw, pitch, roll, fov), (width, height) in itertools.product(LOOKS, SIZES):
+    half = (0, 0, 0, header.hfov_deg[0]), (4 * header.view_width, 202)  # 50.5 rows
+    for (yaw, pitch, roll, fov), (width, height) in (*itertools.product(LOOKS, SIZES), half):
         view = Viewport(yaw, pitch, roll, fov, None, width, height)
         cell, whole, rows, columns = 8, 24, 10, 20
         rays = viewport_rays(view, cell, torch.float64, whole)

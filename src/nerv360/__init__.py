@@ -1,9 +1,11 @@
 """nerv360: neural compression of 360-degree video that decodes only what the viewer sees.
 
-import nerv360
-nerv360.encode("video.mp4", "video.nerv360")
-with nerv360.open("video.nerv360") as decoder:
-    picture = decoder.viewport(0, nerv360.Viewport(yaw_deg=90, width=1280, height=720))
+Encode a video, and look to the right in its first frame:
+
+    import nerv360
+    nerv360.encode("video.mp4", "video.nerv360")
+    with nerv360.open("video.nerv360") as decoder:
+        picture = decoder.viewport(0, nerv360.Viewport(yaw_deg=90, width=1280, height=720))
 """
 
 from importlib import import_module

@@ -316,7 +316,7 @@ def _failures(where: str) -> Iterator[None]:
     except PermissionError as error:
         raise PermissionError(13, f"no permission ({error})", where) from None
     except Exception as error:
-        raise OSError(5, f"{error or type(error).__name__}", where) from None
+        raise OSError(5, str(error) or type(error).__name__, where) from None
 
 
 class _Remote(io.RawIOBase):

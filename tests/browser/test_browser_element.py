@@ -74,9 +74,11 @@ def test_play_tells_when_it_plays_and_what_is_removed_is_freed(host: Callable[..
         "ready",
         False,
     ]
+    page.evaluate("element.addEventListener('error', () => (window.told = element.error.message))")
     page.evaluate("element.setAttribute('src', 'missing.json')")
     page.evaluate("element.play().catch(({ message }) => rejected.push(message))")
     page.get_by_text("missing.json cannot be read: the server answers 404.").wait_for()
+    assert page.evaluate("told") == "missing.json cannot be read: the server answers 404."
 
     page.evaluate(
         "element.src = 'player.json'; element.play().catch(({ name }) => rejected.push(name)); element.remove()"

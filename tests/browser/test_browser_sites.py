@@ -9,10 +9,12 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 from helpers.browser import (
+    INSIDE,
     LEAST_DB,
     WAITING,
     Page,
@@ -63,6 +65,25 @@ def test_a_static_site_plays_by_ranges(clip: Path, new_page: Callable[..., Page]
         page.wait_for_selector("#screen", state="hidden")
         assert quality_db(page, clip) > LEAST_DB
         page.wait_for_function("player.buffered.at(-1).end > 1.3")
+
+
+def test_an_embedded_site_shows_its_poster_while_it_loads(
+    motion_clip: Path, new_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    export_site(motion_clip, tmp_path / "site")
+    with serving_app(lambda: static_app(tmp_path / "site", [])) as server:
+        page = new_page()
+        held: list[Any] | None = []
+        page.route("**/*.nerv360", lambda route: route.continue_() if held is None else held.append(route))
+        page.goto(f"{server.address}?embed")
+        page.wait_for_function(f"{INSIDE}.getElementById('poster').naturalWidth > 0")
+        assert page.locator("#poster").is_visible()
+        assert not page.locator("#screen").is_visible()
+        waiting, held = held, None
+        for route in waiting:
+            route.continue_()
+        settled(page)
+        assert not page.locator("#poster").is_visible()
 
 
 NGINX = """

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {
-  deviceAngles, focal, fovAcross, gridPositions, homography, multiply, nativeView, rotation, rotationAngles, transpose, wrapCell,
+  clipToRays, deviceAngles, focal, fovAcross, gridPositions, multiply, nativeView, raysToClip, rotation, rotationAngles, transpose, wrapCell,
 } from "../../src/nerv360/web/player/geometry.js";
 import { near, vectors } from "./vectors.js";
 
@@ -37,7 +37,7 @@ test("beyond its edges the grid goes on as the sphere does", () => {
   assert.equal(wrapCell(-8, 3, rows, columns), 3); // all round
 });
 
-test("a homography leads from a pixel of one view to that of another with the same ray", () => {
+test("from clip coordinates of one view to those of another along the same ray", () => {
   const view = { yawDeg: 30, pitchDeg: 20, rollDeg: 10, hfovDeg: 80, vfovDeg: 60, width: 100, height: 70 };
   const other = { ...view, yawDeg: 41, pitchDeg: 12, rollDeg: -5, hfovDeg: 70, vfovDeg: 50 };
   const ray = (of, [x, y]) => {
@@ -45,7 +45,8 @@ test("a homography leads from a pixel of one view to that of another with the sa
     return times(rotation(of), [x * half(of.hfovDeg), y * half(of.vfovDeg), 1]);
   };
   const point = [0.3, -0.4];
-  const [a, b, depth] = times(homography(other, view), [...point, 1]);
+  near(times(clipToRays(view), [...point, 1]), ray(view, point), 1e-12);
+  const [a, b, depth] = times(multiply(raysToClip(other), clipToRays(view)), [...point, 1]);
   assert.ok(depth > 0);
   const [one, two] = [ray(view, point), ray(other, [a / depth, b / depth])];
   near(one.map((v) => v / Math.hypot(...one)), two.map((v) => v / Math.hypot(...two)), 1e-12);

@@ -15,7 +15,7 @@ __all__ = ["export"]
 
 EMBEDDING = (
     '<iframe src="{address}/?embed" width="640" height="360" style="border: 0" loading="lazy" '
-    'allow="autoplay; fullscreen; gyroscope; accelerometer"></iframe>'
+    'allow="autoplay; fullscreen; gyroscope; accelerometer; xr-spatial-tracking"></iframe>'
 )
 
 

@@ -22,13 +22,13 @@ from nerv360.codec.motion_journal import Journal
 from nerv360.codec.target_search import Outcome, Target, find_step
 from nerv360.codec.tuning import tune
 from nerv360.config import EncodingConfig
-from nerv360.errors import BitstreamError
+from nerv360.errors import ArgumentError, BitstreamError
 from nerv360.extract import extract_viewports
 from nerv360.geometry.viewport import Viewport, dynamic_viewports
-from nerv360.motion.core import core_version
+from nerv360.motion.core import Core, core_version
 from nerv360.motion.encoder import CodedKey, GroupEncoder, Tuning, VectorCache, steps_of
 from nerv360.motion.groups import split_into_groups
-from nerv360.motion.keys import keys_of_groups
+from nerv360.motion.keys import assign_slots, key_order, keys_of_groups
 from nerv360.progress import OnProgress, tracked
 from nerv360.quality import decibels, psnr
 from nerv360.storage import Location, atomic_write
@@ -38,6 +38,8 @@ from nerv360.video.clip import Clip
 __all__ = ["encode_by_motion"]
 
 STEP = 18.0  # grey levels, of a rate weight of 1; bits weigh as the square of the step
+BYTES_PER_PIXEL = 45  # of the core while it encodes
+BYTES_OF_KEY = 8.5  # of a pixel, for each key in a slot: 53 to 88 in all were measured
 SAMPLE_FRAMES = 33  # of the part of a clip on which it is tuned, at most
 
 
@@ -50,7 +52,9 @@ def encode_by_motion(
     bytes. Stages are `analysing`, `trying`, `encoding` and `checking`. Raises OutputError, ArgumentError, OutOfMemory.
     """
     goal, sound = config.rate_target, read_sound_of(clip)
+    _check_memory(clip, 1)
     groups = split_into_groups(tracked(clip, "analysing", clip.frames, on_progress))
+    _check_memory(clip, max(groups))
     journal = Journal(checkpoint_path(output), f"{clip.fingerprint()} {config} {groups} {core_version()}")
     passes = _Passes(clip, config, groups, journal, on_progress)
     sample = passes.sample()
@@ -77,6 +81,14 @@ def encode_by_motion(
         limit=target.max_bytes,
         missed=target.describe_miss(outcome) if goal.is_target else "",
     )
+
+
+def _check_memory(clip: Clip, frames: int) -> None:
+    """Raises ArgumentError where the core has not the memory for a group of so many frames."""
+    slots = 1 + max(assign_slots(key_order(frames, Tuning().interval)))
+    if (BYTES_PER_PIXEL + BYTES_OF_KEY * slots) * clip.width * clip.height > Core.MOST_BYTES:
+        size = f"{clip.width}x{clip.height}"
+        raise ArgumentError(f"{clip.path}: {size} takes more than 4 GiB to encode; scale it with --size 8192x4096")
 
 
 @dataclass

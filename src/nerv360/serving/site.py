@@ -68,14 +68,15 @@ def manifest(
     decoders: list[str] | None,
     networks: list[str | None],
     source: dict[str, Any] | None = None,
+    poster: str | None = None,
     captions: list[dict[str, str]] | None = None,
 ) -> dict[str, Any]:
     """player.json: what the video is, and where the page finds it.
 
     `server` is the address of the WebSocket that gives decoded frames, or None; `decoders` are those of
     `browser_decoders`, `networks` those of `network_names` that there are. `source` names the original video and the
-    times of its frames; `captions` are those of `caption_tracks`. The checksum is that of the file's header, which has
-    those of all that follows: another file has another.
+    times of its frames, `poster` a picture of the first view; `captions` are those of `caption_tracks`. The checksum is
+    that of the file's header, which has those of all that follows: another file has another.
     """
     header, first = container.header, container.segments[0].header
     drawn = [segment for segment in container.segments if isinstance(segment.spec, NetworkSpec)]
@@ -99,6 +100,7 @@ def manifest(
         "server": server,
         "source": source,
         "sound": _sound(header.sound) if header.sound else None,
+        "poster": poster,
         "captions": captions or [],
     }
 
@@ -146,7 +148,9 @@ def export_site(
                 _write_networks(container, networks, unfinished, on_progress)
             _write_poster(path, unfinished / POSTER)
             tracks = caption_tracks(texts)
-            about = manifest(container, server=None, decoders=decoders, networks=networks, captions=tracks)
+            about = manifest(
+                container, server=None, decoders=decoders, networks=networks, poster=POSTER, captions=tracks
+            )
             (unfinished / "player.json").write_text(json.dumps(about, indent=2) + "\n")
             (unfinished / "_headers").write_text(THREADS)  # several hosts of static sites read this
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

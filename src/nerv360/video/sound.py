@@ -44,7 +44,7 @@ def find_sound(container: av.container.InputContainer) -> SoundStream:
     stream = max(container.streams.audio, key=lambda each: bool(each.disposition & Disposition.default))
     context = stream.codec_context
     if context is None:
-        return SoundStream(remark="sound left out: its codec is not known")
+        return SoundStream(remark="sound left out: its codec is not known")  # type: ignore[unreachable]  # not in PyAV's types
     name, channels = context.codec.canonical_name, context.layout.nb_channels
     try:
         fields = (name, context.sample_rate, channels, context.extradata or b"")

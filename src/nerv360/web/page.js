@@ -17,7 +17,7 @@ const SCREENS = {
 
 const options = new URLSearchParams(location.search);
 const element = /** @type {import("./player/element.js").Nerv360PlayerElement} */ (find("video"));
-for (const name of ["backend", "threads", "format", "autoplay", "autorotate"]) {
+for (const name of ["backend", "threads", "format", "autoplay", "autorotate", "projection"]) {
   const value = options.get(name);
   if (value !== null) element.setAttribute(name, value);
 }
@@ -186,6 +186,8 @@ player.addEventListener("settings", () => {
   /** @type {HTMLSelectElement} */ (find("backend")).value = player.backend ?? "";
   /** @type {HTMLSelectElement} */ (find("speed")).value = String(player.speed);
   /** @type {HTMLInputElement} */ (find("loop")).checked = player.loop;
+  /** @type {HTMLSelectElement} */ (find("projection")).value = player.projection;
+  /** @type {HTMLInputElement} */ (find("compare")).disabled = player.projection !== "perspective";
 });
 
 /** What the menu offers depends on the view, and on the canvas. */
@@ -204,9 +206,9 @@ for (const name of ["settings", "picture"]) player.addEventListener(name, offerR
 player.addEventListener("comparison", () => {
   if (player.source === "failed") {
     find("compare-note").textContent = "This browser cannot play it.";
-    /** @type {HTMLInputElement} */ (find("compare")).checked = false;
     return player.setComparison(null);
   }
+  /** @type {HTMLInputElement} */ (find("compare")).checked = player.split !== null;
   find("source").textContent = player.source === "loading" ? "Source is loading" : "Source";
   find("comparison").hidden = player.split === null;
   find("psnr").textContent = player.psnrDb === null ? "" : `${player.psnrDb.toFixed(2)} dB PSNR`;
@@ -230,6 +232,7 @@ listen("speed", "change", (target) => player.setSpeed(Number(target.value)));
 listen("loop", "change", (target) => (element.loop = target.checked));
 listen("backend", "change", (target) => player.setBackend(target.value));
 listen("resolution", "change", (target) => player.setResolution(target.value === "auto" ? "auto" : Number(target.value)));
+listen("projection", "change", (target) => gestures.chooseProjection(target.value));
 listen("compare", "change", (target) => {
   find("compare-note").textContent = "";
   player.setComparison(target.checked ? Number(/** @type {HTMLInputElement} */ (find("split")).value) : null);
@@ -238,7 +241,7 @@ listen("split", "input", (target) => player.setComparison(Number(target.value)))
 listen("motion", "change", async (target) => {
   await gestures.followDevice(target.checked).catch(() => {
     target.checked = false;
-    element.announce("This device does not tell its orientation");
+    element.warn("This device does not tell its orientation");
   });
 });
 listen("share", "click", async (target) => {

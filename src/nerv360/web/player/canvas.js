@@ -1,9 +1,10 @@
 /** Draws the last decoded picture, reprojected to the present view: a drag shows before the next picture is decoded. */
 
-import { homography, multiply, rotation } from "./geometry.js";
+import { clipToRays, multiply, raysToClip } from "./geometry.js";
 import { Unsupported } from "./errors.js";
 
 /** @typedef {import("./geometry.js").Viewport} Viewport */
+/** @typedef {import("./geometry.js").Matrix} Matrix */
 /** @typedef {import("./motion/panorama-window.js").PanoramaWindow} PanoramaWindow */
 /** @typedef {{origin: [number, number], size: [number, number]}} Window column and row of its corner; columns and rows of the panorama */
 /** @typedef {(name: string) => WebGLUniformLocation | null} Uniforms */
@@ -89,6 +90,7 @@ export class PictureCanvas {
     return null;
   }
 
+  /** Drawn instead of the picture. @type {import("./little-planet.js").LittlePlanet | null} */ #planet = null;
   /** @type {WebGL2RenderingContext} */ #gl;
   /** @type {Program} */ #picture;
   /** @type {Program} */ #panorama;
@@ -104,10 +106,25 @@ export class PictureCanvas {
     const gl = canvas.getContext("webgl2", { antialias: false, alpha: false });
     if (!gl) throw new Unsupported("This browser has no WebGL 2, which draws the picture.");
     this.#gl = gl;
-    this.#picture = this.#program(PICTURE_FRAGMENT);
-    this.#panorama = this.#program(PANORAMA_FRAGMENT);
+    this.#picture = this.program(PICTURE_FRAGMENT);
+    this.#panorama = this.program(PANORAMA_FRAGMENT);
     this.#pictureTexture = this.#texture();
     this.#sourceTexture = this.#texture();
+  }
+
+  get gl() {
+    return this.#gl;
+  }
+
+  get planet() {
+    return this.#planet;
+  }
+
+  /** Show it from the next picture on, or no longer. */
+  set planet(planet) {
+    this.#planet?.close();
+    this.#planet = planet;
+    this.#shown = null;
   }
 
   /** Give the graphics processor's memory and the context back: a browser has few of them. */
@@ -160,16 +177,32 @@ export class PictureCanvas {
   draw(view, split = null, again = false) {
     const gl = this.#gl;
     const wanted = JSON.stringify([view, split, this.#uploads, gl.drawingBufferWidth, gl.drawingBufferHeight]);
-    if (!this.#shown || (wanted === this.#drawn && !again)) return;
+    if (!this.#shown || this.#planet?.drawable === false || (wanted === this.#drawn && !again)) return;
     this.#drawn = wanted;
     gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
-    this.#drawPicture(view);
+    if (this.#planet) this.#planet.draw(view);
+    else this.#drawPicture(clipToRays(view));
     if (split === null) return;
     const left = Math.round(split * gl.drawingBufferWidth);
     gl.enable(gl.SCISSOR_TEST);
     gl.scissor(left, 0, gl.drawingBufferWidth - left, gl.drawingBufferHeight);
-    this.#drawSource(view);
+    this.#drawSource(clipToRays(view));
     gl.disable(gl.SCISSOR_TEST);
+  }
+
+  /**
+   * Draw the picture elsewhere than on the canvas.
+   * @param {WebGLFramebuffer | null} framebuffer @param {{x: number, y: number, width: number, height: number}} place in it
+   * @param {Matrix} toRays from its clip coordinates
+   */
+  drawInto(framebuffer, { x, y, width, height }, toRays) {
+    const gl = this.#gl;
+    if (!this.#shown) return;
+    gl.bindFramebuffer(gl.FRAMEBUFFER, framebuffer);
+    gl.viewport(x, y, width, height);
+    this.#drawPicture(toRays);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    this.#drawn = "";
   }
 
   /** PSNR of the picture against the source in its view, over red, green and blue. */
@@ -188,7 +221,8 @@ export class PictureCanvas {
       gl.readPixels(0, 0, view.width, view.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
       return pixels;
     };
-    const [decoded, source] = [read(() => this.#drawPicture(view)), read(() => this.#drawSource(view))];
+    const toRays = clipToRays(view);
+    const [decoded, source] = [read(() => this.#drawPicture(toRays)), read(() => this.#drawSource(toRays))];
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.deleteFramebuffer(target);
     gl.deleteTexture(texture);
@@ -196,29 +230,27 @@ export class PictureCanvas {
     return 10 * Math.log10(255 ** 2 / (squares / (3 * view.width * view.height)));
   }
 
-  /** @param {Viewport} view */
-  #drawPicture(view) {
+  /** @param {Matrix} toRays from clip coordinates */
+  #drawPicture(toRays) {
     const shown = /** @type {{view: Viewport, window: Window | null}} */ (this.#shown);
-    if (shown.window) return this.#drawPanorama(this.#pictureTexture, shown.window, view);
+    if (shown.window) return this.#drawPanorama(this.#pictureTexture, shown.window, toRays);
     const gl = this.#gl;
     gl.useProgram(this.#picture.program);
-    gl.uniformMatrix3fv(this.#picture.uniforms("toPicture"), true, homography(shown.view, view));
+    gl.uniformMatrix3fv(this.#picture.uniforms("toPicture"), true, multiply(raysToClip(shown.view), toRays));
     this.#drawTriangle(this.#pictureTexture);
   }
 
-  /** @param {Viewport} view */
-  #drawSource(view) {
-    this.#drawPanorama(this.#sourceTexture, this.#sourceWindow, view);
+  /** @param {Matrix} toRays from clip coordinates */
+  #drawSource(toRays) {
+    this.#drawPanorama(this.#sourceTexture, this.#sourceWindow, toRays);
   }
 
-  /** @param {WebGLTexture} texture @param {Window} window that it holds @param {Viewport} view */
-  #drawPanorama(texture, { origin, size }, view) {
+  /** @param {WebGLTexture} texture @param {Window} window that it holds @param {Matrix} toRays from clip coordinates */
+  #drawPanorama(texture, { origin, size }, toRays) {
     const gl = this.#gl;
-    const half = (/** @type {number} */ fov) => Math.tan((fov * Math.PI) / 360);
-    const outOf = [half(view.hfovDeg), 0, 0, 0, half(view.vfovDeg), 0, 0, 0, 1];
     const { program, uniforms } = this.#panorama;
     gl.useProgram(program);
-    gl.uniformMatrix3fv(uniforms("toRay"), true, multiply(rotation(view), outOf));
+    gl.uniformMatrix3fv(uniforms("toRay"), true, toRays);
     gl.uniform2iv(uniforms("origin"), origin);
     gl.uniform2iv(uniforms("size"), size);
     this.#drawTriangle(texture);
@@ -231,8 +263,8 @@ export class PictureCanvas {
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
-  /** @param {string} fragment @returns {Program} */
-  #program(fragment) {
+  /** Link a fragment shader of the whole canvas. @param {string} fragment @returns {Program} */
+  program(fragment) {
     const gl = this.#gl;
     const program = gl.createProgram();
     for (const [kind, source] of /** @type {const} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]])) {

@@ -19,6 +19,7 @@ export const CONTROL_BAR = `
   <button id="save" class="wide" type="button" aria-label="Save the picture" title="Save the picture"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M9 4l-1.500 2H4v13h16V6h-3.500L15 4zM12 8.500a4 4 0 1 1 0 8 4 4 0 0 1 0-8z"/></svg></button>
   <button id="choose-captions" type="button" aria-label="Captions" title="Captions (c)" aria-pressed="false" hidden><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 5h16a2 2 0 0 1 2 2v10a2 2 0 0 1-2 2H4a2 2 0 0 1-2-2V7a2 2 0 0 1 2-2zm1 8v2h8v-2zm10 0v2h4v-2z"/></svg></button>
   <slot name="buttons"></slot>
+  <button id="immersive" type="button" aria-label="Headset" title="Headset" aria-pressed="false" hidden><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 7h16a2 2 0 0 1 2 2v7a2 2 0 0 1-2 2h-4.500l-2-3h-3l-2 3H4a2 2 0 0 1-2-2V9a2 2 0 0 1 2-2zm3 3a1.800 1.800 0 1 0 0 3.600A1.800 1.800 0 0 0 7 10zm10 0a1.800 1.800 0 1 0 0 3.600 1.800 1.800 0 0 0 0-3.600z"/></svg></button>
   <button id="fullscreen" type="button" aria-label="Full screen" title="Full screen (f)"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 4h6v2H6v4H4zM14 4h6v6h-2V6h-4zM4 14h2v4h4v2H4zM18 14h2v6h-6v-2h4z"/></svg></button>
 </footer>`;
 
@@ -35,9 +36,9 @@ export class ControlBar {
    * @param {import("./player.js").Player} player
    * @param {import("./controls.js").Controls} controls
    * @param {import("./captions.js").Captions} captions
-   * @param {() => void} toggleFullscreen
+   * @param {() => void} toggleFullscreen @param {() => void} toggleImmersive
    */
-  constructor(root, player, controls, captions, toggleFullscreen) {
+  constructor(root, player, controls, captions, toggleFullscreen, toggleImmersive) {
     this.root = root;
     this.player = player;
     this.#listen("play", "click", () => player.toggle());
@@ -52,11 +53,14 @@ export class ControlBar {
       toggleFullscreen();
       if (/** @type {MouseEvent} */ (event).detail) controls.surface.focus(); // clicked, not pressed: the space bar is to play
     });
+    this.#listen("immersive", "click", toggleImmersive);
     this.#listen("seek", "input", () => player.seek(Number(this.#seek.value)));
     this.#listen("seek", "pointerup", () => controls.surface.focus()); // dragged: the arrow keys are to turn
     this.#listen("seek", "pointermove", (event) => this.#point(/** @type {PointerEvent} */ (event)));
     this.#listen("seek", "pointerleave", () => (this.#find("pointed").hidden = true));
     this.#find("fullscreen").hidden = !document.fullscreenEnabled; // an iframe needs allow="fullscreen"; iPhones have none
+    this.#offerImmersive();
+    player.addEventListener("immersive", () => this.#find("immersive").setAttribute("aria-pressed", String(player.immersive)));
     player.addEventListener("manifest", () => {
       this.#showTime();
       this.#showVolume();
@@ -92,6 +96,18 @@ export class ControlBar {
   /** @param {string} id @param {string} event @param {(event: Event) => void} act */
   #listen(id, event, act) {
     this.#find(id).addEventListener(event, act, { signal: this.#listening.signal });
+  }
+
+  /** Where there is a headset, now or later. */
+  async #offerImmersive() {
+    const { xr } = /** @type {any} */ (navigator);
+    if (!xr) return;
+    const offer = async () => {
+      const there = await xr.isSessionSupported("immersive-vr").catch(() => false); // a policy may forbid to ask
+      this.#find("immersive").hidden = !there;
+    };
+    xr.addEventListener("devicechange", offer, { signal: this.#listening.signal });
+    await offer();
   }
 
   #showPlaying() {

@@ -11,6 +11,7 @@ import { shortcut, usesKey } from "./keyboard.js";
  * @property {"always" | "focused"} [touch] when a vertical swipe turns the view rather than scrolls the page; by default "always"
  * @property {() => void} [captions] of the key c
  * @property {() => void} [fullscreen] of the key f, and of a double click
+ * @property {(text: string) => void} [warn] told what does not work
  */
 
 const DEGREE = Math.PI / 180;
@@ -93,6 +94,11 @@ export class Controls {
     this.#stop();
     this.player.resetView();
     this.#orientation.recentre();
+  }
+
+  /** Show the video otherwise. @param {import("./player.js").Projection} projection by default the one that is not shown */
+  chooseProjection(projection = this.player.projection === "perspective" ? "little-planet" : "perspective") {
+    this.player.setProjection(projection).catch(() => this.options.warn?.("The little planet could not be loaded"));
   }
 
   /** @param {number} factor of the field of view */

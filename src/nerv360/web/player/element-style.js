@@ -19,6 +19,11 @@ const CSS = `
 [hidden] { display: none !important; }
 .unseen { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 
+#said.warning {
+  inset: auto auto 90px 50%; translate: -50%; width: max-content; max-width: calc(100% - 2 * var(--gap)); height: auto; margin: 0;
+  padding: 6px 14px; border-radius: 14px; clip-path: none; white-space: normal; z-index: 1; background: var(--panel);
+}
+
 #picture, #poster { position: absolute; inset: 0; width: 100%; height: 100%; display: block; }
 #picture { cursor: grab; outline: none; }
 #picture:active { cursor: grabbing; }
@@ -43,11 +48,14 @@ footer {
 
 button, ::slotted(button) { font: inherit; color: inherit; background: none; border: 0; border-radius: 9px; cursor: pointer; }
 #captions {
-  position: absolute; inset: auto var(--gap) calc(var(--gap) + 68px); display: grid; justify-items: center; gap: 4px;
-  pointer-events: none; text-align: center; font-size: clamp(16px, 2.4cqi, 28px); line-height: 1.35; text-wrap: balance; white-space: pre-line;
+  position: absolute; inset: var(--gap) var(--gap) calc(var(--gap) + 68px); pointer-events: none;
+  font-size: clamp(16px, 2.4cqi, 28px); line-height: 1.45; text-wrap: balance; white-space: pre-line;
 }
 :host(:not([controls])) #captions, .idle #captions { bottom: var(--gap); }
-#captions p { margin: 0; padding: 2px 10px; border-radius: 8px; color: #fff; background: rgb(0 0 0 / 0.75); }
+#captions p { position: absolute; margin: 0; }
+#captions span:not(span span) {
+  padding: 2px 10px; border-radius: 8px; color: #fff; background: rgb(0 0 0 / 0.75); box-decoration-break: clone; -webkit-box-decoration-break: clone;
+}
 [aria-pressed=true] { color: var(--accent); }
 
 button:hover, ::slotted(button:hover) { background: var(--press); }

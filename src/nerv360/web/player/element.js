@@ -11,8 +11,9 @@ import { Player } from "./player.js";
 
 const EVENTS = {
   play: "play", pause: "pause", playing: "playing", waiting: "waiting", ended: "ended", time: "timeupdate",
-  volume: "volumechange", manifest: "loadedmetadata", view: "viewchange",
+  volume: "volumechange", immersive: "immersivechange", manifest: "loadedmetadata", view: "viewchange",
 }; // of a Player, and what the element calls them
+const WARNING_MS = 6000;
 const ANGLES = { yaw: "yawDeg", pitch: "pitchDeg", fov: "fovDeg" };
 
 const CONTENT = `
@@ -20,7 +21,7 @@ const CONTENT = `
   <canvas id="picture" tabindex="0" role="application" aria-label="360-degree video. Drag, or use the arrow keys, to look around."
     aria-describedby="keys"></canvas>
   <p id="keys" class="unseen">Arrow keys turn, plus and minus zoom, space plays and pauses, comma and full stop step by a
-    frame, Home looks ahead again, M mutes, C chooses captions, F is full screen.</p>
+    frame, Home looks ahead again, P shows a little planet, M mutes, C chooses captions, F is full screen.</p>
   <p id="said" class="unseen" role="status" aria-live="polite"></p>
   <img id="poster" alt="" hidden>
   <slot></slot>
@@ -33,9 +34,10 @@ const CONTENT = `
 
 /**
  * Attributes: `src`, address of a player.json; `controls`, `autoplay`, `loop`, `muted`; `poster`, address of a picture that is shown
- * before the first; `yaw`, `pitch`, `fov`, degrees to look at; `autorotate`, degrees per second; `backend`, `format`,
- * `threads`, as the options of a Player, read with `src`; `whole-page`: it takes the keys of the document and always the
- * wheel and all swipes, else only those with the focus.
+ * before the first, instead of that of the player.json; `yaw`, `pitch`, `fov`, degrees to look at; `autorotate`, degrees per
+ * second; `projection`: "perspective" or "little-planet"; `backend`, `format`, `threads`, as the options of a Player, read
+ * with `src`; `whole-page`: it takes the keys of the document and always the wheel and all swipes, else only those with the
+ * focus.
  *
  * Captions: `<track src srclang label default>` inside, as in a `<video>`; a player.json may name more.
  *
@@ -43,11 +45,11 @@ const CONTENT = `
  * `bars` and `panel`, which hide while it plays, unless a panel is open; `buttons`, of the bar; `screen`, instead of its own
  * message where something fails.
  *
- * Events: "play", "pause", "playing", "waiting", "ended", "timeupdate", "volumechange", "loadedmetadata", "viewchange", "error". Once it is
- * removed, all is freed.
+ * Events: "play", "pause", "playing", "waiting", "ended", "timeupdate", "volumechange", "loadedmetadata", "viewchange",
+ * "immersivechange" (in a headset, or no longer), "error". Once it is removed, all is freed.
  */
 export class Nerv360PlayerElement extends HTMLElement {
-  static observedAttributes = ["src", "loop", "poster", "autorotate", ...Object.keys(ANGLES)];
+  static observedAttributes = ["src", "loop", "poster", "autorotate", "projection", ...Object.keys(ANGLES)];
 
   /** While it has a `src` and is in a document. @type {Player | null} */ player = null;
   /** What the user's hands do. @type {Controls | null} */ gestures = null;
@@ -55,6 +57,7 @@ export class Nerv360PlayerElement extends HTMLElement {
   /** @type {Captions | null} */ captions = null;
   /** @type {ControlBar | null} */ #bar = null;
   #listening = new AbortController();
+  #warning = 0; // timer, until it is no longer shown
   /** @type {Announcer | null} */ #announcer = null;
   #idleWatch = new IdleWatch(() => this.#inUse, (idle) => this.#stage.classList.toggle("idle", idle));
 
@@ -85,6 +88,7 @@ export class Nerv360PlayerElement extends HTMLElement {
       this.#open();
     } else if (name === "poster") this.#showPoster();
     else if (name === "loop") this.player?.setLoop(this.loop);
+    else if (name === "projection") this.#showProjection();
     else if (name === "autorotate") this.gestures?.autorotate(this.#number(name) ?? 0);
     else this.gestures?.turn(this.#angles([name]));
   }
@@ -211,12 +215,28 @@ export class Nerv360PlayerElement extends HTMLElement {
 
   toggleFullscreen() {
     if (document.fullscreenElement) document.exitFullscreen();
-    else this.requestFullscreen?.().catch(() => this.announce("Full screen is not allowed here"));
+    else this.requestFullscreen?.().catch(() => this.warn("Full screen is not allowed here"));
+  }
+
+  /** Show it in a headset, or no longer. Called from a click. */
+  async toggleImmersive() {
+    this.gestures?.autorotate(0);
+    await this.player?.toggleImmersive().catch(({ name, message }) =>
+      this.warn(name === "NotAllowedError" || name === "SecurityError" ? "The headset is not allowed here" : `The headset cannot be used: ${message}`));
   }
 
   /** Tell it to those who do not see the picture. @param {string} text */
   announce(text) {
     this.#announcer?.say(text);
+  }
+
+  /** Tell it to all. @param {string} text */
+  warn(text) {
+    const { classList } = this.#find("said");
+    this.announce(text);
+    classList.add("warning");
+    window.clearTimeout(this.#warning);
+    this.#warning = window.setTimeout(() => classList.remove("warning"), WARNING_MS);
   }
 
   /** Properties that were set before this module came: they hide those of the class. @param {string[]} names */
@@ -245,8 +265,9 @@ export class Nerv360PlayerElement extends HTMLElement {
     const { captions } = this;
     this.gestures = new Controls(this.player, canvas, {
       keyboard, wheel: guard, touch: guard, fullscreen: toggleFullscreen, captions: () => captions.next(),
+      warn: (text) => this.warn(text),
     });
-    this.#bar = new ControlBar(this.#root, this.player, this.gestures, captions, toggleFullscreen);
+    this.#bar = new ControlBar(this.#root, this.player, this.gestures, captions, toggleFullscreen, () => this.toggleImmersive());
     this.#listening = new AbortController();
     keyboard.addEventListener("keydown", () => this.#idleWatch.wake(), { signal: this.#listening.signal });
     this.#announcer = new Announcer(this.#find("said"), this.player);
@@ -255,6 +276,7 @@ export class Nerv360PlayerElement extends HTMLElement {
     this.#follow(this.player);
     this.#showPoster();
     this.#showState();
+    this.#showProjection();
     this.gestures.autorotate(this.#number("autorotate") ?? 0);
     if (this.autoplay) this.play().catch(() => {}); // told by events
   }
@@ -277,6 +299,7 @@ export class Nerv360PlayerElement extends HTMLElement {
       const base = new URL(this.src, document.baseURI);
       const more = player.manifest?.captions ?? [];
       this.captions?.add(more.map((each) => ({ ...each, src: new URL(each.src, base).href })));
+      this.#showPoster();
     }, { once: true });
     player.addEventListener("state", () => {
       this.#showState();
@@ -314,8 +337,14 @@ export class Nerv360PlayerElement extends HTMLElement {
 
   #showPoster() {
     const image = /** @type {HTMLImageElement} */ (this.#find("poster"));
-    image.hidden = !this.poster || !this.#stage.classList.contains("empty");
-    if (!image.hidden) image.src = this.poster;
+    const { poster = null } = this.player?.manifest ?? {};
+    const address = this.poster || (poster && new URL(poster, new URL(this.src, document.baseURI)).href);
+    image.hidden = !address || !this.#stage.classList.contains("empty");
+    if (address && !image.hidden) image.src = address;
+  }
+
+  #showProjection() {
+    this.gestures?.chooseProjection(this.getAttribute("projection") === "little-planet" ? "little-planet" : "perspective");
   }
 
   #showState() {

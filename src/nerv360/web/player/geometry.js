@@ -8,6 +8,7 @@
 /** @typedef {number[]} Matrix */
 
 const DEGREE = Math.PI / 180;
+const HALF_UP = 1e-6; // halves are rounded up, and what misses one by the arithmetic
 
 /** @param {Matrix} a @param {Matrix} b @returns {Matrix} */
 export function multiply(a, b) {
@@ -131,21 +132,21 @@ export function nativeView(view, trained) {
  * @returns {Viewport}
  */
 export function resizeView(view, scaleX, scaleY = scaleX) {
-  const side = (/** @type {number} */ pixels) => Math.max(1, Math.round(pixels));
+  const side = (/** @type {number} */ pixels) => Math.max(1, Math.round(pixels + HALF_UP));
   return { ...view, width: side(view.width * scaleX), height: side(view.height * scaleY) };
 }
 
-/**
- * The homography from clip coordinates of a view (x, y in -1..1, 1) to those of another, times their depth.
- * @param {Viewport} to of the decoded picture @param {Viewport} from the view to be shown
- * @returns {Matrix}
- */
-export function homography(to, from) {
-  const half = (/** @type {number} */ fov) => Math.tan((fov * DEGREE) / 2);
-  const outOf = [half(from.hfovDeg), 0, 0, 0, half(from.vfovDeg), 0, 0, 0, 1];
-  const into = [1 / half(to.hfovDeg), 0, 0, 0, 1 / half(to.vfovDeg), 0, 0, 0, 1];
-  return multiply(into, multiply(transpose(rotation(to)), multiply(rotation(from), outOf)));
+/** From clip coordinates of a view (x, y in -1..1, 1) to rays. @param {Viewport} view @returns {Matrix} */
+export function clipToRays(view) {
+  return multiply(rotation(view), [half(view.hfovDeg), 0, 0, 0, half(view.vfovDeg), 0, 0, 0, 1]);
 }
+
+/** From rays to clip coordinates of a view, times their depth. @param {Viewport} view @returns {Matrix} */
+export function raysToClip(view) {
+  return multiply([1 / half(view.hfovDeg), 0, 0, 0, 1 / half(view.vfovDeg), 0, 0, 0, 1], transpose(rotation(view)));
+}
+
+const half = (/** @type {number} */ fovDeg) => Math.tan((fovDeg * DEGREE) / 2);
 
 /**
  * The view through a device that is held up like a window: alpha, beta, gamma of a DeviceOrientationEvent, and the angle

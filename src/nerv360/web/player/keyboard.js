@@ -25,6 +25,7 @@ export function shortcut(key, controls) {
     ",": () => player.step(-1),
     ".": () => player.step(1),
     Home: () => controls.lookAhead(),
+    p: () => controls.chooseProjection(),
     m: () => player.setVolume(player.volume, !player.muted),
     c: options.captions,
     f: options.fullscreen,

@@ -21,7 +21,8 @@ import { Session } from "./session.js";
  *   rough: boolean, network: Promise<unknown> | null, facts: Record<string, string>}} Decoded
  *   rough: at rest the picture would be better; network: of a preview, resolves once the network is loaded; facts: of the
  *   frame, for people
- * @typedef {{frame: number, view: import("./geometry.js").Viewport, moving: boolean}} ViewRequest
+ * @typedef {{frame: number, view: import("./geometry.js").Viewport, moving: boolean,
+ *   planet?: import("./little-planet.js").LittlePlanet | null}} ViewRequest planet: that it is a part of
  * @typedef {"server" | "webgl" | "webgpu" | "wasm"} BackendName who decodes: the server, or this browser
  * @typedef {"jpeg" | "h264"} Format in which a server sends pictures while something moves
  * @typedef {"loading" | "ready" | "error"} State
@@ -32,7 +33,7 @@ import { Session } from "./session.js";
  *   frameRate: number, frameStarts: number[] | null, model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
  *   scalable: boolean, decoders: ("motion" | "grid" | "onnx")[] | null, networks: (string | null)[],
  *   server: string | null, sound: {codec: string, sampleRate: number, channels: number} | null,
- *   source: {video: string, times: string} | null, captions?: import("./captions.js").Captioning[]}} Manifest
+ *   source: {video: string, times: string} | null, poster?: string | null, captions?: import("./captions.js").Captioning[]}} Manifest
  *   scalable: a picture of fewer pixels is decoded sooner; decoders: of each segment; null: browsers cannot decode the
  *   video; networks: of each segment, null where it has none; empty where none are there
  * @typedef {{fps: number, milliseconds: number, width: number, height: number, bytes: number,
@@ -43,11 +44,14 @@ import { Session } from "./session.js";
 const REST_MS = 180; // without a move, after which the view is at rest
 const FOV_DEG = { min: 25, max: 120 };
 
+/** @typedef {"perspective" | "little-planet"} Projection */
+
 /**
  * Events: "manifest"; "state"; "view"; "time"; "play"; "pause"; "ended"; "picture" (with statistics in `player.statistics`);
  * "waiting" (while playing, time stands until a picture comes); "playing" (it goes on); "rest" (the view and the time have
- * not moved for a while); "settings" (speed, loop, backend or resolution changed); "volume"; "comparison" (with `player.psnrDb`);
- * "progress" (of loading the decoder, in `player.progress`); "buffered" (more of the video is there).
+ * not moved for a while); "settings" (speed, loop, backend, resolution or projection changed); "volume"; "comparison" (with
+ * `player.psnrDb`); "immersive" (in a headset, or no longer); "progress" (of loading the decoder, in `player.progress`);
+ * "buffered" (more of the video is there).
  */
 export class Player extends EventTarget {
   /** @type {Statistics} */ statistics = { fps: 0, milliseconds: 0, width: 0, height: 0, bytes: 0, facts: {} };
@@ -59,12 +63,15 @@ export class Player extends EventTarget {
   /** @type {Session} */ #session;
   #clock = new PlaybackClock();
   #comparison = new Comparison(() => this.#compare());
+  /** Of another projection. @type {typeof import("./little-planet.js") | null} */ #planets = null;
   /** @type {import("./sound/sound.js").Sound | null} */ #sound = null; // while the video has any
   #volume = 1;
   #muted = false;
   #home = { yawDeg: 0, pitchDeg: 0, rollDeg: 0, fovDeg: 78.1 };
   #view = { ...this.#home };
   /** @type {Partial<View>} */ #initialView; // as far as it is not that at home
+  /** @type {import("./immersive.js").Immersive | null} */ #immersive = null;
+  /** @type {import("./immersive.js").Lens | null} */ #lens = null; // of a headset
   #movedAt = -Infinity; // milliseconds
   #drawnFrame = 0;
   /** @type {number[]} */ #pictureTimes = []; // milliseconds, of the last second
@@ -89,12 +96,16 @@ export class Player extends EventTarget {
     this.#volume = clamp(options.volume ?? 1, 0, 1);
     this.#muted = options.muted ?? false;
     this.#session = new Session(options, {
-      prepare: () => (this.#output ??= PictureCanvas.open(canvas)),
+      prepare: () => {
+        this.#output ??= PictureCanvas.open(canvas);
+        this.#applyProjection();
+      },
       opened: (manifest, first) => this.#opened(manifest, first),
       wanted: () => this.#wanted(),
       show: (decoded, request) => this.#show(decoded, request),
       shown: (decoded, request) => this.#shown(decoded, request),
       emit: (event) => {
+        if (event === "state" && this.state === "loading") this.#output?.planet?.restart();
         this.#emit(event);
         if (event === "state") this.#updateWaiting();
       },
@@ -216,10 +227,11 @@ export class Player extends EventTarget {
     return { ...this.#view };
   }
 
-  /** The view on the canvas, in its pixels. @returns {import("./geometry.js").Viewport} */
+  /** The view on the canvas, in its pixels; in a headset, that of the head. @returns {import("./geometry.js").Viewport} */
   get viewport() {
     const { width, height } = this.#canvas;
     const { yawDeg, pitchDeg, rollDeg, fovDeg } = this.#view;
+    if (this.#lens) return { yawDeg, pitchDeg, rollDeg, ...this.#lens };
     const wide = width >= height;
     const hfovDeg = wide ? fovDeg : fovAcross(fovDeg, width / height);
     const vfovDeg = wide ? fovAcross(fovDeg, height / width) : fovDeg;
@@ -246,6 +258,16 @@ export class Player extends EventTarget {
     return this.#comparison.psnrDb;
   }
 
+  /** Whether it is shown in a headset. */
+  get immersive() {
+    return this.#immersive !== null;
+  }
+
+  /** @returns {Projection} */
+  get projection() {
+    return this.#planets ? "little-planet" : "perspective";
+  }
+
   /** @param {Partial<View>} change */
   setView(change) {
     const view = { ...this.#view, ...change };
@@ -269,7 +291,8 @@ export class Player extends EventTarget {
    */
   project(yawDeg, pitchDeg) {
     const { clientWidth: width, clientHeight: height } = this.#canvas;
-    return project({ ...this.viewport, width, height }, yawDeg, pitchDeg);
+    const place = this.#planets?.projectOnPlanet ?? project;
+    return place({ ...this.viewport, width, height }, yawDeg, pitchDeg);
   }
 
   resetView() {
@@ -347,11 +370,52 @@ export class Player extends EventTarget {
   /** Show the source, where there is one, right of a part of the width; null: nowhere. @param {number | null} split */
   setComparison(split) {
     const source = this.manifest?.source;
-    if (!source) return;
+    if (!source || this.#planets) return;
     if (split === null) this.#comparison.close();
     else this.#comparison.open(split, source, this.#session.base, this.#drawnFrame);
     this.#emit("comparison");
     this.#refresh();
+  }
+
+  /** Show the video otherwise. The little planet is not compared with the source. @param {Projection} name */
+  async setProjection(name) {
+    const planets = name === "little-planet" ? await import("./little-planet.js") : null;
+    if (planets === this.#planets || this.#closed) return;
+    this.setComparison(null);
+    this.#planets = planets;
+    this.#applyProjection();
+    this.#session.invalidate();
+    this.setView({});
+    this.#emit("settings");
+  }
+
+  /** Show it in a headset, or no longer. Called from a click. Rejects where the user, the browser or the device refuses. */
+  async toggleImmersive() {
+    if (this.#immersive) return this.#immersive.end();
+    const { Immersive } = await import("./immersive.js");
+    const gl = this.#output?.gl;
+    if (!gl || this.#immersive) return;
+    const session = await Immersive.begin(gl, {
+      yawDeg: () => this.#view.yawDeg,
+      look: (angles, lens) => {
+        this.#lens = lens;
+        this.setView(angles);
+      },
+      tick: (now) => this.#tick(now),
+      draw: (framebuffer, place, toRays) => this.#output?.drawInto(framebuffer, place, toRays),
+      select: () => this.toggle(),
+      ended: () => this.#leaveImmersive(),
+    });
+    if (this.#closed) return session.end();
+    this.#immersive = session;
+    await this.setProjection("perspective");
+    this.#emit("immersive");
+  }
+
+  #leaveImmersive() {
+    this.#immersive = this.#lens = null;
+    this.#emit("immersive");
+    this.setView({ rollDeg: 0 });
   }
 
   /** @param {BackendName} name */
@@ -384,6 +448,7 @@ export class Player extends EventTarget {
     this.#observer.disconnect();
     window.clearTimeout(this.#restTimer);
     cancelAnimationFrame(this.#frameRequest);
+    this.#immersive?.end();
     this.#session.close();
     this.#sound?.close();
     this.#comparison.close();
@@ -406,9 +471,15 @@ export class Player extends EventTarget {
     this.seek(this.time);
   }
 
+  /** Draw what there is in the present projection. */
+  #applyProjection() {
+    if (this.#output) this.#output.planet = this.#planets && new this.#planets.LittlePlanet(this.#output);
+  }
+
   /** Once the graphics processor is there again. */
   #restoreCanvas() {
     this.#output = new PictureCanvas(this.#canvas);
+    this.#applyProjection();
     this.#session.invalidate();
     this.#refresh();
   }
@@ -422,19 +493,24 @@ export class Player extends EventTarget {
     const { manifest, resolution, drawsWindows } = this.#session;
     if (!manifest || !this.#output || !this.#canvas.width) return null;
     const moving = this.#moving;
-    const view = drawsWindows ? this.viewport : resolution.viewToDecode(this.viewport, manifest, this.resolution, moving);
-    return { frame: this.frame, view, moving };
+    const sized = (/** @type {import("./geometry.js").Viewport} */ view) =>
+      drawsWindows ? view : resolution.viewToDecode(view, manifest, this.resolution, moving);
+    const { planet } = this.#output;
+    return planet?.wanted(this.frame, sized) ?? { frame: this.frame, view: sized(this.viewport), moving, planet };
   }
 
   /** @param {Decoded} decoded @param {ViewRequest} request */
-  #show({ picture }, { view }) {
-    this.#output?.upload(picture, view);
+  #show({ picture, rough }, { view, planet }) {
+    const shown = this.#output?.planet === planet; // else it was asked for before the projection changed
+    if (shown) this.#output?.upload(picture, view);
+    if (shown && !rough) planet?.take();
     if (picture instanceof ImageBitmap) picture.close();
-    return this.#output !== null;
+    return shown;
   }
 
   /** @param {Decoded} decoded @param {ViewRequest} request */
   #shown({ milliseconds, facts }, { frame, view }) {
+    if (this.#output?.planet?.whole === false) return;
     const now = performance.now();
     this.#pictureTimes = [...this.#pictureTimes.filter((at) => now - at < 1000), now];
     const { width, height } = view;
@@ -455,7 +531,7 @@ export class Player extends EventTarget {
 
   /** Draw, advance the clock, and ask, in the next animation frame. */
   #refresh() {
-    if (this.#frameRequest || this.#closed) return;
+    if (this.#frameRequest || this.#closed || this.#immersive) return; // a headset has its own animation frames
     this.#frameRequest = requestAnimationFrame((now) => {
       this.#frameRequest = 0;
       this.#tick(now);
@@ -471,7 +547,7 @@ export class Player extends EventTarget {
     }
     this.#hear();
     this.#fit();
-    this.#draw();
+    if (!this.#immersive) this.#draw();
     this.#session.request();
     if (this.playing && this.state === "ready") this.#refresh();
     window.clearTimeout(this.#restTimer);
@@ -528,6 +604,7 @@ export class Player extends EventTarget {
 
   /** Whether the canvas has the pixels that it covers: once they change, not before the end of the next animation frame. */
   get #fits() {
+    if (this.#immersive) return true; // which has pixels of its own
     const { width, height } = this.#covered;
     return !width || !height || (width === this.#canvas.width && height === this.#canvas.height);
   }
