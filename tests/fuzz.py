@@ -113,7 +113,8 @@ def _changed(values: list[Any], rng: random.Random) -> list[Any]:
     if isinstance(old, list) and old and rng.random() < 0.7:
         values[at] = _changed(old, rng)
     elif isinstance(old, int) and rng.random() < 0.7:
-        values[at] = rng.choice((old + rng.choice((-1, 1)), old * 2, old // 2, rng.choice(NUMBERS)))
+        new = rng.choice((old + rng.choice((-1, 1)), old * 2, old // 2, rng.choice(NUMBERS)))
+        values[at] = max(-(1 << 63), min(new, (1 << 64) - 1))  # what MessagePack holds
     elif isinstance(old, float) and rng.random() < 0.7:
         values[at] = old * rng.choice((-1.0, 0.0, 0.01, 100.0, 1e30))
     elif rng.random() < 0.3:
