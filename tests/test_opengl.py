@@ -75,6 +75,18 @@ def test_decoders_give_the_same_whatever_draws(by_opengl: nerv360.Decoder, two_n
             assert psnr(picture, expected) > LEAST_DB
 
 
+def test_other_networks_of_a_file_are_drawn_by_another_backend(tmp_path: Path) -> None:
+    """Behind a first segment that has shaders."""
+    mux([GOLDEN, FOLDER / "nerv360.nerv360"], tmp_path / "both.nerv360")
+    view = Viewport(yaw_deg=40, width=64, height=48)
+    with (
+        nerv360.open(FOLDER / "nerv360.nerv360") as alone,
+        nerv360.open(tmp_path / "both.nerv360", backend="opengl") as both,
+    ):
+        assert np.array_equal(both.viewport(both.frames - 1, view), alone.viewport(alone.frames - 1, view))
+        assert both.viewport(0, view).any()
+
+
 def test_a_view_that_is_too_large_is_drawn_all_the_same(
     by_opengl: nerv360.Decoder, two_networks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,19 +75,19 @@ def backend_of(container: Container, name: str | None, device: str = "cpu", prec
 
 
 def opengl_adapter(container: Container) -> "Adapter":
-    """What draws the networks of a file by OpenGL. Raises MissingExtra, and ArgumentError where nothing does."""
+    """What draws the first segment of a file by OpenGL. Raises MissingExtra, and ArgumentError where nothing does."""
     choose_backend(OPENGL, "cpu")
-    for segment in container.segments:
-        if segment.spec.runtime is None and segment.spec.shader_decoder is None:
-            raise ArgumentError(f"backend=opengl: has no shaders for {segment.spec.name}; take {' or '.join(BACKENDS)}")
+    spec = container.segments[0].spec
+    if spec.runtime is None and spec.shader_decoder is None:
+        raise ArgumentError(f"backend=opengl: has no shaders for {spec.name}; take {' or '.join(BACKENDS)}")
     from nerv360.backends.opengl_context import adapter
 
     return adapter(container.header.width)
 
 
 def has_shaders(container: Container) -> bool:
-    """Whether there is anything in a file that OpenGL draws."""
-    return any(segment.spec.shader_decoder for segment in container.segments)
+    """Whether OpenGL draws the first segment of a file; others are not read before they are drawn."""
+    return container.segments[0].spec.shader_decoder is not None
 
 
 def _has_gpu(container: Container) -> bool:

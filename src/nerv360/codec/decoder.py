@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from nerv360.backends.cache import LRUCache
-from nerv360.backends.registry import OPENGL, backend_of
+from nerv360.backends.registry import OPENGL, backend_of, installed_backends
 from nerv360.backends.tiling import check_pixels
 from nerv360.bitstream.container import Container, Segment
 from nerv360.codec.segment_decoder import Drawing, SegmentDecoder
@@ -181,8 +181,10 @@ class Decoder:
         """The decoder of a segment, which is opened where it is not open; the caller holds `_reading`."""
 
         def start() -> SegmentDecoder:
-            kind: type[SegmentDecoder] = segment.spec.load_decoder(by_shaders=self.backend == OPENGL)
-            decoder = kind(self.container, segment, self.backend, self.device, self.precision)
+            by_shaders = self.backend == OPENGL and segment.spec.shader_decoder is not None
+            backend = self.backend if by_shaders or self.backend != OPENGL else installed_backends()[0]
+            kind: type[SegmentDecoder] = segment.spec.load_decoder(by_shaders)
+            decoder = kind(self.container, segment, backend, self.device, self.precision)
             then(decoder)
             return decoder
 
