@@ -134,3 +134,24 @@ def test_the_core_is_what_its_source_makes(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
     subprocess.run([sys.executable, root / "core" / "build.py", tmp_path / "core.wasm"], check=True)
     assert (tmp_path / "core.wasm").read_bytes() == (root / "src/nerv360/motion/core.wasm").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems handle traps elsewhere")
+def test_a_damaged_key_is_borne_where_the_signal_stack_is_gone() -> None:
+    """As OpenVINO leaves it behind; in a process of its own, which would die."""
+    script = (
+        "import ctypes, mmap\n"
+        "from nerv360.motion.core import Core, _SignalStack\n"
+        "from nerv360.motion.keys import Key\n"
+        "from nerv360.errors import BitstreamError\n"
+        "core, memory = Core(64, 32), mmap.mmap(-1, 1 << 14)\n"
+        "gone = _SignalStack(ctypes.addressof(ctypes.c_char.from_buffer(memory)), 0, 11568)\n"
+        "assert ctypes.CDLL(None).sigaltstack(ctypes.byref(gone), None) == 0\n"
+        "memory.close()\n"
+        "try:\n"
+        "    core.decode(0, Key(0, (), 0), 16, b'')\n"
+        "except BitstreamError:\n"
+        "    print('refused')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done

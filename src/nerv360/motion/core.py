@@ -4,6 +4,8 @@ It is WebAssembly: every machine computes the same, and a damaged file can harm 
 """
 
 import ctypes
+import sys
+import threading
 import zlib
 from collections.abc import Sequence
 from functools import cache
@@ -21,6 +23,7 @@ __all__ = ["NODE", "Core", "core_version", "node_grid"]
 
 NODE = 16  # pixels between nodes of the motion field
 NO_FRAME = -1
+LEAST_SIGNAL_STACK = 1 << 18
 
 Vectors = NDArray[np.int16]  # [candidates, rows, columns, 2] of nodes: quarter pixels right and down
 
@@ -28,6 +31,25 @@ Vectors = NDArray[np.int16]  # [candidates, rows, columns, 2] of nodes: quarter 
 def node_grid(width: int, height: int) -> tuple[int, int]:
     """Rows and columns of the motion field's nodes."""
     return -(-height // NODE), -(-width // NODE)
+
+
+class _SignalStack(ctypes.Structure):
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+_own = threading.local()  # a signal stack of each thread that needs one
+
+
+def _keep_signal_stack() -> None:
+    """See that wasmtime finds room where it handles traps, which are signals (Linux).
+
+    OpenVINO puts a stack of 11 KiB in its place, which may be freed while it is still there.
+    """
+    libc, present = ctypes.CDLL(None), _SignalStack()
+    libc.sigaltstack(None, ctypes.byref(present))
+    if present.address and present.size < LEAST_SIGNAL_STACK:
+        _own.memory = ctypes.create_string_buffer(LEAST_SIGNAL_STACK)
+        libc.sigaltstack(ctypes.byref(_SignalStack(ctypes.addressof(_own.memory), 0, LEAST_SIGNAL_STACK)), None)
 
 
 @cache
@@ -96,6 +118,8 @@ class Core:
         return (slot, key.frame, key.level, *(*key.references, NO_FRAME, NO_FRAME)[:2])
 
     def _call(self, name: str, *arguments: float) -> int:
+        if sys.platform == "linux":
+            _keep_signal_stack()
         try:
             return self._exports[name](self._store, *arguments)  # type: ignore[operator]
         except wasmtime.Trap:
