@@ -43,13 +43,23 @@ _own = threading.local()  # a signal stack of each thread that needs one
 def _keep_signal_stack() -> None:
     """See that wasmtime finds room where it handles traps, which are signals (Linux).
 
-    OpenVINO puts a stack of 11 KiB in its place, which may be freed while it is still there.
+    OpenVINO puts a stack of 11 KiB in its place, which may be freed while it is still there, and puts back what it
+    found: so a thread's own stack is never freed.
     """
-    libc, present = ctypes.CDLL(None), _SignalStack()
-    libc.sigaltstack(None, ctypes.byref(present))
+    if sys.platform != "linux":
+        return
+    present = _SignalStack()
+    _libc().sigaltstack(None, ctypes.byref(present))
     if present.address and present.size < LEAST_SIGNAL_STACK:
-        _own.memory = ctypes.create_string_buffer(LEAST_SIGNAL_STACK)
-        libc.sigaltstack(ctypes.byref(_SignalStack(ctypes.addressof(_own.memory), 0, LEAST_SIGNAL_STACK)), None)
+        if not hasattr(_own, "memory"):
+            _own.memory = ctypes.create_string_buffer(LEAST_SIGNAL_STACK)
+        own = _SignalStack(ctypes.addressof(_own.memory), 0, LEAST_SIGNAL_STACK)
+        _libc().sigaltstack(ctypes.byref(own), None)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 @cache
@@ -118,8 +128,7 @@ class Core:
         return (slot, key.frame, key.level, *(*key.references, NO_FRAME, NO_FRAME)[:2])
 
     def _call(self, name: str, *arguments: float) -> int:
-        if sys.platform == "linux":
-            _keep_signal_stack()
+        _keep_signal_stack()
         try:
             return self._exports[name](self._store, *arguments)  # type: ignore[operator]
         except wasmtime.Trap:
