@@ -157,24 +157,29 @@ static int code_filter(Stream *s, Contexts *c, const Key *key, int tile, int num
     return found;
 }
 
+static float filter_bits(const Key *key, int tile, int number) {
+    Stream s = {.counting = 1};
+    code_filter(&s, key->contexts, key, tile, number);
+    return (float)s.bits;
+}
+
 /* Filter a tile as brings it nearest to the source, with regard to the bits of saying so; returns by which filter. */
 int best_filter(Key *key, int tile_row, int tile_column, const float *source, float rate_weight) {
     static i16 filtered[TILE * TILE], best[TILE * TILE];
     int height, width, found = 0;
     i16 *pixels = tile_at(key, tile_row, tile_column, &height, &width);
-    float per_bit = rate_weight * (float)key->step * (float)key->step, least_cost = 0;
-    for (int number = 0; number <= FILTERS; number++) {
-        Stream s = {.counting = 1};
-        code_filter(&s, key->contexts, key, tile_row * tiles_across() + tile_column, number);
-        float cost = per_bit * ((float)s.bits + (number ? DEAR : 0));
-        if (number) filter(key, number, pixels, height, width, filtered);
-        for (int r = 0; number && r < height; r++)
+    int tile = tile_row * tiles_across() + tile_column;
+    float per_bit = rate_weight * (float)key->step * (float)key->step, least_cost = per_bit * filter_bits(key, tile, 0);
+    for (int number = 1; number <= FILTERS; number++) {
+        float cost = per_bit * (filter_bits(key, tile, number) + DEAR);
+        filter(key, number, pixels, height, width, filtered);
+        for (int r = 0; r < height; r++)
             for (int c = 0; c < width; c++) {
                 float wanted = source[(size_t)(tile_row * TILE + r) * layout.columns + tile_column * TILE + c];
                 float before = pixels[r * layout.columns + c] - wanted, after = filtered[r * TILE + c] - wanted;
                 cost += after * after - before * before;
             }
-        if (number && cost >= least_cost) continue;
+        if (cost >= least_cost) continue;
         least_cost = cost, found = number;
         memcpy(best, filtered, sizeof best);
     }

@@ -61,11 +61,14 @@ u32 EXPORT(learned)(u8 *out) {
     return (u32)(end - out);
 }
 
-/* A key's picture is painted without its filters, until it is read again: for them to be learned. */
-void EXPORT(unfilter)(int slot) {
-    memset(keys[slot].filter, 0, (size_t)tiles_across() * tiles_down());
-    memset(keys[slot].done, 0, (size_t)tiles_across() * tiles_down());
+/* No tile is painted, and none has a filter. */
+static void clear_tiles(Key *key) {
+    memset(key->done, 0, (size_t)tiles_across() * tiles_down());
+    memset(key->filter, 0, (size_t)tiles_across() * tiles_down());
 }
+
+/* A key's picture is painted without its filters, until it is read again: for them to be learned. */
+void EXPORT(unfilter)(int slot) { clear_tiles(&keys[slot]); }
 
 u32 EXPORT(motion_length)(int slot) { return keys[slot].motion_length; }
 
@@ -85,8 +88,7 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
     Key *key = &keys[slot];
     size_t nodes = (size_t)layout.down * layout.across;
     if (key->done) { /* else memory is zeroed, and much of it need not be touched */
-        memset(key->done, 0, (size_t)tiles_across() * tiles_down());
-        memset(key->filter, 0, (size_t)tiles_across() * tiles_down());
+        clear_tiles(key);
         for (int plane = 0; plane < PLANES; plane++) memset(key->bands[plane], 0, plane_size(plane) * sizeof(i16));
         for (int k = 0; k < 2; k++) memset(key->motion[k], 0, nodes * sizeof(Vector));
     } else {
