@@ -9,7 +9,7 @@ static U8x16 graded(U8x16 table, U8x16 values) {
     return look_up(table, __builtin_elementwise_min(values, (U8x16){} + 15));
 }
 
-/* Eight columns of a row of a band with two on either side: they go round the sphere; beyond the poles there are zeros. */
+/* Eight columns of a row of a band with two on either side: they go round the sphere; elsewhere beyond it are zeros. */
 static const i16 *row_at(const Band *b, int y, int x, i16 copy[12]) {
     static const i16 nothing[12];
     if (y < 0 || y >= b->rows) return nothing + 2;
@@ -17,8 +17,8 @@ static const i16 *row_at(const Band *b, int y, int x, i16 copy[12]) {
     if (x >= 2 && x + 10 <= b->columns) return row + x;
     for (int k = 0; k < 12; k++) {
         int column = x + k - 2;
-        if (column < 0) column += b->columns;
-        else if (column >= b->columns) column -= b->columns;
+        if (column < 0 && !b->is_sector) column += b->columns;
+        else if (column >= b->columns && !b->is_sector) column -= b->columns;
         copy[k] = column >= 0 && column < b->columns ? row[column] : 0;
     }
     return copy + 2;
@@ -36,11 +36,12 @@ static I16x8 cross(const Band *b, int y, int x) {
 /* The same of what a reference has where the motion of the block's middle leads. */
 static I16x8 moved_cross(const Coded *b, const Band *band, const Vector *motion, int i, int j) {
     if (!band->rows) return (I16x8){0};
-    int row = least((((i & -BLOCK) + BLOCK / 2) << b->halvings) / NODE, layout.down - 1);
-    int column = least(((j + BLOCK / 2) << b->halvings) / NODE, layout.across - 1), quarters = b->halvings + 2;
-    Vector v = motion[row * layout.across + column];
+    int row = least((((i & -BLOCK) + BLOCK / 2 + b->top) << b->halvings) / NODE, layout.down - 1);
+    int column = least(((j + BLOCK / 2 + b->left) << b->halvings) / NODE, layout.across - 1), quarters = b->halvings + 2;
+    Vector v = motion[row / b->apart * b->apart * layout.across + column / b->apart * b->apart];
     i32 half = 1 << (quarters - 1), down = (v.y + half) >> quarters, right = (v.x + half) >> quarters;
-    return cross(band, i + down, modulo(j + right, band->columns));
+    int x = band->is_sector ? clamp(j + right, -2 * BLOCK, band->columns + BLOCK) : modulo(j + right, band->columns);
+    return cross(band, i + down, x);
 }
 
 static I16x8 doubled(I16x8 values) { return low_by_turns(values, values); }

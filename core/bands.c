@@ -135,7 +135,7 @@ static void code_band(Stream *s, Contexts *c, const Coded *b) {
     int rows = b->band.rows, columns = blocks(b->band.columns);
     if (!held) held = allocate((layout.columns / 16 + 2) * sizeof(i32));
     code_blocks(s, c, b);
-    memset(b->band.busy, 0, (size_t)squares(rows) * squares(b->band.columns));
+    for (int k = 0; k < squares(rows); k++) memset(b->band.busy + k * b->band.busy_stride, 0, squares(b->band.columns));
     for (int i = 0; i < blocks(rows); i++) {
         int count = 0;
         for (int j = 0; j < columns; j++)
@@ -170,12 +170,13 @@ static void code_average(Stream *s, Contexts *c, i16 *plane, const float *coeffi
 
 static Band band_of(const Key *key, int plane, int kind, int top, int left, int rows, int columns) {
     int stride = plane_columns(plane);
-    return (Band){key->bands[plane] + top * stride + left, stride, rows, columns, key->busy[kind]};
+    return (Band){key->bands[plane] + top * stride + left, stride, rows, columns, key->busy[kind], squares(columns), 0};
 }
 
 /* Which band is coded next, and where it lies; all others are still to be said. */
 static Coded coded_band(const Key *key, int plane, int kind, int top, int left, int rows, int columns) {
     Coded b = {.kind = kind, .band = band_of(key, plane, kind, top, left, rows, columns), .motion = key->motion};
+    b.in_blocks = rows >= 2 * BLOCK, b.apart = 1;
     for (int size = rows; size < layout.rows; size *= 2) b.halvings++;
     for (int k = 0; k < key->references; k++)
         if (key->reference[k]->references)
@@ -197,21 +198,49 @@ static Coded detail_band(const Key *key, int plane, int level, int orientation) 
     return b;
 }
 
-/* All bands of brightness, then of both differences of colours, coarse to fine. */
-void code_bands(Stream *s, Contexts *c, Key *key, float *const coefficients[PLANES], float rate_weight) {
+/* The coarsest band of a plane, of a key with references. */
+static Coded average_band(const Key *key, int plane) {
+    int levels = plane_levels(plane), h = plane_rows(plane) >> levels, w = plane_columns(plane) >> levels;
+    Coded b = coded_band(key, plane, kind_of(plane, levels, 0), 0, 0, h, w);
+    if (plane == 2) b.luma = band_of(key, 1, kind_of(1, levels, 0), 0, 0, h, w);
+    return b;
+}
+
+static void cut(Band *b, Rect r) {
+    if (!b->rows) return;
+    b->first += r.top * b->stride + r.left;
+    b->busy += r.top / SQUARE * b->busy_stride + r.left / SQUARE;
+    b->rows = r.bottom - r.top, b->columns = r.right - r.left, b->is_sector = 1;
+}
+
+/* A sector of a band, and of all that its contexts are made of. */
+static void cut_to_sector(Coded *b, Rect r) {
+    int k = b->halvings;
+    Rect here = {r.top >> k, r.left >> k, r.bottom >> k, r.right >> k};
+    Rect above = {here.top / 2, here.left / 2, here.bottom / 2, here.right / 2};
+    Band *others[] = {&b->siblings[0], &b->siblings[1], &b->luma, &b->before, &b->behind};
+    b->top = here.top, b->left = here.left;
+    cut(&b->band, here), cut(&b->parent, above);
+    for (int n = 0; n < 5; n++) cut(others[n], here);
+}
+
+/* The bands of a part: of brightness, then of both differences of colours, coarse to fine. */
+void code_bands(Stream *s, Contexts *c, Key *key, int part, float *const coefficients[PLANES], float rate_weight) {
     static u8 *flags;
     if (!flags) flags = allocate((size_t)(layout.rows / 16 + 2) * (layout.columns / 16 + 2));
     for (int plane = 0; plane < PLANES; plane++) {
         int levels = plane_levels(plane), h = plane_rows(plane) >> levels, w = plane_columns(plane) >> levels;
+        int finest = layout.sector && !part ? FINE + 1 - (plane > 0) : 1, coarsest = part ? FINE - (plane > 0) : levels;
         const float *reals = coefficients ? coefficients[plane] : NULL;
-        if (!key->references) code_average(s, c, key->bands[plane], reals, plane_columns(plane), h, w, plane);
-        for (int n = key->references ? 0 : 1; n <= 3 * levels; n++) {
-            Coded b = n ? detail_band(key, plane, levels - (n - 1) / 3, (n - 1) % 3 + 1)
-                        : coded_band(key, plane, kind_of(plane, levels, 0), 0, 0, h, w);
-            if (!n && plane == 2) b.luma = band_of(key, 1, kind_of(1, levels, 0), 0, 0, h, w);
-            if (reals) b.coefficients = reals + (b.band.first - key->bands[plane]);
-            b.flags = flags, b.rate_weight = rate_weight;
-            code_band(s, c, &b);
-        }
+        if (!part && !key->references) code_average(s, c, key->bands[plane], reals, plane_columns(plane), h, w, plane);
+        for (int level = coarsest; level >= finest; level--)
+            for (int orientation = part || level < levels || !key->references ? 1 : 0; orientation < 4; orientation++) {
+                Coded b = orientation ? detail_band(key, plane, level, orientation) : average_band(key, plane);
+                if (layout.sector && !part) b.apart = ON_BASE;
+                if (part) cut_to_sector(&b, rect_of_part(part));
+                if (reals) b.coefficients = reals + (b.band.first - key->bands[plane]);
+                b.flags = flags, b.rate_weight = rate_weight;
+                code_band(s, c, &b);
+            }
     }
 }

@@ -11,11 +11,13 @@ enum {
     MOST = 255,         /* of a magnitude, and of a sum: contexts do not differ long before */
 };
 
-/* A band, in its plane; without rows where there is none. */
+/* A band, in its plane, or a sector of it, which knows nothing beyond itself; without rows where there is none. */
 typedef struct {
     i16 *first;
     int stride, rows, columns;
-    u8 *busy; /* sums of magnitudes in squares */
+    u8 *busy;      /* sums of magnitudes in squares */
+    int busy_stride;
+    int is_sector; /* else columns go round */
 } Band;
 
 /* Of what the contexts of a band are made. */
@@ -24,7 +26,10 @@ typedef struct {
     Band luma;                 /* of the same size, in the plane before */
     Band before, behind;       /* the same of the references, to which vectors lead */
     Vector *const *motion;
+    int apart;                 /* nodes from one whose motion is looked up to the next */
     int halvings;              /* from the plane of brightness */
+    int top, left;             /* of a sector, in the band */
+    int in_blocks;             /* of which a bit says whether they hold anything */
     const float *coefficients; /* an encoder's, as the band lies */
     int kind, orientation;
     u8 *flags; /* blocks that hold anything */

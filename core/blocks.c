@@ -43,7 +43,7 @@ static int worth(const Coded *b, int y0, int x0) {
 /* Sum of magnitudes in a block of a band. */
 static i32 block_sum(const Band *b, int i, int j) {
     if (!b->rows) return 0;
-    const u8 *upper = b->busy + 2 * i * squares(b->columns) + 2 * j, *lower = upper + squares(b->columns);
+    const u8 *upper = b->busy + 2 * i * b->busy_stride + 2 * j, *lower = upper + b->busy_stride;
     return upper[0] + upper[1] + lower[0] + lower[1];
 }
 
@@ -51,11 +51,11 @@ static i32 block_sum(const Band *b, int i, int j) {
 void code_blocks(Stream *s, Contexts *c, const Coded *b) {
     int rows = blocks(b->band.rows), columns = blocks(b->band.columns), first = BLOCKS_AT + b->kind * 64;
     memset(b->flags, 1, (size_t)rows * columns);
-    if (b->band.rows < 2 * BLOCK) return;
+    if (!b->in_blocks) return;
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < columns; j++) {
             u8 *here = b->flags + i * columns + j;
-            i32 above = b->parent.rows ? b->parent.busy[i * squares(b->parent.columns) + j] : 0;
+            i32 above = b->parent.rows ? b->parent.busy[i * b->parent.busy_stride + j] : 0;
             i32 other = block_sum(&b->luma, i, j) + block_sum(&b->siblings[0], i, j);
             i32 time = block_sum(&b->before, i, j) + block_sum(&b->behind, i, j);
             i32 west = j ? here[-1] : 0, north = i ? here[-columns] : 0, east = i && j + 1 < columns ? here[1 - columns] : 0;
@@ -78,7 +78,7 @@ void sum_squares(const Band *b, int i, int j) {
         int top = i * BLOCK + k * SQUARE;
         for (int y = top; y < least(top + SQUARE, b->rows); y++)
             sums += sizes(b->first + y * b->stride + j * BLOCK) & inside;
-        u8 *square = b->busy + (2 * i + k) * squares(b->columns) + 2 * j;
+        u8 *square = b->busy + (2 * i + k) * b->busy_stride + 2 * j;
         square[0] = (u8)least(MOST, sums[0] + sums[1] + sums[2] + sums[3]);
         square[1] = (u8)least(MOST, sums[4] + sums[5] + sums[6] + sums[7]);
     }

@@ -9,6 +9,7 @@
        filter.c, colours.c                        the learned filter; red, green and blue
        search.c, refine.c, encode.c               what only an encoder does
        keys.c                                     holds keys, and is called from outside
+       sectors.c                                  which parts of keys a view needs, and how long these are
 
    All that a decoder computes is integers, but for colours.
 */
@@ -45,8 +46,11 @@ enum {
     LEVELS = 4,        /* of the wavelet of brightness; one less of the differences of colours */
     PLANES = 3,        /* brightness, and two differences of colours */
     TILE = 64,         /* pixels of brightness that are painted at once */
+    ON_BASE = 4,       /* nodes between those of the base, where there are sectors */
+    FINE = 3,          /* levels of brightness that lie in sectors; one less of the colours */
     INPUTS = 6,        /* of a mixer, at most */
     LANES = 8,         /* that hold them in two vectors */
+    SLOTS = 256,       /* of keys */
 };
 
 static const float SQRT2 = 1.41421356f, SQRT3 = 1.73205081f, SQRT6 = 2.44948974f; /* of the colours' transform */
@@ -106,6 +110,7 @@ typedef struct {
 typedef struct {
     u8 *data;
     u32 length, position, low, high, code;
+    u8 behind;                     /* the last byte, what is read */
     int decoding, counting;        /* which writes nothing, and learns nothing */
     double bits;                   /* an estimate */
 } Stream;
@@ -123,6 +128,7 @@ const u8 *read_contexts(Contexts *c, const u8 *learned);
 u8 *write_contexts(const Contexts *c, u8 *learned);
 void begin_writing(Stream *s, u8 *data, u32 length);
 void begin_reading(Stream *s, u8 *data, u32 length);
+void begin_reading_zeros(Stream *s);
 u32 end_writing(Stream *s);
 void predict(Mix *m, const Contexts *c);
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit);
@@ -142,8 +148,10 @@ typedef struct {
     int width, height; /* of the panorama */
     int columns, rows; /* of the plane of brightness */
     int across, down;  /* nodes */
-    int turns;         /* nodes, in the order of coding */
+    int sector;        /* pixels each way that are coded apart, a multiple of TILE; 0 for all in one */
+    int turns;         /* nodes, in the order of coding: those of the base, then of each sector */
     Turn *order;
+    int *firsts;       /* turns that each part begins with, and the last one ends before */
 } Layout;
 
 typedef struct {
@@ -163,9 +171,30 @@ static inline int plane_height(int plane) { return plane ? layout.height / 2 : l
 static inline int plane_width(int plane) { return plane ? layout.width / 2 : layout.width; }
 static inline int plane_levels(int plane) { return plane ? LEVELS - 1 : LEVELS; }
 static inline size_t plane_size(int plane) { return (size_t)plane_rows(plane) * plane_columns(plane); }
+static inline int sectors_across(void) { return layout.sector ? (layout.columns + layout.sector - 1) / layout.sector : 0; }
+static inline int sectors_down(void) { return layout.sector ? (layout.rows + layout.sector - 1) / layout.sector : 0; }
+static inline int sectors(void) { return sectors_across() * sectors_down(); }
 static inline int tiles_across(void) { return (layout.columns + TILE - 1) / TILE; }
 static inline int tiles_down(void) { return (layout.rows + TILE - 1) / TILE; }
 static inline int node_of(const Turn *t) { return t->row * layout.across + t->column; }
+
+/* A rectangle: rows from top to bottom, columns from left to right, both without the last. */
+typedef struct {
+    int top, left, bottom, right;
+} Rect;
+
+/* The base is part 0; sector n, in rows of them, is part n + 1. Without sectors, all is the base. */
+static inline int part_of_node(int row, int column) {
+    if (!layout.sector || !((row | column) % ON_BASE)) return 0;
+    return 1 + row * NODE / layout.sector * sectors_across() + column * NODE / layout.sector;
+}
+
+/* Pixels of brightness. */
+static inline Rect rect_of_part(int part) {
+    if (!part) return (Rect){0, 0, layout.rows, layout.columns};
+    int top = (part - 1) / sectors_across() * layout.sector, left = (part - 1) % sectors_across() * layout.sector;
+    return (Rect){top, left, least(layout.rows, top + layout.sector), least(layout.columns, left + layout.sector)};
+}
 
 /* What a row of the sphere weighs: about the cosine of its latitude (a parabola here, at least 1/16). */
 static inline double area_of(int row, int rows) {
@@ -173,19 +202,23 @@ static inline double area_of(int row, int rows) {
     return area > 0.0625 ? area : 0.0625;
 }
 
+/* Of a tile. What is soft lacks sectors that it depends on, and is painted anew when some come. */
+enum Painted { NOT_PAINTED, SHARP, SOFT };
+
 /* A key: a frame as it is kept to predict others. */
 typedef struct Key {
     int frame, level, references;  /* the number of these */
     int reference_frame[2];
     struct Key *reference[2]; /* valid while they are in their slots: `find_references` */
     int step;                      /* of the quantiser, in 1/16 of a level */
-    Vector *motion[2];             /* of every node, to each reference */
-    u8 *moved;                     /* how much was coded of a node's motion, at most 255 */
+    Vector *motion[2], *added[2];  /* of every node, to each reference; what was coded of it */
+    u8 *moved, *moved_by[2];       /* how much that is, at most 255: of all references, of each */
     u32 motion_length;             /* bytes that its motion takes */
     i16 *bands[PLANES];            /* integers */
     u8 *busy[BANDS];               /* sums of their magnitudes in squares of 4x4, at most 255 */
     i16 *pixels[PLANES];           /* in 1/16 of a level, where a tile is done */
-    u8 *done, *filter;             /* of tiles: which are painted; which filter they have, 0 for none */
+    u8 *done, *filter;             /* of tiles: which are painted (`Painted`); which filter they have, 0 for none */
+    u8 *known, *asked, *wanted;    /* of sectors: which are read, which are asked for; of spots (sectors.c) */
     Contexts *contexts;
 } Key;
 
@@ -199,8 +232,8 @@ int kind_of(int plane, int level, int orientation);
 size_t squares_of(int kind);
 int is_busy(const Key *key, int plane, int level, int orientation, int top, int left, int height, int width);
 
-/* bands.c: all bands, coarse to fine; an encoder's coefficients are in steps of the quantiser, NULL for a decoder */
-void code_bands(Stream *s, Contexts *c, Key *key, float *const coefficients[PLANES], float rate_weight);
+/* bands.c: bands of a part, coarse to fine; an encoder's coefficients are in steps of the quantiser, NULL for a decoder */
+void code_bands(Stream *s, Contexts *c, Key *key, int part, float *const coefficients[PLANES], float rate_weight);
 
 /* motion_field.c */
 enum { MERGES = 10 };
@@ -220,16 +253,17 @@ typedef struct {
 } Merges;
 
 void make_order(void);
+int is_known_to(const Turn *turn, int row, int column);
 Vector interpolated(const Vector *field, const Turn *turn);
 Merges near_merges(const Turn *turn, const Vector *added);
 void add_merges(Merges *merges, const Turn *turn, const Vector *added, const Vector *base);
 Merges merges_of(const Turn *turn, const Vector *added, const Vector *base); /* both */
 int find_merge(const Merges *merges, Vector v);
-void inherit_motion(const Key *key, Vector *const predicted[2]);
-void mirror_motion(const Key *key, const Vector *added, Vector *second);
+void inherit_motion(const Key *key, Rect nodes, Vector *const predicted[2]);
+void mirror_motion(const Key *key, Rect nodes, const Vector *added, Vector *second);
 
 /* motion_coding.c */
-void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2], Vector *const base[2]);
+void code_motion(Stream *s, Contexts *c, Key *key, int part);
 float motion_bits(const Key *key, int k, const Turn *turn, u8 *const moved[2], Vector *added, const Vector *base);
 
 /* compensation.c */
@@ -253,6 +287,15 @@ void colour_row(i16 *const planes[PLANES], int y, int first, int end, u8 *out);
 Key *fresh_key(int slot, int frame, int level, int first, int second, int step);
 Vector *field_number(int number); /* of nodes, to work in */
 void paint_tile(Key *key, int tile_row, int tile_column);
+void find_references(Key *key);
+extern Key keys[SLOTS];
+Contexts *sector_contexts(const Key *key);
+
+/* sectors.c */
+enum { SPOT = 8 }; /* pixels each way, for which is found out what they depend on */
+static inline int spots_across(void) { return layout.columns / SPOT; }
+static inline int spots_down(void) { return layout.rows / SPOT; }
+int lacks_sectors(const Key *key, int tile_row, int tile_column);
 
 /* search.c */
 void search(const i16 *target, const i16 *reference, const Vector *base, const Vector *candidates, int count,

@@ -31,7 +31,7 @@ void EXPORT(set_source)(const u8 *rgb) {
 /* Where the motion to a reference begins: what is inherited, and what the first reference's says of the second. */
 static void base_of(const Key *key, int k, Vector *const inherited[2], const Vector *added, Vector *base) {
     memcpy(base, inherited[k], (size_t)layout.down * layout.across * sizeof(Vector));
-    if (k) mirror_motion(key, added, base);
+    if (k) mirror_motion(key, (Rect){0, 0, layout.down, layout.across}, added, base);
 }
 
 /* What is to be predicted by one of two references: what the other leaves of twice the picture. */
@@ -50,14 +50,14 @@ static void rest_of(const Key *key, int k, i16 *rest) {
 }
 
 /* Motion to every reference is searched for alone, then refined, with two references each beside the other. */
-static void search_motion(Key *key, float rate_weight, float motion_weight, const Vector *candidates, int count,
-                          Vector *const added[2], Vector *const inherited[2]) {
+static void search_motion(Key *key, float rate_weight, float motion_weight, const Vector *candidates, int count) {
     static i16 *target;
     static u8 *moved[2];
     size_t nodes = (size_t)layout.down * layout.across;
-    Vector *base = field_number(4);
+    Vector *inherited[2] = {field_number(0), field_number(1)}, *base = field_number(2), **added = key->added;
     float squared = key->step * key->step / 256.0f;
     if (!target) target = allocate(plane_size(0) * sizeof(i16)), moved[0] = allocate(nodes), moved[1] = allocate(nodes);
+    inherit_motion(key, (Rect){0, 0, layout.down, layout.across}, inherited);
     for (size_t n = 0; n < plane_size(0); n++) target[n] = (i16)source[0][n];
     for (int k = 0; k < key->references; k++) {
         base_of(key, k, inherited, added[0], base);
@@ -100,20 +100,48 @@ static void transform_residual(const Key *key, int plane) {
     }
 }
 
-/* Write a key; returns its bytes, or more than `length` if they do not fit. `candidates` [references][count][nodes] are
-   vectors to try. */
+/* Whether a sector that was coded is as where nothing is written: no motion beside the mean, no coefficients. */
+static int is_empty(const Key *key, int sector) {
+    for (int n = layout.firsts[sector + 1]; n < layout.firsts[sector + 2]; n++)
+        for (int k = 0; k < key->references; k++)
+            if (key->moved_by[k][node_of(&layout.order[n])]) return 0;
+    Rect r = rect_of_part(sector + 1);
+    for (int plane = 0; plane < PLANES; plane++)
+        for (int level = 1; level <= FINE - (plane > 0); level++)
+            for (int orientation = 1; orientation < 4; orientation++) {
+                int k = level + (plane > 0), height = (r.bottom - r.top) >> k, width = (r.right - r.left) >> k;
+                if (is_busy(key, plane, level, orientation, r.top >> k, r.left >> k, height, width)) return 0;
+            }
+    return 1;
+}
+
+/* Write the sectors of a key, one behind the other. */
+static void write_sectors(Key *key, float rate_weight, u8 *data, u32 length, u32 *lengths) {
+    for (int sector = 0; sector < sectors(); sector++) {
+        Stream s;
+        Contexts *c = sector_contexts(key);
+        begin_writing(&s, data, length);
+        code_motion(&s, c, key, sector + 1);
+        code_bands(&s, c, key, sector + 1, coefficients, rate_weight);
+        lengths[sector] = is_empty(key, sector) ? 0 : end_writing(&s);
+        data += lengths[sector], length -= lengths[sector];
+        key->known[sector] = 1;
+    }
+}
+
+/* Write a key, or its base; returns its bytes. `candidates` [references][count][nodes] are vectors to try. Sectors are
+   written to `fine`, where they have as much room, `length`, and their `lengths` are filled in. */
 u32 EXPORT(encode_key)(int slot, int frame, int level, int first, int second, int step, float rate_weight,
-                       float motion_weight, const Vector *candidates, int count, u8 *data, u32 length) {
+                       float motion_weight, const Vector *candidates, int count, u32 length, u8 *data, u8 *fine,
+                       u32 *lengths) {
     Key *key = fresh_key(slot, frame, level, first, second, step);
-    Vector *added[2] = {field_number(0), field_number(1)}, *inherited[2] = {field_number(2), field_number(3)};
     Stream s;
     begin_writing(&s, data, length);
-    for (int k = 0; k < 2; k++) memset(added[k], 0, (size_t)layout.down * layout.across * sizeof(Vector));
-    inherit_motion(key, inherited);
-    search_motion(key, rate_weight, motion_weight, candidates, count, added, inherited);
-    code_motion(&s, key->contexts, key, added, inherited);
+    search_motion(key, rate_weight, motion_weight, candidates, count);
+    code_motion(&s, key->contexts, key, 0);
     for (int plane = 0; plane < PLANES; plane++) transform_residual(key, plane);
-    code_bands(&s, key->contexts, key, coefficients, rate_weight);
+    code_bands(&s, key->contexts, key, 0, coefficients, rate_weight);
+    write_sectors(key, rate_weight, fine, length, lengths);
     for (int i = 0; i < tiles_down(); i++)
         for (int j = 0; j < tiles_across(); j++) {
             paint_tile(key, i, j);

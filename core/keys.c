@@ -1,14 +1,13 @@
 /* The keys of a segment, as they are called from Python and from the player. An instance is one segment's.
 
-       decode_key   bits -> motion and bands of a key
-       read_pixels  a region of a key's picture: predictions and bands; the tiles that it is predicted from come first
+       decode_key     bits -> motion and bands of a key, or its base
+       decode_sector  bits -> motion and fine bands of a sector
+       read_pixels    a region of a key's picture: predictions and bands; the tiles that it is predicted from come first
 */
 #include "core.h"
 
-enum { SLOTS = 256 };
-
 Layout layout;
-static Key keys[SLOTS];
+Key keys[SLOTS];
 static Contexts *priors; /* of roots, keys with one reference and keys with two */
 
 /* Memory: taken from the end; WebAssembly gives it zeroed */
@@ -30,12 +29,12 @@ void *allocate(size_t bytes) {
 
 u8 *EXPORT(reserve)(u32 bytes) { return allocate(bytes); }
 
-/* Begin a segment. `learned` holds what was learned on other clips, for roots, keys with one reference and keys with two:
+/* Begin a segment, with sectors of so many pixels, or 0. `learned` holds what was learned on other clips, for roots, keys with one reference and keys with two:
    a logit in 1/16 and a count of every context, and the mixers' weights in 1/256. */
-void EXPORT(begin)(int width, int height, const u8 *learned) {
+void EXPORT(begin)(int width, int height, int sector, const u8 *learned) {
     make_tables();
     make_taps();
-    layout = (Layout){.width = width, .height = height};
+    layout = (Layout){.width = width, .height = height, .sector = sector};
     layout.columns = (width + NODE - 1) / NODE * NODE, layout.rows = (height + NODE - 1) / NODE * NODE;
     layout.across = layout.columns / NODE, layout.down = layout.rows / NODE;
     make_order();
@@ -79,8 +78,10 @@ static Key *found(int frame) {
 }
 
 /* References may have been read again, into other slots. */
-static void find_references(Key *key) {
-    for (int k = 0; k < key->references; k++) key->reference[k] = found(key->reference_frame[k]);
+void find_references(Key *key) {
+    for (int k = 0; k < key->references; k++)
+        if (!key->reference[k] || key->reference[k]->frame != key->reference_frame[k])
+            key->reference[k] = found(key->reference_frame[k]);
 }
 
 /* Make a slot a key of which nothing is known yet. */
@@ -90,22 +91,36 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
     if (key->done) { /* else memory is zeroed, and much of it need not be touched */
         clear_tiles(key);
         for (int plane = 0; plane < PLANES; plane++) memset(key->bands[plane], 0, plane_size(plane) * sizeof(i16));
-        for (int k = 0; k < 2; k++) memset(key->motion[k], 0, nodes * sizeof(Vector));
+        for (int k = 0; k < 2; k++) {
+            memset(key->motion[k], 0, nodes * sizeof(Vector));
+            memset(key->added[k], 0, nodes * sizeof(Vector));
+            memset(key->moved_by[k], 0, nodes);
+        }
+        memset(key->moved, 0, nodes);
+        for (int kind = 0; kind < BANDS; kind++) memset(key->busy[kind], 0, squares_of(kind));
+        memset(key->known, 0, sectors()), memset(key->asked, 0, sectors());
+        if (layout.sector) memset(key->wanted, 0, (size_t)spots_down() * spots_across());
     } else {
         for (int plane = 0; plane < PLANES; plane++) {
             key->bands[plane] = allocate(plane_size(plane) * sizeof(i16));
             key->pixels[plane] = allocate(plane_size(plane) * sizeof(i16));
         }
         for (int kind = 0; kind < BANDS; kind++) key->busy[kind] = allocate(squares_of(kind));
-        for (int k = 0; k < 2; k++) key->motion[k] = allocate(nodes * sizeof(Vector));
+        for (int k = 0; k < 2; k++) {
+            key->motion[k] = allocate(nodes * sizeof(Vector)), key->added[k] = allocate(nodes * sizeof(Vector));
+            key->moved_by[k] = allocate(nodes);
+        }
         key->moved = allocate(nodes);
+        key->known = allocate(sectors()), key->asked = allocate(sectors());
+        if (layout.sector) key->wanted = allocate((size_t)spots_down() * spots_across());
         key->done = allocate((size_t)tiles_across() * tiles_down());
         key->filter = allocate((size_t)tiles_across() * tiles_down());
         key->contexts = allocate(sizeof(Contexts));
     }
-    key->frame = frame, key->level = level, key->step = step;
+    key->frame = frame, key->level = level, key->step = step, key->motion_length = 0;
     key->references = (first >= 0) + (second >= 0);
     key->reference_frame[0] = first, key->reference_frame[1] = second;
+    key->reference[0] = key->reference[1] = NULL;
     find_references(key);
     const Contexts *from = &priors[key->references];
     int deepest = -1; /* contexts go on from the newest reference of the same kind */
@@ -118,7 +133,7 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
 }
 
 Vector *field_number(int number) {
-    static Vector *held[5];
+    static Vector *held[3];
     if (!held[number]) held[number] = allocate((size_t)layout.down * layout.across * sizeof(Vector));
     return held[number];
 }
@@ -126,50 +141,89 @@ Vector *field_number(int number) {
 /* Read a key of `length` bytes. Its references, frames or -1, must be known. */
 void EXPORT(decode_key)(int slot, int frame, int level, int first, int second, int step, u8 *data, u32 length) {
     Key *key = fresh_key(slot, frame, level, first, second, step);
-    Vector *added[2] = {field_number(0), field_number(1)}, *inherited[2] = {field_number(2), field_number(3)};
     Stream s;
     begin_reading(&s, data, length);
-    inherit_motion(key, inherited);
-    code_motion(&s, key->contexts, key, added, inherited);
-    code_bands(&s, key->contexts, key, NULL, 0);
+    code_motion(&s, key->contexts, key, 0);
+    code_bands(&s, key->contexts, key, 0, NULL, 0);
     code_filters(&s, key->contexts, key);
+}
+
+/* What every sector of a key begins with: it depends on no other. */
+Contexts *sector_contexts(const Key *key) {
+    static Contexts contexts;
+    contexts = priors[key->references];
+    return &contexts;
+}
+
+/* Tiles that lacked sectors are painted anew. */
+static void forget_soft_tiles(void) {
+    for (int slot = 0; slot < SLOTS; slot++)
+        for (int tile = 0; keys[slot].done && tile < tiles_across() * tiles_down(); tile++)
+            if (keys[slot].done[tile] == SOFT) keys[slot].done[tile] = NOT_PAINTED;
+}
+
+/* Read a sector of a key, of `length` bytes. Does nothing, and returns 0, where that of a reference is not known. */
+int EXPORT(decode_sector)(int slot, int sector, u8 *data, u32 length) {
+    Key *key = &keys[slot];
+    find_references(key);
+    for (int k = 0; k < key->references; k++)
+        if (!key->reference[k]->known[sector]) return 0;
+    Stream s;
+    Contexts *c = sector_contexts(key);
+    if (length) begin_reading(&s, data, length);
+    else begin_reading_zeros(&s);
+    code_motion(&s, c, key, sector + 1);
+    code_bands(&s, c, key, sector + 1, NULL, 0);
+    key->known[sector] = 1;
+    for (int tile = 0; tile < tiles_across() * tiles_down(); tile++)
+        if (key->done[tile]) {
+            forget_soft_tiles();
+            return 1;
+        }
+    return 1;
 }
 
 /* Pictures */
 
-/* Have a region of a key painted, in pixels of the sphere: rows may lie beyond the poles, columns go round. */
-static void paint_sphere(Key *key, int top, int left, int bottom, int right) {
+/* Have a region of a key painted, in pixels of the sphere: rows may lie beyond the poles, columns go round. Says whether
+   any of it is soft. */
+static int paint_sphere(Key *key, int top, int left, int bottom, int right) {
+    int soft = 0;
     for (int y = top; y < bottom;) {
         int row, column, turned = modulo(y, 2 * layout.height) >= layout.height;
         on_sphere(y, left, layout.height, layout.width, &row, &column);
         for (int x = left; x < right;) {
-            if (!key->done[row / TILE * tiles_across() + column / TILE]) paint_tile(key, row / TILE, column / TILE);
+            u8 *done = &key->done[row / TILE * tiles_across() + column / TILE];
+            if (!*done) paint_tile(key, row / TILE, column / TILE);
+            soft |= *done == SOFT;
             int step = least(TILE - column % TILE, layout.width - column);
             x += step, column += step;
             if (column == layout.width) column = 0;
         }
         y += turned ? row % TILE + 1 : least(TILE - row % TILE, layout.height - row);
     }
+    return soft;
 }
 
-/* Have everything painted that a tile is predicted from. */
-static void paint_sources(const Key *key, int tile_row, int tile_column) {
-    int per_tile = TILE / NODE;
+/* Have everything painted that a tile is predicted from. Says whether any of it is soft. */
+static int paint_sources(const Key *key, int tile_row, int tile_column) {
+    int per_tile = TILE / NODE, soft = 0;
     for (int k = 0; k < key->references; k++)
         for (int i = tile_row * per_tile - 1; i <= (tile_row + 1) * per_tile; i++)
             for (int j = tile_column * per_tile - 1; j <= (tile_column + 1) * per_tile; j++) {
                 int row = clamp(i, 0, layout.down - 1), column = (j + layout.across) % layout.across;
                 Vector v = key->motion[k][row * layout.across + column];
                 int y = row * NODE - NODE / 2 + (v.y >> 2), x = j * NODE - NODE / 2 + (v.x >> 2);
-                paint_sphere(key->reference[k], y - 6, x - 6, y + 2 * NODE + 6, x + 2 * NODE + 6);
+                soft |= paint_sphere(key->reference[k], y - 6, x - 6, y + 2 * NODE + 6, x + 2 * NODE + 6);
             }
+    return soft;
 }
 
 void paint_tile(Key *key, int tile_row, int tile_column) {
     static i16 predicted[TILE * TILE];
     static i32 residual[TILE * TILE];
     find_references(key);
-    paint_sources(key, tile_row, tile_column);
+    int soft = paint_sources(key, tile_row, tile_column) || lacks_sectors(key, tile_row, tile_column);
     for (int plane = 0; plane < PLANES; plane++) {
         int size = plane ? TILE / 2 : TILE, top = tile_row * size, left = tile_column * size;
         int height = least(size, plane_rows(plane) - top), width = least(size, plane_columns(plane) - left);
@@ -189,7 +243,7 @@ void paint_tile(Key *key, int tile_row, int tile_column) {
     }
     int tile = tile_row * tiles_across() + tile_column;
     if (key->filter[tile]) filter_tile(key, tile_row, tile_column);
-    key->done[tile] = 1;
+    key->done[tile] = soft ? SOFT : SHARP;
 }
 
 /* RGB [height, width, 3] of a region of a key's picture, which is painted where it is not; columns may go round. */

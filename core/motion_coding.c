@@ -18,19 +18,20 @@ static i32 octave(i32 value) {
     return value < 3 ? value : value < 5 ? 3 : value < 9 ? 4 : value < 17 ? 5 : value < 40 ? 6 : 7;
 }
 
-static i32 moved_at(const u8 *moved, int i, int j) {
-    return i >= 0 && j >= 0 && i < layout.down && j < layout.across ? moved[i * layout.across + j] : 0;
+static i32 moved_at(const u8 *moved, const Turn *t, int i, int j) {
+    if (i < 0 || j < 0 || i >= layout.down || j >= layout.across || !is_known_to(t, i, j)) return 0;
+    return moved[i * layout.across + j];
 }
 
 /* How much was coded around a node: near, and further. */
 static void coded_around(const u8 *moved, const Turn *t, i32 *near, i32 *far) {
     int i = t->row, j = t->column, d = t->distance;
-    i32 west = moved_at(moved, i, j - d), north = moved_at(moved, i - d, j);
+    i32 west = moved_at(moved, t, i, j - d), north = moved_at(moved, t, i - d, j);
     *near = west + north, *far = 0;
     if (t->kind == 0) return;
-    i32 sides = west + north + moved_at(moved, i, j + d) + moved_at(moved, i + d, j);
-    i32 corners = moved_at(moved, i - d, j - d) + moved_at(moved, i - d, j + d) + moved_at(moved, i + d, j - d) +
-                  moved_at(moved, i + d, j + d);
+    i32 sides = west + north + moved_at(moved, t, i, j + d) + moved_at(moved, t, i + d, j);
+    i32 corners = moved_at(moved, t, i - d, j - d) + moved_at(moved, t, i - d, j + d) + moved_at(moved, t, i + d, j - d) +
+                  moved_at(moved, t, i + d, j + d);
     *near = t->kind == 1 ? corners : sides, *far = t->kind == 1 ? sides : corners;
 }
 
@@ -135,27 +136,35 @@ float motion_bits(const Key *key, int k, const Turn *t, u8 *const moved[2], Vect
     return (float)s.bits;
 }
 
-/* What is added to the motion that is inherited, to every reference [nodes]. `base` is what is inherited, and becomes what
-   vectors are added to: the second reference's also has what the first's vectors say of it. */
-void code_motion(Stream *s, Contexts *c, Key *key, Vector *const added[2], Vector *const base[2]) {
-    static u8 *moved[2];
-    size_t nodes = (size_t)layout.down * layout.across;
+/* The nodes of a part, and those of the base around a sector, which its nodes lie between. */
+static Rect nodes_of(int part) {
+    Rect r = rect_of_part(part);
+    int around = part ? 1 : 0;
+    return (Rect){r.top / NODE, r.left / NODE, least(layout.down, r.bottom / NODE + around),
+                  least(layout.across, r.right / NODE + around)};
+}
+
+/* The vectors of a part of a key, to every reference; what is not read yet is the mean of what is. */
+void code_motion(Stream *s, Contexts *c, Key *key, int part) {
+    Vector *base[2] = {field_number(0), field_number(1)};
+    const Turn *first = layout.order + layout.firsts[part], *end = layout.order + layout.firsts[part + 1];
+    const Turn *last = part || !s->decoding ? end : layout.order + layout.turns;
+    Rect nodes = nodes_of(part);
     u32 began = s->position; /* a reader is some bytes ahead */
-    for (int k = 0; k < 2; k++) {
-        if (!moved[k]) moved[k] = allocate(nodes);
-        memset(moved[k], 0, nodes); /* also what is further off may not be known yet */
-    }
-    memset(key->moved, 0, nodes);
+    inherit_motion(key, nodes, base);
     for (int k = 0; k < key->references; k++) {
-        if (k) mirror_motion(key, added[0], base[1]);
-        for (const Turn *t = layout.order; t < layout.order + layout.turns; t++) {
-            Place p = place_of(key, k, t, moved);
-            moved[k][node_of(t)] = (u8)least(255, code_vector(s, c, &p, t, added[k], base[k]));
+        u8 *moved = key->moved_by[k];
+        if (k) mirror_motion(key, nodes, key->added[0], base[1]);
+        for (const Turn *t = first; t < end; t++) {
+            Place p = place_of(key, k, t, key->moved_by);
+            moved[node_of(t)] = (u8)least(255, code_vector(s, c, &p, t, key->added[k], base[k]));
         }
-        for (size_t n = 0; n < nodes; n++) {
-            key->moved[n] = (u8)least(255, key->moved[n] + moved[k][n]);
-            key->motion[k][n] = vector_sum(base[k][n], added[k][n]);
+        for (const Turn *t = end; t < last; t++) key->added[k][node_of(t)] = interpolated(key->added[k], t);
+        for (const Turn *t = first; t < last; t++) {
+            int n = node_of(t);
+            key->moved[n] = (u8)least(255, key->moved[n] + moved[n]);
+            key->motion[k][n] = vector_sum(base[k][n], key->added[k][n]);
         }
     }
-    key->motion_length = s->position - began;
+    key->motion_length += s->position - began;
 }

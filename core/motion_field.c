@@ -2,9 +2,7 @@
 #include "core.h"
 
 /* Nodes coarse to fine: every node lies between, beside or below such as are known. */
-void make_order(void) {
-    layout.order = allocate((size_t)layout.down * layout.across * sizeof(Turn));
-    Turn *next = layout.order;
+static void order_all(Turn *next) {
     for (int i = 0; i < layout.down; i += WIDEST)
         for (int j = 0; j < layout.across; j += WIDEST) *next++ = (Turn){(i16)i, (i16)j, WIDEST, 0};
     for (int d = WIDEST / 2; d; d /= 2)
@@ -12,7 +10,25 @@ void make_order(void) {
             for (int i = kind == 2 ? 0 : d; i < layout.down; i += 2 * d)
                 for (int j = kind == 3 ? 0 : d; j < layout.across; j += 2 * d)
                     *next++ = (Turn){(i16)i, (i16)j, (u8)d, (u8)kind};
-    layout.turns = (int)(next - layout.order);
+}
+
+/* In this order, part by part. */
+void make_order(void) {
+    layout.turns = layout.down * layout.across;
+    Turn *all = allocate(layout.turns * sizeof(Turn));
+    layout.order = allocate(layout.turns * sizeof(Turn));
+    layout.firsts = allocate((sectors() + 3) * sizeof(int));
+    int *next = layout.firsts + 1; /* of each part */
+    order_all(all);
+    for (int n = 0; n < layout.turns; n++) next[part_of_node(all[n].row, all[n].column) + 1]++;
+    for (int part = 0; part <= sectors(); part++) next[part + 1] += next[part];
+    for (int n = 0; n < layout.turns; n++) layout.order[next[part_of_node(all[n].row, all[n].column)]++] = all[n];
+}
+
+/* Whether a node may be known when another is coded: a sector knows itself and the base. */
+int is_known_to(const Turn *t, int row, int column) {
+    int part = part_of_node(row, column);
+    return !part || part == part_of_node(t->row, t->column);
 }
 
 static i32 floored(i32 a, i32 b) {
@@ -27,7 +43,8 @@ static int around(const Turn *t, int places[4]) {
     int found = 0;
     for (int k = 0; k < (t->kind ? 4 : 2); k++) {
         int i = t->row + down[t->kind][k] * t->distance, j = t->column + right[t->kind][k] * t->distance;
-        if (i >= 0 && j >= 0 && i < layout.down && j < layout.across) places[found++] = i * layout.across + j;
+        if (i < 0 || j < 0 || i >= layout.down || j >= layout.across || !is_known_to(t, i, j)) continue;
+        places[found++] = i * layout.across + j;
     }
     return found;
 }
@@ -104,52 +121,61 @@ static int field_of(const Key *key, const Key *reference) {
     return -1;
 }
 
+/* The node where content of a node was that has moved by (x, y) quarter pixels since: one that both may know, or itself. */
+static int node_before(int i, int j, i32 x, i32 y) {
+    int apart = layout.sector && !part_of_node(i, j) ? ON_BASE : 1, unit = 4 * NODE * apart;
+    int row = clamp(i + apart * floored(y + unit / 2, unit), 0, (layout.down - 1) / apart * apart);
+    int column = modulo(j + apart * floored(x + unit / 2, unit), layout.across) / apart * apart, part = part_of_node(row, column);
+    return part && part != part_of_node(i, j) ? i * layout.across + j : row * layout.across + column;
+}
+
 /* Between two keys, one of which has the other as its reference, content moves evenly: the motion is looked up where the
    content was. */
-static void inherit_between(const Key *key, int origin, const Vector *field, Vector *const predicted[2]) {
+static void inherit_between(const Key *key, Rect nodes, int origin, const Vector *field, Vector *const predicted[2]) {
     const Key *from = key->reference[origin], *to = key->reference[1 - origin];
     i32 part = key->frame - to->frame, whole = from->frame - to->frame;
-    for (int i = 0; i < layout.down; i++)
-        for (int j = 0; j < layout.across; j++) {
+    for (int i = nodes.top; i < nodes.bottom; i++)
+        for (int j = nodes.left; j < nodes.right; j++) {
             Vector v = field[i * layout.across + j];
-            i32 x = scaled(v.x, part, whole) - v.x, y = scaled(v.y, part, whole) - v.y;
-            int row = clamp(i + floored(y + 2 * NODE, 4 * NODE), 0, layout.down - 1);
-            int column = (j + floored(x + 2 * NODE, 4 * NODE)) % layout.across;
-            if (column < 0) column += layout.across;
-            v = field[row * layout.across + column];
+            v = field[node_before(i, j, scaled(v.x, part, whole) - v.x, scaled(v.y, part, whole) - v.y)];
             Vector goal = vector(scaled(v.x, part, whole), scaled(v.y, part, whole));
             predicted[1 - origin][i * layout.across + j] = goal;
             predicted[origin][i * layout.across + j] = vector(goal.x - v.x, goal.y - v.y);
         }
 }
 
-/* The motion to each reference that known keys predict. */
-void inherit_motion(const Key *key, Vector *const predicted[2]) {
-    size_t nodes = (size_t)layout.down * layout.across;
-    for (int k = 0; k < key->references; k++) memset(predicted[k], 0, nodes * sizeof(Vector));
+/* The motion to each reference that known keys predict, of some nodes. */
+void inherit_motion(const Key *key, Rect nodes, Vector *const predicted[2]) {
+    const Key *reference = key->reference[0];
+    size_t wide = (size_t)(nodes.right - nodes.left) * sizeof(Vector);
+    for (int k = 0; k < key->references; k++)
+        for (int i = nodes.top; i < nodes.bottom; i++) memset(predicted[k] + i * layout.across + nodes.left, 0, wide);
     if (key->references == 2) {
         for (int origin = 1; origin >= 0; origin--) {
             int k = field_of(key->reference[origin], key->reference[1 - origin]);
             if (k >= 0) {
-                inherit_between(key, origin, key->reference[origin]->motion[k], predicted);
+                inherit_between(key, nodes, origin, key->reference[origin]->motion[k], predicted);
                 return;
             }
         }
-    } else if (key->references && key->reference[0]->references == 1) {
-        const Key *reference = key->reference[0];
+    } else if (key->references && reference->references == 1) {
         i32 since = reference->frame - key->frame, whole = reference->reference_frame[0] - reference->frame;
         if (since * whole <= 0) return;
-        for (size_t n = 0; n < nodes; n++) {
-            Vector v = reference->motion[0][n];
-            predicted[0][n] = vector(scaled(v.x, since, whole), scaled(v.y, since, whole));
-        }
+        for (int i = nodes.top; i < nodes.bottom; i++)
+            for (int n = i * layout.across + nodes.left; n < i * layout.across + nodes.right; n++) {
+                Vector v = reference->motion[0][n];
+                predicted[0][n] = vector(scaled(v.x, since, whole), scaled(v.y, since, whole));
+            }
     }
 }
 
 /* What the vectors added for the first reference say of the second's; goes onto `second`. */
-void mirror_motion(const Key *key, const Vector *added, Vector *second) {
+void mirror_motion(const Key *key, Rect nodes, const Vector *added, Vector *second) {
     double ratio = 256.0 * (key->reference[1]->frame - key->frame) / (key->reference[0]->frame - key->frame);
     i32 factor = (i32)rint(ratio);
-    for (int n = 0; n < layout.down * layout.across; n++)
-        second[n] = vector(second[n].x + ((added[n].x * factor + 128) >> 8), second[n].y + ((added[n].y * factor + 128) >> 8));
+    for (int i = nodes.top; i < nodes.bottom; i++)
+        for (int n = i * layout.across + nodes.left; n < i * layout.across + nodes.right; n++) {
+            i32 x = (added[n].x * factor + 128) >> 8, y = (added[n].y * factor + 128) >> 8;
+            second[n] = vector(second[n].x + x, second[n].y + y);
+        }
 }

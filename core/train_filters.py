@@ -96,7 +96,7 @@ def examples(name: str, priors: bytes) -> Iterator[Example]:
         for key, slot in zip(keys, assign_slots(keys), strict=True):
             candidates = [flow.candidates(key.frame, reference) for reference in key.references]
             own, frame = steps[key.level], frames[key.frame]
-            data = core.encode(slot, key, own, frame, candidates, RATE_WEIGHT, MOTION_WEIGHT)
+            data, _ = core.encode(slot, key, own, frame, candidates, RATE_WEIGHT, MOTION_WEIGHT)
             yield Example(len(key.references), own / 16, brightness(core.unfiltered(slot)), brightness(frame))
             core.decode(slot, key, own, data)
 

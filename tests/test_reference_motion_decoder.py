@@ -140,7 +140,7 @@ def compare_bytes(
     header = ["nerv360-motion", 1, 1, [78, 78], interval, [frames], steps, []]
     with pytest.raises(reference_decoder.Refusal) if refused else nullcontext():
         planes = reference_motion_decoder.read_segment(width, height, frames, header, chunks)
-    core = Core(width, height, priors)
+    core = Core(width, height, priors=priors)
     with pytest.raises(BitstreamError) if refused else nullcontext():
         for key, chunk in zip(key_order(frames, interval), chunks, strict=True):
             core.decode(key.frame, key, steps[key.level], chunk)

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 
 import numpy as np
 import wasmtime
@@ -24,6 +25,7 @@ __all__ = ["NODE", "Core", "core_version", "node_grid"]
 NODE = 16  # pixels between nodes of the motion field
 NO_FRAME = -1
 LEAST_SIGNAL_STACK = 1 << 18
+ADDRESS = 0xFFFFFFFF  # results are signed
 
 Vectors = NDArray[np.int16]  # [candidates, rows, columns, 2] of nodes: quarter pixels right and down
 
@@ -79,25 +81,34 @@ def core_version() -> int:
 class Core:
     """An instance: a panorama's size, and keys in slots. One thread at a time.
 
+    With `sector`, pixels, keys are a base and sectors of so many pixels each way (core/sectors.c), row by row.
     Contexts begin with `priors`, or as they were trained (core/train.py). What a damaged file makes impossible (or what
     finds no memory, of which there are 4 GiB) raises BitstreamError.
     """
 
     MOST_BYTES = 4 << 30
 
-    def __init__(self, width: int, height: int, priors: bytes | None = None) -> None:
+    def __init__(self, width: int, height: int, sector: int = 0, priors: bytes | None = None) -> None:
         self.width, self.height = width, height
         engine, code, known = _module()
         self._store = wasmtime.Store(engine)
         self._exports = wasmtime.Instance(self._store, code, []).exports(self._store)
         self._buffers: dict[str, tuple[int, int]] = {}
-        self._call("begin", width, height, self._put("priors", np.frombuffer(priors or known, np.uint8)))
+        self._call("begin", width, height, sector, self._put("priors", np.frombuffer(priors or known, np.uint8)))
+        self.sectors = self._call("sector_count")
 
     def decode(self, slot: int, key: Key, step: int, data: bytes) -> None:
-        """Read a key, with a quantiser's step in 1/16 of a level, into a slot. Its references must be in slots."""
+        """Read a key or its base, with a quantiser's step in 1/16 of a level, into a slot.
+
+        Its references must be in slots.
+        """
         self._call(
             "decode_key", *self._place(slot, key), step, self._put("input", np.frombuffer(data, np.uint8)), len(data)
         )
+
+    def decode_sector(self, slot: int, sector: int, data: bytes) -> None:
+        """Read a sector of a key. Nothing happens where it is not known of the key's references, which are in slots."""
+        self._call("decode_sector", slot, sector, self._put("input", np.frombuffer(data, np.uint8)), len(data))
 
     def encode(
         self,
@@ -108,21 +119,54 @@ class Core:
         candidates: Sequence[Vectors],  # for each reference: vectors that are tried first
         rate_weight: float,  # of a bit, in squared steps
         motion_weight: float,  # of a bit of motion, in squared steps
-    ) -> bytes:
-        """Write a key [height, width, 3]; its slot then holds what a decoder has."""
+    ) -> tuple[bytes, list[bytes]]:
+        """Write a key [height, width, 3], or its base, and its sectors; its slot then holds what a decoder has."""
         self._call("set_source", self._put("picture", picture))
         tried = np.stack(candidates) if candidates else np.zeros((0, 0), np.int16)
-        room = 3 * self.width * self.height + 65536
-        output, weights = self._reserved("output", room), (rate_weight, motion_weight)
+        room, weights = 3 * self.width * self.height + 65536, (rate_weight, motion_weight)
+        base, fine = self._reserved("output", room), self._reserved("fine", room if self.sectors else 0)
+        lengths = self._reserved("lengths", 4 * self.sectors)
         vectors = self._put("candidates", tried)
-        size = self._call("encode_key", *self._place(slot, key), step, *weights, vectors, tried.shape[1], output, room)
+        place = (*self._place(slot, key), step)
+        size = self._call("encode_key", *place, *weights, vectors, tried.shape[1], room, base, fine, lengths)
+        ends = np.cumsum(self._view(lengths, 4 * self.sectors).view(np.uint32)).tolist()
+        sectors = self._view(fine, ends[-1] if ends else 0).tobytes()
+        return self._view(base, size).tobytes(), [sectors[a:b] for a, b in pairwise([0, *ends])]
+
+    def ask(self, slot: int, top: int, left: int, height: int, width: int) -> bool:
+        """Find out which sectors a region of a key's picture still lacks, as far as motion tells by now; columns go round."""
+        return bool(self._call("ask_sectors", slot, top, left, height, width))
+
+    def asked(self, slot: int) -> list[int]:
+        """The sectors of a key that were found by `ask`."""
+        return self._view(self._call("asked", slot) & ADDRESS, self.sectors).nonzero()[0].tolist()
+
+    def unknown(self, slot: int) -> list[int]:
+        """The sectors of a key that are not read."""
+        return (self._view(self._call("known", slot) & ADDRESS, self.sectors) == 0).nonzero()[0].tolist()
+
+    def write_lengths(self, keys: Sequence[Key], lengths: NDArray[np.uint32]) -> bytes:
+        """Code the bytes of sectors [keys, sectors]."""
+        room = 64 + 4 * lengths.size
+        output, values = self._reserved("output", room), self._put("lengths", lengths.view(np.uint8))
+        size = self._call("write_lengths", self._put_references(keys), len(keys), values, output, room)
         return self._view(output, size).tobytes()
+
+    def read_lengths(self, keys: Sequence[Key], data: bytes) -> NDArray[np.uint32]:
+        """Return the bytes of sectors [keys, sectors]."""
+        size = 4 * len(keys) * self.sectors
+        values, coded = self._reserved("lengths", size), self._put("input", np.frombuffer(data, np.uint8))
+        self._call("read_lengths", self._put_references(keys), len(keys), coded, len(data), values)
+        return self._view(values, size).view(np.uint32).reshape(len(keys), self.sectors).copy()
 
     def pixels(self, slot: int, top: int, left: int, height: int, width: int) -> Picture:
         """RGB [height, width, 3] of a key's picture, out of rows of the panorama; columns go round."""
         output = self._reserved("pixels", 3 * height * width)
         self._call("read_pixels", slot, top, left, height, width, output)
         return self._view(output, 3 * height * width).reshape(height, width, 3).copy()
+
+    def _put_references(self, keys: Sequence[Key]) -> int:
+        return self._put("references", np.array([len(key.references) for key in keys], np.uint8))
 
     def _place(self, slot: int, key: Key) -> tuple[int, ...]:
         return (slot, key.frame, key.level, *(*key.references, NO_FRAME, NO_FRAME)[:2])
@@ -140,7 +184,7 @@ class Core:
         address, room = self._buffers.get(name, (0, 0))
         if room < size:
             room = max(size, 2 * room)  # what was reserved is not given back
-            address = self._call("reserve", room) & 0xFFFFFFFF  # results are signed
+            address = self._call("reserve", room) & ADDRESS
             self._buffers[name] = address, room
         return address
 

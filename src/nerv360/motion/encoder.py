@@ -47,16 +47,21 @@ class CodedKey:
     """A key as it is written, and what came of it."""
 
     data: bytes
+    sectors: list[bytes]  # where the file has such (core/sectors.c)
     squared_error: float  # mean over the panorama's area and colours, in grey levels
     checksum: int  # CRC-32 of its decoded picture
 
 
 @dataclass
 class GroupEncoder:
-    """Encodes a group of frames [n, H, W, 3]; `vectors` keeps its optical flow, for another time."""
+    """Encodes a group of frames [n, H, W, 3]; `vectors` keeps its optical flow, for another time.
+
+    `sector`: pixels each way of the sectors of keys; 0 for none.
+    """
 
     frames: NDArray[np.uint8]
     vectors: VectorCache
+    sector: int = 0
 
     def __post_init__(self) -> None:
         self._flow = Flow(self.frames)
@@ -70,11 +75,13 @@ class GroupEncoder:
         Raises BitstreamError where what is known is not what it was.
         """
         count, height, width = self.frames.shape[:3]
-        core, keys = Core(width, height), key_order(count, tuning.interval)
+        core, keys = Core(width, height, self.sector), key_order(count, tuning.interval)
         for index, (key, slot) in enumerate(zip(keys, assign_slots(keys), strict=True)):
             picture, step = self.frames[key.frame], steps[key.level]
             if index < len(known):
                 core.decode(slot, key, step, known[index].data)
+                for sector, data in enumerate(known[index].sectors):
+                    core.decode_sector(slot, sector, data)
                 decoded = core.pixels(slot, 0, 0, height, width)
                 if zlib.crc32(decoded.data) != known[index].checksum:
                     raise BitstreamError(f"key {index} decodes to another picture")
@@ -85,9 +92,9 @@ class GroupEncoder:
             if key.level < 2 and tuning.filtering:
                 strength = tuning.filtering * (1.0 if key.level else ROOT_FILTERING)
                 source = self._filter.filtered(key.frame, step / STEP_UNIT, strength)
-            data = core.encode(slot, key, step, source, candidates, RATE_WEIGHT, MOTION_WEIGHT)
+            data, sectors = core.encode(slot, key, step, source, candidates, RATE_WEIGHT, MOTION_WEIGHT)
             decoded = core.pixels(slot, 0, 0, height, width)
-            yield key, CodedKey(data, ws_squared_error(decoded, picture), zlib.crc32(decoded.data)), decoded
+            yield key, CodedKey(data, sectors, ws_squared_error(decoded, picture), zlib.crc32(decoded.data)), decoded
 
     def _vectors(self, frame: int, reference: int) -> Vectors:
         if (frame, reference) not in self.vectors:

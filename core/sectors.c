@@ -1,0 +1,111 @@
+/* Sectors: squares of the panorama, of which the fine bands and the motion between the nodes of the base are coded apart, so
+   that whoever sees a view reads no others. Each key's begin anew, and know nothing of others but for the same sector of the
+   references. Where one is missing, the picture is soft.
+*/
+#include "core.h"
+
+enum {
+    AROUND = 4,  /* pixels: coefficients further off hardly change a pixel */
+    REACH = 32,   /* pixels from which on they do not at all */
+    USED_AT = 0,  /* contexts of lengths */
+    LENGTHS_AT = USED_AT + 3 * 4,
+    LENGTH_CONTEXTS = LENGTHS_AT + 3 * 3 * 16,
+};
+
+static int sector_at(int y, int x) {
+    int row = clamp(y, 0, layout.rows - 1) / layout.sector, column = modulo(x, layout.columns) / layout.sector;
+    return row * sectors_across() + column;
+}
+
+/* Whether a tile lacks any sector whose coefficients change its pixels. */
+int lacks_sectors(const Key *key, int tile_row, int tile_column) {
+    if (!layout.sector) return 0;
+    for (int y = tile_row * TILE - REACH; y <= tile_row * TILE + TILE + REACH; y += TILE / 2)
+        for (int x = tile_column * TILE - REACH; x <= tile_column * TILE + TILE + REACH; x += TILE / 2)
+            if (!key->known[sector_at(y, x)]) return 1;
+    return 0;
+}
+
+/* Ask for a sector of a key, and of its references, where it is not known. */
+static int ask(Key *key, int sector) {
+    if (key->known[sector] || key->asked[sector]) return !key->known[sector];
+    key->asked[sector] = 1;
+    find_references(key);
+    for (int k = 0; k < key->references; k++) ask(key->reference[k], sector);
+    return 1;
+}
+
+/* Ask for what a spot of a key's picture depends on, as far as is known from its motion. */
+static void want_spot(Key *key, int row, int column) {
+    int top = row * SPOT, left = column * SPOT, lacks = 0;
+    if (key->wanted[row * spots_across() + column]) return;
+    for (int k = 0; k < 4; k++)
+        lacks |= ask(key, sector_at(k / 2 ? top + SPOT - 1 + AROUND : top - AROUND, k % 2 ? left + SPOT - 1 + AROUND : left - AROUND));
+    if (lacks) return;
+    key->wanted[row * spots_across() + column] = 1;
+    find_references(key);
+    for (int n = 0; n < 4 * key->references; n++) {
+        int i = clamp(((row - 1) >> 1) + n % 4 / 2, 0, layout.down - 1), j = modulo(((column - 1) >> 1) + n % 2, layout.across);
+        Vector v = key->motion[n / 4][i * layout.across + j];
+        int y = top + (v.y >> 2), x = left + (v.x >> 2);
+        for (int r = (y + SPOT / 2 - 1) >> 3; r <= (y + SPOT / 2) >> 3; r++)
+            for (int c = (x + SPOT / 2 - 1) >> 3; c <= (x + SPOT / 2) >> 3; c++) {
+                int at_row, at_column;
+                on_sphere(r * SPOT, c * SPOT, layout.height, layout.width, &at_row, &at_column);
+                want_spot(key->reference[n / 4], at_row / SPOT, at_column / SPOT);
+            }
+    }
+}
+
+/* Ask for the sectors that a region of a key's picture depends on, in this key and in others: `asked` tells which, of those
+   that are not known. Returns how many these are. Motion says where to look next: once these are read, ask again. */
+u32 EXPORT(ask_sectors)(int slot, int top, int left, int height, int width) {
+    u32 count = 0;
+    for (int k = 0; k < SLOTS; k++)
+        if (keys[k].asked) memset(keys[k].asked, 0, sectors());
+    for (int r = top / SPOT; r <= (top + height - 1) / SPOT; r++)
+        for (int c = left >> 3; c <= (left + width - 1) >> 3; c++) {
+            int row, column;
+            on_sphere(r * SPOT, c * SPOT, layout.height, layout.width, &row, &column);
+            want_spot(&keys[slot], row / SPOT, column / SPOT);
+        }
+    for (int k = 0; k < SLOTS; k++)
+        for (int sector = 0; keys[k].asked && sector < sectors(); sector++) count += keys[k].asked[sector];
+    return count;
+}
+
+const u8 *EXPORT(asked)(int slot) { return keys[slot].asked; }
+const u8 *EXPORT(known)(int slot) { return keys[slot].known; }
+i32 EXPORT(sector_count)(void) { return sectors(); }
+
+/* The bytes that sectors of keys take, key by key. `references` is how many each key has. */
+static void code_lengths(Stream *s, const u8 *references, int keys_coded, u32 *lengths) {
+    static Contexts contexts;
+    int count = sectors(), before[3] = {-1, -1, -1}; /* the key before of each kind */
+    for (int k = 0; k < LENGTH_CONTEXTS; k++) contexts.of[k] = (Context){32768, 0};
+    for (int n = 0; n < keys_coded; n++) {
+        u32 *here = lengths + (size_t)n * count;
+        int kind = least(2, references[n]);
+        for (int sector = 0; sector < count; sector++) {
+            u32 last = before[kind] < 0 ? 0 : lengths[(size_t)before[kind] * count + sector];
+            int west = sector % sectors_across() && here[sector - 1], size = !last ? 0 : last < 32 ? 1 : 2;
+            int used = code_simple(s, &contexts, USED_AT + 4 * kind + 2 * (last > 0) + west, here[sector] != 0);
+            int first = LENGTHS_AT + 16 * (3 * kind + size);
+            here[sector] = used ? 1 + (u32)code_golomb(s, &contexts, first, (i32)here[sector] - 1) : 0;
+        }
+        before[kind] = n;
+    }
+}
+
+u32 EXPORT(write_lengths)(const u8 *references, int count, u32 *lengths, u8 *data, u32 length) {
+    Stream s;
+    begin_writing(&s, data, length);
+    code_lengths(&s, references, count, lengths);
+    return end_writing(&s);
+}
+
+void EXPORT(read_lengths)(const u8 *references, int count, u8 *data, u32 length, u32 *lengths) {
+    Stream s;
+    begin_reading(&s, data, length);
+    code_lengths(&s, references, count, lengths);
+}
