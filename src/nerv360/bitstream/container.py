@@ -47,7 +47,7 @@ from nerv360.storage import Location, parse_location, read_at
 __all__ = ["MAGIC", "VERSION", "VERSIONS", "Container", "Segment", "Segments", "write_container", "write_head"]
 
 MAGIC = b"\x89NERV360"
-OLDEST_VERSION, _, VERSION = VERSIONS = 5, 10, 11  # that are read; a file has the oldest that its content allows
+OLDEST_VERSION, *_, VERSION = VERSIONS = 5, 10, 11, 13  # that are read; a file has the oldest that its content allows
 TIMED_VERSION = 11  # of files with sound, or with times of frames
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26

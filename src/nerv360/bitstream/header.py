@@ -23,7 +23,7 @@ from nerv360.latents.key_groups import KeyGroups, count_key_groups
 from nerv360.models.fields import Condition, EmbeddingChannels, GroupSize, Kernels, LastBlock, Strides, Widths
 from nerv360.models.network_config import NetworkConfig
 from nerv360.models.registry import model_spec, network_spec
-from nerv360.motion.keys import Key, key_order, keys_of_groups
+from nerv360.motion.keys import SECTOR_UNIT, Key, key_order, keys_of_groups, split_into_spans
 from nerv360.types import Colour, Sound
 from nerv360.video.timing import MAX_TIMED_FRAMES
 
@@ -258,15 +258,25 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
         tuple[Annotated[int, Meta(ge=1, le=65535)], ...],
         Meta(min_length=1, max_length=16, description="quantiser's step of each level, in 1/16 of a grey level"),
     ]
-    chunks: Annotated[list[Chunk], Meta(min_length=1, max_length=10**7, description="keys, in coding order")]
-
-    version: ClassVar[int] = 10  # of the first files that hold such segments
+    chunks: Annotated[
+        list[Chunk],
+        Meta(min_length=1, max_length=10**7, description="keys, in coding order; sectors behind the keys of a span"),
+    ]
+    sector: Annotated[
+        Annotated[int, Meta(ge=SECTOR_UNIT, le=16384, multiple_of=SECTOR_UNIT)] | None,
+        Meta(description="pixels of a sector each way; missing without sectors"),
+    ] = None
 
     def __post_init__(self) -> None:
         _check_fov(self.hfov_deg)
         levels = 1 + max(key.level for key in key_order(max(self.groups), self.interval))
         if len(self.steps) < levels:
             raise ValueError(f"steps={self.steps}: the keys have {levels} levels")
+
+    @property
+    def version(self) -> int:
+        """The version of the first files that hold such a segment."""
+        return 13 if self.sector else 10
 
     def trained_view(self) -> Viewport:
         """The view that is measured, looking ahead, at its least field of view."""
@@ -276,17 +286,23 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
         """Why this cannot be the header of a segment of so many frames, or None."""
         if sum(self.groups) != frames:
             return f"the groups hold {sum(self.groups)} frames, the segment has {frames}"
-        if len(self.chunks) != frames:
-            return f"{frames} frames need {frames} chunks, the segment has {len(self.chunks)}"
+        needed = frames + (2 * len(split_into_spans(self.coded_keys())) if self.sector else 0)
+        if len(self.chunks) != needed:
+            return f"{frames} frames need {needed} chunks, the segment has {len(self.chunks)}"
         return None
 
     def coded_keys(self) -> Iterator[Key]:
-        """The key of every chunk."""
+        """All keys, in coding order."""
         return keys_of_groups(self.groups, self.interval)
 
     def contents(self, frames: int) -> Iterator[str]:
         """What every chunk is."""
-        return (f"{key.kind} keys" for key in self.coded_keys())
+        if not self.sector:
+            yield from (f"{key.kind} keys" for key in self.coded_keys())
+            return
+        for span in split_into_spans(self.coded_keys()):
+            yield from (f"base of {key.kind} keys" for key in span)
+            yield from ("lengths of sectors", "sectors")
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """What `nerv360 info` tells: names and values."""
@@ -295,6 +311,8 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
         yield "steps", f"{', '.join(f'{step / 16:g}' for step in self.steps)} grey levels"
         yield "measured view", f"{self.view_width}x{self.view_height}, {_range(self.hfov_deg)} degrees wide"
         yield "random access", f"groups of up to {max(self.groups)} frames"
+        if self.sector:
+            yield "sectors", f"{self.sector}x{self.sector} pixels, each fetched when a view needs it"
 
 
 AnySegmentHeader = SegmentHeader | MotionHeader

@@ -35,6 +35,7 @@ def encode(
     audio: option.Audio = True,
     model: option.Model = None,
     preset: option.Preset = None,
+    sectors: option.Sectors = False,
     epochs: option.Epochs = None,
     decoder_size: option.DecoderSize = None,
     seed: option.Seed = None,
@@ -65,6 +66,7 @@ def encode(
     settings: dict[str, object] = {"--epochs": epochs, "--decoder-size": decoder_size, "--seed": seed}
     settings |= {"--device": device, "--views": views, "--hfov": hfov, "--roll": roll}
     settings |= {"--rate-weight": rate_weight, "--bitrate": bitrate, "--size-limit": size_limit, "--quality": quality}
+    settings |= {"--sectors": sectors or None}
     settings |= {"--weight-bits": weight_bits, "--embedding-bits": embedding_bits}
     config = with_options(choose_settings(model, preset), settings)
     segment_s, logs = segment or option.SEGMENT_SECONDS, [log] if log else []

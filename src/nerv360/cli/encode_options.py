@@ -26,6 +26,7 @@ __all__ = [
     "RateWeight",
     "Ray",
     "Roll",
+    "Sectors",
     "Seed",
     "Segment",
     "Size",
@@ -75,6 +76,7 @@ Preset = Annotated[
     str | None,
     typer.Option(help=f"Settings to start from; {PRESETS_HELP}", show_default=False, rich_help_panel=MODEL),
 ]
+Sectors = Annotated[bool, typer.Option("--sectors", help=_help("sectors"), rich_help_panel=MODEL)]
 Epochs = Annotated[int | None, typer.Option(help=_help("epochs"), show_default=False, rich_help_panel=FIT)]
 DecoderSize = Annotated[int | None, typer.Option(help=_help("decoder_size"), show_default=False, rich_help_panel=FIT)]
 Seed = Annotated[int | None, typer.Option(help=_help("seed"), show_default=False, rich_help_panel=FIT)]

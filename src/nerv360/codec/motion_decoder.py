@@ -1,11 +1,14 @@
 """A segment of keys that predict one another: keys are read when a frame needs them, and views are cut out."""
 
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.header import MotionHeader
@@ -17,13 +20,33 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.models.memory import check_bytes
 from nerv360.motion.core import Core
-from nerv360.motion.keys import Key, find_ancestry, key_order, keys_of_groups
+from nerv360.motion.keys import Key, find_ancestry, key_order, keys_of_groups, split_into_spans
+from nerv360.motion.sectors import SectorTable
 from nerv360.types import Picture
 
 __all__ = ["MotionDecoder"]
 
 BYTES_KEPT, BYTES_PER_PIXEL = 512 << 20, 6.2  # of keys in slots
 MOST_SLOTS = 48
+SECTORS_KEPT = 256  # of spans, as bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """Keys of a group whose chunks lie together; where there are sectors, behind them lengths, and sectors."""
+
+    keys: Sequence[Key]
+    chunk: int  # the first
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of the panorama, whose columns may go round."""
+
+    top: int
+    left: int
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -43,6 +66,9 @@ class MotionDecoder(SegmentDecoder):
 
     chunks of frame t, of its references, of theirs ─ core: read, paint the window ─ sample ─ view
     └────────────────────────── prepare ────────────────────────────────────────┘   └ draw ┘
+
+    Where keys have sectors, a view reads those that its window depends on, which changes its pixels by less than can be
+    seen: what is further off, whoever sees them, is soft. A panorama reads all.
     """
 
     def __init__(
@@ -53,10 +79,14 @@ class MotionDecoder(SegmentDecoder):
         assert isinstance(segment.header, MotionHeader)
         self._container, self._segment, self._steps = container, segment, segment.header.steps
         self._width, self._height = container.header.width, container.header.height
-        self._core = Core(self._width, self._height)
+        self._core = Core(self._width, self._height, segment.header.sector or 0)
         self._interval, self._groups = segment.header.interval, segment.header.groups
-        self._firsts = np.cumsum([0, *self._groups])  # frames, and chunks, that each group begins with
+        self._firsts = np.cumsum([0, *self._groups])  # frames that each group begins with
+        self._first_chunks = self._count_chunks()
         self._keys_of = lru_cache(2)(self._keys_of_group)
+        self._spans_of = lru_cache(2)(self._spans_of_group)
+        self._table = lru_cache(8)(self._read_table)
+        self._sector = lru_cache(SECTORS_KEPT)(self._read_sector)
         self._footprint = lru_cache(1)(self._footprint_of)  # of a view at rest
         self._slots: dict[int, int] = {}  # of frames, the least recently used first
         fit = int(BYTES_KEPT / BYTES_PER_PIXEL / (self._width * self._height))
@@ -64,10 +94,16 @@ class MotionDecoder(SegmentDecoder):
 
     def prepare(self, frame: int, view: Viewport, draft: bool = False) -> WindowDrawing:
         footprint = self._footprint(view)
-        return WindowDrawing(self._window(self._slot(frame), footprint.window), footprint)
+        slot = self._slot(frame)
+        self._read_sectors(frame, footprint.window)
+        return WindowDrawing(self._window(slot, footprint.window), footprint)
 
     def panorama(self, frame: int) -> Picture:
-        return self._core.pixels(self._slot(frame), 0, 0, self._height, self._width)
+        slot = self._slot(frame)
+        for key in self._ancestry(frame):
+            for sector in self._core.unknown(self._slots[key.frame]):
+                self._decode_sector(key, sector)
+        return self._core.pixels(slot, 0, 0, self._height, self._width)
 
     def preload(self, frame: int) -> None:
         self._slot(frame)
@@ -89,39 +125,106 @@ class MotionDecoder(SegmentDecoder):
         check_bytes(needed, f"a frame of {self._width}x{self._height}", self._container.max_memory)
         return most
 
+    def _count_chunks(self) -> NDArray[np.int64]:
+        """Chunks that each group begins with."""
+        if not self._core.sectors:
+            return self._firsts
+        spans = {frames: len(split_into_spans(key_order(frames, self._interval))) for frames in set(self._groups)}
+        return np.cumsum([0, *(frames + 2 * spans[frames] for frames in self._groups)])
+
+    def _group_of(self, frame: int) -> int:
+        return int(np.searchsorted(self._firsts, frame, "right")) - 1
+
     def _keys_of_group(self, group: int) -> list[Key]:
         return list(keys_of_groups(self._groups[group : group + 1], self._interval, int(self._firsts[group])))
+
+    def _spans_of_group(self, group: int) -> dict[int, Span]:
+        """The spans of the frames of a group; without sectors, all are one."""
+        keys, chunk = self._keys_of(group), int(self._first_chunks[group])
+        found: dict[int, Span] = {}
+        for span in split_into_spans(keys) if self._core.sectors else [keys]:
+            found |= dict.fromkeys((key.frame for key in span), Span(span, chunk))
+            chunk += len(span) + 2
+        return found
+
+    def _span_of(self, frame: int) -> Span:
+        return self._spans_of(self._group_of(frame))[frame]
+
+    def _ancestry(self, frame: int) -> list[Key]:
+        return find_ancestry(self._keys_of(self._group_of(frame)), frame)
 
     def _footprint_of(self, view: Viewport) -> Footprint:
         return Footprint.of(view, 1, self._height, self._width, 1, torch.empty(0))
 
     def _slot(self, frame: int) -> int:
-        """The slot of a frame's key, which is read where it is not there."""
-        group = int(np.searchsorted(self._firsts, frame, "right")) - 1
-        keys = self._keys_of(group)
-        ancestry = find_ancestry(keys, frame)
+        """The slot of a frame's key, which is read where it is not there; of one with sectors, the base."""
+        ancestry = self._ancestry(frame)
         for key in ancestry:
             if key.frame in self._slots:
                 self._slots[key.frame] = self._slots.pop(key.frame)
         for key in ancestry:
             if key.frame not in self._slots:
-                data = self._container.chunk(self._segment, int(self._firsts[group]) + keys.index(key))
+                span = self._span_of(key.frame)
+                data = self._container.chunk(self._segment, span.chunk + span.keys.index(key))
                 slot = len(self._slots) if len(self._slots) < self._room else self._slots.pop(next(iter(self._slots)))
-                try:
+                with self._half_done():
                     self._core.decode(slot, key, self._steps[key.level], data)
-                except BitstreamError:
-                    self._slots.clear()  # the core holds half a key
-                    raise
                 self._slots[key.frame] = slot
         return self._slots[frame]
 
-    def _window(self, slot: int, window: Window) -> Picture:
-        """A window of a key's picture, over the seam and the poles."""
-        parts = []
+    @contextmanager
+    def _half_done(self) -> Iterator[None]:
+        """Forget all keys where one cannot be decoded: the core holds half of it."""
+        try:
+            yield
+        except BitstreamError:
+            self._slots.clear()
+            raise
+
+    def _read_sectors(self, frame: int, window: Window) -> None:
+        """Read the sectors that a window of a frame, whose ancestry is in slots, depends on."""
+        if not self._core.sectors:
+            return
+        slot, ancestry = self._slots[frame], self._ancestry(frame)
+        for region, _ in self._regions(window):
+            while self._core.ask(slot, region.top, region.left, region.height, region.width):
+                for key in ancestry:
+                    for sector in self._core.asked(self._slots[key.frame]):
+                        self._decode_sector(key, sector)
+
+    def _decode_sector(self, key: Key, sector: int) -> None:
+        span = self._span_of(key.frame)
+        data = self._sector(span, sector)[span.keys.index(key)]
+        with self._half_done():
+            self._core.decode_sector(self._slots[key.frame], sector, data)
+
+    def _read_table(self, span: Span) -> SectorTable:
+        lengths = span.chunk + len(span.keys)
+        size = self._segment.chunks[lengths + 1].length
+        return SectorTable.read(self._core, span.keys, self._container.chunk(self._segment, lengths), size)
+
+    def _read_sector(self, span: Span, sector: int) -> list[bytes]:
+        """The bytes of a sector of every key of a span."""
+        table = self._table(span)
+        start, length = table.stretch(sector)
+        first, _ = self._segment.chunk_range(span.chunk + len(span.keys) + 1)
+        try:
+            return table.split(sector, self._container.stretch(first + start, length))
+        except BitstreamError as error:
+            raise BitstreamError(f"{self._container.path}: {error}") from None
+
+    def _regions(self, window: Window) -> Iterator[tuple[Region, bool]]:
+        """The parts of a window, over the seam and the poles, and whether each is turned upside down."""
         for first, end, turned in window.sheets():
-            rows, left = (window.top + first) % self._height, window.left
+            top, left = (window.top + first) % self._height, window.left
             if turned:
-                rows, left = self._height - rows - (end - first), left + self._width // 2
-            part = self._core.pixels(slot, rows, left, end - first, window.columns)
+                top, left = self._height - top - (end - first), left + self._width // 2
+            yield Region(top, left, end - first, window.columns), turned
+
+    def _window(self, slot: int, window: Window) -> Picture:
+        """A window of a key's picture."""
+        parts = []
+        for region, turned in self._regions(window):
+            part = self._core.pixels(slot, region.top, region.left, region.height, region.width)
             parts.append(part[::-1] if turned else part)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)

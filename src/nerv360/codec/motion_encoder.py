@@ -28,7 +28,8 @@ from nerv360.geometry.viewport import Viewport, dynamic_viewports
 from nerv360.motion.core import Core, core_version
 from nerv360.motion.encoder import CodedKey, GroupEncoder, Tuning, VectorCache, steps_of
 from nerv360.motion.groups import split_into_groups
-from nerv360.motion.keys import assign_slots, key_order, keys_of_groups
+from nerv360.motion.keys import assign_slots, key_order, keys_of_groups, split_into_spans
+from nerv360.motion.sectors import sector_side, write_sectors
 from nerv360.progress import OnProgress, tracked
 from nerv360.quality import decibels, psnr
 from nerv360.storage import Location, atomic_write
@@ -108,6 +109,7 @@ class _Passes:
         (hfov, _) = self.config.view_sampling.hfov_deg
         look = Viewport(hfov_deg=hfov, width=view_width, height=view_height)
         self._views = list(dynamic_viewports(look, self.clip.frames).values())
+        self._sector = sector_side(self.clip.width) if self.config.sectors else 0
 
     def sample(self) -> "_Passes":
         """Passes over a part of the clip, in the middle of its middle group."""
@@ -162,7 +164,7 @@ class _Passes:
         known = iter(self.journal.begin(self._name(tuning, step)))
         steps, first = steps_of(step, tuning, max(self.groups)), 0
         for vectors, frames in zip(self._vectors, self._groups_of_frames(), strict=True):
-            encoder = GroupEncoder(frames, vectors)
+            encoder = GroupEncoder(frames, vectors, self._sector)
             for key, coded, decoded in encoder.encode(tuning, steps, list(islice(known, len(frames)))):
                 self.journal.add(coded)
                 yield coded, self._psnr_of_views(first + key.frame, decoded, frames[key.frame])
@@ -193,5 +195,16 @@ class _Passes:
             groups=tuple(self.groups),
             steps=steps_of(step, tuning, max(self.groups)),
             chunks=[],
+            sector=self._sector or None,
         )
-        return write_clip(self.clip, header, [key.data for key in keys], sound)
+        return write_clip(self.clip, header, self._chunks(header, keys), sound)
+
+    def _chunks(self, header: MotionHeader, keys: Sequence[CodedKey]) -> list[bytes]:
+        if not self._sector:
+            return [key.data for key in keys]
+        core, rest, chunks = Core(self.clip.width, self.clip.height, self._sector), iter(keys), []
+        for span in split_into_spans(header.coded_keys()):
+            coded = list(islice(rest, len(span)))
+            chunks += [key.data for key in coded]
+            chunks += write_sectors(core, span, [key.sectors for key in coded])
+        return chunks

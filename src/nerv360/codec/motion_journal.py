@@ -13,7 +13,7 @@ from nerv360.storage import Location, atomic_write, open_file, remove, set_aside
 
 __all__ = ["Journal"]
 
-VERSION = 2  # of the fields, which stand behind their checksum
+VERSION = 3  # of the fields, which stand behind their checksum
 SECONDS = 5.0  # between two writings
 CHECKSUM_BYTES = 4
 
@@ -23,11 +23,11 @@ class _Stored(msgspec.Struct, forbid_unknown_fields=True):
     signature: str
     outcomes: dict[str, tuple[Annotated[int, msgspec.Meta(gt=0)], float, float]]
     work: str
-    keys: list[tuple[bytes, float, Annotated[int, msgspec.Meta(ge=0, lt=2**32)]]]
+    keys: list[tuple[bytes, list[bytes], float, Annotated[int, msgspec.Meta(ge=0, lt=2**32)]]]
     seconds: Annotated[float, msgspec.Meta(ge=0)]  # of work, up to this writing
 
     def __post_init__(self) -> None:
-        numbers = [self.seconds, *(error for _, error, _ in self.keys)]
+        numbers = [self.seconds, *(error for _, _, error, _ in self.keys)]
         numbers += [decibels for _, *both in self.outcomes.values() for decibels in both]
         if any(map(math.isnan, numbers)):
             raise ValueError("a number is none")
@@ -72,7 +72,7 @@ class Journal:
 
     def add(self, key: CodedKey) -> None:
         """Keep a key of the pass at work."""
-        self._stored.keys.append((key.data, key.squared_error, key.checksum))
+        self._stored.keys.append((key.data, key.sectors, key.squared_error, key.checksum))
         if time.monotonic() > self._written + SECONDS:
             self._write()
 

@@ -7,7 +7,8 @@ from nerv360.models.spec import MemoryUse, ModelSpec, NetworkSpec
 __all__ = ["DEFAULT_MODEL", "MODELS", "model_spec", "network_spec", "networks"]
 
 
-_RATE = frozenset({"rate_weight", "bitrate", "quality_db"})
+_SECTORS = frozenset({"sectors"})
+_RATE = frozenset({"rate_weight", "bitrate", "quality_db"}) | _SECTORS
 _NETWORK = frozenset({"decoder_size", "weight_bits", "embedding_bits", "epochs", "seed"})
 _VIEWS = frozenset({"views", "hfov_deg", "roll_deg"})
 
@@ -36,7 +37,7 @@ MODELS: dict[str, ModelSpec] = {
             presets="nerv360.config.presets:GRID_PRESETS",
             default_preset="medium",
             options=frozenset({"grids"}),
-            unused=frozenset({"decoder_size", "weight_bits", "embedding_bits", "views"}),
+            unused=_SECTORS | {"decoder_size", "weight_bits", "embedding_bits", "views"},
             world_aligned=True,
             shader_decoder="nerv360.codec.shader_decoder:ShaderDecoder",
             browser_decoder="grid",

@@ -134,7 +134,7 @@ class Core:
         return self._view(base, size).tobytes(), [sectors[a:b] for a, b in pairwise([0, *ends])]
 
     def ask(self, slot: int, top: int, left: int, height: int, width: int) -> bool:
-        """Find out which sectors a region of a key's picture still lacks, as far as motion tells by now; columns go round."""
+        """Find out which sectors a region of a key's picture lacks, as far as motion tells by now; columns go round."""
         return bool(self._call("ask_sectors", slot, top, left, height, width))
 
     def asked(self, slot: int) -> list[int]:

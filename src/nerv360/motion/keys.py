@@ -1,9 +1,20 @@
 """Which frames predict which, and the order in which they are coded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["Key", "assign_slots", "find_ancestry", "key_order", "keys_of_groups"]
+__all__ = [
+    "SECTOR_UNIT",
+    "Key",
+    "assign_slots",
+    "find_ancestry",
+    "key_order",
+    "keys_of_groups",
+    "split_into_spans",
+]
+
+SECTOR_UNIT = 64  # pixels: sectors (motion/sectors.py) are multiples of it, each way
+SPAN_KEYS = 16  # at least, but at the end of a group: more spans would take more bytes
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,16 @@ def keys_of_groups(groups: Sequence[int], interval: int, first: int = 0) -> Iter
         for key in key_order(frames, interval):
             yield replace(key, frame=first + key.frame, references=tuple(first + each for each in key.references))
         first += frames
+
+
+def split_into_spans(keys: Iterable[Key]) -> list[list[Key]]:
+    """Keys of groups, in coding order, by the spans whose sectors lie together."""
+    spans: list[list[Key]] = []
+    for key in keys:
+        if not key.references or (key.level == 1 and len(spans[-1]) >= SPAN_KEYS):
+            spans.append([])
+        spans[-1].append(key)
+    return spans
 
 
 def find_ancestry(keys: Sequence[Key], frame: int) -> list[Key]:
