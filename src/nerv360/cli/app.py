@@ -17,6 +17,7 @@ from nerv360.cli.export import export
 from nerv360.cli.info import info
 from nerv360.cli.play import play
 from nerv360.cli.sample import sample
+from nerv360.cli.stream_cost import stream_cost
 
 __all__ = ["app", "main"]
 
@@ -36,6 +37,7 @@ app.command()(bench)
 app.command()(compare)
 app.command()(play)
 app.command()(export)
+app.command("stream-cost")(stream_cost)
 app.add_typer(reproduce.app, name="reproduce")
 
 

@@ -14,7 +14,6 @@ __all__ = [
 ]
 
 SECTOR_UNIT = 64  # pixels: sectors (motion/sectors.py) are multiples of it, each way
-SPAN_KEYS = 16  # at least, but at the end of a group: more spans would take more bytes
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,10 @@ def keys_of_groups(groups: Sequence[int], interval: int, first: int = 0) -> Iter
 
 
 def split_into_spans(keys: Iterable[Key]) -> list[list[Key]]:
-    """Keys of groups, in coding order, by the spans whose sectors lie together."""
+    """Keys of groups, in coding order, by the spans whose sectors lie together: a root or a P key, or B keys behind it."""
     spans: list[list[Key]] = []
     for key in keys:
-        if not key.references or (key.level == 1 and len(spans[-1]) >= SPAN_KEYS):
+        if key.level < 2 or spans[-1][-1].level < 2:
             spans.append([])
         spans[-1].append(key)
     return spans
