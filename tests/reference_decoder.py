@@ -56,7 +56,7 @@ def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
 def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], list[bytes]]]]:
     """The FileHeader; of every segment its frames, its header and its chunks."""
     magic, version, length, checksum = struct.unpack_from("<8sHII", data)
-    check(magic == b"\x89NERV360" and version in (5, 10, 11))
+    check(magic == b"\x89NERV360" and version in (5, 10, 11, 13))
     packed = data[18 : 18 + length]
     check(crc32(packed) == checksum)
     header, offset, parts = msgspec.msgpack.decode(packed), 18 + length, []

@@ -14,7 +14,7 @@ from reference_decoder import check, read_container
 from reference_motion_bits import FILTERS_AT, Bits, State, priors
 from reference_motion_filters import FILTERS, TILE, filtered, filters
 from reference_motion_pictures import LEVELS, Array, Bands, colours, compensated, limited, painted
-from reference_motion_vectors import Node, read_field
+from reference_motion_vectors import Field, Node, Part, read_field
 
 
 def decode(data: bytes) -> list[Array]:
@@ -72,25 +72,124 @@ def keys_between(a: int, b: int, level: int) -> list[Key]:
 
 def read_segment(width: int, height: int, frames: int, header: list[Any], chunks: list[bytes]) -> list[list[Array]]:
     """The planes of all frames."""
-    *_, interval, groups, steps, _ = header
-    check(sum(groups) == frames == len(chunks))
+    interval, groups, steps, _, *sides = header[4:]
+    check(sum(groups) == frames)
     starts = accumulate(groups, initial=0)
     keys = [key for group, first in zip(groups, starts, strict=False) for key in key_order(group, interval, first)]
+    sectors = sectors_of(width, height, sides[0]) if sides else []
     known: dict[int, Known] = {}
-    for key, chunk in zip(keys, chunks, strict=True):
+    for key, chunk, parts in zip(keys, *split_chunks(keys, chunks, sectors), strict=True):
         references = [known[frame] for frame in key.references]
-        known[key.frame] = read_key(chunk, key, references, steps[key.level], width, height)
+        known[key.frame] = read_key(chunk, parts, sectors, key, references, steps[key.level], width, height)
     return [known[frame].planes for frame in range(frames)]
 
 
-def read_key(data: bytes, key: Key, references: list[Known], step: int, width: int, height: int) -> Known:
+class Sector(NamedTuple):
+    """Pixels from top to bottom and from left to right, without the last."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def has(self, node: Node) -> bool:
+        within = self.top <= 16 * node[0] < self.bottom and self.left <= 16 * node[1] < self.right
+        return within and not on_base(node)
+
+    def cut(self, band: Array, halvings: int) -> Array:
+        rows, columns = (
+            slice(self.top >> halvings, self.bottom >> halvings),
+            slice(self.left >> halvings, self.right >> halvings),
+        )
+        return band[rows, columns]
+
+
+def sectors_of(width: int, height: int, side: int) -> list[Sector]:
+    check(side % 64 == 0)
+    rows, columns = 16 * math.ceil(height / 16), 16 * math.ceil(width / 16)
+    return [
+        Sector(top, left, min(rows, top + side), min(columns, left + side))
+        for top in range(0, rows, side)
+        for left in range(0, columns, side)
+    ]
+
+
+def split_chunks(keys: list[Key], chunks: list[bytes], sectors: list[Sector]) -> tuple[list[bytes], list[list[bytes]]]:
+    """The bytes of every key, and of its sectors."""
+    if not sectors:
+        return chunks, [[] for _ in keys]
+    bases: list[bytes] = []
+    parts: list[list[bytes]] = []
+    rest = iter(chunks)
+    spans: list[list[Key]] = []
+    for key in keys:
+        if not spans or key.level < 2 or spans[-1][-1].level < 2:
+            spans.append([])
+        spans[-1].append(key)
+    for span in spans:
+        bases += [next(rest) for _ in span]
+        lengths, data = read_lengths(next(rest), span, sectors), next(rest)
+        found: list[list[bytes]] = [[] for _ in span]
+        for column in zip(*lengths, strict=True):
+            together, data = data[2 : 2 + sum(column)], data[2 + sum(column) if any(column) else 0 :]
+            for part, length in zip(found, column, strict=True):
+                part.append(together[:length])
+                together = together[length:]
+        check(not data)
+        parts += found
+    check(next(rest, None) is None)
+    return bases, parts
+
+
+def read_lengths(data: bytes, span: list[Key], sectors: list[Sector]) -> list[list[int]]:
+    """The bytes of the sectors of each key."""
+    bits = Bits(data, State([32768] * 156, [0] * 156, []))
+    lengths: list[list[int]] = []
+    for index, key in enumerate(span):
+        kind, here = len(key.references), list[int]()
+        alike = [k for k in range(index) if len(span[k].references) == kind]
+        for number, sector in enumerate(sectors):
+            last = lengths[alike[-1]][number] if alike else 0
+            west = sector.left > 0 and here[-1] > 0
+            size = 0 if last == 0 else 1 if last < 32 else 2
+            used = bits.simple(4 * kind + 2 * (last > 0) + west)
+            here.append(1 + bits.golomb(12 + 16 * (3 * kind + size)) if used else 0)
+        lengths.append(here)
+    return lengths
+
+
+def read_key(
+    data: bytes,
+    parts: list[bytes],
+    sectors: list[Sector],
+    key: Key,
+    references: list[Known],
+    step: int,
+    width: int,
+    height: int,
+) -> Known:
     rows, columns = math.ceil(height / 16), math.ceil(width / 16)
     bits = Bits(data, initial_state(references))
-    fields, changes = read_motion(bits, key, references, np.zeros((rows, columns, 2), np.int64))
+    bases = inherited(key, references, np.zeros((rows, columns, 2), np.int64), sectors)
+    nowhere = [Field({}, {}) for _ in references]
+    motion = read_motion(bits, key, references, bases, nowhere, on_base if sectors else everywhere)
     bands: list[Bands] = []
     for plane in range(3):
         size = (16 * rows, 16 * columns) if plane == 0 else (8 * rows, 8 * columns)
-        bands.append(read_bands(bits, plane, size, bands, references, fields))
+        fields = vectors_of(key, references, bases, motion)
+        if sectors:  # the motion of the base
+            fields = [field[np.arange(rows)[:, None] // 4 * 4, np.arange(columns) // 4 * 4] for field in fields]
+        bands.append(read_bands(bits, plane, size, bands, references, fields, 4 - (plane > 0) if sectors else 1))
+    used = read_filters(bits, (16 * rows, 16 * columns))
+    for part, sector in zip(parts, sectors, strict=True):
+        apart = Bits(part or b"\xff" * 100000, priors()[len(references)].copy())
+        found = read_motion(apart, key, references, bases, motion, sector.has)
+        motion = [
+            Field(field.added | more.added, field.magnitudes | more.magnitudes)
+            for field, more in zip(motion, found, strict=True)
+        ]
+        read_fine_bands(apart, sector, bands, references, vectors_of(key, references, bases, motion))
+    fields = vectors_of(key, references, bases, motion)
     planes = []
     for plane in range(3):
         predicted = [
@@ -98,8 +197,17 @@ def read_key(data: bytes, key: Key, references: list[Known], step: int, width: i
             for each, field in zip(references, fields, strict=True)
         ]
         planes.append(painted(bands[plane], plane, step / 16, predicted))
-    planes[0] = filtered(planes[0], read_filters(bits, planes[0].shape), filters()[len(references)], step)
-    return Known(key, bits.state, fields, changes, bands, planes)
+    planes[0] = filtered(planes[0], used, filters()[len(references)], step)
+    changes = sum((Counter(field.magnitudes) for field in motion), Counter[Node]())
+    return Known(key, bits.state, fields, {node: min(255, change) for node, change in changes.items()}, bands, planes)
+
+
+def everywhere(node: Node) -> bool:
+    return True
+
+
+def on_base(node: Node) -> bool:
+    return node[0] % 4 == node[1] % 4 == 0
 
 
 def read_filters(bits: Bits, size: tuple[int, ...]) -> Array:
@@ -114,22 +222,41 @@ def read_filters(bits: Bits, size: tuple[int, ...]) -> Array:
     return found[1:, 1:]
 
 
-def read_motion(bits: Bits, key: Key, references: list[Known], nothing: Array) -> tuple[list[Array], dict[Node, int]]:
-    """The vectors to each reference, and the magnitudes M, added over all."""
-    fields: list[Array] = []
-    changes, first, along = Counter[Node](), dict[Node, int](), Counter[Node]()
-    for known in references:
-        along.update(known.changes)
-    added = nothing
-    for index, base in enumerate(inherited(key, references, nothing)):
+def read_motion(
+    bits: Bits, key: Key, references: list[Known], bases: list[Array], known: list[Field], part: Part
+) -> list[Field]:
+    """The added vectors of a part to each reference, beside those that are known."""
+    found: list[Field] = []
+    along = Counter[Node]()
+    for reference in references:
+        along.update(reference.changes)
+    for index, field in enumerate(known):
+        base = bases[index]
         if index:
-            base = limited(base + mirrored(key, references, added))
+            base = limited(base + mirrored(key, references, dense(found[0], base)))
         use = index if len(references) == 1 else index + 1
-        added, magnitudes = read_field(bits, use, first, along, base)
-        fields.append(limited(base + added))
-        first = first or magnitudes
-        changes.update(magnitudes)
-    return fields, {node: min(255, change) for node, change in changes.items()}
+        first = found[0].magnitudes if index else {}
+        beside = field if part is everywhere else Field(*({n: each[n] for n in each if on_base(n)} for each in field))
+        found.append(read_field(bits, use, first, along, base, beside, part))
+    return found
+
+
+def dense(field: Field, base: Array) -> Array:
+    """Added vectors [rows, columns, 2], 0 where they are not read."""
+    found = np.zeros_like(base)
+    for node, vector in field.added.items():
+        found[node] = vector
+    return found
+
+
+def vectors_of(key: Key, references: list[Known], bases: list[Array], motion: list[Field]) -> list[Array]:
+    """The vectors to each reference, where they are read."""
+    fields: list[Array] = []
+    for index, (base, field) in enumerate(zip(bases, motion, strict=True)):
+        if index:
+            base = limited(base + mirrored(key, references, dense(motion[0], base)))
+        fields.append(limited(base + dense(field, base)))
+    return fields
 
 
 def initial_state(references: list[Known]) -> State:
@@ -153,7 +280,7 @@ def mirrored(key: Key, references: list[Known], added: Array) -> Array:
     return added * round(256 * second / first) + 128 >> 8
 
 
-def inherited(key: Key, references: list[Known], nothing: Array) -> list[Array]:
+def inherited(key: Key, references: list[Known], nothing: Array, sectors: list[Sector]) -> list[Array]:
     if len(references) == 1:
         g = references[0].key
         if len(g.references) == 1 and (key.frame - g.frame) * (g.frame - g.references[0]) > 0:
@@ -161,20 +288,32 @@ def inherited(key: Key, references: list[Known], nothing: Array) -> list[Array]:
     if len(references) == 2:
         a, b = references
         if a.key.frame in b.key.references:
-            return from_reference(key, b, a)[::-1]
+            return from_reference(key, b, a, sectors)[::-1]
         if b.key.frame in a.key.references:
-            return from_reference(key, a, b)
+            return from_reference(key, a, b, sectors)
     return [nothing for _ in references]
 
 
-def from_reference(key: Key, e: Known, g: Known) -> list[Array]:
+def from_reference(key: Key, e: Known, g: Known, sectors: list[Sector]) -> list[Array]:
     """The vectors to e and to g, by those from e to g."""
     vectors = e.vectors[e.key.references.index(g.key.frame)]
     now, whole = key.frame - g.key.frame, e.key.frame - g.key.frame
     rows, columns, _ = vectors.shape
     i, j = np.indices((rows, columns))
-    moved = (scaled(vectors, now, whole) - vectors + 32) // 64
-    there = vectors[np.clip(i + moved[..., 1], 0, rows - 1), (j + moved[..., 0]) % columns]
+    n = scaled(vectors, now, whole) - vectors
+    moved = (n + 32) // 64
+    row, column = np.clip(i + moved[..., 1], 0, rows - 1), (j + moved[..., 0]) % columns
+    if sectors:
+        part = np.zeros((rows, columns), int)
+        for number, sector in enumerate(sectors, start=1):
+            part[sector.top // 16 : sector.bottom // 16, sector.left // 16 : sector.right // 16] = number
+        part[::4, ::4] = 0
+        far = 4 * ((n + 128) // 256)
+        coarse = np.clip(i + far[..., 1], 0, (rows - 1) // 4 * 4), (j + far[..., 0]) % columns // 4 * 4
+        row, column = (np.where(part == 0, wide, near) for wide, near in zip(coarse, (row, column), strict=True))
+        strange = (part[row, column] > 0) & (part[row, column] != part)
+        row, column = np.where(strange, i, row), np.where(strange, j, column)
+    there = vectors[row, column]
     to_g = limited(scaled(there, now, whole))
     return [limited(to_g - there), to_g]
 
@@ -192,10 +331,20 @@ def shapes(size: tuple[int, int], levels: int) -> list[tuple[int, int, tuple[int
 
 
 def read_bands(
-    bits: Bits, plane: int, size: tuple[int, int], planes: list[Bands], references: list[Known], fields: list[Array]
+    bits: Bits,
+    plane: int,
+    size: tuple[int, int],
+    planes: list[Bands],
+    references: list[Known],
+    fields: list[Array],
+    finest: int,
 ) -> Bands:
+    """The bands of a plane down to a level; finer ones are 0."""
     bands: Bands = {}
     for level, number, shape in shapes(size, LEVELS[plane]):
+        if level < finest:
+            bands[level, number] = np.zeros(shape, np.int32)
+            continue
         if number == 0 and not references:
             bands[level, 0] = read_average(bits, 29184 + 80 * plane, shape)
             continue
@@ -211,9 +360,37 @@ def read_bands(
             [band for band, _ in times],
             [moved(band, field, level + (plane > 0)) for band, field in times],
         )
-        kind = 16 * plane + (3 * (level - 1) + number - 1 if number else 15)
-        bands[level, number] = read_band(bits, kind, number, shape, neighbours)
+        bands[level, number] = read_band(bits, kind_of(plane, level, number), number, shape, neighbours, shape[0] >= 16)
     return bands
+
+
+def kind_of(plane: int, level: int, number: int) -> int:
+    return 16 * plane + (3 * (level - 1) + number - 1 if number else 15)
+
+
+def read_fine_bands(
+    bits: Bits, sector: Sector, planes: list[Bands], references: list[Known], fields: list[Array]
+) -> None:
+    """The bands of a sector, which knows of nothing beyond it."""
+    for plane, bands in enumerate(planes):
+        for level in range(3 - (plane > 0), 0, -1):
+            for number in (1, 2, 3):
+                k = level + (plane > 0)
+                times = [
+                    (sector.cut(known.bands[plane][level, number], k), field)
+                    for known, field in zip(references, fields, strict=True)
+                    if known.key.references
+                ]
+                neighbours = Neighbours(
+                    sector.cut(bands[level + 1, number], k + 1),
+                    [sector.cut(bands[level, sibling], k) for sibling in range(1, number)],
+                    [sector.cut(each, k) for each in colour_of(plane, level, number, planes)],
+                    [band for band, _ in times],
+                    [moved(band, field, k, sector) for band, field in times],
+                )
+                here, in_blocks = sector.cut(bands[level, number], k), len(bands[level, number]) >= 16
+                kind = kind_of(plane, level, number)
+                here[:] = read_band(bits, kind, number, here.shape, neighbours, in_blocks, goes_round=False)
 
 
 class Neighbours(NamedTuple):
@@ -254,23 +431,33 @@ def read_average(bits: Bits, q: int, shape: tuple[int, int]) -> Array:
     return band
 
 
-def read_band(bits: Bits, kind: int, number: int, shape: tuple[int, int], neighbours: Neighbours) -> Array:
+def read_band(
+    bits: Bits,
+    kind: int,
+    number: int,
+    shape: tuple[int, ...],
+    neighbours: Neighbours,
+    in_blocks: bool,
+    goes_round: bool = True,
+) -> Array:
     rows, columns = shape
     coded = np.ones(shape, bool)
-    if rows >= 16:
+    if in_blocks:
         coded = np.kron(read_blocks(bits, kind, shape, neighbours), np.ones((8, 8), bool))[:rows, :columns]
     nothing = np.zeros(shape, np.int32)
     parent = nothing if neighbours.parent is None else neighbours.parent
-    above, wide = (np.kron(each, np.ones((2, 2), np.int32)) for each in (abs(parent), crossed(parent)))
-    other = sum(map(crossed, neighbours.siblings + neighbours.colour), nothing)
+    above, wide = (
+        np.kron(each, np.ones((2, 2), np.int32))[:rows, :columns] for each in (abs(parent), crossed(parent, goes_round))
+    )
+    other = sum((crossed(each, goes_round) for each in neighbours.siblings + neighbours.colour), nothing)
     time = sum(neighbours.moved, nothing)
     signs = Signs(*(signs_of(each, shape) for each in neighbours.for_signs()))
     known = (each.tolist() for each in (above, wide, other, time))
-    band = Band(kind, number, coded.tolist(), signs, *known)
+    band = Band(kind, number, goes_round, coded.tolist(), signs, *known)
     return np.array(band.read(bits, rows, columns), np.int32)
 
 
-def signs_of(band: Array | None, shape: tuple[int, int]) -> list[list[int]]:
+def signs_of(band: Array | None, shape: tuple[int, ...]) -> list[list[int]]:
     """Signs of a neighbour at all places of a band, which may be twice as large."""
     if band is None:
         return []
@@ -279,25 +466,31 @@ def signs_of(band: Array | None, shape: tuple[int, int]) -> list[list[int]]:
     return found
 
 
-def crossed(band: Array) -> Array:
-    """X of a whole band."""
+def crossed(band: Array, goes_round: bool = True) -> Array:
+    """X of a whole band, or of a sector."""
+    if not goes_round:
+        return crossed(np.pad(band, ((0, 0), (1, 1))))[:, 1:-1]
     m = abs(band)
     beyond = np.pad(m, ((1, 1), (0, 0)))
     return 2 * m + np.roll(m, 1, axis=1) + np.roll(m, -1, axis=1) + beyond[:-2] + beyond[2:]
 
 
-def moved(band: Array, field: Array, s: int) -> Array:
+def moved(band: Array, field: Array, s: int, sector: Sector | None = None) -> Array:
     """X of a reference's band at where the vectors of the nodes around the middles of blocks lead."""
     rows, columns = band.shape
     y, x = np.indices(band.shape)
-    i, j = ((8 * (each // 8) + 4 << s) // 16 for each in (y, x))
+    top, left = (sector.top >> s, sector.left >> s) if sector else (0, 0)
+    i, j = ((8 * (each // 8) + 4 + first << s) // 16 for each, first in ((y, top), (x, left)))
     v = field[np.minimum(i, len(field) - 1), np.minimum(j, len(field[0]) - 1)]
     right, down = (v[..., axis] + 2 ** (s + 1) >> s + 2 for axis in (0, 1))
+    if sector:  # two columns more on either side
+        wide = np.pad(crossed(np.pad(band, 1)), 1)
+        return np.asarray(wide[np.clip(y + down + 2, 0, rows + 3), np.clip(x + right + 2, 0, columns + 3)])
     beyond = np.pad(crossed(np.pad(band, ((1, 1), (0, 0)))), ((1, 1), (0, 0)))  # two rows more on either side
     return np.asarray(beyond[np.clip(y + down + 2, 0, rows + 3), (x + right) % columns])
 
 
-def block_sums(bands: list[Array], side: int, shape: tuple[int, int]) -> list[list[int]]:
+def block_sums(bands: list[Array], side: int, shape: tuple[int, ...]) -> list[list[int]]:
     """Sums of magnitudes over blocks of so many rows and columns."""
     sums = np.zeros((math.ceil(shape[0] / 8), math.ceil(shape[1] / 8)), np.int64)
     for band in bands:
@@ -306,7 +499,7 @@ def block_sums(bands: list[Array], side: int, shape: tuple[int, int]) -> list[li
     return sums.tolist()
 
 
-def read_blocks(bits: Bits, kind: int, shape: tuple[int, int], neighbours: Neighbours) -> Array:
+def read_blocks(bits: Bits, kind: int, shape: tuple[int, ...], neighbours: Neighbours) -> Array:
     above = block_sums([] if neighbours.parent is None else [neighbours.parent], 4, shape)
     other = block_sums(neighbours.siblings[:1] + neighbours.colour, 8, shape)
     time = block_sums(neighbours.times, 8, shape)
@@ -340,6 +533,7 @@ class Band(NamedTuple):
 
     kind: int
     number: int
+    goes_round: bool
     coded: list[list[bool]]
     signs: Signs
     above: list[list[int]]
@@ -358,6 +552,8 @@ class Band(NamedTuple):
     def read_coefficient(self, bits: Bits, found: list[list[int]], y: int, x: int) -> int:
         def m(up: int, right: int) -> int:
             row = found[y - up]
+            if not self.goes_round:
+                return abs(row[x + right]) if 0 <= x + right < len(row) else 0
             return abs(row[(x + right) % len(row)]) if abs(right) <= len(row) else 0
 
         west, west2 = m(0, -1) if x > 0 else 0, m(0, -2) if x > 1 else 0

@@ -1,6 +1,6 @@
 """Vectors of nerv360-motion from bits, as docs/motion-bitstream.md has them: means, merges and what neither says."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +9,16 @@ from reference_motion_pictures import Array, limited
 
 Node = tuple[int, int]  # row, column
 Vector = tuple[int, int]  # x and y in quarter pixels
+
+
+Part = Callable[[Node], bool]  # which nodes it has
+
+
+class Field(NamedTuple):
+    """What was read of the motion to a reference."""
+
+    added: dict[Node, Vector]
+    magnitudes: dict[Node, int]  # of added vectors beside their means
 
 
 class Motion(NamedTuple):
@@ -44,15 +54,16 @@ def around(node: Node, kind: int, d: int) -> tuple[list[Node], list[Node]]:
 
 
 def read_field(
-    bits: Bits, use: int, first: dict[Node, int], along: dict[Node, int], base: Array
-) -> tuple[Array, dict[Node, int]]:
-    """The added vectors of a reference, [rows, columns, 2], and the magnitudes M of its nodes."""
+    bits: Bits, use: int, first: dict[Node, int], along: dict[Node, int], base: Array, known: "Field", part: Part
+) -> "Field":
+    """The added vectors of a part to a reference, beside those of the base, and their magnitudes M."""
     rows, columns, _ = base.shape
     bases = {(i, j): (int(base[i, j, 0]), int(base[i, j, 1])) for i, j in np.ndindex(rows, columns)}
-    motion = Motion(use, first, along, bases, {}, {})
+    motion = Motion(use, first, along, bases, dict(known.added), dict(known.magnitudes))
     for node, kind, d in nodes(rows, columns):
-        read_added(bits, motion, node, kind, d)
-    return np.array([[motion.added[i, j] for j in range(columns)] for i in range(rows)], np.int64), motion.magnitudes
+        if part(node):
+            read_added(bits, motion, node, kind, d)
+    return Field(motion.added, motion.magnitudes)
 
 
 class Merge(NamedTuple):

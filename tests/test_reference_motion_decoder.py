@@ -68,6 +68,10 @@ CASES: dict[str, Callable[[], bytes]] = {
     "odd": lambda: motion_file([scene(4, 67, 35, 5)], Tuning(), 8),
     "one column wide": lambda: motion_file([noise(3, 16, 40)], Tuning(interval=2), 2),
     "little": lambda: motion_file([dots(9, 140, 56)], Tuning(interval=2), 20),
+    "sectors": lambda: motion_file([scene(6, 200, 100, 5)], Tuning(interval=2), 8, 64),
+    "sectors of several groups": lambda: motion_file([scene(4, 150, 72), noise(2, 150, 72)], Tuning(interval=4), 30, 64),
+    "sectors with little in them": lambda: motion_file([dots(9, 204, 136)], Tuning(interval=4), 20, 64),
+    "one sector": lambda: motion_file([scene(3, 72, 40)], Tuning(interval=2), 8, 128),
     "flat": lambda: motion_file([scene(3, 40, 6, 7)], Tuning(), 8),
 }
 

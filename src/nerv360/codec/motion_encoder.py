@@ -28,8 +28,8 @@ from nerv360.geometry.viewport import Viewport, dynamic_viewports
 from nerv360.motion.core import Core, core_version
 from nerv360.motion.encoder import CodedKey, GroupEncoder, Tuning, VectorCache, steps_of
 from nerv360.motion.groups import split_into_groups
-from nerv360.motion.keys import assign_slots, key_order, keys_of_groups, split_into_spans
-from nerv360.motion.sectors import sector_side, write_sectors
+from nerv360.motion.keys import assign_slots, key_order, keys_of_groups
+from nerv360.motion.sectors import sector_side, write_chunks
 from nerv360.progress import OnProgress, tracked
 from nerv360.quality import decibels, psnr
 from nerv360.storage import Location, atomic_write
@@ -197,14 +197,6 @@ class _Passes:
             chunks=[],
             sector=self._sector or None,
         )
-        return write_clip(self.clip, header, self._chunks(header, keys), sound)
-
-    def _chunks(self, header: MotionHeader, keys: Sequence[CodedKey]) -> list[bytes]:
-        if not self._sector:
-            return [key.data for key in keys]
-        core, rest, chunks = Core(self.clip.width, self.clip.height, self._sector), iter(keys), []
-        for span in split_into_spans(header.coded_keys()):
-            coded = list(islice(rest, len(span)))
-            chunks += [key.data for key in coded]
-            chunks += write_sectors(core, span, [key.sectors for key in coded])
-        return chunks
+        core = Core(self.clip.width, self.clip.height, self._sector)
+        chunks = write_chunks(core, header.coded_keys(), [(key.data, key.sectors) for key in keys])
+        return write_clip(self.clip, header, chunks, sound)

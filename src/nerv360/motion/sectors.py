@@ -4,9 +4,9 @@
     sectors = check | sector 0 of all keys of the span | check | sector 1 of all | ...
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from zlib import crc32
 
 import numpy as np
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from nerv360.errors import BitstreamError
 from nerv360.motion.core import Core
-from nerv360.motion.keys import SECTOR_UNIT, Key
+from nerv360.motion.keys import SECTOR_UNIT, Key, split_into_spans
 
-__all__ = ["SectorTable", "sector_side", "write_sectors"]
+__all__ = ["SectorTable", "sector_side", "write_chunks"]
 
 MOST_ACROSS = 16  # sectors of a panorama that this package encodes
 CHECK_BYTES = 2  # before a sector that is not empty: the lower half of its CRC-32
@@ -30,11 +30,18 @@ def sector_side(width: int) -> int:
     return side
 
 
-def write_sectors(core: Core, keys: Sequence[Key], sectors: Sequence[Sequence[bytes]]) -> list[bytes]:
-    """The chunks of lengths and of sectors of a span, of all sectors of its keys."""
-    lengths = np.array([list(map(len, each)) for each in sectors], np.uint32)
-    together = (b"".join(each) for each in zip(*sectors, strict=True))
-    return [core.write_lengths(keys, lengths), b"".join(_check_of(each) + each for each in together if each)]
+def write_chunks(core: Core, keys: Iterable[Key], coded: Iterable[tuple[bytes, Sequence[bytes]]]) -> list[bytes]:
+    """The chunks of keys, each of which has its bytes, or those of its base, and those of its sectors."""
+    rest, chunks = iter(coded), []
+    if not core.sectors:
+        return [data for data, _ in rest]
+    for span in split_into_spans(keys):
+        bases, sectors = zip(*islice(rest, len(span)), strict=True)
+        lengths = np.array([list(map(len, each)) for each in sectors], np.uint32)
+        together = (b"".join(each) for each in zip(*sectors, strict=True))
+        chunks += [*bases, core.write_lengths(span, lengths)]
+        chunks.append(b"".join(_check_of(each) + each for each in together if each))
+    return chunks
 
 
 def _check_of(data: bytes) -> bytes:
