@@ -129,7 +129,10 @@ class FileHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
     colour: Annotated[Colour, Meta(description="of the source")]
     segments: Annotated[list[SegmentEntry], Meta(min_length=1, max_length=10**6, description="in order")]
     sound: Annotated[SoundTrack | None, Meta(description="missing, or nil, where there is none")] = None
-    times: Annotated[FrameTimes | None, Meta(description="missing where all last equally long")] = None
+    times: Annotated[FrameTimes | None, Meta(description="missing, or nil, where all last equally long")] = None
+    eyes: Annotated[
+        Annotated[int, Meta(ge=2, le=2)] | None, Meta(description="pictures of a frame; missing where there is one")
+    ] = None
 
     @property
     def frame_rate(self) -> Fraction:
@@ -184,6 +187,7 @@ class SegmentHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fi
     last_block: Annotated[LastBlock, Meta(description="the last residual block; if missing, full")] = "full"
 
     version: ClassVar[int] = 5  # of the first files that hold such segments
+    eyes: ClassVar[None] = None  # as in FileHeader
 
     def __post_init__(self) -> None:
         _check_fov(self.hfov_deg)
@@ -258,7 +262,11 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
         tuple[Annotated[int, Meta(ge=1, le=65535)], ...],
         Meta(min_length=1, max_length=16, description="quantiser's step of each level, in 1/16 of a grey level"),
     ]
-    chunks: Annotated[list[Chunk], Meta(min_length=1, max_length=10**7, description="keys, in coding order")]
+    chunks: Annotated[list[Chunk], Meta(min_length=1, max_length=2 * 10**7, description="keys, in coding order")]
+    inter_view_levels: Annotated[
+        Annotated[int, Meta(ge=1, le=16)] | None,
+        Meta(description="of keys whose right picture the left one predicts; missing where there is one eye"),
+    ] = None
 
     version: ClassVar[int] = 10  # of the first files that hold such segments
 
@@ -268,6 +276,11 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
         if len(self.steps) < levels:
             raise ValueError(f"steps={self.steps}: the keys have {levels} levels")
 
+    @property
+    def eyes(self) -> int | None:
+        """Pictures of a frame; None where there is one."""
+        return None if self.inter_view_levels is None else 2
+
     def trained_view(self) -> Viewport:
         """The view that is measured, looking ahead, at its least field of view."""
         return Viewport(hfov_deg=self.hfov_deg[0], width=self.view_width, height=self.view_height)
@@ -276,22 +289,25 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
         """Why this cannot be the header of a segment of so many frames, or None."""
         if sum(self.groups) != frames:
             return f"the groups hold {sum(self.groups)} frames, the segment has {frames}"
-        if len(self.chunks) != frames:
-            return f"{frames} frames need {frames} chunks, the segment has {len(self.chunks)}"
+        needed = frames * (self.eyes or 1)
+        if len(self.chunks) != needed:
+            return f"{frames} frames need {needed} chunks, the segment has {len(self.chunks)}"
         return None
 
     def coded_keys(self) -> Iterator[Key]:
         """The key of every chunk."""
-        return keys_of_groups(self.groups, self.interval)
+        return keys_of_groups(self.groups, self.interval, 0, self.inter_view_levels)
 
     def contents(self, frames: int) -> Iterator[str]:
         """What every chunk is."""
-        return (f"{key.kind} keys" for key in self.coded_keys())
+        return (f"{key.kind} keys{', right eye' if self.eyes and key.frame % 2 else ''}" for key in self.coded_keys())
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """What `nerv360 info` tells: names and values."""
         yield "model", self.model
         yield "keys", f"every frame, a P key every {self.interval} frames"
+        if self.inter_view_levels is not None:
+            yield "eyes", f"left and right; the left one predicts the right, levels up to {self.inter_view_levels - 1}"
         yield "steps", f"{', '.join(f'{step / 16:g}' for step in self.steps)} grey levels"
         yield "measured view", f"{self.view_width}x{self.view_height}, {_range(self.hfov_deg)} degrees wide"
         yield "random access", f"groups of up to {max(self.groups)} frames"

@@ -17,7 +17,7 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.models.memory import check_bytes
 from nerv360.motion.core import Core
-from nerv360.motion.keys import Key, find_ancestry, key_order, keys_of_groups
+from nerv360.motion.keys import Key, find_ancestry, keys_of_groups
 from nerv360.types import Picture
 
 __all__ = ["MotionDecoder"]
@@ -54,8 +54,9 @@ class MotionDecoder(SegmentDecoder):
         self._container, self._segment, self._steps = container, segment, segment.header.steps
         self._width, self._height = container.header.width, container.header.height
         self._core = Core(self._width, self._height)
-        self._interval, self._groups = segment.header.interval, segment.header.groups
-        self._firsts = np.cumsum([0, *self._groups])  # frames, and chunks, that each group begins with
+        self._header = segment.header
+        pictures = np.array(segment.header.groups) * (segment.header.eyes or 1)
+        self._firsts = np.cumsum([0, *pictures])  # pictures, and chunks, that each group begins with
         self._keys_of = lru_cache(2)(self._keys_of_group)
         self._footprint = lru_cache(1)(self._footprint_of)  # of a view at rest
         self._slots: dict[int, int] = {}  # of frames, the least recently used first
@@ -80,7 +81,7 @@ class MotionDecoder(SegmentDecoder):
 
     def _most_needed(self) -> int:
         """Keys that a frame depends on, with its own, at most. Raises BitstreamError where these find no memory."""
-        keys = key_order(max(self._groups), self._interval)
+        keys = self._keys_of_frames((max(self._header.groups),))
         most = max(len(find_ancestry(keys, key.frame)) for key in keys)
         if most * BYTES_PER_PIXEL * self._width * self._height > Core.MOST_BYTES:
             size = f"a panorama of {self._width}x{self._height}"
@@ -90,7 +91,10 @@ class MotionDecoder(SegmentDecoder):
         return most
 
     def _keys_of_group(self, group: int) -> list[Key]:
-        return list(keys_of_groups(self._groups[group : group + 1], self._interval, int(self._firsts[group])))
+        return self._keys_of_frames(self._header.groups[group : group + 1], int(self._firsts[group]))
+
+    def _keys_of_frames(self, groups: tuple[int, ...], first: int = 0) -> list[Key]:
+        return list(keys_of_groups(groups, self._header.interval, first, self._header.inter_view_levels))
 
     def _footprint_of(self, view: Viewport) -> Footprint:
         return Footprint.of(view, 1, self._height, self._width, 1, torch.empty(0))
