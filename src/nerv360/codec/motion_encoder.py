@@ -9,7 +9,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import chain, islice, product
 
 import numpy as np
 import torch
@@ -131,9 +131,9 @@ class _Passes:
         """The same, and the keys in the order of the file."""
         name = self._name(tuning, step)
         if name not in self._done:
-            coded = tracked(self._coded(tuning, step), stage, self.clip.frames * self._eyes, self.on_progress)
+            coded = tracked(self._coded(tuning, step), stage, self.clip.frames, self.on_progress)
             try:
-                keys, views_db = map(list, zip(*coded, strict=True))
+                keys, views_db = map(list, zip(*chain.from_iterable(coded), strict=True))
             except BitstreamError:
                 if self.journal.reject():
                     return self.encode(stage, tuning, step)
@@ -164,15 +164,20 @@ class _Passes:
     def _name(self, tuning: Tuning, step: float) -> str:
         return f"{self.clip.start} {self.clip.frames} {tuning} {step!r}"
 
-    def _coded(self, tuning: Tuning, step: float) -> Iterator[tuple[CodedKey, float]]:
-        """Every key in the order of encoding, and the PSNR of its views."""
+    def _coded(self, tuning: Tuning, step: float) -> Iterator[list[tuple[CodedKey, float]]]:
+        """The keys of every frame in the order of encoding, and the PSNR of their views."""
         known = iter(self.journal.begin(self._name(tuning, step)))
         steps, first = steps_of(step, tuning, max(self.groups)), 0
         for count, vectors, pictures in zip(self.groups, self._vectors, self._pictures_of_groups(), strict=True):
             encoder = GroupEncoder(pictures, vectors, self._eyes)
+            of_frame = []
             for key, coded, decoded in encoder.encode(tuning, steps, list(islice(known, len(pictures)))):
                 self.journal.add(coded)
-                yield coded, self._psnr_of_views(first + key.frame // self._eyes, decoded, pictures[key.frame])
+                views_db = self._psnr_of_views(first + key.frame // self._eyes, decoded, pictures[key.frame])
+                of_frame.append((coded, views_db))
+                if len(of_frame) == self._eyes:
+                    yield of_frame
+                    of_frame = []
             first += count
 
     def _pictures_of_groups(self) -> Iterator[NDArray[np.uint8]]:

@@ -44,7 +44,7 @@ def stereo_box(mode: int) -> bytes:
 
 
 def tag_equirectangular(path: Path, top_bottom: bool = False) -> None:
-    """Say in an MP4 file of one track that it holds equirectangular panoramas, of one eye or of the left above the right.
+    """Say in an MP4 file of one track that it holds equirectangular panoramas: one eye's, or left above right.
 
     Raises OSError.
     """
