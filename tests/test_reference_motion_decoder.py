@@ -13,6 +13,7 @@ import reference_motion_bits
 import reference_motion_decoder
 import reference_motion_filters
 import reference_motion_pictures
+from helpers.films import other_eye
 from helpers.motion_files import motion_file
 from numpy.typing import NDArray
 from reference_motion_bits import CONTEXTS, MIXERS
@@ -43,6 +44,12 @@ def over_the_poles(count: int, width: int, height: int) -> list[Picture]:
     return [np.roll(sphere, 9 * i, axis=0)[:height] for i in range(count)]
 
 
+def both(count: int, width: int, height: int) -> list[Picture]:
+    """Both eyes of a clip, in turn."""
+    left = scene(count, width, height, 2)
+    return [picture for pair in zip(left, other_eye(left), strict=True) for picture in pair]
+
+
 def noise(count: int, width: int, height: int) -> list[Picture]:
     return list(np.random.default_rng(3).integers(0, 256, (count, height, width, 3), np.uint8))
 
@@ -69,6 +76,12 @@ CASES: dict[str, Callable[[], bytes]] = {
     "one column wide": lambda: motion_file([noise(3, 16, 40)], Tuning(interval=2), 2),
     "little": lambda: motion_file([dots(9, 140, 56)], Tuning(interval=2), 20),
     "flat": lambda: motion_file([scene(3, 40, 6, 7)], Tuning(), 8),
+    **{
+        f"two eyes, {levels} levels": lambda levels=levels: motion_file(
+            [both(7, 72, 40), both(2, 72, 40)], Tuning(interval=2, inter_view_levels=levels), 12, eyes=2
+        )
+        for levels in (1, 2, 16)
+    },
 }
 
 
@@ -88,9 +101,10 @@ def test_an_encoded_clip(tmp_path: Path) -> None:
 def compare(path: Path) -> None:
     pictures = reference_motion_decoder.decode(path.read_bytes())
     with nerv360.open(path) as decoder:
-        assert len(pictures) == decoder.frames
-        for frame, picture in enumerate(pictures):
-            assert_same(decoder.panorama(frame), picture)
+        shown = [decoder.panorama(frame, eye=eye) for frame in range(decoder.frames) for eye in decoder.eyes]
+    assert len(pictures) == len(shown)
+    for ours, theirs in zip(shown, pictures, strict=True):
+        assert_same(ours, theirs)
 
 
 def assert_same(picture: Picture, expected: NDArray[np.uint8]) -> None:

@@ -10,12 +10,16 @@ from nerv360.motion.encoder import GroupEncoder, Tuning, steps_of
 from nerv360.types import BT709, Picture
 
 
-def motion_file(groups: Sequence[Sequence[Picture]], tuning: Tuning, step: float) -> bytes:
-    """A file of one segment, whose root has a quantiser's step of so many grey levels."""
+def motion_file(groups: Sequence[Sequence[Picture]], tuning: Tuning, step: float, eyes: int = 1) -> bytes:
+    """A file of one segment, whose root has a quantiser's step of so many grey levels; pictures of two eyes in turn."""
     height, width, _ = groups[0][0].shape
-    lengths = tuple(map(len, groups))
-    steps = steps_of(step, tuning, max(lengths))
-    chunks = [coded.data for group in groups for _, coded, _ in GroupEncoder(np.stack(group), {}).encode(tuning, steps)]
-    header = MotionHeader("nerv360-motion", width, height, (78.1, 78.1), tuning.interval, lengths, steps, [])
-    file = FileHeader(width, height, sum(lengths), 25, 1, BT709, [SegmentEntry(sum(lengths), 1, 1, 0)])
+    lengths = tuple(len(group) // eyes for group in groups)
+    steps, chunks = steps_of(step, tuning, max(lengths)), []
+    for group in groups:
+        coded = [each.data for _, each, _ in GroupEncoder(np.stack(group), {}, eyes).encode(tuning, steps)]
+        chunks += [data for eye in range(eyes) for data in coded[eye::eyes]]
+    levels = tuning.inter_view_levels if eyes == 2 else None
+    header = MotionHeader("nerv360-motion", width, height, (78.1, 78.1), tuning.interval, lengths, steps, [], levels)
+    entry = SegmentEntry(sum(lengths), 1, 1, 0)
+    file = FileHeader(width, height, sum(lengths), 25, 1, BT709, [entry], eyes=header.eyes)
     return write_container(file, iter([(header, chunks)]))

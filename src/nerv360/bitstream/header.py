@@ -262,7 +262,7 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
         tuple[Annotated[int, Meta(ge=1, le=65535)], ...],
         Meta(min_length=1, max_length=16, description="quantiser's step of each level, in 1/16 of a grey level"),
     ]
-    chunks: Annotated[list[Chunk], Meta(min_length=1, max_length=2 * 10**7, description="keys, in coding order")]
+    chunks: Annotated[list[Chunk], Meta(min_length=1, max_length=10**7, description="keys, in coding order")]
     inter_view_levels: Annotated[
         Annotated[int, Meta(ge=1, le=16)] | None,
         Meta(description="of keys whose right picture the left one predicts; missing where there is one eye"),
