@@ -131,7 +131,7 @@ class FileHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
     sound: Annotated[SoundTrack | None, Meta(description="missing, or nil, where there is none")] = None
     times: Annotated[FrameTimes | None, Meta(description="missing, or nil, where all last equally long")] = None
     eyes: Annotated[
-        Annotated[int, Meta(ge=2, le=2)] | None, Meta(description="pictures of a frame; missing where there is one")
+        Annotated[int, Meta(ge=2, le=2)] | None, Meta(description="pictures of a frame; if missing, one")
     ] = None
 
     @property
@@ -265,7 +265,7 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
     chunks: Annotated[list[Chunk], Meta(min_length=1, max_length=10**7, description="keys, in coding order")]
     inter_view_levels: Annotated[
         Annotated[int, Meta(ge=1, le=16)] | None,
-        Meta(description="of keys whose right picture the left one predicts; missing where there is one eye"),
+        Meta(description="of right keys predicted from left ones; missing without `eyes`"),
     ] = None
 
     version: ClassVar[int] = 10  # of the first files that hold such segments
