@@ -150,7 +150,8 @@ def look(path: Path) -> None:
             list(read_sound(decoder.container, Fraction(0), decoder.container.timeline.start_s(decoder.frames)))
         for frame in (0, decoder.frames - 1):
             for view in VIEWS:
-                decoder.viewport(frame, view)
+                for eye in decoder.eyes:
+                    decoder.viewport(frame, view, eye=eye)
         if decoder.width * decoder.height <= 1 << 16:
             decoder.panorama(decoder.frames // 2)
 

@@ -56,17 +56,21 @@ def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
 def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], list[bytes]]]]:
     """The FileHeader; of every segment its frames, its header and its chunks."""
     magic, version, length, checksum = struct.unpack_from("<8sHII", data)
-    check(magic == b"\x89NERV360" and version in (5, 10, 11, 13))
+    check(magic == b"\x89NERV360" and version in (5, 10, 11, 12, 13))
     packed = data[18 : 18 + length]
     check(crc32(packed) == checksum)
     header, offset, parts = msgspec.msgpack.decode(packed), 18 + length, []
-    check(len(header) == 7 or (len(header) in (8, 9) and version == 11))
+    check(len(header) == 7 or (len(header) in (8, 9) and version >= 11) or (len(header) == 10 and version >= 12))
+    check(header[9:] in ([], [2]))
     sound = header[7][4] if header[7:] and header[7] else [[]] * len(header[6])
     for (frames, size, header_length, header_checksum), behind in zip(header[6], sound, strict=True):
         body = data[offset : offset + size]
         check(crc32(body[:header_length]) == header_checksum)
         segment = with_defaults(msgspec.msgpack.decode(body[:header_length]))
         check(version >= 10 or segment[0] != "nerv360-motion")
+        two_eyes = segment[0] == "nerv360-motion" and segment[8:9] not in ([], [None])
+        check(two_eyes == (len(header) == 10))
+        check(version >= 13 or segment[0] != "nerv360-motion" or len(segment) < 10)
         table = segment[7 if segment[0] == "nerv360-motion" else 17]
         chunks = read_chunks([*table, *behind], body[header_length:])
         parts.append((frames, segment, chunks[: len(table)]))
@@ -77,7 +81,7 @@ def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], l
 
 def frame_starts(header: list[Any]) -> list[float]:
     """When frames begin, and the last ends, in seconds."""
-    if len(header) < 9:
+    if len(header) < 9 or header[8] is None:
         return [frame * header[4] / header[3] for frame in range(header[2] + 1)]
     numerator, denominator, packed = header[8]
     ticks = struct.unpack(f"<{header[2]}I", zlib.decompress(packed))

@@ -18,7 +18,7 @@ from reference_motion_vectors import Field, Node, Part, read_field
 
 
 def decode(data: bytes) -> list[Array]:
-    """The pictures of all frames, [height, width, 3]."""
+    """The pictures of all frames, [height, width, 3], of two eyes in turn."""
     (width, height, *_), segments = read_container(data)
     pictures = []
     for frames, header, chunks in segments:
@@ -70,18 +70,29 @@ def keys_between(a: int, b: int, level: int) -> list[Key]:
     return [Key(c, level, (a, b)), *keys_between(a, c, level + 1), *keys_between(c, b, level + 1)]
 
 
+def of_eye(eye: int, key: Key, inter_view_levels: int) -> Key:
+    """The key of an eye's picture, from that of its frame."""
+    from_left = eye and key.level < inter_view_levels
+    references = (2 * key.frame,) if from_left else tuple(2 * frame + eye for frame in key.references)
+    return Key(2 * key.frame + eye, key.level, references)
+
+
 def read_segment(width: int, height: int, frames: int, header: list[Any], chunks: list[bytes]) -> list[list[Array]]:
-    """The planes of all frames."""
-    interval, groups, steps, _, *sides = header[4:]
+    """The planes of all pictures."""
+    interval, groups, steps, _, levels, side = (*header[4:], None, None)[:6]
+    pictures = 2 * frames if levels else frames
     check(sum(groups) == frames)
-    starts = accumulate(groups, initial=0)
-    keys = [key for group, first in zip(groups, starts, strict=False) for key in key_order(group, interval, first)]
-    sectors = sectors_of(width, height, sides[0]) if sides else []
+    keys: list[Key] = []
+    for group, first in zip(groups, accumulate(groups, initial=0), strict=False):
+        of_frames = key_order(group, interval, first)
+        keys += [of_eye(eye, key, levels) for eye in (0, 1) for key in of_frames] if levels else of_frames
+    sectors = sectors_of(width, height, side) if side else []
+    check(sectors or len(chunks) == pictures)
     known: dict[int, Known] = {}
     for key, chunk, parts in zip(keys, *split_chunks(keys, chunks, sectors), strict=True):
         references = [known[frame] for frame in key.references]
         known[key.frame] = read_key(chunk, parts, sectors, key, references, steps[key.level], width, height)
-    return [known[frame].planes for frame in range(frames)]
+    return [known[picture].planes for picture in range(pictures)]
 
 
 class Sector(NamedTuple):

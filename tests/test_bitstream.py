@@ -411,7 +411,7 @@ def test_the_document_has_the_constants() -> None:
     magic = " ".join(f"{byte:02x}" for byte in layout.MAGIC)
     for fact in (
         magic,
-        "{}, {} or {};".format(*layout.VERSIONS),
+        "{}, {}, {}, {} or {};".format(*layout.VERSIONS),
         f"{layout.MAX_HEADER}",
         f"{layout.PREAMBLE.size} bytes",
     ):

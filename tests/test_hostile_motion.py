@@ -10,12 +10,14 @@ from zlib import crc32
 import msgspec
 import numpy as np
 import pytest
+from helpers.golden import FOLDER as GOLDEN
 from helpers.motion_files import motion_file
+from msgspec.structs import replace
 from test_bitstream import VIEW
 from test_hostile import bounded, fields, preamble
 
 import nerv360
-from nerv360.bitstream.container import Container
+from nerv360.bitstream.container import Container, write_container
 from nerv360.bitstream.header import FileHeader, MotionHeader
 from nerv360.errors import BitstreamError, OutOfMemory
 from nerv360.motion.encoder import Tuning
@@ -27,14 +29,15 @@ WIDTH, HEIGHT, GROUPS = 64, 32, (5, 3)
 class Parts:
     """A valid file, and what it is made of."""
 
-    def __init__(self, path: Path) -> None:
-        frames = [render_frame(index, width=WIDTH, height=HEIGHT, frames=64) for index in range(sum(GROUPS))]
-        self.path, self.data = path, motion_file([frames[:5], frames[5:]], Tuning(interval=2), 12)
+    def __init__(self, path: Path, eyes: int = 1) -> None:
+        frames = [render_frame(index, width=WIDTH, height=HEIGHT, frames=64) for index in range(sum(GROUPS) * eyes)]
+        first = GROUPS[0] * eyes
+        self.path, self.data = path, motion_file([frames[:first], frames[first:]], Tuning(interval=2), 12, eyes)
         path.write_bytes(self.data)
         with Container(path) as container:
             (segment,) = container.segments
-            self.file, self.segment = container.header, segment.header
-            self.chunks = [container.chunk(segment, index) for index in range(sum(GROUPS))]
+            self.version, self.file, self.segment = container.version, container.header, segment.header
+            self.chunks = [container.chunk(segment, index) for index in range(sum(GROUPS) * eyes)]
 
     def forge(
         self,
@@ -47,10 +50,10 @@ class Parts:
         table = {"chunks": [[len(chunk), crc32(chunk)] for chunk in chunks]}
         packed = msgspec.msgpack.encode(fields(MotionHeader, self.segment, table | (segment or {})))
         body = packed + b"".join(chunks)
-        claims = {"frames": len(chunks)} | (file or {})
+        claims = {"frames": len(chunks) // (self.file.eyes or 1)} | (file or {})
         entry = [claims["frames"], len(body), len(packed), crc32(packed)]
         header = msgspec.msgpack.encode(fields(FileHeader, self.file, {"segments": [entry]} | claims))
-        return preamble(header, version=MotionHeader.version) + body
+        return preamble(header, version=self.version) + body
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def look(path: Path) -> None:
     """A view of the first frame, one of the last, and a panorama."""
     with nerv360.open(path) as decoder:
         decoder.viewport(0, VIEW)
-        decoder.viewport(decoder.frames - 1, VIEW)
+        decoder.viewport(decoder.frames - 1, VIEW, eye=decoder.eyes[-1])
         decoder.panorama(decoder.frames // 2)
 
 
@@ -150,6 +153,62 @@ def test_a_few_bytes_are_no_large_picture(parts: Parts, key: bytes, tmp_path: Pa
 )
 def test_headers(parts: Parts, changes: dict[str, Any], tmp_path: Path) -> None:
     refuse(tmp_path, parts.forge(segment=changes))
+
+
+@pytest.fixture(scope="module")
+def stereo(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    found = Parts(tmp_path_factory.mktemp("valid") / "stereo.nerv360", eyes=2)
+    assert found.forge() == found.data
+    look(found.path)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("file", "segment"),
+    [
+        ({"eyes": 3}, {}),
+        ({"eyes": 1}, {}),
+        ({"eyes": 0}, {}),
+        ({"eyes": "2"}, {}),
+        ({"eyes": [2]}, {}),
+        ({"eyes": 2.0}, {"inter_view_levels": 1.5}),
+        ({"eyes": None}, {}),
+        ({}, {"inter_view_levels": None}),
+        ({}, {"inter_view_levels": 0}),
+        ({}, {"inter_view_levels": 17}),
+        ({}, {"inter_view_levels": "1"}),
+        ({"frames": 16}, {"groups": [10, 6]}),
+        ({"frames": 7}, {"groups": [4, 3]}),
+    ],
+    ids=str,
+)
+def test_headers_of_both_eyes(stereo: Parts, file: dict[str, Any], segment: dict[str, Any], tmp_path: Path) -> None:
+    refuse(tmp_path, stereo.forge(file=file, segment=segment))
+
+
+def test_an_odd_number_of_pictures(stereo: Parts, tmp_path: Path) -> None:
+    refuse(tmp_path, stereo.forge(stereo.chunks[:-1], file={"frames": 8}))
+
+
+def test_both_eyes_are_none_of_an_older_version(stereo: Parts, tmp_path: Path) -> None:
+    data = bytearray(stereo.data)
+    data[8] = 11
+    refuse(tmp_path, bytes(data))
+
+
+def test_a_network_of_both_eyes(tmp_path: Path) -> None:
+    with Container(GOLDEN / "nerv360-grid.nerv360") as container:
+        (segment,) = container.segments
+        chunks = [container.chunk(segment, index) for index in range(len(segment.chunks))]
+        forged = write_container(replace(container.header, eyes=2), iter([(segment.header, chunks)]))
+    refuse(tmp_path, forged)
+
+
+def test_right_keys_of_random_bytes(stereo: Parts, tmp_path: Path) -> None:
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        chunks = [chunk if index % 8 < 5 else rng.bytes(400) for index, chunk in enumerate(stereo.chunks)]
+        look_or_refuse(tmp_path, stereo.forge(chunks))
 
 
 @pytest.mark.parametrize("size", [{"width": 1, "height": 1}, {"width": 16384, "height": 1}, {"width": 1}])

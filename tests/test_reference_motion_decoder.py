@@ -13,6 +13,7 @@ import reference_motion_bits
 import reference_motion_decoder
 import reference_motion_filters
 import reference_motion_pictures
+from helpers.films import other_eye
 from helpers.motion_files import motion_file
 from numpy.typing import NDArray
 from reference_motion_bits import CONTEXTS, MIXERS
@@ -43,6 +44,12 @@ def over_the_poles(count: int, width: int, height: int) -> list[Picture]:
     return [np.roll(sphere, 9 * i, axis=0)[:height] for i in range(count)]
 
 
+def both(count: int, width: int, height: int) -> list[Picture]:
+    """Both eyes of a clip, in turn."""
+    left = scene(count, width, height, 2)
+    return [picture for pair in zip(left, other_eye(left), strict=True) for picture in pair]
+
+
 def noise(count: int, width: int, height: int) -> list[Picture]:
     return list(np.random.default_rng(3).integers(0, 256, (count, height, width, 3), np.uint8))
 
@@ -68,11 +75,18 @@ CASES: dict[str, Callable[[], bytes]] = {
     "odd": lambda: motion_file([scene(4, 67, 35, 5)], Tuning(), 8),
     "one column wide": lambda: motion_file([noise(3, 16, 40)], Tuning(interval=2), 2),
     "little": lambda: motion_file([dots(9, 140, 56)], Tuning(interval=2), 20),
-    "sectors": lambda: motion_file([scene(6, 200, 100, 5)], Tuning(interval=2), 8, 64),
-    "sectors of several groups": lambda: motion_file([scene(4, 150, 72), noise(2, 150, 72)], Tuning(interval=4), 30, 64),
-    "sectors with little in them": lambda: motion_file([dots(9, 204, 136)], Tuning(interval=4), 20, 64),
-    "one sector": lambda: motion_file([scene(3, 72, 40)], Tuning(interval=2), 8, 128),
+    "sectors": lambda: motion_file([scene(6, 200, 100, 5)], Tuning(interval=2), 8, sector=64),
+    "sectors of groups": lambda: motion_file([scene(4, 150, 72), noise(2, 150, 72)], Tuning(), 30, sector=64),
+    "sectors with little in them": lambda: motion_file([dots(9, 204, 136)], Tuning(interval=4), 20, sector=64),
+    "one sector": lambda: motion_file([scene(3, 72, 40)], Tuning(interval=2), 8, sector=128),
+    "sectors of two eyes": lambda: motion_file([scene(6, 150, 72, 3)], Tuning(interval=2), 8, eyes=2, sector=64),
     "flat": lambda: motion_file([scene(3, 40, 6, 7)], Tuning(), 8),
+    **{
+        f"two eyes, {levels} levels": lambda levels=levels: motion_file(
+            [both(7, 72, 40), both(2, 72, 40)], Tuning(interval=2, inter_view_levels=levels), 12, eyes=2
+        )
+        for levels in (1, 2, 16)
+    },
 }
 
 
@@ -92,9 +106,10 @@ def test_an_encoded_clip(tmp_path: Path) -> None:
 def compare(path: Path) -> None:
     pictures = reference_motion_decoder.decode(path.read_bytes())
     with nerv360.open(path) as decoder:
-        assert len(pictures) == decoder.frames
-        for frame, picture in enumerate(pictures):
-            assert_same(decoder.panorama(frame), picture)
+        shown = [decoder.panorama(frame, eye=eye) for frame in range(decoder.frames) for eye in decoder.eyes]
+    assert len(pictures) == len(shown)
+    for ours, theirs in zip(shown, pictures, strict=True):
+        assert_same(ours, theirs)
 
 
 def assert_same(picture: Picture, expected: NDArray[np.uint8]) -> None:

@@ -61,7 +61,7 @@ def test_what_a_pass_needed_is_freed_at_once(monkeypatch: pytest.MonkeyPatch) ->
     """Garbage in cycles is collected by number, not by size: passes over a clip would pile up."""
     flows: list[weakref.ref[Flow]] = []
     monkeypatch.setattr(
-        "nerv360.motion.encoder.Flow", lambda frames: (flow := Flow(frames), flows.append(weakref.ref(flow)))[0]
+        "nerv360.motion.encoder.Flow", lambda *given: (flow := Flow(*given), flows.append(weakref.ref(flow)))[0]
     )
     gc.disable()
     try:

@@ -23,9 +23,9 @@ from nerv360.config import preset_for
 from nerv360.evaluation.anchors import ANCHORS
 from nerv360.evaluation.streaming import stream_cost
 from nerv360.extract import extract_viewport
+from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.viewport import Viewport, dynamic_viewports
 from nerv360.geometry.window import Window
-from nerv360.geometry.footprint import Footprint
 from nerv360.quality import psnr
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
@@ -56,7 +56,9 @@ def jumping(frames: int, fps: float) -> list[Viewport]:
 
 def quality(pictures: Callable[[int], Picture], views: Sequence[Viewport], source: Sequence[Picture]) -> float:
     """Mean PSNR along a path, of pictures that are cut out of panoramas."""
-    found = [psnr(extract_viewport(pictures(k), view), extract_viewport(source[k], view)) for k, view in enumerate(views)]
+    found = [
+        psnr(extract_viewport(pictures(k), view), extract_viewport(source[k], view)) for k, view in enumerate(views)
+    ]
     return float(np.mean(found))
 
 
@@ -67,9 +69,7 @@ def edges(size: int, parts: int) -> list[int]:
 def areas(width: int, height: int) -> list[tuple[slice, slice]]:
     """Rows and columns of each tile."""
     rows, columns = edges(height, ROWS), edges(width, COLUMNS)
-    return [
-        (slice(*rows[i : i + 2]), slice(*columns[j : j + 2])) for i in range(ROWS) for j in range(COLUMNS)
-    ]
+    return [(slice(*rows[i : i + 2]), slice(*columns[j : j + 2])) for i in range(ROWS) for j in range(COLUMNS)]
 
 
 def compress(path: Path, pictures: Iterator[Picture], clip: Clip, crf: int) -> None:
@@ -123,7 +123,11 @@ def main(
     for name, sectors in (("whole", False), ("sectors", True)):
         files[name] = folder / f"{video.stem}-{name}.nerv360"
         if not files[name].exists():
-            api.encode(clip, files[name], preset_for("nerv360-motion", "medium").replace(sectors=sectors, rate_weight=rate_weight))
+            api.encode(
+                clip,
+                files[name],
+                preset_for("nerv360-motion", "medium").replace(sectors=sectors, rate_weight=rate_weight),
+            )
     whole, tiled = anchors(clip, source, folder / f"{video.stem}-svt-av1")
     rows, traces = [], {}
     with api.open(files["whole"]) as decoder:

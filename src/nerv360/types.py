@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-__all__ = ["BT709", "UNSPECIFIED_COLOUR", "Colour", "FrameDurations", "Picture", "Sound"]
+__all__ = ["BT709", "EYES", "UNSPECIFIED_COLOUR", "Colour", "FrameDurations", "Picture", "Sound"]
 
 Picture = NDArray[np.uint8]  # [height, width, 3], full-range R'G'B'
 
@@ -41,5 +41,6 @@ class FrameDurations(NamedTuple):
     tick_s: Fraction
 
 
+EYES = ("left", "right")  # of a frame that has two pictures, in the order of files
 UNSPECIFIED_COLOUR = Colour(2, 2, 2, False)
 BT709 = Colour(1, 1, 1, False)

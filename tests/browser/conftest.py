@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,13 @@ def clip(film: Path, once: Callable[..., Path]) -> Path:
 def motion_clip(once: Callable[..., Path]) -> Path:
     """A file of two segments of keys."""
     return once("motion.nerv360", lambda path: path.write_bytes(clip_file(WIDTH, HEIGHT, [(9, 6), (7,)])[0]))
+
+
+@pytest.fixture(scope="session")
+def stereo_clip(once: Callable[..., Path]) -> Path:
+    """The same of both eyes."""
+    data = partial(clip_file, WIDTH, HEIGHT, [(9, 6), (7,)], inter_view_levels=1)
+    return once("stereo.nerv360", lambda path: path.write_bytes(data()[0]))
 
 
 @pytest.fixture(scope="session")

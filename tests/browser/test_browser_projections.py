@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.browser import Page, Server, quality_db, serving_app, settled, snapshot
+from helpers.browser import Page, Server, angles_of, quality_db, serving_app, settled, snapshot, static_app
 from PIL import Image
 
 import nerv360
@@ -18,6 +18,7 @@ from nerv360.geometry.rays import rotation
 from nerv360.geometry.sampling import sample_sphere, to_picture
 from nerv360.quality import psnr
 from nerv360.serving import server as serving
+from nerv360.serving.site import export_site
 from nerv360.types import Picture
 
 pytestmark = pytest.mark.browser
@@ -54,9 +55,9 @@ def server(motion_clip: Path) -> Iterator[Server]:
         yield server
 
 
-def panorama(path: Path, frame: int) -> Picture:
+def panorama(path: Path, frame: int, eye: str = "left") -> Picture:
     with nerv360.open(path) as decoder:
-        return decoder.panorama(frame)
+        return decoder.panorama(frame, eye=eye if eye in decoder.eyes else "left")
 
 
 def eyes(page: Page, path: Path, yaw_deg: float, pitch_deg: float) -> list[tuple[Picture, Picture]]:
@@ -67,8 +68,9 @@ def eyes(page: Page, path: Path, yaw_deg: float, pitch_deg: float) -> list[tuple
     vfov_deg = math.degrees(seen["fovy"])
     hfov_deg = math.degrees(2 * math.atan(math.tan(seen["fovy"] / 2) * width / height))
     view = nerv360.Viewport(yaw_deg, pitch_deg, 0, hfov_deg, vfov_deg, width, height)
-    expected = extract_viewport(panorama(path, page.evaluate("player.frame")), view)
-    return [(picture[:, :width], expected), (picture[:, width:], expected)]
+    frame = page.evaluate("player.frame")
+    expected = [extract_viewport(panorama(path, frame, eye), view) for eye in ("left", "right")]
+    return list(zip((picture[:, :width], picture[:, width:]), expected, strict=True))
 
 
 def test_both_eyes_see_where_the_head_looks(server: Server, motion_clip: Path, new_page: Callable[..., Page]) -> None:
@@ -97,6 +99,49 @@ def test_both_eyes_see_where_the_head_looks(server: Server, motion_clip: Path, n
     page.evaluate("session.end()")
     page.wait_for_function("!player.immersive && player.view.rollDeg === 0")
     assert button.get_attribute("aria-pressed") == "false"
+
+
+@pytest.mark.parametrize("kind", ["site", "server"])
+def test_each_eye_sees_a_picture_of_its_own(
+    stereo_clip: Path, new_page: Callable[..., Page], tmp_path: Path, kind: str
+) -> None:
+    """Of the same frame, wherever the head looks, while it plays too; on the desk it is the left one's."""
+    if not EMULATOR.exists():
+        pytest.skip("the emulated headset is not installed: npm ci --prefix tests/web")
+    least_db = 40 if kind == "site" else 33  # the server sends JPEG
+    if kind == "site":
+        export_site(stereo_clip, tmp_path / "site")
+    requests: list[tuple[str, str | None, int, int]] = []
+    site = lambda: static_app(tmp_path / "site", requests)  # noqa: E731
+    with serving_app(site if kind == "site" else lambda: serving.create_app(stereo_clip)) as server:
+        page = new_page(640, 320)
+        page.add_init_script(EMULATOR.read_text() + HEADSET)
+        page.goto(f"{server.address}#yaw=40")
+        settled(page)
+        assert page.evaluate("[player.backend, player.manifest.eyes]") == ["wasm" if kind == "site" else "server", 2]
+        view = nerv360.Viewport(*angles_of(page), width=640, height=320)
+        assert psnr(snapshot(page), extract_viewport(panorama(stereo_clip, 0), view)) > least_db
+        page.get_by_role("button", name="Headset").click()
+        page.wait_for_function("player.immersive")
+        for frame, yaw_deg, pitch_deg in ((0, 0, 0), (21, -60, 10), (8, 100, -20)):
+            page.evaluate("(frame) => player.seek(frame / player.manifest.frameRate)", frame)
+            page.evaluate(HOLD, [yaw_deg, pitch_deg])
+            page.wait_for_function(f"Math.abs(player.view.pitchDeg - {pitch_deg}) < 0.1")
+            settled(page)
+            seen = eyes(page, stereo_clip, 40 + yaw_deg, pitch_deg)
+            assert page.evaluate("player.frame") == frame
+            assert min(psnr(*eye) for eye in seen) > least_db
+            (left, _), (_, right) = seen
+            assert psnr(left, right) < 30  # they do differ
+        page.evaluate("player.play()")
+        page.wait_for_function("player.frame > 12")
+        page.evaluate("player.pause()")
+        settled(page)
+        assert min(psnr(*eye) for eye in eyes(page, stereo_clip, 140, -20)) > least_db
+        page.evaluate("session.end()")
+        page.wait_for_function("!player.immersive")
+        settled(page)
+        assert page.evaluate("player.error") is None
 
 
 def test_a_headset_that_is_refused_is_told(server: Server, new_page: Callable[..., Page]) -> None:

@@ -11,10 +11,19 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from nerv360.types import Picture
-from nerv360.video.spherical import add_boxes, box, full_box
+from nerv360.video.spherical import add_boxes, box, full_box, stereo_box
 from nerv360.video.synthetic import render_frame
 
-__all__ = ["SAMPLE_RATE", "beeps", "packets_of", "panoramas", "spherical_box", "stereo_box", "write_film"]
+__all__ = [
+    "SAMPLE_RATE",
+    "beeps",
+    "other_eye",
+    "packets_of",
+    "panoramas",
+    "spherical_box",
+    "stereo_box",
+    "write_film",
+]
 
 BT709 = Colorspace.ITU709
 SAMPLE_RATE = 48000
@@ -23,6 +32,15 @@ SAMPLE_RATE = 48000
 def panoramas(count: int = 3, width: int = 160, height: int = 80) -> list[Picture]:
     """Frames of the procedural clip."""
     return [render_frame(index, width=width, height=height, frames=64) for index in range(count)]
+
+
+def other_eye(pictures: Sequence[Picture]) -> list[Picture]:
+    """What a right eye sees where these are the left one's: all moved, things below the horizon further."""
+    height = len(pictures[0])
+    moved = [np.roll(picture, 2, axis=1) for picture in pictures]
+    for picture in moved:
+        picture[height // 2 :] = np.roll(picture[height // 2 :], 3, axis=1)
+    return moved
 
 
 def write_film(
@@ -97,8 +115,3 @@ def spherical_box(
     header = full_box(b"prhd", struct.pack(">3i", *(round(angle * 65536) for angle in pose_deg)))
     content = struct.pack(">4I", *(round(bound * 2**32) for bound in bounds)) if projection == b"equi" else bytes(8)
     return box(b"sv3d", full_box(b"svhd", b"test\0") + box(b"proj", header + full_box(projection, content)))
-
-
-def stereo_box(mode: int) -> bytes:
-    """An st3d box: 1 is top and bottom, 2 left and right, 4 right and left."""
-    return full_box(b"st3d", bytes([mode]))

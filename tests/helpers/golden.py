@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from helpers.films import write_film
+from helpers.films import other_eye, stereo_box, write_film
 from nerv360.bitstream.container import Container, Segment
 from nerv360.bitstream.header import MotionHeader
 from nerv360.bitstream.sound import read_sound
@@ -31,6 +31,7 @@ from nerv360.models.build import decoder_tensors
 from nerv360.types import BT709
 from nerv360.video.camera_motion import to_world_panorama
 from nerv360.video.clip import Clip
+from nerv360.video.reading import BOTH, Layout
 from nerv360.video.synthetic import render_frame
 from nerv360.video.writer import write_frames
 
@@ -59,8 +60,9 @@ CASES = {
     ),
     "nerv360-motion": EncodingConfig.of(model="nerv360-motion", effort=0, rate_weight=1.0),
     "timed": EncodingConfig.of(model="nerv360-motion", effort=0, rate_weight=4.0),  # with sound, and times of frames
+    "stereo": EncodingConfig.of(model="nerv360-motion", effort=0, rate_weight=4.0),  # likewise, of both eyes
 }
-TICKS = (0, 1, 3, 4, 20, 30)  # when frames of the last one are shown, in 1/25 s
+TICKS = (0, 1, 3, 4, 20, 30)  # when frames of the last two are shown, in 1/25 s
 VIEWS = (
     (1, Viewport(yaw_deg=175, pitch_deg=-20, roll_deg=5, hfov_deg=80, width=96, height=72)),
     (5, Viewport(yaw_deg=-30, pitch_deg=80, hfov_deg=78.1, width=72, height=48)),
@@ -113,8 +115,8 @@ def _of_network(container: Container, segment: Segment) -> Iterator[tuple[str, N
 
 def _of_keys(container: Container, segment: Segment) -> Iterator[tuple[str, NDArray[np.integer]]]:
     decoder = MotionDecoder(container, segment, "torch")
-    for frame in range(segment.frames):
-        yield f"frame{frame}", decoder.panorama(frame)[ROWS]
+    for picture in range(segment.frames * (segment.header.eyes or 1)):
+        yield f"frame{picture}", decoder.panorama(picture)[ROWS]
 
 
 def pictures(path: Path) -> dict[str, NDArray[np.uint8]]:
@@ -133,12 +135,16 @@ def make(folder: Path, names: Iterable[str]) -> None:
         frames = [render_frame(index, width=WIDTH, height=HEIGHT, frames=64) for index in range(FRAMES)]
         if config.architecture.grids:
             frames = [_panned(frame, index) for index, frame in enumerate(frames)]
-        if name == "timed":
-            write_film(video, frames, sound=("libopus", "mono"), ticks=TICKS)
+        if name == "stereo":
+            frames = [np.concatenate(pair) for pair in zip(frames, other_eye(frames), strict=True)]
+        if name in ("timed", "stereo"):
+            boxes = stereo_box(1) if name == "stereo" else b""
+            write_film(video, frames, sound=("libopus", "mono"), ticks=TICKS, sample_entry=boxes)
         else:
             write_frames(video, iter(frames), Fraction(30), BT709)
         path = folder / f"{name}.nerv360"
-        encode_clip(Clip.open(video, sound=True), path, config, torch.device("cpu"), lambda _: None)
+        clip = Clip.open(video, sound=True, layout=Layout(default_eye=BOTH))
+        encode_clip(clip, path, config, torch.device("cpu"), lambda _: None)
         np.savez_compressed(folder / f"{name}.npz", **integers(path), **pictures(path))
         video.unlink()
 

@@ -7,6 +7,7 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
+from helpers.films import other_eye
 from nerv360.bitstream.container import MAGIC, OLDEST_VERSION, PREAMBLE, VERSION, write_container
 from nerv360.bitstream.header import FileHeader, MotionHeader, SegmentEntry, pack
 from nerv360.motion.encoder import GroupEncoder, Tuning
@@ -27,35 +28,45 @@ FORGED: list[tuple[dict[str, object], int, str]] = [  # fields, the file's versi
     ({"groups": []}, VERSION, "its groups hold 0 frames"),
     ({"steps": [96, 0, 96]}, VERSION, "an impossible step"),
     ({"steps": [96, 96]}, VERSION, "its keys have 3 levels, and 2 steps"),
-    ({"chunks": [[1, 0]] * 4}, VERSION, "5 frames need as many chunks, the segment has 4"),
+    ({"chunks": [[1, 0]] * 4}, VERSION, "5 frames need 5 chunks, the segment has 4"),
+    ({"inter_view_levels": 1, "chunks": [[1, 0]] * 10}, VERSION, "a segment of 2 eyes in a file of 1"),
+    ({"inter_view_levels": 1}, VERSION, "5 frames need 10 chunks, the segment has 5"),
+    ({"inter_view_levels": 17}, VERSION, "an impossible number of levels"),
 ]
 
 
 def clip_file(
-    width: int, height: int, segments: list[tuple[int, ...]], interval: int = 4
+    width: int,
+    height: int,
+    segments: list[tuple[int, ...]],
+    interval: int = 4,
+    inter_view_levels: int | None = None,  # of a file of both eyes
 ) -> tuple[bytes, list[Picture]]:
-    """Segments of groups of so many frames, and the panoramas of all frames as they are decoded."""
-    parts, panoramas = [], []
+    """Segments of groups of so many frames, and the panoramas of all as they are decoded, of two eyes in turn."""
+    parts, panoramas, frames = [], [], 0
     for groups in segments:
-        header = MotionHeader(MODEL, 480, 320, (78.1, 78.1), interval, groups, STEPS, [])
-        chunks, pictures = _encode(header, width, height, len(panoramas))
+        header = MotionHeader(MODEL, 480, 320, (78.1, 78.1), interval, groups, STEPS, [], inter_view_levels)
+        chunks, pictures = _encode(header, width, height, frames)
         parts.append((header, chunks))
         panoramas += pictures
+        frames += sum(groups)
     entries = [SegmentEntry(sum(groups), 1, 1, 0) for groups in segments]
-    file_header = FileHeader(width, height, len(panoramas), 30000, 1001, BT709, entries)
+    file_header = FileHeader(width, height, frames, 30000, 1001, BT709, entries, eyes=parts[0][0].eyes)
     return write_container(file_header, iter(parts)), panoramas
 
 
 def _encode(header: MotionHeader, width: int, height: int, first: int) -> tuple[list[bytes], list[Picture]]:
-    """Chunks in the order of coding, and decoded pictures in that of frames."""
-    chunks, pictures = [], {}
+    """Chunks in the order of the file, and decoded pictures in that of frames."""
+    chunks, pictures, eyes = [], [], header.eyes or 1
+    tuning = Tuning(header.interval, inter_view_levels=header.inter_view_levels or 1)
     for count in header.groups:
         frames = [render_frame(first + index, width=width, height=height, frames=64) for index in range(count)]
-        for key, coded, decoded in GroupEncoder(np.stack(frames), {}).encode(Tuning(header.interval), header.steps):
-            chunks.append(coded.data)
-            pictures[first + key.frame] = decoded
+        both = np.stack([frames, other_eye(frames)][:eyes], axis=1).reshape(-1, height, width, 3)
+        group = list(GroupEncoder(both, {}, eyes).encode(tuning, header.steps))
+        chunks += [coded.data for eye in range(eyes) for _, coded, _ in group[eye::eyes]]
+        pictures += [decoded for _, _, decoded in sorted(group, key=lambda each: each[0].frame)]
         first += count
-    return chunks, [pictures[frame] for frame in sorted(pictures)]
+    return chunks, pictures
 
 
 def forged_file(changes: dict[str, object], frames: int = 5, version: int = VERSION) -> bytes:
@@ -74,6 +85,9 @@ def write_motion_vectors(folder: Path) -> dict[str, Any]:
     data, panoramas = clip_file(WIDTH, HEIGHT, [(9, 6), (7,)])
     (folder / "motion.nerv360").write_bytes(data)
     (folder / "motion.rgb").write_bytes(np.stack(panoramas).tobytes())
+    data, panoramas_of_both = clip_file(WIDTH, HEIGHT, [(9, 6), (7,)], inter_view_levels=2)
+    (folder / "stereo.nerv360").write_bytes(data)
+    (folder / "stereo.rgb").write_bytes(np.stack(panoramas_of_both).tobytes())
     forged = []
     for index, (changes, version, message) in enumerate(FORGED):
         (folder / f"forged{index}.nerv360").write_bytes(forged_file(changes, version=version))
@@ -82,9 +96,13 @@ def write_motion_vectors(folder: Path) -> dict[str, Any]:
         {
             "groups": groups,
             "interval": interval,
-            "keys": [[key.frame, key.references, key.level] for key in keys_of_groups(groups, interval)],
+            "levels": levels,
+            "keys": [
+                [key.frame, key.references, key.level] for key in keys_of_groups(groups, interval, 0, levels or None)
+            ],
         }
         for groups in ((1,), (2, 1, 3), (9,), (33, 4, 17), (100,))
         for interval in (1, 2, 8, 64)
+        for levels in (0, 1, 2, 16)
     ]
     return {"width": WIDTH, "height": HEIGHT, "frames": len(panoramas), "orders": orders, "forged": forged}

@@ -12,18 +12,21 @@ from nerv360.motion.sectors import write_chunks
 from nerv360.types import BT709, Picture
 
 
-def motion_file(groups: Sequence[Sequence[Picture]], tuning: Tuning, step: float, sector: int = 0) -> bytes:
-    """A file of one segment, whose root has a quantiser's step of so many grey levels, perhaps with sectors."""
+def motion_file(
+    groups: Sequence[Sequence[Picture]], tuning: Tuning, step: float, eyes: int = 1, sector: int = 0
+) -> bytes:
+    """A file of one segment, whose root has a quantiser's step of so many grey levels; pictures of two eyes in turn."""
     height, width, _ = groups[0][0].shape
-    lengths = tuple(map(len, groups))
-    steps = steps_of(step, tuning, max(lengths))
-    coded = [
-        (key.data, key.sectors)
-        for group in groups
-        for _, key, _ in GroupEncoder(np.stack(group), {}, sector).encode(tuning, steps)
-    ]
-    fields = ("nerv360-motion", width, height, (78.1, 78.1), tuning.interval, lengths, steps, [])
+    lengths = tuple(len(group) // eyes for group in groups)
+    steps, keys = steps_of(step, tuning, max(lengths)), []
+    for group in groups:
+        encoder = GroupEncoder(np.stack(group), {}, eyes, sector)
+        coded = [(key.data, key.sectors) for _, key, _ in encoder.encode(tuning, steps)]
+        keys += [each for eye in range(eyes) for each in coded[eye::eyes]]
+    levels = tuning.inter_view_levels if eyes == 2 else None
+    fields = ("nerv360-motion", width, height, (78.1, 78.1), tuning.interval, lengths, steps, [], levels)
     header = MotionHeader(*fields, sector=sector or None)
-    chunks = write_chunks(Core(width, height, sector), header.coded_keys(), coded)
-    file = FileHeader(width, height, sum(lengths), 25, 1, BT709, [SegmentEntry(sum(lengths), 1, 1, 0)])
+    chunks = write_chunks(Core(width, height, sector), header.coded_keys(), keys)
+    entry = SegmentEntry(sum(lengths), 1, 1, 0)
+    file = FileHeader(width, height, sum(lengths), 25, 1, BT709, [entry], eyes=header.eyes)
     return write_container(file, iter([(header, chunks)]))

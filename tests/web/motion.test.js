@@ -12,6 +12,7 @@ import { path, serve, vectors } from "./vectors.js";
 const { width, height, frames, orders, forged } = vectors("motion");
 const { views } = vectors("geometry");
 const panoramas = new Uint8Array(readFileSync(path("motion.rgb"))); // of all frames, as Python decodes them
+const ofBothEyes = new Uint8Array(readFileSync(path("stereo.rgb"))); // in turn
 
 const installed = (name) => readFileSync(new URL(`../../src/nerv360/motion/${name}`, import.meta.url));
 const files = WebAssembly.compile(installed("core.wasm")).then((code) => ({ code, priors: inflateSync(installed("priors.bin")), received: 0 }));
@@ -20,19 +21,19 @@ async function open(data, cachedBytes) {
   const asked = serve(data);
   const container = await Container.open("http://host/video.nerv360");
   const decoder = new MotionDecoder(container, files, cachedBytes);
-  const decode = async (frame, view, moving = false) => decoder.decode(await container.segmentOf(frame), frame, view, moving);
+  const decode = async (frame, view, moving = false, eyes = 1) => decoder.decode(await container.segmentOf(frame), frame, view, moving, eyes);
   return { asked, container, decoder, decode };
 }
 const read = (name) => new Uint8Array(readFileSync(path(name)));
 
-/** A window of the panorama of a frame, whose columns go round. */
-function cropped(frame, { top, left, height: rows, width: columns }) {
+/** A window of the panorama of a frame, or of one of several pictures, whose columns go round. */
+function cropped(frame, { top, left, height: rows, width: columns }, pictures = panoramas) {
   const found = new Uint8Array(3 * rows * columns);
   for (let row = 0, at = 0; row < rows; row++)
     for (let column = 0; column < columns; column++, at += 3) {
       const x = (((left + column) % width) + width) % width;
       const from = 3 * ((frame * height + top + row) * width + x);
-      found.set(panoramas.subarray(from, from + 3), at);
+      found.set(pictures.subarray(from, from + 3), at);
     }
   return found;
 }
@@ -65,6 +66,45 @@ test("only what predicts a frame is fetched and decoded; reading ahead spares th
   for (const frame of [1, 2, 3]) assert.match((await decode(frame, viewOf(LOOKS[0]))).facts.Keys, /^0 decoded/);
   await decode(segment.groups[0], viewOf(LOOKS[1])); // of the next group
   assert.equal(asked.length, fetched);
+});
+
+for (const cachedBytes of [undefined, 0])
+  test(`both eyes of a frame are decoded, or the left alone, ${cachedBytes === 0 ? "without" : "with"} room for more keys`, async () => {
+    const { container, decode } = await open(read("stereo.nerv360"), cachedBytes);
+    assert.equal(container.eyes, 2);
+    for (let i = 0; i < 2 * frames; i++) {
+      const frame = (7 * i + 3) % frames;
+      const { picture, right } = await decode(frame, viewOf(LOOKS[i % LOOKS.length]), false, 1 + (i % 3 ? 1 : 0));
+      assert.deepEqual(picture.pixels, cropped(2 * frame, picture.window, ofBothEyes), `left of frame ${frame}`);
+      if (i % 3) assert.deepEqual(right.pixels, cropped(2 * frame + 1, right.window, ofBothEyes), `right of frame ${frame}`);
+      else assert.equal(right, null);
+    }
+  });
+
+test("where frames are skipped, both eyes see the same one", async () => {
+  const { decode } = await open(read("stereo.nerv360"));
+  await decode(0, viewOf(LOOKS[0]), true, 2);
+  for (const frame of [4, 9, 13]) {
+    const { picture, right } = await decode(frame, viewOf(LOOKS[0]), true, 2);
+    const shows = (pixels, number) => Buffer.compare(pixels, cropped(number, picture.window, ofBothEyes)) === 0;
+    const shown = [...Array(frames).keys()].filter((each) => shows(picture.pixels, 2 * each));
+    assert.equal(shown.length, 1);
+    assert.ok(shows(right.pixels, 2 * shown[0] + 1), `frame ${frame}`);
+  }
+});
+
+test("the right eye's keys are fetched only where it is shown", async () => {
+  const { container, decoder, decode } = await open(read("stereo.nerv360"));
+  await decode(0, viewOf(LOOKS[0]));
+  await decoder.readAhead(container.segments[0], 0);
+  const [segment] = container.segments;
+  const [first, second] = segment.groups;
+  const has = (chunk) => container.reader.has(segment.chunks[chunk]);
+  assert.ok(has(first - 1) && has(2 * first) && !has(2 * first - 1) && !has(2 * first + 2 * second - 1));
+  assert.deepEqual(container.buffered, [[0, first + second]]);
+  await decode(0, viewOf(LOOKS[0]), false, 2);
+  await decoder.readAhead(container.segments[0], 0);
+  assert.ok(has(2 * first - 1) && has(2 * first + 2 * second - 1));
 });
 
 test("reading ahead ends where another view is asked for", async () => {
@@ -120,8 +160,8 @@ test("a small view touches a small window", () => {
 });
 
 test("keys are in the order of the decoder", () => {
-  for (const { groups, interval, keys } of orders) {
-    const found = keysOfGroups(groups, interval).map(({ frame, references, level }) => [frame, references, level]);
+  for (const { groups, interval, levels, keys } of orders) {
+    const found = keysOfGroups(groups, interval, 0, levels).map(({ frame, references, level }) => [frame, references, level]);
     assert.deepEqual(found, keys);
   }
 });
@@ -137,7 +177,7 @@ test("a damaged key is told from others", async () => {
   const data = read("motion.nerv360");
   const { container } = await open(data);
   const [segment] = container.segments;
-  data[segment.chunks[segment.chunkOfFrame.get(1)].start] ^= 1;
+  data[segment.chunks[segment.chunkOfPicture.get(1)].start] ^= 1;
   const { decode } = await open(data);
   await assert.rejects(decode(1, viewOf(LOOKS[0])), /checksum/);
   const { picture } = await decode(2, viewOf(LOOKS[0]));

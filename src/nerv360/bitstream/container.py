@@ -47,8 +47,9 @@ from nerv360.storage import Location, parse_location, read_at
 __all__ = ["MAGIC", "VERSION", "VERSIONS", "Container", "Segment", "Segments", "write_container", "write_head"]
 
 MAGIC = b"\x89NERV360"
-OLDEST_VERSION, *_, VERSION = VERSIONS = 5, 10, 11, 13  # that are read; a file has the oldest that its content allows
+OLDEST_VERSION, *_, VERSION = VERSIONS = 5, 10, 11, 12, 13  # a file has the oldest that its content allows
 TIMED_VERSION = 11  # of files with sound, or with times of frames
+STEREO_VERSION = 12  # of files with both eyes
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
 COPIED_AT_ONCE = 1 << 20
@@ -284,8 +285,8 @@ class Container:
         header = unpack(self._read(PREAMBLE.size, length, checksum, "header"), FileHeader)
         if contradiction := header.contradiction():
             raise BitstreamError(contradiction)
-        if version < TIMED_VERSION and (header.sound is not None or header.times is not None):
-            raise BitstreamError(f"sound, or times of frames, in a file of version {version}")
+        if version < _version_of(header):
+            raise BitstreamError(f"sound, times of frames, or both eyes, in a file of version {version}")
         end = PREAMBLE.size + length + sum(entry.length for entry in header.segments)
         if end != self.size:
             what = "truncated" if end > self.size else "followed by foreign bytes"
@@ -305,6 +306,8 @@ class Container:
         header = unpack_segment_header(packed)
         if header.version > self.version:
             raise BitstreamError(f"a segment of {header.model} in a file of version {self.version}")
+        if header.eyes != self.header.eyes:
+            raise BitstreamError(f"a segment of {header.eyes or 1} eyes in a file of {self.header.eyes or 1}")
         starts = np.cumsum(np.fromiter(chain((0,), (chunk.length for chunk in (*header.chunks, *sound))), np.int64))
         offset += entry.header_length
         segment = Segment(header, first_frame, entry.frames, entry.length, offset, starts, sound)
@@ -353,7 +356,7 @@ def write_container(
 ) -> bytes:
     """A whole file. The tables of segments and of chunks are filled in from the chunks themselves."""
     entries, bodies = [], []
-    version = OLDEST_VERSION if header.sound is None and header.times is None else TIMED_VERSION
+    version = _version_of(header)
     if header.sound is not None:
         header = replace(header, sound=replace(header.sound, chunks=[_table(chunks) for chunks in sound]))
     for entry, (segment, chunks), behind in zip(
@@ -365,6 +368,13 @@ def write_container(
         bodies.append(body)
         version = max(version, segment.version)
     return write_head(replace(header, segments=entries), version) + b"".join(bodies)
+
+
+def _version_of(header: FileHeader) -> int:
+    """The oldest version of a file with such a header."""
+    if header.eyes is not None:
+        return STEREO_VERSION
+    return OLDEST_VERSION if header.sound is None and header.times is None else TIMED_VERSION
 
 
 def _table(chunks: Sequence[bytes]) -> list[Chunk]:

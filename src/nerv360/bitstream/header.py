@@ -129,7 +129,10 @@ class FileHeader(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
     colour: Annotated[Colour, Meta(description="of the source")]
     segments: Annotated[list[SegmentEntry], Meta(min_length=1, max_length=10**6, description="in order")]
     sound: Annotated[SoundTrack | None, Meta(description="missing, or nil, where there is none")] = None
-    times: Annotated[FrameTimes | None, Meta(description="missing where all last equally long")] = None
+    times: Annotated[FrameTimes | None, Meta(description="missing, or nil, where all last equally long")] = None
+    eyes: Annotated[
+        Annotated[int, Meta(ge=2, le=2)] | None, Meta(description="pictures of a frame; if missing, one")
+    ] = None
 
     @property
     def frame_rate(self) -> Fraction:
@@ -184,6 +187,7 @@ class SegmentHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fi
     last_block: Annotated[LastBlock, Meta(description="the last residual block; if missing, full")] = "full"
 
     version: ClassVar[int] = 5  # of the first files that hold such segments
+    eyes: ClassVar[None] = None  # as in FileHeader
 
     def __post_init__(self) -> None:
         _check_fov(self.hfov_deg)
@@ -262,6 +266,10 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
         list[Chunk],
         Meta(min_length=1, max_length=10**7, description="keys, in coding order; sectors behind the keys of a span"),
     ]
+    inter_view_levels: Annotated[
+        Annotated[int, Meta(ge=1, le=16)] | None,
+        Meta(description="of right keys predicted from left ones; missing, or nil, without `eyes`"),
+    ] = None
     sector: Annotated[
         Annotated[int, Meta(ge=SECTOR_UNIT, le=16384, multiple_of=SECTOR_UNIT)] | None,
         Meta(description="pixels of a sector each way; missing without sectors"),
@@ -278,6 +286,11 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
         """The version of the first files that hold such a segment."""
         return 13 if self.sector else 10
 
+    @property
+    def eyes(self) -> int | None:
+        """Pictures of a frame; None where there is one."""
+        return None if self.inter_view_levels is None else 2
+
     def trained_view(self) -> Viewport:
         """The view that is measured, looking ahead, at its least field of view."""
         return Viewport(hfov_deg=self.hfov_deg[0], width=self.view_width, height=self.view_height)
@@ -286,28 +299,34 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
         """Why this cannot be the header of a segment of so many frames, or None."""
         if sum(self.groups) != frames:
             return f"the groups hold {sum(self.groups)} frames, the segment has {frames}"
-        needed = frames + (2 * len(split_into_spans(self.coded_keys())) if self.sector else 0)
+        pictures = frames * (self.eyes or 1)
+        needed = pictures + (2 * len(split_into_spans(self.coded_keys())) if self.sector else 0)
         if len(self.chunks) != needed:
             return f"{frames} frames need {needed} chunks, the segment has {len(self.chunks)}"
         return None
 
     def coded_keys(self) -> Iterator[Key]:
-        """All keys, in coding order."""
-        return keys_of_groups(self.groups, self.interval)
+        """All keys, as they lie in the file."""
+        return keys_of_groups(self.groups, self.interval, 0, self.inter_view_levels)
 
     def contents(self, frames: int) -> Iterator[str]:
         """What every chunk is."""
         if not self.sector:
-            yield from (f"{key.kind} keys" for key in self.coded_keys())
+            yield from map(self._name, self.coded_keys())
             return
         for span in split_into_spans(self.coded_keys()):
-            yield from (f"base of {key.kind} keys" for key in span)
+            yield from (f"base of {self._name(key)}" for key in span)
             yield from ("lengths of sectors", "sectors")
+
+    def _name(self, key: Key) -> str:
+        return f"{key.kind} keys{', right eye' if self.eyes and key.frame % 2 else ''}"
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """What `nerv360 info` tells: names and values."""
         yield "model", self.model
         yield "keys", f"every frame, a P key every {self.interval} frames"
+        if self.inter_view_levels is not None:
+            yield "eyes", f"left and right; the left one predicts the right, levels up to {self.inter_view_levels - 1}"
         yield "steps", f"{', '.join(f'{step / 16:g}' for step in self.steps)} grey levels"
         yield "measured view", f"{self.view_width}x{self.view_height}, {_range(self.hfov_deg)} degrees wide"
         yield "random access", f"groups of up to {max(self.groups)} frames"

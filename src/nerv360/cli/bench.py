@@ -16,14 +16,13 @@ from nerv360.backends.registry import describe_backend
 from nerv360.bitstream.container import Container
 from nerv360.claims import check_output
 from nerv360.cli.console import progress_bar, remarks
-from nerv360.cli.options import Eye, Projection, Source, Stereo, parse_size
+from nerv360.cli.options import Eye, Projection, Source, Stereo, one_eye, parse_size
 from nerv360.errors import ArgumentError, OutOfMemory
 from nerv360.experiments.bench_targets import DECODE_THEN_CROP, bench_targets
 from nerv360.geometry.viewport import Viewport
 from nerv360.progress import tracked
 from nerv360.storage import atomic_write, name_of, parse_location
 from nerv360.video.clip import Clip
-from nerv360.video.reading import Layout
 
 if TYPE_CHECKING:
     from nerv360.experiments.playback import Playback, Workload
@@ -62,7 +61,7 @@ def bench(
             check_output(output, *container.files(), *([source] if source else []))
     view = _view(segment.header.trained_view(), parse_size(size) if size else None)
     names = bench_targets(segment.spec, backends)
-    layout = Layout(projection, stereo, eye)
+    layout = one_eye(projection, stereo, eye)
     clip = Clip.open(source, size=(header.width, header.height), layout=layout) if source else None
     if clip is not None:
         names.append(DECODE_THEN_CROP)

@@ -12,14 +12,13 @@ from nerv360.bitstream.container import Container
 from nerv360.bitstream.manifest import files_of
 from nerv360.claims import check_output
 from nerv360.cli.console import console, progress_bar, remarks
-from nerv360.cli.options import Eye, Projection, Stereo, make_folder, parse_size
+from nerv360.cli.options import Eye, Projection, Stereo, make_folder, one_eye, parse_size
 from nerv360.config import EncodingConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError, MissingExtra
 from nerv360.geometry.viewport import Viewport
 from nerv360.models.registry import DEFAULT_MODEL, MODELS
 from nerv360.progress import part_of
 from nerv360.video.clip import Clip
-from nerv360.video.reading import Layout
 
 if TYPE_CHECKING:
     from nerv360.evaluation.anchors import Anchor
@@ -84,7 +83,7 @@ def compare(
         if find_spec(package) is None:
             raise MissingExtra(f"nerv360 compare needs {package}: pip install 'nerv360[compare]'")
     targets = _parse_targets(rate_weights, preset)
-    layout, asked = Layout(projection, stereo, eye), parse_size(size) if size else None
+    layout, asked = one_eye(projection, stereo, eye), parse_size(size) if size else None
     clip = Clip.open(video, start=start, frames=frames, size=asked, layout=layout)
     width, height = parse_size(viewport) if viewport else preset_for(DEFAULT_MODEL, preset).training_view(clip.width)
     segment_starts = [_check_file(path, clip) for path in file or []]
@@ -141,6 +140,8 @@ def _check_file(path: Path, clip: Clip) -> list[int]:
         container.verify()
         header = container.header
         starts = [segment.first_frame for segment in container.segments]
+    if header.eyes is not None:
+        raise ArgumentError(f"{path}: holds both eyes, and one is compared; encode it with --eye left, or right")
     if (header.width, header.height, header.frames) != (clip.width, clip.height, clip.frames):
         raise ArgumentError(
             f"{path}: is {header.width}x{header.height}, {header.frames} frames, the clip {clip.width}x{clip.height}, "

@@ -14,6 +14,7 @@ from nerv360.cli.options import (
     MaxMemory,
     Precision,
     Source,
+    check_eye,
     parse_frames,
     parse_memory,
     parse_pair,
@@ -21,6 +22,8 @@ from nerv360.cli.options import (
 )
 from nerv360.errors import ArgumentError
 from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, linear_trajectory, read_trajectory
+from nerv360.types import EYES
+from nerv360.video.reading import BOTH
 from nerv360.video.writer import check_ending
 
 __all__ = ["decode"]
@@ -31,6 +34,14 @@ HorizontalFov = Annotated[float, typer.Option(help="Horizontal field of view in 
 ViewSize = Annotated[
     str | None,
     typer.Option(metavar="WxH", help="Size; by default that of the file's own view.", rich_help_panel=VIEW),
+]
+FileEye = Annotated[
+    str | None,
+    typer.Option(
+        "--eye",
+        metavar="NAME",
+        help="Of a file of both eyes: left or right; with --panorama by default both, the left one above the right.",
+    ),
 ]
 
 
@@ -65,6 +76,7 @@ def decode(
     precision: Precision = "float",
     max_memory: MaxMemory = None,
     audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Videos have the file's sound.")] = True,
+    eye: FileEye = None,
 ) -> None:
     """Decode a view of every frame, from the file alone.
 
@@ -76,6 +88,7 @@ def decode(
     with Container(file) as container:
         header, segment = container.header, container.segments[0].header
         chosen = parse_frames(frames, header.frames)
+        check_eye(eye, header.eyes or 1)
         width, height = parse_size(size) if size else (segment.view_width, segment.view_height)
         check_ending(output, header.sound if audio else None)
         check_output(output, *container.files(), *([trajectory] if trajectory else []))
@@ -84,10 +97,12 @@ def decode(
     views = None if panorama else _views(first, len(chosen), to, trajectory)
     if panorama and (to or trajectory):
         raise ArgumentError(ONE_OF_THEM)
+    if eye == BOTH and not panorama:
+        raise ArgumentError(f"--eye {BOTH}: is for --panorama; a view is of {' or '.join(EYES)}")
     from nerv360.api import decode as decode_file
 
     options: dict[str, Any] = {"backend": backend, "precision": precision, "max_memory": parse_memory(max_memory)}
-    options["audio"] = audio
+    options |= {"audio": audio, "eye": eye}
     started = time.perf_counter()
     with progress_bar() as on_progress:
         count = decode_file(file, output, views, frames=chosen, on_progress=on_progress, **options)

@@ -15,8 +15,9 @@ from nerv360.cluster.plan import Request
 from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError
 from nerv360.storage import Location, parse_location
+from nerv360.types import EYES
 from nerv360.video.clip import Clip
-from nerv360.video.reading import Layout
+from nerv360.video.reading import BOTH, Layout
 from nerv360.video.shots import survey
 
 __all__ = ["encode"]
@@ -62,13 +63,14 @@ def encode(
     goes on where it was, and ends with the same file.
     """
     _check_combinations(video, output, manifest, workers, ray, device)
-    scaled, layout = parse_size(size) if size else None, Layout(projection, stereo, eye)
+    scaled = parse_size(size) if size else None
     settings: dict[str, object] = {"--epochs": epochs, "--decoder-size": decoder_size, "--seed": seed}
     settings |= {"--device": device, "--views": views, "--hfov": hfov, "--roll": roll}
     settings |= {"--rate-weight": rate_weight, "--bitrate": bitrate, "--size-limit": size_limit, "--quality": quality}
     settings |= {"--sectors": sectors or None}
     settings |= {"--weight-bits": weight_bits, "--embedding-bits": embedding_bits}
     config = with_options(choose_settings(model, preset), settings)
+    layout = _layout(projection, stereo, eye, config)
     segment_s, logs = segment or option.SEGMENT_SECONDS, [log] if log else []
     if manifest is not None:
         if start or frames or scaled:
@@ -106,6 +108,14 @@ def _check_combinations(
         raise ArgumentError("--workers, --ray: give one of them")
     if device not in (None, "cpu", "cuda"):
         raise ArgumentError(f"--device {device}: must be cpu or cuda")
+
+
+def _layout(projection: str | None, stereo: str | None, eye: str | None, config: EncodingConfig) -> Layout:
+    """How the video is read: of two eyes, for as many as the model holds."""
+    spec = config.architecture.spec
+    if eye == BOTH and spec.eyes == 1:
+        raise ArgumentError(f"--eye {BOTH}: {spec.name} holds one eye; give --eye left, or right")
+    return Layout(projection, stereo, eye, BOTH if spec.eyes == 2 else EYES[0])
 
 
 def _encode_one(clip: Clip, output: Location, config: EncodingConfig, device: str | None) -> None:

@@ -46,9 +46,9 @@ def evaluate(
     eye: Eye = None,
     force: Force = False,
 ) -> None:
-    """Decode a file and measure it against its source: PSNR, MS-SSIM, WS-PSNR, rate, speed."""
+    """Decode a file and measure it against its source: PSNR, MS-SSIM, WS-PSNR, rate, speed; means of both eyes."""
     from nerv360.video.clip import Clip
-    from nerv360.video.reading import Layout
+    from nerv360.video.reading import BOTH, Layout
 
     if picture is not None and picture.suffix.lower() != ".png":
         raise ArgumentError(f"--picture {picture}: must end in .png")
@@ -60,7 +60,8 @@ def evaluate(
             check_output(picture, source, *container.files(), *([trajectory] if trajectory else []))
     width, height = parse_size(size) if size else (segment.view_width, segment.view_height)
     look = Viewport(hfov_deg=hfov, width=width, height=height)
-    layout, size_of_file = Layout(projection, stereo, eye), (header.width, header.height)
+    layout = Layout(projection, stereo, eye, None if header.eyes is None else BOTH)
+    size_of_file = (header.width, header.height)
     clip = Clip.open(source, start=start, frames=header.frames, size=size_of_file, layout=layout, force=force)
     views = {trajectory.stem: read_trajectory(trajectory, look)} if trajectory else None
     if views and len(next(iter(views.values()))) != header.frames:

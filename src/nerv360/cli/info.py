@@ -49,11 +49,12 @@ def _facts(container: Container) -> dict[str, Any]:
         "width": header.width,
         "height": header.height,
         "frames": header.frames,
+        "eyes": header.eyes or 1,
         "frame_rate": f"{header.rate_numerator}/{header.rate_denominator}",
         "variable_frame_rate": container.timeline.variable,
         "seconds": seconds,
         "bitrate": 8 * total / seconds,
-        "bits_per_pixel": 8 * total / (header.frames * header.width * header.height),
+        "bits_per_pixel": 8 * total / (header.frames * header.width * header.height * (header.eyes or 1)),
         "colour": asdict(header.colour),
         "segments": [
             {"first_frame": segment.first_frame, "frames": segment.frames, "bytes": segment.length}

@@ -9,7 +9,8 @@ import typer
 from nerv360.cli.console import hush
 from nerv360.cli.event_log import log_to
 from nerv360.errors import ArgumentError, OutputError
-from nerv360.video.reading import EYES, PROJECTIONS, STEREO
+from nerv360.types import EYES
+from nerv360.video.reading import BOTH, EYE_NAMES, PROJECTIONS, STEREO, Layout
 
 Source = Annotated[
     str, typer.Argument(help="A .nerv360 file, a manifest of its parts (.json), or the URL of one.", show_default=False)
@@ -26,7 +27,8 @@ Stereo = Annotated[
     typer.Option(metavar="NAME", help=f"How two eyes lie: {', '.join(STEREO)}; by default as the file says."),
 ]
 Eye = Annotated[
-    str | None, typer.Option(metavar="NAME", help=f"The eye of a stereo video that is taken: {' or '.join(EYES)}.")
+    str | None,
+    typer.Option(metavar="NAME", help=f"What is taken of a stereo video: {', '.join(EYES)} or {BOTH}, if it can be."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=hush, help="Print nothing but errors.")]
 Log = Annotated[
@@ -45,6 +47,21 @@ CaptionFiles = Annotated[
 
 def parse_memory(text: str | None) -> int | None:
     return None if text is None else int(parse_amount(text, "--max-memory", "B"))
+
+
+def check_eye(eye: str | None, held: int) -> None:
+    """Raises ArgumentError where an eye of a .nerv360 file is asked for, or `both`, that is not in it."""
+    if eye not in (None, *EYE_NAMES):
+        raise ArgumentError(f"--eye {eye}: must be {', '.join(EYE_NAMES)}")
+    if held == 1 and eye not in (None, EYES[0]):
+        raise ArgumentError(f"--eye {eye}: the file holds one eye, which is called {EYES[0]}; leave it out")
+
+
+def one_eye(projection: str | None, stereo: str | None, eye: str | None) -> Layout:
+    """How a video is read by a command that takes one eye. Raises ArgumentError."""
+    if eye == BOTH:
+        raise ArgumentError(f"--eye {BOTH}: one eye is taken here; give {' or '.join(EYES)}")
+    return Layout(projection, stereo, eye)
 
 
 def parse_size(text: str, option: str = "--size") -> tuple[int, int]:

@@ -19,7 +19,7 @@ from nerv360.codec.segment_decoder import Drawing, SegmentDecoder
 from nerv360.errors import ArgumentError, Nerv360Error
 from nerv360.geometry.viewport import Viewport
 from nerv360.storage import Location
-from nerv360.types import Colour, Picture
+from nerv360.types import EYES, Colour, Picture
 
 __all__ = ["Decoder", "open_file"]
 
@@ -103,6 +103,11 @@ class Decoder:
         return self.container.header.frames
 
     @property
+    def eyes(self) -> tuple[str, ...]:
+        """Those that can be asked for: left and right, or where the file holds one, whichever it is, left."""
+        return EYES[: self.container.header.eyes or 1]
+
+    @property
     def frame_rate(self) -> Fraction:
         """Frames per second."""
         return self.container.header.frame_rate
@@ -116,21 +121,21 @@ class Decoder:
         """The viewport that the frame's network was trained on, or its keys are measured by, looking ahead."""
         return self._segment(frame_index).header.trained_view()
 
-    def viewport(self, frame_index: int, view: Viewport, *, draft: bool = False) -> Picture:
-        """RGB picture [view.height, view.width, 3] of a frame.
+    def viewport(self, frame_index: int, view: Viewport, *, draft: bool = False, eye: str = EYES[0]) -> Picture:
+        """RGB picture [view.height, view.width, 3] of a frame, of one of `eyes`.
 
         A network is run at a focal length that it was trained for; where the view asks for another one (by more
         than 15 %), it is decoded at the nearest and resampled. With `draft`, it is run on no more pixels than are asked
         for: faster, and the softer the smaller (docs/player.md). From a network that decodes panoramas, it is cut.
 
-        Raises ArgumentError for a frame outside the video or a view that is too large, BitstreamError where the file
-        is damaged.
+        Raises ArgumentError for a frame or an eye outside the video or a view that is too large, BitstreamError where
+        the file is damaged.
         """
-        drawing = self._prepare(frame_index, view, draft)
-        self._read_ahead(self._checked(frame_index) + 1)
+        drawing = self._prepare(frame_index, view, eye, draft)
+        self._read_ahead(self._checked(frame_index) + 1, eye)
         return drawing.draw()
 
-    def play(self, views: Iterable[tuple[int, Viewport]]) -> Iterator[Picture]:
+    def play(self, views: Iterable[tuple[int, Viewport]], *, eye: str = EYES[0]) -> Iterator[Picture]:
         """The pictures of (frame, view), one by one: while one is drawn, the next are read and prepared.
 
         Raises as `viewport` does, when it comes to the picture.
@@ -138,7 +143,7 @@ class Decoder:
         waiting: deque[Future[Drawing]] = deque()
         try:
             for frame_index, view in views:
-                waiting.append(self._submit(self._ahead, partial(self._prepare, frame_index, view)))
+                waiting.append(self._submit(self._ahead, partial(self._prepare, frame_index, view, eye)))
                 if len(waiting) > AHEAD:
                     yield self._result(waiting.popleft()).draw()
             while waiting:
@@ -147,14 +152,16 @@ class Decoder:
             for each in waiting:
                 each.cancel()
 
-    def panorama(self, frame_index: int) -> Picture:
-        """RGB picture [height, width, 3] of a whole frame; most networks decode it as overlapping viewports."""
+    def panorama(self, frame_index: int, *, eye: str = EYES[0]) -> Picture:
+        """RGB picture [height, width, 3] of a whole frame, of one of `eyes`; most networks decode it as overlapping
+        viewports.
+        """
         frame_index = self._checked(frame_index)
         with self._reading:
             segment = self._segment(frame_index)
             decoder = self._decoder(segment)
             self._open_ahead(segment, frame_index, segment.header.trained_view())
-            return decoder.panorama(frame_index - segment.first_frame)
+            return decoder.panorama(self._picture(segment, frame_index, eye))
 
     def _segment(self, frame_index: int) -> Segment:
         return self.container.segment_of(self._checked(frame_index))
@@ -169,6 +176,14 @@ class Decoder:
         if not 0 <= frame_index < self.frames:
             raise ArgumentError(f"frame {frame_index}: the video has frames 0..{self.frames - 1}")
         return frame_index
+
+    def _picture(self, segment: Segment, frame_index: int, eye: str) -> int:
+        """The number of an eye's picture in its segment. Raises ArgumentError where there is no such eye."""
+        eyes = self.eyes
+        if eye not in eyes:
+            held = "holds left and right" if len(eyes) > 1 else "holds one eye, which is called left"
+            raise ArgumentError(f"eye {eye}: {self.container.path} {held}")
+        return len(eyes) * (frame_index - segment.first_frame) + eyes.index(eye)
 
     def _decoder(self, segment: Segment) -> SegmentDecoder:
         try:
@@ -216,7 +231,7 @@ class Decoder:
         if end < self.frames and end - frame_index <= OPEN_AHEAD_SECONDS * self.frame_rate:
             self._opened(self.container.segment_of(end), lambda decoder: decoder.warm_up(0, view))
 
-    def _prepare(self, frame_index: int, view: Viewport, draft: bool = False) -> Drawing:
+    def _prepare(self, frame_index: int, view: Viewport, eye: str, draft: bool = False) -> Drawing:
         """All of decoding but the drawing."""
         frame_index = self._checked(frame_index)
         with self._reading:
@@ -224,15 +239,15 @@ class Decoder:
             check_pixels(view, self.container.max_memory)
             decoder = self._decoder(segment)
             self._open_ahead(segment, frame_index, view)
-            return decoder.prepare(frame_index - segment.first_frame, view, draft)
+            return decoder.prepare(self._picture(segment, frame_index, eye), view, draft)
 
-    def _read_ahead(self, frame_index: int) -> None:
+    def _read_ahead(self, frame_index: int, eye: str) -> None:
         """Have the key groups of a frame decoded in the background."""
 
         def read() -> None:
             with self._reading:
                 segment = self._segment(frame_index)
-                self._decoder(segment).preload(frame_index - segment.first_frame)
+                self._decoder(segment).preload(self._picture(segment, frame_index, eye))
 
         if frame_index < self.frames and (self._awaited is None or self._awaited.done()):
             self._awaited = self._submit(self._ahead, read)

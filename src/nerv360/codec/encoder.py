@@ -52,7 +52,10 @@ def encode_clip(
     clip: Clip, output: Location, config: EncodingConfig, device: "torch.device", on_progress: OnProgress
 ) -> Encoded:
     """Encode a clip by the configured model. Raises TrainingError, OutputError, ArgumentError, OutOfMemory."""
-    encode: Encode = config.architecture.spec.load_encoder()
+    spec = config.architecture.spec
+    if len(clip.eyes) > spec.eyes:
+        raise ArgumentError(f"{clip.path}: both eyes: {spec.name} holds one; take the left, or the right (--eye)")
+    encode: Encode = spec.load_encoder()
     return encode(clip, output, config, device, on_progress)
 
 
@@ -94,6 +97,7 @@ def write_clip(clip: Clip, segment: AnySegmentHeader, chunks: list[bytes], sound
         segments=[SegmentEntry(clip.frames, 1, 1, 0)],
         times=FrameTimes.of(*clip.durations) if clip.durations else None,
         sound=SoundTrack(**asdict(clip.sound.format), chunks=[[]]) if clip.sound.format else None,
+        eyes=segment.eyes,
     )
     return write_container(header, iter([(segment, chunks)]), [sound])
 

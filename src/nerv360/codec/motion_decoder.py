@@ -20,7 +20,7 @@ from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.models.memory import check_bytes
 from nerv360.motion.core import Core
-from nerv360.motion.keys import Key, find_ancestry, key_order, keys_of_groups, split_into_spans
+from nerv360.motion.keys import Key, find_ancestry, keys_of_groups, split_into_spans
 from nerv360.motion.sectors import SectorTable
 from nerv360.types import Picture
 
@@ -80,8 +80,9 @@ class MotionDecoder(SegmentDecoder):
         self._container, self._segment, self._steps = container, segment, segment.header.steps
         self._width, self._height = container.header.width, container.header.height
         self._core = Core(self._width, self._height, segment.header.sector or 0)
-        self._interval, self._groups = segment.header.interval, segment.header.groups
-        self._firsts = np.cumsum([0, *self._groups])  # frames that each group begins with
+        self._header = segment.header
+        pictures = np.array(segment.header.groups) * (segment.header.eyes or 1)
+        self._firsts = np.cumsum([0, *pictures])  # pictures that each group begins with
         self._first_chunks = self._count_chunks()
         self._keys_of = lru_cache(2)(self._keys_of_group)
         self._spans_of = lru_cache(2)(self._spans_of_group)
@@ -116,7 +117,7 @@ class MotionDecoder(SegmentDecoder):
 
     def _most_needed(self) -> int:
         """Keys that a frame depends on, with its own, at most. Raises BitstreamError where these find no memory."""
-        keys = key_order(max(self._groups), self._interval)
+        keys = self._keys_of_frames((max(self._header.groups),))
         most = max(len(find_ancestry(keys, key.frame)) for key in keys)
         if most * BYTES_PER_PIXEL * self._width * self._height > Core.MOST_BYTES:
             size = f"a panorama of {self._width}x{self._height}"
@@ -129,14 +130,18 @@ class MotionDecoder(SegmentDecoder):
         """Chunks that each group begins with."""
         if not self._core.sectors:
             return self._firsts
-        spans = {frames: len(split_into_spans(key_order(frames, self._interval))) for frames in set(self._groups)}
-        return np.cumsum([0, *(frames + 2 * spans[frames] for frames in self._groups)])
+        groups = self._header.groups
+        spans = {frames: len(split_into_spans(self._keys_of_frames((frames,)))) for frames in set(groups)}
+        return self._firsts + 2 * np.cumsum([0, *(spans[frames] for frames in groups)])
 
     def _group_of(self, frame: int) -> int:
         return int(np.searchsorted(self._firsts, frame, "right")) - 1
 
     def _keys_of_group(self, group: int) -> list[Key]:
-        return list(keys_of_groups(self._groups[group : group + 1], self._interval, int(self._firsts[group])))
+        return self._keys_of_frames(self._header.groups[group : group + 1], int(self._firsts[group]))
+
+    def _keys_of_frames(self, groups: tuple[int, ...], first: int = 0) -> list[Key]:
+        return list(keys_of_groups(groups, self._header.interval, first, self._header.inter_view_levels))
 
     def _spans_of_group(self, group: int) -> dict[int, Span]:
         """The spans of the frames of a group; without sectors, all are one."""

@@ -52,7 +52,7 @@ def _joined(headers: Sequence[FileHeader], inputs: Sequence[Location]) -> FileHe
     for header, each in zip(headers, inputs, strict=True):
         if _traits(header) != _traits(first):
             raise BitstreamError(
-                f"{each}: is of another video than {inputs[0]}: size, frame rate, colours or sound differ"
+                f"{each}: is of another video than {inputs[0]}: size, frame rate, colours, eyes or sound differ"
             )
     entries = [entry for header in headers for entry in header.segments]
     sound = first.sound and replace(

@@ -19,7 +19,8 @@ class Drawing(Protocol):
 
 
 class SegmentDecoder(ABC):
-    """An open segment. It keeps what the views asked for need, and no more. Frames are numbered from its first.
+    """An open segment. It keeps what the views asked for need, and no more. Frames are numbered from its first; where
+    there are two eyes, their pictures are, left and right in turn.
 
         chunks of the file ─ prepare(frame, view) ─ Drawing ─ draw() ─ picture
         └── on one thread at a time, which reads ──┘ └──── on any other ────┘

@@ -8,7 +8,7 @@ from typing import Any
 from nerv360.codec.target_search import DB_PER_E, Outcome
 from nerv360.motion.encoder import Tuning
 
-__all__ = ["tune"]
+__all__ = ["WIDEST_INTERVAL", "tune"]
 
 LARGER_STEP = 1.25  # beside which quality and size are compared
 LEAST_DB = 0.1  # by which quality differs then, at least
@@ -19,16 +19,19 @@ WAYS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {  # up, and down whe
     "growth_b": ((1.65,), (1.35,)),
     "filtering": ((2.0,), (0.0,)),
 }
+WAYS_OF_TWO_EYES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {"inter_view_levels": ((2, 16), ())}
+TRIED_FIRST = ("inter_view_levels", "interval")  # and alone, with little effort
+WIDEST_INTERVAL = max(WAYS["interval"][0])
 
 Attempt = Callable[[Tuning, float], Outcome]  # of a tuning, and a factor on the step
 
 
-def tune(effort: int, attempt: Attempt) -> tuple[Tuning, float]:
+def tune(effort: int, attempt: Attempt, eyes: int = 1) -> tuple[Tuning, float]:
     """The best of what is tried, and the factor on the step with which quality stays what it is without tuning.
 
     Best are the fewest bytes at equal quality, the mean of views and panoramas, neither of which may lose. Without
-    effort nothing is tried; with 1, intervals; with more, the rest too, again and again. Each way is gone as far as it
-    gains.
+    effort nothing is tried; with 1, intervals, and of two eyes prediction from one to the other; with more, the rest
+    too, again and again. Each way is gone as far as it gains.
     """
     best = Tuning()
     if not effort:
@@ -56,10 +59,11 @@ def tune(effort: int, attempt: Attempt) -> tuple[Tuning, float]:
                 return
             best, found = tried, outcome
 
+    ways = WAYS if eyes == 1 else WAYS_OF_TWO_EYES | WAYS
     for _ in range(max(1, effort - 1)):
         before = best
-        for name in WAYS if effort > 1 else ("interval",):
-            usual, (up, down) = best, WAYS[name]
+        for name in ways if effort > 1 else filter(ways.__contains__, TRIED_FIRST):
+            usual, (up, down) = best, ways[name]
             climb(name, up)
             if best == usual:
                 climb(name, down)

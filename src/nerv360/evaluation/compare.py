@@ -134,7 +134,7 @@ class Comparison:
     def _measured(self, source: ViewSource, path: Path, known: Row, on_progress: OnProgress) -> Row:
         clip, size = self.clip, path.stat().st_size
         views = dynamic_viewports(self.look, clip.frames)
-        result = measure(source, size, clip, views, on_progress)
+        result = measure([source], size, clip, views, on_progress)
         row = {
             **known,
             "file": path.name,

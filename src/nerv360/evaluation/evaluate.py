@@ -37,7 +37,7 @@ PANORAMAS = 64  # measured, at most: few would be mostly keys, which are better 
 
 
 class ViewSource(Protocol):
-    """What is measured: a Decoder, or decode-then-crop (anchors.py)."""
+    """What is measured: an eye of a Decoder, or decode-then-crop (anchors.py)."""
 
     @property
     def width(self) -> int: ...
@@ -47,6 +47,32 @@ class ViewSource(Protocol):
     def frames(self) -> int: ...
     def viewport(self, frame_index: int, view: Viewport) -> Picture: ...
     def panorama(self, frame_index: int) -> Picture: ...
+
+
+@dataclass(frozen=True)
+class _Eye:
+    """One eye of a file."""
+
+    decoder: Decoder
+    eye: str
+
+    @property
+    def width(self) -> int:
+        return self.decoder.width
+
+    @property
+    def height(self) -> int:
+        return self.decoder.height
+
+    @property
+    def frames(self) -> int:
+        return self.decoder.frames
+
+    def viewport(self, frame_index: int, view: Viewport) -> Picture:
+        return self.decoder.viewport(frame_index, view, eye=self.eye)
+
+    def panorama(self, frame_index: int) -> Picture:
+        return self.decoder.panorama(frame_index, eye=self.eye)
 
 
 @dataclass(frozen=True)
@@ -79,7 +105,7 @@ class Evaluation:
     ws_psnr_db: float  # of panoramas, all or a sample that is even in time
     panoramas: int
     size: int  # bytes
-    bits_per_pixel: float  # 8 size / (frames x width x height)
+    bits_per_pixel: float  # 8 size / (frames x width x height x measured eyes)
     bitrate: float  # bits per second
     frames: int
     decode_fps: float  # viewports decoded per second of the decoder's time
@@ -97,37 +123,42 @@ def evaluate(
 ) -> Evaluation:
     """Decode the file and compare it with its source, frame by frame. The bytes of its sound do not count.
 
+    Of a file of both eyes, those are measured that the source is read for; figures are means over them.
+
     Raises ArgumentError where source and file do not belong together.
     """
     container = decoder.container
     size = container.size - container.sound_size
-    return measure(decoder, size, source, trajectories, on_progress, list(container.segments))
+    return measure(_eyes(decoder, source), size, source, trajectories, on_progress, list(container.segments))
 
 
 def measure(
-    decoder: ViewSource,
-    size: int,  # bytes of its file
+    decoders: Sequence[ViewSource],  # of each eye of the source
+    size: int,  # bytes of their file
     source: Clip,
     trajectories: Mapping[str, Sequence[Viewport]],
     on_progress: OnProgress,
     segments: Sequence[Segment] = (),
 ) -> Evaluation:
     """As `evaluate`, of anything that gives views and panoramas: one measure for our files and for others."""
-    _check_source(decoder, source)
+    _check_source(decoders[0], source)
     scores: dict[str, list[Quality]] = {name: [] for name in trajectories}
     sampled = set(np.linspace(0, source.frames - 1, min(PANORAMAS, source.frames)).round().astype(int).tolist())
     panorama_db: list[float] = []
     seconds = 0.0
     for views in trajectories.values():
-        decoder.viewport(0, views[0])  # warm-up
-    for index, panorama in enumerate(tracked(source, "measuring", source.frames, on_progress)):
+        decoders[0].viewport(0, views[0])  # warm-up
+    for index, frame in enumerate(tracked(source, "measuring", source.frames, on_progress)):
+        panoramas = np.split(frame, len(decoders))
         for name, views in trajectories.items():
             started = time.perf_counter()
-            decoded = decoder.viewport(index, views[index])
+            decoded = [decoder.viewport(index, views[index]) for decoder in decoders]
             seconds += time.perf_counter() - started
-            scores[name].append(_quality(decoded, extract_viewport(panorama, views[index])))
+            originals = [extract_viewport(panorama, views[index]) for panorama in panoramas]
+            scores[name].append(_mean(list(map(_quality, decoded, originals))))
         if index in sampled:
-            panorama_db.append(ws_psnr(decoder.panorama(index), panorama))
+            pairs = zip(decoders, panoramas, strict=True)
+            panorama_db += [ws_psnr(decoder.panorama(index), panorama) for decoder, panorama in pairs]
     look = next(iter(trajectories.values()))[0]
     means = {name: _mean(values) for name, values in scores.items()}
     least = min(look.width, look.height)
@@ -139,19 +170,23 @@ def measure(
         ws_psnr_db=float(np.mean(panorama_db)),
         panoramas=len(panorama_db),
         size=size,
-        bits_per_pixel=8 * size / (source.frames * source.width * source.height),
+        bits_per_pixel=8 * size / (source.frames * source.width * source.height * len(decoders)),
         bitrate=8 * size * float(source.frame_rate) / source.frames,
         frames=source.frames,
-        decode_fps=source.frames * len(trajectories) / seconds,
+        decode_fps=source.frames * len(decoders) * len(trajectories) / seconds,
         segments=[_of_segment(segment, list(scores.values())) for segment in segments],
     )
 
 
 def compare_picture(decoder: Decoder, source: Clip, frame_index: int, view: Viewport, output: Path) -> None:
-    """A PNG: the source's viewport, the decoded one, and their absolute difference, four times enlarged in value."""
-    _check_source(decoder, source)
-    panorama = next(source.read(frame_index, frame_index + 1))
-    original, decoded = extract_viewport(panorama, view), decoder.viewport(frame_index, view)
+    """A PNG: the source's viewport, the decoded one, and their absolute difference, four times enlarged in value.
+
+    Of two eyes, it is the left one's.
+    """
+    eye = _eyes(decoder, source)[0]
+    _check_source(eye, source)
+    panorama = next(source.read(frame_index, frame_index + 1))[: source.height]
+    original, decoded = extract_viewport(panorama, view), eye.viewport(frame_index, view)
     error = np.clip(4 * np.abs(decoded.astype(int) - original), 0, 255).astype(np.uint8)
     titles = ("source", f"decoded, {psnr(decoded, original):.1f} dB", "difference x 4")
     tiles = [titled(tile, title) for tile, title in zip((original, decoded, error), titles, strict=True)]
@@ -166,6 +201,13 @@ def titled(picture: Picture, title: str, width: int = 480) -> Picture:
     sheet.paste(Image.fromarray(picture), (4, 28))
     ImageDraw.Draw(sheet).text((6, 6), title, fill="black", font_size=16)
     return np.array(sheet)
+
+
+def _eyes(decoder: Decoder, source: Clip) -> list[_Eye]:
+    """The eyes of a file that are compared with those of the source. Raises ArgumentError where it lacks one."""
+    if len(source.eyes) > len(decoder.eyes):
+        raise ArgumentError("the source is read for both eyes, the file holds one; give the --eye that was encoded")
+    return [_Eye(decoder, eye) for eye in (source.eyes if len(decoder.eyes) > 1 else decoder.eyes)]
 
 
 def _check_source(decoder: ViewSource, source: Clip) -> None:

@@ -25,6 +25,7 @@ MODELS: dict[str, ModelSpec] = {
             decoder="nerv360.codec.motion_decoder:MotionDecoder",
             header="nerv360.bitstream.header:MotionHeader",
             runtime="core",
+            eyes=2,
             browser_decoder="motion",
             unused=_NETWORK | {"views", "roll_deg", "device"},
         ),

@@ -55,6 +55,7 @@ class ModelSpec:
     options: frozenset[str] = frozenset()  # settings of a network's shape that other models do not have
     unused: frozenset[str] = frozenset()  # settings that have no meaning for it
     shader_decoder: str | None = None  # class that decodes a segment by the backend opengl; None: nothing does
+    eyes: int = 1  # of a stereo video, that a file may hold
     browser_decoder: str | None = "onnx"  # what decodes it in the player's page (serving/site.py); None: nothing does
 
     def load_presets(self) -> Any:

@@ -21,15 +21,15 @@ Grey = NDArray[np.uint8]
 
 
 class Flow:
-    """Between frames [n, H, W, 3], which are compared at no more than 1024 columns."""
+    """Between pictures [n, H, W, 3] of one eye, or of two in turn, compared at no more than 1024 columns."""
 
-    def __init__(self, frames: NDArray[np.uint8]) -> None:
-        height, width = frames.shape[1:3]
+    def __init__(self, pictures: NDArray[np.uint8], eyes: int = 1) -> None:
+        height, width = pictures.shape[1:3]
         self._nodes = node_grid(width, height)
         self._scale = max(1.0, width / WIDEST)
         self._size = (round(width / self._scale), max(1, round(height / self._scale)))
-        self._frames = frames
-        grey = lru_cache(STEPS_KEPT)(partial(_small_grey, frames, self._size))  # no cycle: all goes with the last use
+        self._pictures, self._eyes = pictures, eyes
+        grey = lru_cache(STEPS_KEPT)(partial(_small_grey, pictures, self._size))  # no cycle: all goes with the last use
         self._between = partial(
             _flow_between, cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST), grey, self._size
         )
@@ -37,16 +37,19 @@ class Flow:
 
     def candidates(self, frame: int, reference: int) -> Vectors:
         """Vectors [4, rows, columns, 2] of nodes: of flow composed from frame to frame, and of flow between the two;
-        means of nodes, and their middles.
+        means of nodes, and their middles. From eye to eye, all are of flow between the two.
         """
-        flows = [self._composed(frame, reference)]
-        flows.append(flows[0] if abs(frame - reference) == 1 else self._between(frame, reference))
+        if (frame - reference) % self._eyes:
+            flows = [self._between(frame, reference)] * 2
+        else:
+            flows = [self._composed(frame, reference)]
+            flows.append(flows[0] if abs(frame - reference) == self._eyes else self._between(frame, reference))
         found = [summary for flow in flows for summary in self._at_nodes(flow)]
         return np.rint(4 * self._scale * np.stack(found)).clip(-32000, 32000).astype(np.int16)
 
     def dense(self, frame: int, reference: int) -> Field:
         """Flow of every pixel [H, W, 2], composed from frame to frame."""
-        flow, (height, width) = self._composed(frame, reference), self._frames.shape[1:3]
+        flow, (height, width) = self._composed(frame, reference), self._pictures.shape[1:3]
         if flow.shape[:2] != (height, width):
             flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * np.float32(self._scale)
         return flow
@@ -64,7 +67,7 @@ class Flow:
         """Flow from frame to frame, each followed where the one before led."""
         width, height = self._size
         row, column = np.indices((height, width), dtype=np.float32)
-        step = 1 if reference > frame else -1
+        step = self._eyes if reference > frame else -self._eyes
         flow = self._step(frame, frame + step)
         for at in range(frame + step, reference, step):
             wrapped = np.pad(self._step(at, at + step), ((0, 0), (1, 1), (0, 0)), mode="wrap")
@@ -73,8 +76,8 @@ class Flow:
         return flow
 
 
-def _small_grey(frames: NDArray[np.uint8], size: tuple[int, int], frame: int) -> Grey:
-    grey = cv2.cvtColor(frames[frame], cv2.COLOR_RGB2GRAY)
+def _small_grey(pictures: NDArray[np.uint8], size: tuple[int, int], number: int) -> Grey:
+    grey = cv2.cvtColor(pictures[number], cv2.COLOR_RGB2GRAY)
     if grey.shape != size[::-1]:
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     return np.pad(grey, ((0, max(0, LEAST_ROWS - len(grey))), (SEAM, SEAM)), mode="wrap")

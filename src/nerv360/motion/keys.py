@@ -1,4 +1,4 @@
-"""Which frames predict which, and the order in which they are coded."""
+"""Which pictures predict which, and the order in which they are coded."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ __all__ = [
     "find_ancestry",
     "key_order",
     "keys_of_groups",
+    "pair_order",
     "split_into_spans",
 ]
 
@@ -18,10 +19,14 @@ SECTOR_UNIT = 64  # pixels: sectors (motion/sectors.py) are multiples of it, eac
 
 @dataclass(frozen=True)
 class Key:
-    """A frame, the frames that predict it, and how deep it lies: 0 is a root, 1 a P key, a B key is deeper."""
+    """A frame, the frames that predict it, and how deep it lies: 0 is a root, 1 a P key, a B key is deeper.
+
+    Where there are two eyes, each frame is two pictures, and it is these that are numbered: 0, 2, ... of the left eye,
+    1, 3, ... of the right.
+    """
 
     frame: int
-    references: tuple[int, ...]  # none for a root, one for a P key, two for a B key
+    references: tuple[int, ...]  # none for a root, one for a P key, two for a B key; or the left eye's picture
     level: int
 
     @property
@@ -63,16 +68,45 @@ def key_order(frames: int, interval: int) -> list[Key]:
     return keys
 
 
-def keys_of_groups(groups: Sequence[int], interval: int, first: int = 0) -> Iterator[Key]:
-    """Keys of groups of so many frames, one behind the other; frames are counted on through all, from `first`."""
+def pair_order(frames: int, interval: int, inter_view_levels: int) -> list[Key]:
+    """Keys of a group of frames of two eyes: those of the left eye as of a group of one, then those of the right.
+
+    A right key of the first levels is predicted from the left picture of its frame, alone; a deeper one from right
+    pictures, as the left key of its frame is from left ones.
+    """
+    keys = key_order(frames, interval)
+    left = [Key(2 * key.frame, tuple(2 * each for each in key.references), key.level) for key in keys]
+    right = [
+        Key(
+            key.frame + 1,
+            (key.frame,) if key.level < inter_view_levels else tuple(each + 1 for each in key.references),
+            key.level,
+        )
+        for key in left
+    ]
+    return left + right
+
+
+def keys_of_groups(
+    groups: Sequence[int], interval: int, first: int = 0, inter_view_levels: int | None = None
+) -> Iterator[Key]:
+    """Keys of groups of so many frames, one behind the other, of one eye, or with `inter_view_levels` of two.
+
+    Frames, or the pictures of two eyes, are counted on through all groups, from `first`.
+    """
     for frames in groups:
-        for key in key_order(frames, interval):
+        keys = (
+            key_order(frames, interval)
+            if inter_view_levels is None
+            else pair_order(frames, interval, inter_view_levels)
+        )
+        for key in keys:
             yield replace(key, frame=first + key.frame, references=tuple(first + each for each in key.references))
-        first += frames
+        first += len(keys)
 
 
 def split_into_spans(keys: Iterable[Key]) -> list[list[Key]]:
-    """Keys of groups, in coding order, by the spans whose sectors lie together: a root or a P key, or B keys behind it."""
+    """Keys, as they lie in a file, by spans, whose sectors lie together: a root or P key, or the B keys behind one."""
     spans: list[list[Key]] = []
     for key in keys:
         if key.level < 2 or spans[-1][-1].level < 2:

@@ -1,7 +1,7 @@
 """Sectors of keys in a file: squares of the panorama that a reader fetches apart.
 
-    span = key | key | ... | lengths | sectors         chunks; a span is a root or a P key, or the B keys behind it
-    sectors = check | sector 0 of all keys of the span | check | sector 1 of all | ...
+span = key | key | ... | lengths | sectors         chunks; a span is a root or a P key, or the B keys behind it
+sectors = check | sector 0 of all keys of the span | check | sector 1 of all | ...
 """
 
 from collections.abc import Iterable, Sequence

@@ -19,10 +19,10 @@ WINDOW = 5  # pixels each way, over which differences are taken
 
 
 class TemporalFilter:
-    """Of frames [n, H, W, 3], along their flow."""
+    """Of frames [n, H, W, 3] of one eye, or of two in turn, along their flow."""
 
-    def __init__(self, frames: NDArray[np.uint8], flow: Flow) -> None:
-        self._frames, self._flow = frames, flow
+    def __init__(self, frames: NDArray[np.uint8], flow: Flow, eyes: int = 1) -> None:
+        self._frames, self._flow, self._eyes = frames, flow, eyes
         self._row, self._column = np.indices(frames.shape[1:3], dtype=np.float32)
 
     def filtered(self, frame: int, step: float, strength: float = 1.0) -> Picture:
@@ -30,7 +30,7 @@ class TemporalFilter:
         picture = self._frames[frame]
         total, weights = picture.astype(np.float32), np.ones(picture.shape[:2], np.float32)
         for distance, weight in enumerate(WEIGHTS, start=1):
-            for other in (frame - distance, frame + distance):
+            for other in (frame - distance * self._eyes, frame + distance * self._eyes):
                 if 0 <= other < len(self._frames):
                     moved = self._moved(self._frames[other], self._flow.dense(frame, other))
                     share = _similarity(picture, moved, TOLERANCE * step)

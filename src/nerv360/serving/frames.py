@@ -5,7 +5,7 @@ import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -41,6 +41,7 @@ class FrameRequest(Struct, frozen=True, forbid_unknown_fields=True):
     height: int
     format: Format = "jpeg"
     draft: bool = False  # a smaller picture may look softer, to be there sooner
+    eye: Literal["left", "right"] = "left"
 
     def viewport(self) -> Viewport:
         """Raises ArgumentError for a view that there is none of, or that cannot be sent in this size."""
@@ -77,7 +78,7 @@ class Frames:
         asked = time.perf_counter()
 
         def decode(lane: Lane) -> bytes:
-            picture = lane.decoder().viewport(request.frame, view, draft=request.draft)
+            picture = lane.decoder().viewport(request.frame, view, draft=request.draft, eye=request.eye)
             milliseconds = 1000 * (time.perf_counter() - max(asked, lane.opened))
             kind, data = viewer.pictures.encode(picture, request.format)
             return ANSWER.pack(request.id, milliseconds, kind) + data

@@ -90,6 +90,7 @@ def manifest(
         "width": header.width,
         "height": header.height,
         "frames": header.frames,
+        "eyes": header.eyes or 1,
         "frameRate": header.rate_numerator / header.rate_denominator,
         "frameStarts": _frame_starts(container.timeline, header.frames),
         "model": first.model,

@@ -49,7 +49,8 @@ def matrix_of(colour: Colour) -> Colorspace:
 class Clip:
     """Frames [start, start + frames) of a video file, made equirectangular and scaled to width x height.
 
-    Iterating decodes these frames and yields uint8 arrays [height, width, 3]; nothing is kept.
+    Iterating decodes these frames and yields uint8 arrays [height, width, 3], or [2 height, width, 3] where both eyes
+    are read, the left one above the right; nothing is kept.
     """
 
     path: Location
@@ -111,6 +112,11 @@ class Clip:
         """Of the frames."""
         return self.reading.colour
 
+    @property
+    def eyes(self) -> tuple[str, ...]:
+        """Whose panoramas each frame holds: one eye's, or left and right."""
+        return self.reading.eyes
+
     def cut(self, first: int, frames: int) -> "Clip":
         """Frames [first, first + frames) of the clip, as a clip."""
         return replace(self, start=self.start + first, frames=frames)
@@ -150,7 +156,7 @@ class Clip:
 
     @property
     def frame_bytes(self) -> int:
-        return 3 * self.width * self.height
+        return 3 * self.width * self.height * len(self.eyes)
 
     def __iter__(self) -> Iterator[Picture]:
         return self.read(0, self.frames)
@@ -182,13 +188,16 @@ class Clip:
         return (each for each in self._decoded(0, self.frames) if each[0] >= 0)
 
     def panorama(self, picture: av.VideoFrame) -> Picture:
-        """The panorama [height, width, 3] that a picture of the file holds."""
-        if self.reading.filters:
-            deep = self._as_rgb(
+        """The panorama [height, width, 3] that a picture of the file holds; of both eyes one above the other."""
+        if any(self.reading.filters):
+            picture = self._as_rgb(
                 picture, picture.width, picture.height, "gbrp16le" if self.reading.tone_map else "rgb24"
             )
-            picture = filtered(deep, self.reading.filters)
-        return self._as_rgb(picture, self.width, self.height, "rgb24").to_ndarray().astype(np.uint8, copy=False)
+        panoramas = [
+            self._as_rgb(filtered(picture, filters), self.width, self.height, "rgb24").to_ndarray()
+            for filters in self.reading.filters
+        ]
+        return (panoramas[0] if len(panoramas) == 1 else np.concatenate(panoramas)).astype(np.uint8, copy=False)
 
     def _as_rgb(self, picture: av.VideoFrame, width: int, height: int, pixel_format: str) -> av.VideoFrame:
         matrix = None if picture.format.is_rgb else matrix_of(self.tags.colour)

@@ -42,7 +42,7 @@ def _kind(picture: av.VideoFrame) -> Kind:
     return picture.width, picture.height, picture.format.name, int(picture.colorspace), int(picture.color_range)
 
 
-@lru_cache(maxsize=2)  # tables of a conversion take seconds to make, and up to a GB
+@lru_cache(maxsize=3)  # tables of a conversion take seconds to make, and up to a GB
 def _chain(kind: Kind, filters: tuple[str, ...]) -> _Chain:
     return _Chain(kind, filters)
 

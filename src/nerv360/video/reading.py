@@ -6,14 +6,15 @@ from itertools import starmap
 
 from nerv360.errors import ArgumentError, VideoError
 from nerv360.storage import Location
-from nerv360.types import BT709, Colour
+from nerv360.types import BT709, EYES, Colour
 from nerv360.video.tags import Spherical, Tags
 
-__all__ = ["AS_TAGGED", "EYES", "PROJECTIONS", "STEREO", "Layout", "Reading", "plan_reading"]
+__all__ = ["AS_TAGGED", "BOTH", "EYE_NAMES", "PROJECTIONS", "STEREO", "Layout", "Reading", "plan_reading"]
 
 PROJECTIONS = ("equirect", "eac", "cubemap", "dual-fisheye")
 STEREO = ("mono", "top-bottom", "left-right")
-EYES = ("left", "right")
+BOTH = "both"
+EYE_NAMES = (*EYES, BOTH)
 TURNS = {  # display matrix -> filters, and how the picture is turned
     (1, 0, 0, 1): ((), ""),
     (0, 0, 0, 0): ((), ""),
@@ -36,20 +37,25 @@ MOST_PADDING = 100  # of v360
 MOST_PIXELS = 1 << 28  # of a panorama before it is scaled
 SQUEEZED = Fraction(16, 9)
 SHAPES_DIFFER = Fraction(1, 50)
+CROP = "crop"  # where an eye is cut out, among filters
 HALF_OF_GOPRO = (2.5, 3.5)  # width to height
 ASIDE = "(--force takes the picture as it is)"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How panoramas lie in the pictures of a file; None: as the file says."""
+    """How panoramas lie in the pictures of a file; None: as the file says.
+
+    Of two eyes that one is taken, or both are, that `eye` names, or else `default_eye`; one of them must.
+    """
 
     projection: str | None = None
     stereo: str | None = None
     eye: str | None = None
+    default_eye: str | None = None
 
     def __post_init__(self) -> None:
-        known = {"projection": PROJECTIONS, "stereo": STEREO, "eye": EYES}
+        known = {"projection": PROJECTIONS, "stereo": STEREO, "eye": EYE_NAMES}
         for name, values in known.items():
             if getattr(self, name) not in (None, *values):
                 raise ArgumentError(f"--{name} {getattr(self, name)}: must be {', '.join(values)}")
@@ -65,16 +71,17 @@ class Reading:
 
     deinterlace: bool
     tone_map: bool
-    filters: tuple[str, ...]  # on RGB
-    width: int  # of the panorama, in square pixels
+    filters: tuple[tuple[str, ...], ...]  # on RGB, of each eye
+    width: int  # of an eye's panorama, in square pixels
     height: int
     colour: Colour
     remarks: tuple[str, ...]  # what of it the user should know
+    eyes: tuple[str, ...]  # whose panoramas these are; the left one where there is but one
 
     @property
     def reprojects(self) -> bool:
         """Whether directions lie elsewhere in the panorama than in the picture that players show."""
-        return any(each.partition("=")[0] in REPROJECTING for each in self.filters)
+        return any(each.partition("=")[0] in REPROJECTING for filters in self.filters for each in filters)
 
 
 def plan_reading(
@@ -98,7 +105,7 @@ def plan_reading(
     colour = BT709 if plan.tone_map else tags.colour
     deinterlace = ("interlaced: deinterlaced (bwdif)",) if tags.interlaced else ()
     remarks = (*deinterlace, *plan.remarks)
-    return Reading(tags.interlaced, plan.tone_map, tuple(plan.filters), width, height, colour, remarks)
+    return Reading(tags.interlaced, plan.tone_map, plan.chains(), width, height, colour, remarks, plan.eyes)
 
 
 class _Plan:
@@ -109,12 +116,18 @@ class _Plan:
         self.width, self.height, self.pixel_aspect = tags.width, tags.height, tags.pixel_aspect
         self.tone_map = False
         self.filters: list[str] = []
+        self.eyes: tuple[str, ...] = EYES[:1]
+        self.crops: dict[str, str] = {}  # of eyes, by which they are cut out
         self.remarks: list[str] = []
 
     @property
     def ratio(self) -> Fraction:
         """Width to height, as shown."""
         return self.width * self.pixel_aspect / self.height
+
+    def chains(self) -> tuple[tuple[str, ...], ...]:
+        """The filters of each eye."""
+        return tuple(tuple(self.crops[eye] if each == CROP else each for each in self.filters) for eye in self.eyes)
 
     def square_pixels(self) -> tuple[int, int]:
         if self.pixel_aspect >= 1:
@@ -148,25 +161,39 @@ class _Plan:
         eye, stereo = self.layout.eye, self.layout.stereo or self.tags.stereo
         if stereo is None and eye is not None:
             stereo = "top-bottom" if _is(self.ratio, 1) else "left-right" if _is(self.ratio, 4) else None
-        if eye is None:
-            if stereo not in (None, "mono") and not self.force:
-                raise VideoError(
-                    f"{self.path}: holds two eyes ({stereo}); one of them is encoded: --eye left, or right {ASIDE}"
+        if stereo in (None, "mono"):
+            if eye is not None:
+                raise ArgumentError(
+                    f"--eye {eye}: {self.path} is not tagged as stereo; say how its eyes lie by --stereo"
                 )
             return
-        if stereo in (None, "mono"):
-            raise ArgumentError(f"--eye {eye}: {self.path} is not tagged as stereo; say how its eyes lie by --stereo")
+        if eye is None:
+            if self.force:
+                return
+            eye = self.layout.default_eye
+        if eye is None:
+            raise VideoError(
+                f"{self.path}: holds two eyes ({stereo}); one of them is taken: --eye left, or right {ASIDE}"
+            )
         if stereo not in STEREO:
             raise VideoError(f"{self.path}: stereo of this kind ({stereo}) is not read {ASIDE}")
-        second = (eye == "right") != (self.layout.stereo is None and self.tags.right_eye_first)
-        above = stereo == "top-bottom"
+        self._cut_eyes(EYES if eye == BOTH else (eye,), above=stereo == "top-bottom")
+        taken = "both eyes are encoded" if eye == BOTH else f"the {eye} eye alone is encoded"
+        self.remarks.append(f"stereo ({stereo}): {taken}")
+
+    def _cut_eyes(self, eyes: tuple[str, ...], above: bool) -> None:
+        """Cut out eyes, of which one lies above the other, or beside it."""
         if above:
             self.height //= 2
         else:
             self.width //= 2
-        x, y = (0, self.height * second) if above else (self.width * second, 0)
-        self.filters.append(f"crop={self.width}:{self.height}:{x}:{y}:exact=1")
-        self.remarks.append(f"stereo ({stereo}): the {eye} eye alone is encoded")
+        right_first = self.layout.stereo is None and self.tags.right_eye_first
+        for eye in eyes:
+            second = (eye == "right") != right_first
+            x, y = (0, self.height * second) if above else (self.width * second, 0)
+            self.crops[eye] = f"crop={self.width}:{self.height}:{x}:{y}:exact=1"
+        self.eyes = eyes
+        self.filters.append(CROP)
         if above and _is(self.ratio, 4):
             self.pixel_aspect /= 2
         elif not above and _is(self.ratio, 1) and not any(self.spherical.bounds):
@@ -241,7 +268,7 @@ def _check_shape(path: Location, width: int, height: int, asked: tuple[int, int]
     advice = "scale it with --size"
     if eyes:
         where = "one above the other" if _is(ratio, 1) else "side by side"
-        advice = f"if it holds two eyes, {where}, --eye left (or right) takes one of them"
+        advice = f"if it holds two eyes, {where}, --eye both takes them, --eye left or right one of them"
     elif _is(ratio, SQUEEZED):
         advice = f"if it is a panorama squeezed to 16:9, --size {width // 4 * 4}x{width // 4 * 2} makes it right"
     elif _is(ratio, Fraction(3, 2)):

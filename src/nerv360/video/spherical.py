@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-__all__ = ["add_boxes", "box", "full_box", "movie_box", "tag_equirectangular"]
+__all__ = ["add_boxes", "box", "full_box", "movie_box", "stereo_box", "tag_equirectangular"]
 
 TRACK = (b"moov", b"trak")
 SAMPLE_TABLE = (b"mdia", b"minf", b"stbl", b"stsd")
@@ -22,8 +22,10 @@ XML = (
     '<?xml version="1.0"?><rdf:SphericalVideo xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
     'xmlns:GSpherical="http://ns.google.com/videos/1.0/spherical/"><GSpherical:Spherical>true</GSpherical:Spherical>'
     "<GSpherical:Stitched>true</GSpherical:Stitched><GSpherical:StitchingSoftware>nerv360</GSpherical:StitchingSoftware>"
-    "<GSpherical:ProjectionType>equirectangular</GSpherical:ProjectionType></rdf:SphericalVideo>"
+    "<GSpherical:ProjectionType>equirectangular</GSpherical:ProjectionType>{}</rdf:SphericalVideo>"
 )
+XML_TOP_BOTTOM = "<GSpherical:StereoMode>top-bottom</GSpherical:StereoMode>"
+TOP_BOTTOM = 1  # stereo mode
 
 
 def box(kind: bytes, content: bytes) -> bytes:
@@ -36,10 +38,20 @@ def full_box(kind: bytes, content: bytes) -> bytes:
     return box(kind, bytes(4) + content)
 
 
-def tag_equirectangular(path: Path) -> None:
-    """Say in an MP4 file of one track that it holds equirectangular panoramas of one eye. Raises OSError."""
+def stereo_box(mode: int) -> bytes:
+    """An st3d box: 1 is top and bottom, 2 left and right, 4 right and left."""
+    return full_box(b"st3d", bytes([mode]))
+
+
+def tag_equirectangular(path: Path, top_bottom: bool = False) -> None:
+    """Say in an MP4 file of one track that it holds equirectangular panoramas: one eye's, or left above right.
+
+    Raises OSError.
+    """
     projection = box(b"proj", full_box(b"prhd", bytes(12)) + full_box(b"equi", bytes(16)))
-    add_boxes(path, box(b"sv3d", full_box(b"svhd", b"nerv360\0") + projection), box(b"uuid", V1.bytes + XML.encode()))
+    spherical = box(b"sv3d", full_box(b"svhd", b"nerv360\0") + projection)
+    xml = XML.format(XML_TOP_BOTTOM if top_bottom else "").encode()
+    add_boxes(path, (stereo_box(TOP_BOTTOM) if top_bottom else b"") + spherical, box(b"uuid", V1.bytes + xml))
 
 
 def add_boxes(path: Path, sample_entry: bytes, track: bytes) -> None:

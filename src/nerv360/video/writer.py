@@ -37,12 +37,14 @@ def write_frames(
     colour: Colour,
     *,
     panoramas: bool = False,
+    eyes: int = 1,
     sound: tuple[Sound, Iterable[tuple[int, bytes]]] | None = None,
     durations: FrameDurations | None = None,
 ) -> None:
     """Frames [h, w, 3] -> H.264 (.mp4, .mkv, .mov), one picture (.png), raw RGB (.rgb), or a folder of PNGs.
 
-    An .mp4 or .mov of `panoramas` is tagged as such. Videos have the packets of `sound`, whose times are in samples.
+    An .mp4 or .mov of `panoramas` is tagged as such, of one eye or of two, the left one above. Videos have the packets
+    of `sound`, whose times are in samples.
     Raises ArgumentError for another ending, or one that cannot hold it, OutputError where it cannot be written.
     """
     writers: dict[str, Callable[[Path], None]] = {
@@ -60,7 +62,7 @@ def write_frames(
     with atomic_write(path) as partial:
         writers[path.suffix.lower()](partial)
         if panoramas and path.suffix.lower() in TAGGED:
-            tag_equirectangular(partial)
+            tag_equirectangular(partial, top_bottom=eyes == 2)
 
 
 def encode_video(

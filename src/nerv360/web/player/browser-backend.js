@@ -91,11 +91,11 @@ export class BrowserBackend {
    * @param {import("./player.js").ViewRequest} request
    * @returns {Promise<import("./player.js").Decoded>}
    */
-  async decode({ frame, view, moving }) {
-    const { picture, milliseconds, bytes, rough, preview, facts } = await this.#send({ task: "decode", frame, view, moving });
+  async decode({ frame, view, moving, eyes }) {
+    const { picture, right, milliseconds, bytes, rough, preview, facts } = await this.#send({ task: "decode", frame, view, moving, eyes });
     this.bytes = bytes;
     const network = preview ? this.#send({ task: "ready", frame }) : null;
-    return { picture, milliseconds, rough, network, facts };
+    return { picture, right, milliseconds, rough, network, facts };
   }
 
   close() {

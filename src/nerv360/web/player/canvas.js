@@ -13,6 +13,9 @@ import { Unsupported } from "./errors.js";
 /** @typedef {{pixels: Uint8Array, window: PanoramaWindow, panorama: {width: number, height: number}}} WindowPixels likewise, of a
  *   window of the panorama: views are sampled from it here */
 
+/** @typedef {ImageBitmap | Pixels | WindowPixels} Drawable */
+/** @typedef {{texture: WebGLTexture, view: Viewport, window: Window | null}} Shown a picture: its view, or where it lies in the panorama */
+
 const VERTEX = `#version 300 es
 out vec2 clip;
 void main() {
@@ -94,9 +97,9 @@ export class PictureCanvas {
   /** @type {WebGL2RenderingContext} */ #gl;
   /** @type {Program} */ #picture;
   /** @type {Program} */ #panorama;
-  /** @type {WebGLTexture} */ #pictureTexture;
+  /** Of the left eye, which others see too where there is one, and of the right. @type {WebGLTexture[]} */ #pictureTextures;
   /** @type {WebGLTexture} */ #sourceTexture;
-  /** @type {{view: Viewport, window: Window | null} | null} */ #shown = null; // the picture: its view, or where it lies in the panorama
+  /** @type {Shown[]} */ #shown = []; // by eye
   #uploads = 0;
   #drawn = ""; // view, size and picture
   /** @type {Window} */ #sourceWindow = { origin: [0, 0], size: [1, 1] };
@@ -108,7 +111,7 @@ export class PictureCanvas {
     this.#gl = gl;
     this.#picture = this.program(PICTURE_FRAGMENT);
     this.#panorama = this.program(PANORAMA_FRAGMENT);
-    this.#pictureTexture = this.#texture();
+    this.#pictureTextures = [this.#texture(), this.#texture()];
     this.#sourceTexture = this.#texture();
   }
 
@@ -124,7 +127,7 @@ export class PictureCanvas {
   set planet(planet) {
     this.#planet?.close();
     this.#planet = planet;
-    this.#shown = null;
+    this.#shown = [];
   }
 
   /** Give the graphics processor's memory and the context back: a browser has few of them. */
@@ -140,15 +143,23 @@ export class PictureCanvas {
     extension.loseContext();
   }
 
-  /** Take a decoded picture. @param {ImageBitmap | Pixels | WindowPixels} picture @param {Viewport} view that it shows */
-  upload(picture, view) {
+  /**
+   * Take a decoded picture, and that of the right eye where it is another.
+   * @param {Drawable} picture @param {Viewport} view that they show @param {Drawable | null} right
+   */
+  upload(picture, view, right = null) {
+    this.#shown = [picture, right].flatMap((each, eye) => (each ? [this.#uploadPicture(each, view, this.#pictureTextures[eye])] : []));
+    this.#uploads++;
+  }
+
+  /** @param {Drawable} picture @param {Viewport} view @param {WebGLTexture} texture @returns {Shown} */
+  #uploadPicture(picture, view, texture) {
     const gl = this.#gl;
-    gl.bindTexture(gl.TEXTURE_2D, this.#pictureTexture);
+    gl.bindTexture(gl.TEXTURE_2D, texture);
     if (picture instanceof ImageBitmap) gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, gl.RGB, gl.UNSIGNED_BYTE, picture);
     else if ("window" in picture) this.#uploadPixels({ ...picture, ...picture.window, rowLength: picture.window.width });
     else this.#uploadPixels(picture);
-    this.#uploads++;
-    this.#shown = { view, window: "window" in picture ? windowIn(picture) : null };
+    return { texture, view, window: "window" in picture ? windowIn(picture) : null };
   }
 
   /** @param {HTMLVideoElement} panorama */
@@ -177,7 +188,7 @@ export class PictureCanvas {
   draw(view, split = null, again = false) {
     const gl = this.#gl;
     const wanted = JSON.stringify([view, split, this.#uploads, gl.drawingBufferWidth, gl.drawingBufferHeight]);
-    if (!this.#shown || this.#planet?.drawable === false || (wanted === this.#drawn && !again)) return;
+    if (!this.#shown.length || this.#planet?.drawable === false || (wanted === this.#drawn && !again)) return;
     this.#drawn = wanted;
     gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
     if (this.#planet) this.#planet.draw(view);
@@ -193,14 +204,14 @@ export class PictureCanvas {
   /**
    * Draw the picture elsewhere than on the canvas.
    * @param {WebGLFramebuffer | null} framebuffer @param {{x: number, y: number, width: number, height: number}} place in it
-   * @param {Matrix} toRays from its clip coordinates
+   * @param {Matrix} toRays from its clip coordinates @param {number} eye 1: the right one, where there is a picture for it
    */
-  drawInto(framebuffer, { x, y, width, height }, toRays) {
+  drawInto(framebuffer, { x, y, width, height }, toRays, eye = 0) {
     const gl = this.#gl;
-    if (!this.#shown) return;
+    if (!this.#shown.length) return;
     gl.bindFramebuffer(gl.FRAMEBUFFER, framebuffer);
     gl.viewport(x, y, width, height);
-    this.#drawPicture(toRays);
+    this.#drawPicture(toRays, eye);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     this.#drawn = "";
   }
@@ -208,7 +219,7 @@ export class PictureCanvas {
   /** PSNR of the picture against the source in its view, over red, green and blue. */
   psnrDb() {
     const gl = this.#gl;
-    const { view } = /** @type {{view: Viewport}} */ (this.#shown);
+    const [{ view }] = this.#shown;
     const target = gl.createFramebuffer();
     const texture = this.#texture();
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, view.width, view.height, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
@@ -230,14 +241,14 @@ export class PictureCanvas {
     return 10 * Math.log10(255 ** 2 / (squares / (3 * view.width * view.height)));
   }
 
-  /** @param {Matrix} toRays from clip coordinates */
-  #drawPicture(toRays) {
-    const shown = /** @type {{view: Viewport, window: Window | null}} */ (this.#shown);
-    if (shown.window) return this.#drawPanorama(this.#pictureTexture, shown.window, toRays);
+  /** @param {Matrix} toRays from clip coordinates @param {number} eye */
+  #drawPicture(toRays, eye = 0) {
+    const shown = this.#shown[eye] ?? this.#shown[0];
+    if (shown.window) return this.#drawPanorama(shown.texture, shown.window, toRays);
     const gl = this.#gl;
     gl.useProgram(this.#picture.program);
     gl.uniformMatrix3fv(this.#picture.uniforms("toPicture"), true, multiply(raysToClip(shown.view), toRays));
-    this.#drawTriangle(this.#pictureTexture);
+    this.#drawTriangle(shown.texture);
   }
 
   /** @param {Matrix} toRays from clip coordinates */

@@ -10,7 +10,7 @@ import { frameGroupsOf, readSegment } from "./segments.js";
 /** @typedef {import("./segments.js").Segment} Segment */
 
 const MAGIC = "\x89NERV360";
-const VERSIONS = [5, 10, 11];
+const VERSIONS = [5, 10, 11, 12];
 const MAX_SOUND_CHUNK = 2 ** 22; // bytes
 const FIRST_REQUEST = 4096; // bytes: usually all headers
 
@@ -21,6 +21,7 @@ export class Container {
   width = 0; // of the panorama
   height = 0;
   frames = 0;
+  eyes = 1; // pictures of a frame
   /** @type {{format: import("./sound/sound-track.js").SoundFormat, seconds: import("./sound/sound-track.js").Second[]} | null} */ sound = null;
 
   /** @param {RangeReader} reader */
@@ -91,6 +92,8 @@ export class Container {
     const header = await this.#header(18, length, preamble.getUint32(14, true));
     const entries = header[6];
     [this.width, this.height, this.frames] = header;
+    this.eyes = header[9] ?? 1;
+    if (header.length > 10 || ![1, 2].includes(this.eyes)) throw new BrokenFile("The file is damaged: impossible eyes.");
     const end = 18 + length + sum(entries.map((/** @type {number[]} */ entry) => entry[1]));
     if (reader.size !== end) throw new BrokenFile(`The file is damaged: it has ${reader.size} bytes, and should have ${end}.`);
     let start = 18 + length;

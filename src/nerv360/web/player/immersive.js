@@ -1,4 +1,4 @@
-/** In a headset, by WebXR: what is decoded for the head is drawn for each eye, as the head is turned at that moment. */
+/** In a headset, by WebXR: what is decoded for the head, of each eye where there are two, is drawn as the head is turned then. */
 
 import { multiply, rotation, rotationAngles, transpose } from "./geometry.js";
 
@@ -9,7 +9,7 @@ import { multiply, rotation, rotationAngles, transpose } from "./geometry.js";
  * @property {() => number} yawDeg where the view looks
  * @property {(angles: import("./geometry.js").Angles, lens: Lens) => void} look decode this
  * @property {(now: number) => void} tick before every picture; the window has no animation frames now
- * @property {(framebuffer: WebGLFramebuffer | null, place: {x: number, y: number, width: number, height: number}, toRays: Matrix) => void} draw
+ * @property {(framebuffer: WebGLFramebuffer | null, place: {x: number, y: number, width: number, height: number}, toRays: Matrix, eye: number) => void} draw
  * @property {() => void} select the trigger was pulled
  * @property {() => void} ended
  */
@@ -64,7 +64,7 @@ export class Immersive {
     this.host.tick(now);
     for (const eye of pose?.views ?? []) {
       const toRays = multiply(this.#inWorld(eye.transform), raysOf(eye.projectionMatrix));
-      this.host.draw(this.layer.framebuffer, this.layer.getViewport(eye), toRays);
+      this.host.draw(this.layer.framebuffer, this.layer.getViewport(eye), toRays, eye.eye === "right" ? 1 : 0);
     }
   };
 

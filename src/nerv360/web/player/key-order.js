@@ -1,6 +1,9 @@
 /** Keys of a segment that predict one another, and the order in which they are coded (motion/keys.py). */
 
-/** @typedef {{frame: number, references: number[], level: number}} Key references: none of a root, one of a P key, two of a B key */
+/**
+ * @typedef {{frame: number, references: number[], level: number}} Key references: none of a root, one of a P key, two of a B key;
+ *   where there are two eyes, frame and references number pictures: 0, 2, ... of the left one, 1, 3, ... of the right
+ */
 
 /**
  * Keys of a group of frames, each behind those that predict it: the root in the middle, P keys every `interval` frames to both
@@ -37,34 +40,50 @@ export function keyOrder(frames, interval) {
 }
 
 /**
- * Keys of groups of so many frames, one behind the other; frames are counted on through all of them.
- * @param {number[]} groups @param {number} interval @param {number} first frame of the first group @returns {Key[]}
+ * Keys of a group of frames of two eyes: all of the left one, then those of the right, the first levels of which are predicted
+ * from the left picture of their frame.
+ * @param {number} frames @param {number} interval @param {number} interViewLevels @returns {Key[]}
  */
-export function keysOfGroups(groups, interval, first = 0) {
+function pairOrder(frames, interval, interViewLevels) {
+  const keys = keyOrder(frames, interval);
+  const of = (/** @type {number} */ eye) => keys.map(({ frame, references, level }) => ({
+    frame: 2 * frame + eye,
+    references: eye && level < interViewLevels ? [2 * frame] : references.map((each) => 2 * each + eye),
+    level,
+  }));
+  return [...of(0), ...of(1)];
+}
+
+/**
+ * Keys of groups of so many frames, one behind the other; frames, or the pictures of two eyes, are counted on through all.
+ * @param {number[]} groups @param {number} interval @param {number} first frame, or picture, of the first group
+ * @param {number} interViewLevels 0: of one eye @returns {Key[]}
+ */
+export function keysOfGroups(groups, interval, first = 0, interViewLevels = 0) {
   return groups.flatMap((frames) => {
-    const keys = keyOrder(frames, interval).map(({ frame, references, level }) => ({
-      frame: first + frame,
-      references: references.map((reference) => first + reference),
-      level,
+    const keys = (interViewLevels ? pairOrder(frames, interval, interViewLevels) : keyOrder(frames, interval)).map((key) => ({
+      ...key,
+      frame: first + key.frame,
+      references: key.references.map((reference) => first + reference),
     }));
-    first += frames;
+    first += keys.length;
     return keys;
   });
 }
 
 /**
- * The chunks of a frame's key and of all that predicts it, in the order of coding.
- * @param {import("./segments.js").MotionSegment} segment @param {number} frame
+ * The chunks of a picture's key and of all that predicts it, in the order of coding.
+ * @param {import("./segments.js").MotionSegment} segment @param {number} picture
  */
-export function ancestry({ keys, chunkOfFrame }, frame) {
+export function ancestry({ keys, chunkOfPicture }, picture) {
   /** @type {Set<number>} */
   const found = new Set();
   const add = (/** @type {number} */ each) => {
-    const chunk = /** @type {number} */ (chunkOfFrame.get(each));
+    const chunk = /** @type {number} */ (chunkOfPicture.get(each));
     if (found.has(chunk)) return;
     found.add(chunk);
     keys[chunk].references.forEach(add);
   };
-  add(frame);
+  add(picture);
   return [...found].sort((a, b) => a - b);
 }

@@ -81,7 +81,7 @@ export class LittlePlanet {
     if (this.whole && JSON.stringify(next) !== JSON.stringify(this.#incoming)) this.#arrived = 0;
     if (this.#arrived === 0) this.#incoming = next;
     const { views } = this.#incoming;
-    return { frame: this.#incoming.frame, view: views[Math.min(this.#arrived, views.length - 1)], moving: false, planet: this };
+    return { frame: this.#incoming.frame, view: views[Math.min(this.#arrived, views.length - 1)], moving: false, eyes: 1, planet: this };
   }
 
   /** Take the wanted face, which is the canvas's picture. */

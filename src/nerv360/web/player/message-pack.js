@@ -11,6 +11,7 @@ export function readMessagePack(bytes) {
   if (tag >= 0xa0 && tag < 0xc0) return text(bytes.take(tag & 31));
   if (tag >= 0x90 && tag < 0xa0) return array(bytes, tag & 15);
   switch (tag) {
+    case 0xc0: return null;
     case 0xc2: return false;
     case 0xc3: return true;
     case 0xc4: return bytes.take(bytes.byte());

@@ -17,19 +17,19 @@ import { Session } from "./session.js";
 /**
  * @typedef {{yawDeg: number, pitchDeg: number, rollDeg: number, fovDeg: number}} View degrees; the field of view is that of
  *   the longer side of the canvas
- * @typedef {{picture: ImageBitmap | import("./canvas.js").Pixels | import("./canvas.js").WindowPixels, milliseconds: number,
- *   rough: boolean, network: Promise<unknown> | null, facts: Record<string, string>}} Decoded
+ * @typedef {{picture: import("./canvas.js").Drawable, right: import("./canvas.js").Drawable | null, milliseconds: number,
+ *   rough: boolean, network: Promise<unknown> | null, facts: Record<string, string>}} Decoded right: of that eye, where asked for;
  *   rough: at rest the picture would be better; network: of a preview, resolves once the network is loaded; facts: of the
  *   frame, for people
- * @typedef {{frame: number, view: import("./geometry.js").Viewport, moving: boolean,
- *   planet?: import("./little-planet.js").LittlePlanet | null}} ViewRequest planet: that it is a part of
+ * @typedef {{frame: number, view: import("./geometry.js").Viewport, moving: boolean, eyes: number,
+ *   planet?: import("./little-planet.js").LittlePlanet | null}} ViewRequest eyes: 1 is the left one; planet: that it is a part of
  * @typedef {"server" | "webgl" | "webgpu" | "wasm"} BackendName who decodes: the server, or this browser
  * @typedef {"jpeg" | "h264"} Format in which a server sends pictures while something moves
  * @typedef {"loading" | "ready" | "error"} State
  * @typedef {{src: string, backend?: BackendName | "auto", resolution?: number | "auto", threads?: number,
  *   format?: Format | "auto", view?: Partial<View>, time?: number, loop?: boolean, volume?: number, muted?: boolean}} Options
  *   threads: of WebAssembly, 0 for what the machine has; format: "auto" is H.264 from another machine, where it can be decoded
- * @typedef {{title: string, checksum: number, video: string, bytes: number, width: number, height: number, frames: number,
+ * @typedef {{title: string, checksum: number, video: string, bytes: number, width: number, height: number, frames: number, eyes: number,
  *   frameRate: number, frameStarts: number[] | null, model: string, trained: {width: number, height: number, hfovDeg: number[]}, rollDeg: number[],
  *   scalable: boolean, decoders: ("motion" | "grid" | "onnx")[] | null, networks: (string | null)[],
  *   server: string | null, sound: {codec: string, sampleRate: number, channels: number} | null,
@@ -402,7 +402,7 @@ export class Player extends EventTarget {
         this.setView(angles);
       },
       tick: (now) => this.#tick(now),
-      draw: (framebuffer, place, toRays) => this.#output?.drawInto(framebuffer, place, toRays),
+      draw: (framebuffer, place, toRays, eye) => this.#output?.drawInto(framebuffer, place, toRays, eye),
       select: () => this.toggle(),
       ended: () => this.#leaveImmersive(),
     });
@@ -496,15 +496,16 @@ export class Player extends EventTarget {
     const sized = (/** @type {import("./geometry.js").Viewport} */ view) =>
       drawsWindows ? view : resolution.viewToDecode(view, manifest, this.resolution, moving);
     const { planet } = this.#output;
-    return planet?.wanted(this.frame, sized) ?? { frame: this.frame, view: sized(this.viewport), moving, planet };
+    const eyes = this.#immersive ? manifest.eyes : 1;
+    return planet?.wanted(this.frame, sized) ?? { frame: this.frame, view: sized(this.viewport), moving, eyes, planet };
   }
 
   /** @param {Decoded} decoded @param {ViewRequest} request */
-  #show({ picture, rough }, { view, planet }) {
+  #show({ picture, right, rough }, { view, planet }) {
     const shown = this.#output?.planet === planet; // else it was asked for before the projection changed
-    if (shown) this.#output?.upload(picture, view);
+    if (shown) this.#output?.upload(picture, view, right);
     if (shown && !rough) planet?.take();
-    if (picture instanceof ImageBitmap) picture.close();
+    for (const each of [picture, right]) if (each instanceof ImageBitmap) each.close();
     return shown;
   }
 

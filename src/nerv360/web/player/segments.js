@@ -12,10 +12,11 @@ import { chunksOfFrame, keyGroupsOf } from "./layout.js";
  * @typedef {{index: number, firstFrame: number, frames: number}} Place which segment it is, and its frames
  * @typedef {{model: string, channels: number[], strides: number[], kernels: number[], embeddingChannels: number,
  *   expandFirst: boolean, conditions: string[], base: number, frequencies: number, oriented: boolean, lastBlock: string}} NetworkHeader
- * @typedef {Place & {kind: "network", network: NetworkHeader, groupSize: number, latents: Latent[], keyGroups: KeyGroup[],
+ * @typedef {Place & {kind: "network", network: NetworkHeader, eyes: 1, groupSize: number, latents: Latent[], keyGroups: KeyGroup[],
  *   chunks: Chunk[]}} NetworkSegment
- * @typedef {Place & {kind: "motion", steps: number[], groups: number[], keys: Key[], chunkOfFrame: Map<number, number>,
- *   chunks: Chunk[]}} MotionSegment keys: of every chunk, with frames of the video; groups: frames of each
+ * @typedef {Place & {kind: "motion", eyes: number, steps: number[], groups: number[], keys: Key[],
+ *   chunkOfPicture: Map<number, number>, chunks: Chunk[]}} MotionSegment keys: of every chunk, with frames of the video, or the
+ *   pictures of two eyes; groups: frames of each, of which all chunks of the left eye come first
  * @typedef {NetworkSegment | MotionSegment} Segment
  * @typedef {{first: number, end: number, chunks: number[]}} FrameGroup frames of the video, up to `end`, and what they need
  */
@@ -34,20 +35,23 @@ const MODELS = {
 const MAX_INTERVAL = 64; // frames
 const MAX_GROUP = 256; // frames
 const MAX_STEP = 65535;
+const MAX_LEVELS = 16;
 
 const product = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a * b, 1);
 const sum = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a + b, 0);
 
 /**
  * @param {any[]} fields of the header @param {Place} place @param {number} start of the chunks, in the file
- * @param {{version: number, width: number, height: number}} file @returns {Segment}
+ * @param {{version: number, width: number, height: number, eyes: number}} file @returns {Segment}
  */
-export function readSegment(fields, place, start, { version, width, height }) {
+export function readSegment(fields, place, start, { version, width, height, eyes }) {
   const name = String(fields[0]);
   if (!Object.hasOwn(MODELS, name)) throw new BrokenFile(`The file is of the model ${name.slice(0, 32)}, which this player does not know.`);
   const model = MODELS[name];
   check(version >= model.version, `a segment of ${name} in a file of version ${version}`);
-  return model.read(fields, place, start, width, height);
+  const segment = model.read(fields, place, start, width, height);
+  check(segment.eyes === eyes, `a segment of ${segment.eyes} eyes in a file of ${eyes}`);
+  return segment;
 }
 
 /** @param {any[]} fields @param {Place} place @param {number} start @param {number} width @param {number} height @returns {NetworkSegment} */
@@ -61,25 +65,27 @@ function readNetworkSegment(fields, place, start, width, height) {
   const network = { model, channels, strides, kernels, embeddingChannels, expandFirst, conditions, base, frequencies, oriented, lastBlock };
   const keyGroups = keyGroupsOf(latents, place.frames, groupSize);
   check(table.length === keyGroups.length + 2, "it has a wrong number of chunks");
-  return { ...place, kind: "network", network, groupSize, latents, keyGroups, chunks: readChunks(table, start) };
+  return { ...place, kind: "network", eyes: 1, network, groupSize, latents, keyGroups, chunks: readChunks(table, start) };
 }
 
 /** @param {any[]} fields @param {Place} place @param {number} start @returns {MotionSegment} */
 function readMotionSegment(fields, place, start) {
-  const [interval, groups, steps, table] = fields.slice(4);
+  const [interval, groups, steps, table, interViewLevels = null] = fields.slice(4);
   check(areIntegers([interval], MAX_INTERVAL), `an interval of ${interval} frames between keys`);
   check(areIntegers(groups, MAX_GROUP), "an impossible group of keys");
   check(areIntegers(steps, MAX_STEP), "an impossible step of a quantiser");
   check(sum(groups) === place.frames, `its groups hold ${sum(groups)} frames, the segment has ${place.frames}`);
-  check(table?.length === place.frames, `${place.frames} frames need as many chunks, the segment has ${table?.length}`);
-  const keys = keysOfGroups(groups, interval, place.firstFrame);
+  check(interViewLevels === null || areIntegers([interViewLevels], MAX_LEVELS), "an impossible number of levels of two eyes");
+  const eyes = interViewLevels === null ? 1 : 2;
+  check(table?.length === eyes * place.frames, `${place.frames} frames need ${eyes * place.frames} chunks, the segment has ${table?.length}`);
+  const keys = keysOfGroups(groups, interval, eyes * place.firstFrame, interViewLevels ?? 0);
   const levels = 1 + keys.reduce((deepest, { level }) => Math.max(deepest, level), 0);
   check(steps.length >= levels, `its keys have ${levels} levels, and ${steps.length} steps`);
-  const chunkOfFrame = new Map(keys.map(({ frame }, chunk) => [frame, chunk]));
-  return { ...place, kind: "motion", steps, groups, keys, chunkOfFrame, chunks: readChunks(table, start) };
+  const chunkOfPicture = new Map(keys.map(({ frame }, chunk) => [frame, chunk]));
+  return { ...place, kind: "motion", eyes, steps, groups, keys, chunkOfPicture, chunks: readChunks(table, start) };
 }
 
-/** The frames of a segment that are fetched together. @param {Segment} segment @returns {FrameGroup[]} */
+/** The frames of a segment that are fetched together, of the left eye. @param {Segment} segment @returns {FrameGroup[]} */
 export function frameGroupsOf(segment) {
   const lengths = segment.kind === "motion" ? segment.groups : Array(Math.ceil(segment.frames / segment.groupSize)).fill(segment.groupSize);
   let end = segment.firstFrame;
@@ -93,7 +99,7 @@ export function frameGroupsOf(segment) {
 /** @param {Segment} segment @param {number} first @param {number} end */
 function chunksOfFrames(segment, first, end) {
   if (segment.kind === "network") return [...chunksOfFrame(segment, first), ...chunksOfFrame(segment, end - 1)];
-  return Array.from({ length: end - first }, (_, i) => first - segment.firstFrame + i); // a key each
+  return Array.from({ length: end - first }, (_, i) => segment.eyes * (first - segment.firstFrame) + i); // a key each
 }
 
 /** @param {any} values @param {number} most */

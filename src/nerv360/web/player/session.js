@@ -296,7 +296,7 @@ export class Session {
   }
 }
 
-const keyOf = (/** @type {ViewRequest} */ { frame, view }) => JSON.stringify([frame, view]);
+const keyOf = (/** @type {ViewRequest} */ { frame, view, eyes }) => JSON.stringify([frame, view, eyes]);
 
 /** The backends that can decode a video here, the best first. @param {Manifest} manifest @returns {Promise<BackendName[]>} */
 async function usableBackends({ server, decoders, networks }) {

@@ -7,12 +7,12 @@ import { PlayerError, Unsupported } from "./errors.js";
 /**
  * @typedef {import("./segments.js").Segment} Segment
  * @typedef {import("./geometry.js").Viewport} Viewport
- * @typedef {{picture: ImageBitmap | import("./canvas.js").Pixels | import("./canvas.js").WindowPixels, milliseconds: number, rough: boolean,
- *   preview: boolean, facts: Record<string, string>}} DecodedView rough: at rest the same view would look better; preview: it
- *   would once `ready`; facts: of the frame, for people
+ * @typedef {{picture: import("./canvas.js").Drawable, right?: import("./canvas.js").WindowPixels | null, milliseconds: number,
+ *   rough: boolean, preview: boolean, facts: Record<string, string>}} DecodedView right: of that eye, where both are asked for;
+ *   rough: at rest the same view would look better; preview: it would once `ready`; facts: of the frame, for people
  * @typedef {object} SegmentDecoder of segments of one kind
  * @property {number} received bytes, beside those of the file
- * @property {(segment: any, frame: number, view: Viewport, moving: boolean) => Promise<DecodedView>} decode
+ * @property {(segment: any, frame: number, view: Viewport, moving: boolean, eyes: number) => Promise<DecodedView>} decode
  * @property {(segment: any) => Promise<void>} ready waits for what a preview is shown without
  * @property {(segment: any, frame: number) => Promise<void>} readAhead prepares for playing on
  * @typedef {import("./onnx/runtime.js").Provider | "webgl"} Provider what networks are drawn by
@@ -94,10 +94,10 @@ async function ready({ frame }) {
   return { frame };
 }
 
-/** @param {{frame: number, view: Viewport, moving: boolean}} message */
-async function decode({ frame, view, moving }) {
+/** @param {{frame: number, view: Viewport, moving: boolean, eyes: number}} message */
+async function decode({ frame, view, moving, eyes }) {
   const { segment, decoder, file } = await decoderOf(frame);
-  const answer = await decoder.decode(segment, frame, view, moving);
+  const answer = await decoder.decode(segment, frame, view, moving, eyes);
   const ahead = decoder.readAhead(segment, frame).catch(() => {}); // what is missing then is asked for again
   ahead.then(() => tellBuffered(file));
   const received = Object.values(decoders).reduce((bytes, each) => bytes + (each?.received ?? 0), file.reader.received);
@@ -113,7 +113,7 @@ function tellBuffered(file) {
   self.postMessage({ buffered: file.buffered });
 }
 
-/** @param {DecodedView["picture"]} picture */
+/** @param {import("./canvas.js").Drawable} picture */
 const transferable = (picture) => ("pixels" in picture ? picture.pixels.buffer : picture);
 
 self.postMessage({}); // it has come
@@ -121,7 +121,7 @@ self.postMessage({}); // it has come
 self.onmessage = async ({ data }) => {
   try {
     const answer = await { open, ready, decode }[/** @type {"open" | "ready" | "decode"} */ (data.task)](data);
-    self.postMessage({ id: data.id, answer }, { transfer: "picture" in answer ? [transferable(answer.picture)] : [] });
+    self.postMessage({ id: data.id, answer }, { transfer: "picture" in answer ? [answer.picture, answer.right].flatMap((each) => (each ? [transferable(each)] : [])) : [] });
   } catch (error) {
     const kind = error instanceof PlayerError ? error.kind : "broken";
     lost ||= error instanceof Unsupported;

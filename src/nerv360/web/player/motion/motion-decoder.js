@@ -22,11 +22,12 @@ const KINDS = ["root", "P", "B"]; // by the number of references
 
 export class MotionDecoder {
   received = 0; // bytes of the core
-  /** @type {Map<number, number>} */ #slots = new Map(); // of frames, the least recently used first
+  /** @type {Map<number, number>} */ #slots = new Map(); // of pictures, the least recently used first
   /** @type {Promise<MotionCore>} */ #core;
   #capacity; // slots
   #turns = 0; // views asked for: reading ahead ends with the next
   #frame = 0; // last asked for
+  #eyes = 1; // then
   #stride = 1; // from picture to picture, on average
 
   /** Load the core while the file is opened. @param {Promise<Container>} opening @param {() => void} lost another worker is needed */
@@ -51,30 +52,34 @@ export class MotionDecoder {
   /**
    * Decode a view. Where a slow machine skips frames while it plays, one nearby that takes fewer keys stands for the frame.
    * @param {MotionSegment} segment @param {number} wished frame @param {import("../geometry.js").Viewport} view
-   * @param {boolean} moving @returns {Promise<DecodedView>}
+   * @param {boolean} moving @param {number} eyes whose pictures of the frame are wanted, as far as there are two
+   * @returns {Promise<DecodedView>}
    */
-  async decode(segment, wished, view, moving) {
+  async decode(segment, wished, view, moving, eyes = 1) {
     this.#turns++;
+    this.#eyes = Math.min(eyes, segment.eyes);
     const plays = moving && wished > this.#frame;
     const stride = Math.min(MAX_STRIDE, Math.max(1, wished - this.#frame));
     this.#stride = (this.#stride + stride) / 2;
     this.#frame = wished;
     const frame = plays ? this.#cheapest(segment, wished) : wished;
-    const path = ancestry(segment, frame);
+    const path = this.#path(segment, frame);
     await this.container.fetch(segment, this.#missing(segment, path));
     const core = await this.#core;
     const began = performance.now();
     const missing = this.#missing(segment, path);
-    for (const chunk of path) this.#hold(core, segment, chunk, path);
     const { width, height } = this.container;
     const window = windowOf(view, width, height);
-    const pixels = core.pixels(/** @type {number} */ (this.#slots.get(frame)), window);
+    const [picture, right = null] = this.#pictures(segment, frame).map((number) => ({
+      pixels: core.pixels(this.#slotOf(core, segment, number), window), window, panorama: { width, height },
+    }));
     return {
-      picture: { pixels, window, panorama: { width, height } },
+      picture,
+      right,
       milliseconds: performance.now() - began,
       rough: frame !== wished,
       preview: false,
-      facts: factsOf(segment, path[path.length - 1], missing.length, window),
+      facts: factsOf(segment, /** @type {number} */ (segment.chunkOfPicture.get(segment.eyes * frame)), missing.length, window),
     };
   }
 
@@ -84,12 +89,12 @@ export class MotionDecoder {
   /** Fetch the frame's group of keys and the next one, and decode the keys of next frames until another view is asked for. */
   async readAhead(/** @type {MotionSegment} */ segment, /** @type {number} */ frame) {
     const turn = this.#turns;
-    await this.container.fetch(segment, this.#missing(segment, chunksOfGroups(segment, frame)));
+    await this.container.fetch(segment, this.#missing(segment, chunksOfGroups(segment, frame, this.#eyes)));
     const core = await this.#core;
-    const path = ancestry(segment, frame);
+    const path = this.#path(segment, frame);
     const stride = Math.round(this.#stride);
     for (let next = frame + stride; next < segment.firstFrame + segment.frames && next <= frame + FRAMES_AHEAD; next += stride) {
-      const wanted = ancestry(segment, this.#cheapest(segment, next));
+      const wanted = this.#path(segment, this.#cheapest(segment, next));
       const pinned = [...new Set([...path, ...wanted])];
       if (pinned.length > this.#capacity) return;
       for (const chunk of this.#missing(segment, wanted)) {
@@ -109,8 +114,27 @@ export class MotionDecoder {
   #cheapest(segment, frame) {
     const near = [frame];
     for (let offset = 1; offset <= this.#reach; offset++) near.push(frame + offset, frame - offset);
-    const costs = near.map((each) => (segment.chunkOfFrame.has(each) ? this.#missing(segment, ancestry(segment, each)).length : Infinity));
+    const held = (/** @type {number} */ each) => segment.chunkOfPicture.has(segment.eyes * each);
+    const costs = near.map((each) => (held(each) ? this.#missing(segment, this.#path(segment, each)).length : Infinity));
     return near[costs.indexOf(Math.min(...costs))];
+  }
+
+  /** The pictures of a frame that are asked for: the left one, or both. @param {MotionSegment} segment @param {number} frame */
+  #pictures(segment, frame) {
+    return Array.from({ length: this.#eyes }, (_, eye) => segment.eyes * frame + eye);
+  }
+
+  /** The chunks that they take, in the order of coding. @param {MotionSegment} segment @param {number} frame */
+  #path(segment, frame) {
+    const chunks = this.#pictures(segment, frame).flatMap((picture) => ancestry(segment, picture));
+    return [...new Set(chunks)].sort((a, b) => a - b);
+  }
+
+  /** The slot of a picture, with all that predicts it. @param {MotionCore} core @param {MotionSegment} segment @param {number} picture */
+  #slotOf(core, segment, picture) {
+    const path = ancestry(segment, picture);
+    for (const chunk of path) this.#hold(core, segment, chunk, path);
+    return /** @type {number} */ (this.#slots.get(picture));
   }
 
   /** The chunks whose keys are in no slot. @param {MotionSegment} segment @param {number[]} chunks */
@@ -135,9 +159,9 @@ export class MotionDecoder {
     this.#slots.set(key.frame, slot); // as the most recently used
   }
 
-  /** A new slot, or that of the least recently used key. @param {Set<number>} pinned frames */
+  /** A new slot, or that of the least recently used key. @param {Set<number>} pinned pictures */
   #freeSlot(pinned) {
-    const oldest = [...this.#slots.keys()].find((frame) => !pinned.has(frame));
+    const oldest = [...this.#slots.keys()].find((picture) => !pinned.has(picture));
     if (this.#slots.size < this.#capacity || oldest === undefined) return this.#slots.size;
     const slot = /** @type {number} */ (this.#slots.get(oldest));
     this.#slots.delete(oldest);
@@ -145,12 +169,18 @@ export class MotionDecoder {
   }
 }
 
-/** The chunks of the group of a frame and of the next group. @param {MotionSegment} segment @param {number} frame */
-function chunksOfGroups({ groups, firstFrame }, frame) {
+/**
+ * The chunks of the group of a frame and of the next group, of the left eye or of both.
+ * @param {MotionSegment} segment @param {number} frame @param {number} wanted eyes
+ */
+function chunksOfGroups({ groups, firstFrame, eyes }, frame, wanted) {
   let [group, first] = [0, 0];
   while (first + groups[group] <= frame - firstFrame) first += groups[group++];
-  const count = groups[group] + (groups[group + 1] ?? 0);
-  return Array.from({ length: count }, (_, i) => first + i);
+  return groups.slice(group, group + 2).flatMap((count) => {
+    const start = eyes * first;
+    first += count;
+    return Array.from({ length: wanted * count }, (_, i) => start + i);
+  });
 }
 
 /**

@@ -59,24 +59,36 @@ export class ServerBackend {
    * @param {import("../player.js").ViewRequest} request
    * @returns {Promise<import("../player.js").Decoded>}
    */
-  async decode({ frame, view, moving }) {
+  async decode(request) {
+    const left = await this.#decode(request, "left");
+    if (request.eyes === 1) return left;
+    const { picture, milliseconds } = await this.#decode(request, "right");
+    return { ...left, right: picture, milliseconds: left.milliseconds + milliseconds };
+  }
+
+  /**
+   * @param {import("../player.js").ViewRequest} request @param {"left" | "right"} eye
+   * @returns {Promise<import("../player.js").Decoded & {picture: ImageBitmap}>}
+   */
+  async #decode(request, eye) {
+    const { frame, view, moving } = request;
     const stream = moving && this.#h264 !== null;
     const side = (/** @type {number} */ pixels) => (stream ? Math.max(2, pixels - (pixels % 2)) : pixels);
     const { yawDeg, pitchDeg, rollDeg, hfovDeg, vfovDeg, width, height } = view;
     const answer = await this.#request({
       frame, yawDeg, pitchDeg, rollDeg, hfovDeg, vfovDeg, width: side(width), height: side(height),
-      format: stream ? "h264" : "jpeg", draft: moving,
+      format: stream ? "h264" : "jpeg", draft: moving, eye,
     });
     const header = new DataView(answer);
     const data = new Uint8Array(answer, HEADER_BYTES);
     try {
       const picture = await this.#picture(header.getUint8(8), data);
-      return { picture, milliseconds: header.getFloat32(4, true), rough: stream, network: null, facts: {} };
+      return { picture, right: null, milliseconds: header.getFloat32(4, true), rough: stream, network: null, facts: {} };
     } catch (error) {
       if (!stream) throw error;
       this.#h264?.close();
       this.#h264 = null; // rather than fail again and again
-      return this.decode({ frame, view, moving });
+      return this.#decode(request, eye);
     }
   }
 
