@@ -71,6 +71,17 @@ export function keysOfGroups(groups, interval, first = 0, interViewLevels = 0) {
   });
 }
 
+/** How many keys each span has, whose sectors lie together: a root or a P key, or the B keys behind one. @param {Key[]} keys */
+export function spansOf(keys) {
+  /** @type {number[]} */
+  const counts = [];
+  keys.forEach(({ level }, index) => {
+    if (level < 2 || keys[index - 1].level < 2) counts.push(0);
+    counts[counts.length - 1]++;
+  });
+  return counts;
+}
+
 /**
  * The chunks of a picture's key and of all that predicts it, in the order of coding.
  * @param {import("./segments.js").MotionSegment} segment @param {number} picture

@@ -4,11 +4,12 @@ import { download } from "./download.js";
 import { BrokenFile } from "./errors.js";
 
 const MAX_CACHED_BYTES = 1 << 27;
-const MAX_GAP = 2048; // bytes that are fetched with their neighbours rather than left out
+const MAX_GAP = 512; // bytes that are fetched with their neighbours rather than left out: about what a request takes
 
 /** Bytes behind an address, fetched by HTTP range requests. Responses are cached; the oldest is dropped first. */
 export class RangeReader {
   /** @type {{start: number, data: Uint8Array}[]} */ #cached = [];
+  /** @type {Set<{start: number, end: number, done: Promise<void>}>} */ #coming = new Set();
   size = 0; // of the whole file, once something was fetched
   received = 0;
 
@@ -29,8 +30,9 @@ export class RangeReader {
    * @param {{start: number, length: number}[]} ranges @param {number} minLength of each request
    */
   async fetch(ranges, minLength = 0) {
+    const coming = [...this.#coming].filter((each) => ranges.some(({ start, length }) => each.start <= start && start + length <= each.end));
     const missing = ranges
-      .filter(({ start, length }) => length && !this.#find(start, length))
+      .filter(({ start, length }) => length && !this.#find(start, length) && !coming.some((each) => each.start <= start && start + length <= each.end))
       .map(({ start, length }) => ({ start, end: start + Math.max(length, minLength) }))
       .sort((a, b) => a.start - b.start);
     /** @type {{start: number, end: number}[]} */
@@ -40,7 +42,14 @@ export class RangeReader {
       if (last && range.start <= last.end + MAX_GAP) last.end = Math.max(last.end, range.end);
       else requests.push(range);
     }
-    await Promise.all(requests.map(({ start, end }) => this.#request(start, end)));
+    await Promise.all([...coming.map(({ done }) => done), ...requests.map(({ start, end }) => this.#come(start, end))]);
+  }
+
+  /** Request bytes, which nobody else requests meanwhile. */
+  async #come(/** @type {number} */ start, /** @type {number} */ end) {
+    const coming = { start, end, done: this.#request(start, end) };
+    this.#coming.add(coming);
+    await coming.done.finally(() => this.#coming.delete(coming));
   }
 
   /** @param {{start: number, length: number}} range */

@@ -1,7 +1,7 @@
 /** The segments of a file: what the header of each says, by its model. */
 
 import { BrokenFile } from "./errors.js";
-import { keysOfGroups } from "./key-order.js";
+import { keysOfGroups, spansOf } from "./key-order.js";
 import { chunksOfFrame, keyGroupsOf } from "./layout.js";
 
 /**
@@ -14,9 +14,11 @@ import { chunksOfFrame, keyGroupsOf } from "./layout.js";
  *   expandFirst: boolean, conditions: string[], base: number, frequencies: number, oriented: boolean, lastBlock: string}} NetworkHeader
  * @typedef {Place & {kind: "network", network: NetworkHeader, eyes: 1, groupSize: number, latents: Latent[], keyGroups: KeyGroup[],
  *   chunks: Chunk[]}} NetworkSegment
- * @typedef {Place & {kind: "motion", eyes: number, steps: number[], groups: number[], keys: Key[],
- *   chunkOfPicture: Map<number, number>, chunks: Chunk[]}} MotionSegment keys: of every chunk, with frames of the video, or the
- *   pictures of two eyes; groups: frames of each, of which all chunks of the left eye come first
+ * @typedef {{first: number, count: number, lengths: Chunk, sectors: Chunk}} Span keys whose sectors lie together
+ * @typedef {Place & {kind: "motion", eyes: number, sector: number, steps: number[], groups: number[], keys: Key[],
+ *   chunkOfPicture: Map<number, number>, chunks: Chunk[], spans: Span[], spanOfKey: number[]}} MotionSegment keys: of every chunk,
+ *   with frames of the video, or the pictures of two eyes; groups: frames of each, of which all chunks of the left eye come first;
+ *   sector: pixels each way, or 0: then there are no spans
  * @typedef {NetworkSegment | MotionSegment} Segment
  * @typedef {{first: number, end: number, chunks: number[]}} FrameGroup frames of the video, up to `end`, and what they need
  */
@@ -36,6 +38,8 @@ const MAX_INTERVAL = 64; // frames
 const MAX_GROUP = 256; // frames
 const MAX_STEP = 65535;
 const MAX_LEVELS = 16;
+const SECTOR_UNIT = 64; // pixels
+const MAX_SECTOR = 16384;
 
 const product = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a * b, 1);
 const sum = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a + b, 0);
@@ -70,19 +74,36 @@ function readNetworkSegment(fields, place, start, width, height) {
 
 /** @param {any[]} fields @param {Place} place @param {number} start @returns {MotionSegment} */
 function readMotionSegment(fields, place, start) {
-  const [interval, groups, steps, table, interViewLevels = null] = fields.slice(4);
+  const [interval, groups, steps, table, interViewLevels = null, sector = 0] = fields.slice(4);
   check(areIntegers([interval], MAX_INTERVAL), `an interval of ${interval} frames between keys`);
   check(areIntegers(groups, MAX_GROUP), "an impossible group of keys");
   check(areIntegers(steps, MAX_STEP), "an impossible step of a quantiser");
   check(sum(groups) === place.frames, `its groups hold ${sum(groups)} frames, the segment has ${place.frames}`);
   check(interViewLevels === null || areIntegers([interViewLevels], MAX_LEVELS), "an impossible number of levels of two eyes");
   const eyes = interViewLevels === null ? 1 : 2;
-  check(table?.length === eyes * place.frames, `${place.frames} frames need ${eyes * place.frames} chunks, the segment has ${table?.length}`);
+  check(sector === 0 || (areIntegers([sector], MAX_SECTOR) && sector % SECTOR_UNIT === 0), "an impossible size of sectors");
   const keys = keysOfGroups(groups, interval, eyes * place.firstFrame, interViewLevels ?? 0);
+  const counts = sector ? spansOf(keys) : [];
+  const needed = keys.length + 2 * counts.length;
+  check(table?.length === needed, `${place.frames} frames need ${needed} chunks, the segment has ${table?.length}`);
   const levels = 1 + keys.reduce((deepest, { level }) => Math.max(deepest, level), 0);
   check(steps.length >= levels, `its keys have ${levels} levels, and ${steps.length} steps`);
   const chunkOfPicture = new Map(keys.map(({ frame }, chunk) => [frame, chunk]));
-  return { ...place, kind: "motion", eyes, steps, groups, keys, chunkOfPicture, chunks: readChunks(table, start) };
+  const all = readChunks(table, start);
+  const spans = splitIntoSpans(all, counts);
+  const chunks = sector ? spans.flatMap(({ first, count }, span) => all.slice(first + 2 * span, first + 2 * span + count)) : all;
+  const spanOfKey = spans.flatMap(({ count }, span) => Array(count).fill(span));
+  return { ...place, kind: "motion", eyes, sector, steps, groups, keys, chunkOfPicture, chunks, spans, spanOfKey };
+}
+
+/** @param {Chunk[]} chunks of keys, of which those of lengths and of sectors lie behind each span @param {number[]} counts keys of each */
+function splitIntoSpans(chunks, counts) {
+  let first = 0;
+  return counts.map((count, span) => {
+    const behind = first + count + 2 * span;
+    first += count;
+    return { first: first - count, count, lengths: chunks[behind], sectors: chunks[behind + 1] };
+  });
 }
 
 /** The frames of a segment that are fetched together, of the left eye. @param {Segment} segment @returns {FrameGroup[]} */

@@ -33,10 +33,15 @@ export class MotionCore {
   #failed = false;
   /** @type {Map<string, {address: number, room: number}>} */ #buffers = new Map();
 
-  /** @param {WebAssembly.Module} code @param {Uint8Array} priors @param {number} width @param {number} height of the panorama */
-  constructor(code, priors, width, height) {
+  /**
+   * @param {WebAssembly.Module} code @param {Uint8Array} priors @param {number} width @param {number} height of the panorama
+   * @param {number} sector pixels each way of the sectors of keys, or 0
+   */
+  constructor(code, priors, width, height, sector) {
     this.#exports = new WebAssembly.Instance(code).exports;
-    this.#call("begin", width, height, this.#put("priors", priors));
+    this.#call("begin", width, height, sector, this.#put("priors", priors));
+    this.sector = sector;
+    this.sectors = this.#call("sector_count");
   }
 
   /**
@@ -46,6 +51,37 @@ export class MotionCore {
   decode(slot, { frame, level, references }, step, data) {
     const [first, second] = [...references, NO_FRAME, NO_FRAME];
     this.#call("decode_key", slot, frame, level, first, second, step, this.#put("input", data), data.length);
+  }
+
+  /**
+   * Read a sector of a key; says whether it was: not where that of a reference is not known.
+   * @param {number} slot @param {number} sector @param {Uint8Array} data
+   */
+  decodeSector(slot, sector, data) {
+    return this.#call("decode_sector", slot, sector, this.#put("input", data), data.length) !== 0;
+  }
+
+  /**
+   * Find out which sectors a region of a key's picture lacks, as far as motion tells by now; says whether any.
+   * @param {number} slot @param {import("./panorama-window.js").PanoramaWindow} region
+   */
+  ask(slot, { top, left, height, width }) {
+    return this.#call("ask_sectors", slot, top, left, height, width) !== 0;
+  }
+
+  /** The sectors of a key that were found by `ask`. @param {number} slot */
+  asked(slot) {
+    const flags = this.#view(this.#call("asked", slot) >>> 0, this.sectors);
+    return Array.from(flags.keys()).filter((sector) => flags[sector]);
+  }
+
+  /** The bytes of sectors, key by key. @param {Key[]} keys @param {Uint8Array} data */
+  lengths(keys, data) {
+    const size = 4 * keys.length * this.sectors;
+    const address = this.#reserve("lengths", size);
+    const references = this.#put("references", Uint8Array.from(keys, (key) => key.references.length));
+    this.#call("read_lengths", references, keys.length, this.#put("input", data), data.length, address);
+    return new Uint32Array(this.#view(address, size).slice().buffer);
   }
 
   /**

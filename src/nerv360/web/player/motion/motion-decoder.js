@@ -1,17 +1,20 @@
 /**
  * Decodes views of frames of nerv360-motion: bytes of keys -> keys in the core's slots -> the window that the view touches.
  *
- * What predicts a frame is decoded before it. Keys stay in slots while there is room: those of next frames are read ahead.
+ * What predicts a frame is decoded before it. Keys stay in slots while there is room: those of next frames are read ahead. Of
+ * keys with sectors, those that the view depends on are fetched; until they are there, the picture is soft.
  */
 
 import { ancestry } from "../key-order.js";
 import { MotionCore, bytesOfKey, loadCore } from "./motion-core.js";
-import { windowOf } from "./panorama-window.js";
+import { grown, regionOf, windowOf } from "./panorama-window.js";
+import { Sectors } from "./sectors.js";
 
 /**
  * @typedef {import("../container.js").Container} Container
  * @typedef {import("../segments.js").MotionSegment} MotionSegment
  * @typedef {import("../worker.js").DecodedView} DecodedView
+ * @typedef {import("./panorama-window.js").PanoramaWindow} PanoramaWindow
  */
 
 const CACHED_BYTES = 400 << 20; // of keys in slots; more where one frame needs more
@@ -19,16 +22,23 @@ const MAX_SLOTS = 256; // of the core
 const FRAMES_AHEAD = 8;
 const MAX_STRIDE = 8; // frames from picture to picture, where a slow machine skips some
 const KINDS = ["root", "P", "B"]; // by the number of references
+const PATIENCE = 120; // milliseconds, after which a moving view is shown soft
+const TURNS_AHEAD = 4; // moves like the last one, whose sectors are fetched
+const MAX_TURN = 1 / 8; // of the panorama, that is fetched ahead of a turn
+const RING = 1 / 2; // of a sector, around a view, whose sectors are fetched once all else is there
 
 export class MotionDecoder {
   received = 0; // bytes of the core
   /** @type {Map<number, number>} */ #slots = new Map(); // of pictures, the least recently used first
-  /** @type {Promise<MotionCore>} */ #core;
+  /** @type {Promise<import("./motion-core.js").CoreFiles>} */ #files;
+  /** @type {{core: MotionCore, sectors: Sectors} | null} */ #decoding = null; // keys with sectors of one size
   #capacity; // slots
   #turns = 0; // views asked for: reading ahead ends with the next
   #frame = 0; // last asked for
   #eyes = 1; // then
   #stride = 1; // from picture to picture, on average
+  #region = { top: 0, left: 0, height: 0, width: 0 }; // of the last view
+  #turn = { right: 0, down: 0 }; // pixels from the one before it
 
   /** Load the core while the file is opened. @param {Promise<Container>} opening @param {() => void} lost another worker is needed */
   static async open(opening, lost) {
@@ -42,11 +52,8 @@ export class MotionDecoder {
     const { width, height } = container;
     this.container = container;
     this.#capacity = Math.min(MAX_SLOTS, Math.floor(cachedBytes / bytesOfKey(width, height)));
-    this.#core = files.then(({ code, priors, received }) => {
-      this.received = received;
-      return new MotionCore(code, priors, width, height);
-    });
-    this.#core.catch(() => {});
+    this.#files = files;
+    files.then(({ received }) => (this.received = received), () => {});
   }
 
   /**
@@ -64,20 +71,32 @@ export class MotionDecoder {
     this.#frame = wished;
     const frame = plays ? this.#cheapest(segment, wished) : wished;
     const path = this.#path(segment, frame);
-    await this.container.fetch(segment, this.#missing(segment, path));
-    const core = await this.#core;
-    const began = performance.now();
-    const missing = this.#missing(segment, path);
+    const pictures = this.#pictures(segment, frame);
+    const asked = performance.now();
+    await this.#fetch(segment, this.#missing(segment, path));
+    const core = await this.#coreOf(segment);
     const { width, height } = this.container;
+    this.#look(regionOf(view, width, height));
+    const region = this.#region;
+    let began = performance.now();
+    const missing = this.#missing(segment, path);
+    let lacking = this.#readSectors(core, segment, pictures, region);
+    while (lacking.length) {
+      const coming = this.container.reader.fetch(lacking);
+      const left = moving ? Math.max(0, PATIENCE - (performance.now() - asked)) : Infinity;
+      if (!(await settlesIn(coming, left))) break;
+      began = performance.now();
+      lacking = this.#readSectors(core, segment, pictures, region);
+    }
     const window = windowOf(view, width, height);
-    const [picture, right = null] = this.#pictures(segment, frame).map((number) => ({
+    const [picture, right = null] = pictures.map((number) => ({
       pixels: core.pixels(this.#slotOf(core, segment, number), window), window, panorama: { width, height },
     }));
     return {
       picture,
       right,
       milliseconds: performance.now() - began,
-      rough: frame !== wished,
+      rough: frame !== wished || lacking.length > 0,
       preview: false,
       facts: factsOf(segment, /** @type {number} */ (segment.chunkOfPicture.get(segment.eyes * frame)), missing.length, window),
     };
@@ -86,12 +105,31 @@ export class MotionDecoder {
   /** There is nothing more to wait for. */
   async ready() {}
 
-  /** Fetch the frame's group of keys and the next one, and decode the keys of next frames until another view is asked for. */
-  async readAhead(/** @type {MotionSegment} */ segment, /** @type {number} */ frame) {
+  /**
+   * Fetch the frame's group of keys, decode the keys of next frames until another view is asked for, and fetch the next group.
+   * @param {MotionSegment} segment @param {number} frame
+   */
+  async readAhead(segment, frame) {
+    const [group, next] = chunksOfGroups(segment, frame, this.#eyes);
+    if (!segment.sector) return this.#readNext(segment, frame, [...group, ...next]);
     const turn = this.#turns;
-    await this.container.fetch(segment, this.#missing(segment, chunksOfGroups(segment, frame, this.#eyes)));
-    const core = await this.#core;
+    await this.#readNext(segment, frame, group);
+    if (turn === this.#turns) await this.#fetch(segment, next);
+  }
+
+  /**
+   * Fetch chunks, and decode the keys of next frames until another view is asked for, with the sectors that the view would take,
+   * then some around it.
+   * @param {MotionSegment} segment @param {number} frame @param {number[]} chunks
+   */
+  async #readNext(segment, frame, chunks) {
+    const turn = this.#turns;
+    await this.#fetch(segment, this.#missing(segment, chunks));
+    const core = await this.#coreOf(segment);
     const path = this.#path(segment, frame);
+    const { width, height } = this.container;
+    const most = MAX_TURN * width;
+    const [right, down] = [this.#turn.right, this.#turn.down].map((each) => Math.max(-most, Math.min(most, TURNS_AHEAD * each)));
     const stride = Math.round(this.#stride);
     for (let next = frame + stride; next < segment.firstFrame + segment.frames && next <= frame + FRAMES_AHEAD; next += stride) {
       const wanted = this.#path(segment, this.#cheapest(segment, next));
@@ -102,7 +140,76 @@ export class MotionDecoder {
         if (turn !== this.#turns) return;
         this.#hold(core, segment, chunk, pinned);
       }
+      const region = grown(this.#region, 0, right, down, width, height);
+      if (!(await this.#fetchSectors(core, segment, this.#pictures(segment, next), region, turn))) return;
     }
+    const ring = grown(this.#region, RING * segment.sector, right, down, width, height);
+    await this.#fetchSectors(core, segment, this.#pictures(segment, frame), ring, turn);
+  }
+
+  /**
+   * Have the sectors in slots that a region of pictures depends on; false where another view was asked for meanwhile.
+   * @param {MotionCore} core @param {MotionSegment} segment @param {number[]} pictures @param {PanoramaWindow} region @param {number} turn
+   */
+  async #fetchSectors(core, segment, pictures, region, turn) {
+    for (;;) {
+      if (turn !== this.#turns) return false;
+      const lacking = this.#readSectors(core, segment, pictures, region);
+      if (!lacking.length) return true;
+      await this.container.reader.fetch(lacking);
+    }
+  }
+
+  /**
+   * Read the sectors that a region of pictures depends on, as far as they are here; gives the stretches of the others.
+   * @param {MotionCore} core @param {MotionSegment} segment @param {number[]} pictures @param {PanoramaWindow} region
+   */
+  #readSectors(core, segment, pictures, region) {
+    if (!segment.sector) return [];
+    const { sectors } = /** @type {{sectors: Sectors}} */ (this.#decoding);
+    return pictures.flatMap((picture) => {
+      const slot = this.#slotOf(core, segment, picture);
+      const held = ancestry(segment, picture).map((key) => ({ key, slot: /** @type {number} */ (this.#slots.get(segment.keys[key].frame)) }));
+      for (let lacking, read = true; read; ) {
+        lacking = [];
+        read = false;
+        if (!core.ask(slot, region)) return [];
+        for (const each of held)
+          for (const sector of core.asked(each.slot)) {
+            const data = sectors.bytes(segment, each.key, sector);
+            if (data) read = core.decodeSector(each.slot, sector, data) || read;
+            else lacking.push(sectors.stretch(segment, each.key, sector));
+          }
+        if (!read) return lacking;
+      }
+      return [];
+    });
+  }
+
+  /** The core that decodes a segment. @param {MotionSegment} segment */
+  async #coreOf({ sector }) {
+    const { code, priors } = await this.#files;
+    if (this.#decoding?.core.sector !== sector) {
+      const core = new MotionCore(code, priors, this.container.width, this.container.height, sector);
+      this.#decoding = { core, sectors: new Sectors(this.container, core) };
+      this.#slots.clear();
+    }
+    return this.#decoding.core;
+  }
+
+  /** Fetch chunks of keys, and where their sectors lie. @param {MotionSegment} segment @param {number[]} keys */
+  async #fetch(segment, keys) {
+    const spans = segment.sector ? [...new Set(keys.map((key) => segment.spanOfKey[key]))] : [];
+    await this.container.reader.fetch([...keys.map((key) => segment.chunks[key]), ...spans.map((span) => segment.spans[span].lengths)]);
+  }
+
+  /** Note where a view is, and how far it has moved. @param {PanoramaWindow} region */
+  #look(region) {
+    const { width } = this.container;
+    const right = ((region.left - this.#region.left + 1.5 * width) % width) - width / 2;
+    const same = region.width === this.#region.width; // else it goes round, or its field of view changes
+    this.#turn = same ? { right: Math.round(right), down: region.top - this.#region.top } : { right: 0, down: 0 };
+    this.#region = region;
   }
 
   /** Frames by which one may stand for another while it plays: none on a machine that shows all. */
@@ -169,14 +276,21 @@ export class MotionDecoder {
   }
 }
 
+/** Whether a promise is fulfilled within some milliseconds; a failure is told only then. @param {Promise<void>} promise @param {number} wait */
+async function settlesIn(promise, wait) {
+  promise.catch(() => {}); // whoever needs it asks again
+  if (wait === Infinity) return promise.then(() => true);
+  return Promise.race([promise.then(() => true), new Promise((resolve) => setTimeout(resolve, wait, false))]);
+}
+
 /**
- * The chunks of the group of a frame and of the next group, of the left eye or of both.
+ * The chunks of the group of a frame, and of the next group, of the left eye or of both.
  * @param {MotionSegment} segment @param {number} frame @param {number} wanted eyes
  */
 function chunksOfGroups({ groups, firstFrame, eyes }, frame, wanted) {
   let [group, first] = [0, 0];
   while (first + groups[group] <= frame - firstFrame) first += groups[group++];
-  return groups.slice(group, group + 2).flatMap((count) => {
+  return [groups[group], groups[group + 1] ?? 0].map((count) => {
     const start = eyes * first;
     first += count;
     return Array.from({ length: wanted * count }, (_, i) => start + i);

@@ -30,6 +30,31 @@ export function windowOf(view, width, height) {
 }
 
 /**
+ * What a view touches of the panorama, and no more; all columns where it comes to a pole.
+ * @param {Viewport} view @param {number} width @param {number} height of the panorama @returns {PanoramaWindow}
+ */
+export function regionOf(view, width, height) {
+  const extent = extentOf(view, width, height);
+  const [top, bottom] = [Math.max(0, Math.floor(extent.top) - MARGIN), Math.min(height, Math.ceil(extent.bottom) + MARGIN)];
+  const [left, right] = [Math.floor(extent.left) - MARGIN, Math.ceil(extent.right) + MARGIN];
+  const round = extent.top <= 2 * MARGIN || extent.bottom >= height - 2 * MARGIN || right - left >= width;
+  return { top, left: round ? 0 : left, height: bottom - top, width: round ? width : right - left };
+}
+
+/**
+ * A region with some pixels more around it, and where it is moving to.
+ * @param {PanoramaWindow} region @param {number} around @param {number} right pixels that it moves @param {number} down
+ * @param {number} width @param {number} height of the panorama @returns {PanoramaWindow}
+ */
+export function grown(region, around, right, down, width, height) {
+  const top = Math.max(0, region.top - around + Math.min(0, down));
+  const bottom = Math.min(height, region.top + region.height + around + Math.max(0, down));
+  const left = region.left - around + Math.min(0, right);
+  const wide = region.width + 2 * around + Math.abs(right);
+  return wide >= width ? { top, left: 0, height: bottom - top, width } : { top, left, height: bottom - top, width: wide };
+}
+
+/**
  * How far the pixels of a view reach: its edges are furthest, or a pole.
  * @param {Viewport} view @param {number} width @param {number} height
  */
