@@ -34,6 +34,7 @@ from cryptography.hazmat.primitives.serialization import (
 from helpers.commands import Commands
 from helpers.films import panoramas, spherical_box, write_film
 from helpers.limits import traced_bytes
+from helpers.motion_clip import clip_file
 from helpers.processes import running
 from PIL import Image
 
@@ -115,6 +116,37 @@ def picture_of(data: bytes) -> tuple[int, "np.ndarray[Any, np.dtype[np.uint8]]"]
     number, _, kind = HEADER.unpack_from(data)
     assert kind == Kind.JPEG
     return number, np.array(Image.open(io.BytesIO(data[HEADER.size :])))
+
+
+def test_a_view_is_of_the_eye_that_is_asked_for(encoded: Path, tmp_path: Path) -> None:
+    """Of the left one by default; one that the file has not is refused."""
+    (tmp_path / "stereo.nerv360").write_bytes(clip_file(160, 80, [(3,)], inter_view_levels=1)[0])
+    look = nerv360.Viewport(30, -10, 0, 78.1, 60, 64, 48)
+    with nerv360.open(tmp_path / "stereo.nerv360") as decoder:
+        left, right = (decoder.viewport(2, look, eye=eye) for eye in decoder.eyes)
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        assert (await (await client.get("/player.json")).json())["eyes"] == 2
+        async with client.ws_connect("/frames") as viewer:
+            for asked, shown, other in (
+                ({}, left, right),
+                ({"eye": "left"}, left, right),
+                ({"eye": "right"}, right, left),
+            ):
+                await viewer.send_str(ask(**asked))
+                _, picture = picture_of(await answered(viewer))
+                assert psnr(picture, shown) > max(33, psnr(picture, other) + 3)
+            await viewer.send_str(ask(eye="third"))
+            assert "not a request" in (await answered(viewer))["error"]
+
+    async def refused(client: TestClient[Any, Any]) -> None:
+        assert (await (await client.get("/player.json")).json())["eyes"] == 1
+        async with client.ws_connect("/frames") as viewer:
+            await viewer.send_str(ask(eye="right"))
+            assert "holds one eye, which is called left" in (await answered(viewer))["error"]
+
+    served(tmp_path / "stereo.nerv360", talk)
+    served(encoded, refused)
 
 
 @pytest.mark.parametrize("draft", [False, True])

@@ -173,6 +173,8 @@ def test_one_eye_is_called_left(of_one_eye: Path, film: Path) -> None:
         for get in (decoder.panorama, lambda frame, eye: decoder.viewport(frame, VIEW, eye=eye)):
             with pytest.raises(ArgumentError, match=r"eye right: .*one\.nerv360 holds one eye, which is called left"):
                 get(0, eye="right")
+    with pytest.raises(ArgumentError, match="eye both: is for panoramas of a file that holds both"):
+        nerv360.decode(of_one_eye, of_one_eye.parent / "both.mp4", None, eye=BOTH)
     with pytest.raises(ArgumentError, match="the source is read for both eyes, the file holds one"):
         eval_file(of_one_eye, Clip.open(film, layout=OF_BOTH))
 
@@ -330,5 +332,5 @@ def test_a_file_of_one_eye_has_its_version(of_one_eye: Path, encoded: Path) -> N
     data = bytearray(encoded.read_bytes())
     data[8] = STEREO_VERSION - 1
     (encoded.parent / "older.nerv360").write_bytes(data)
-    with pytest.raises(BitstreamError, match="both eyes, in a file of version 11"):
+    with pytest.raises(BitstreamError, match="both eyes in a file of version 11"):
         Container(encoded.parent / "older.nerv360")

@@ -17,7 +17,7 @@ from nerv360.video.clip import Clip
 from nerv360.video.reading import BOTH, Layout
 
 TABLE = Path(__file__).parent / "runs.tsv"
-RATE_WEIGHTS = (0.5, 1.5, 4.0)
+RATE_WEIGHTS = (1.0, 4.0)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from nerv360.bitstream.container import Container
 from nerv360.bitstream.header import MotionHeader
 from nerv360.evaluation.results_store import append_row
 from nerv360.motion.core import Core
-from nerv360.motion.keys import assign_slots, keys_of_groups
+from nerv360.motion.keys import assign_slots
 
 TABLE = Path(__file__).parent / "parts.tsv"
 
@@ -27,7 +27,7 @@ def spent(path: Path) -> Counter[str]:
             header = segment.header
             assert isinstance(header, MotionHeader)
             core = MeasuredCore(container.header.width, container.header.height)
-            keys = list(keys_of_groups(header.groups, header.interval))
+            keys = list(header.coded_keys())
             for index, (key, slot) in enumerate(zip(keys, assign_slots(keys), strict=True)):
                 data = container.chunk(segment, index)
                 core.decode(slot, key, header.steps[key.level], data)

@@ -133,8 +133,8 @@ def _eyes_of(decoder: Decoder, eye: str | None, *, panoramas: bool) -> tuple[str
         return decoder.eyes if panoramas else decoder.eyes[:1]
     if eye != BOTH:
         return (eye,)
-    if not panoramas:
-        raise ArgumentError("eye both: is for panoramas; a view is of the left eye, or of the right")
+    if not panoramas or len(decoder.eyes) == 1:
+        raise ArgumentError("eye both: is for panoramas of a file that holds both; name one, or none")
     return decoder.eyes
 
 

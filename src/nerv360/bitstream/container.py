@@ -286,7 +286,8 @@ class Container:
         if contradiction := header.contradiction():
             raise BitstreamError(contradiction)
         if version < _version_of(header):
-            raise BitstreamError(f"sound, times of frames, or both eyes, in a file of version {version}")
+            what = "both eyes" if header.eyes is not None else "sound, or times of frames,"
+            raise BitstreamError(f"{what} in a file of version {version}")
         end = PREAMBLE.size + length + sum(entry.length for entry in header.segments)
         if end != self.size:
             what = "truncated" if end > self.size else "followed by foreign bytes"

@@ -46,7 +46,7 @@ ASIDE = "(--force takes the picture as it is)"
 class Layout:
     """How panoramas lie in the pictures of a file; None: as the file says.
 
-    Of two eyes that one is taken, or both are, that `eye` names, or else `default_eye`; one of them must.
+    Of two eyes that one is taken, or both are, that `eye` names, or else `default_eye`; without either, none is.
     """
 
     projection: str | None = None
