@@ -10,8 +10,10 @@ import numpy as np
 from helpers.films import other_eye
 from nerv360.bitstream.container import MAGIC, OLDEST_VERSION, PREAMBLE, VERSION, write_container
 from nerv360.bitstream.header import FileHeader, MotionHeader, SegmentEntry, pack
+from nerv360.motion.core import Core
 from nerv360.motion.encoder import GroupEncoder, Tuning
 from nerv360.motion.keys import keys_of_groups
+from nerv360.motion.sectors import write_chunks
 from nerv360.types import BT709, Picture
 from nerv360.video.synthetic import render_frame
 
@@ -32,6 +34,9 @@ FORGED: list[tuple[dict[str, object], int, str]] = [  # fields, the file's versi
     ({"inter_view_levels": 1, "chunks": [[1, 0]] * 10}, VERSION, "a segment of 2 eyes in a file of 1"),
     ({"inter_view_levels": 1}, VERSION, "5 frames need 10 chunks, the segment has 5"),
     ({"inter_view_levels": 17}, VERSION, "an impossible number of levels"),
+    ({"inter_view_levels": None, "sector": 65}, VERSION, "an impossible size of sectors"),
+    ({"inter_view_levels": None, "sector": 64}, VERSION, "5 frames need 15 chunks, the segment has 5"),
+    ({"inter_view_levels": None, "sector": 64, "chunks": [[1, 0]] * 15}, 12, "with sectors in a file of version 12"),
 ]
 
 
@@ -41,11 +46,12 @@ def clip_file(
     segments: list[tuple[int, ...]],
     interval: int = 4,
     inter_view_levels: int | None = None,  # of a file of both eyes
+    sector: int | None = None,
 ) -> tuple[bytes, list[Picture]]:
     """Segments of groups of so many frames, and the panoramas of all as they are decoded, of two eyes in turn."""
     parts, panoramas, frames = [], [], 0
     for groups in segments:
-        header = MotionHeader(MODEL, 480, 320, (78.1, 78.1), interval, groups, STEPS, [], inter_view_levels)
+        header = MotionHeader(MODEL, 480, 320, (78.1, 78.1), interval, groups, STEPS, [], inter_view_levels, sector)
         chunks, pictures = _encode(header, width, height, frames)
         parts.append((header, chunks))
         panoramas += pictures
@@ -57,16 +63,16 @@ def clip_file(
 
 def _encode(header: MotionHeader, width: int, height: int, first: int) -> tuple[list[bytes], list[Picture]]:
     """Chunks in the order of the file, and decoded pictures in that of frames."""
-    chunks, pictures, eyes = [], [], header.eyes or 1
+    coded, pictures, eyes, sector = [], [], header.eyes or 1, header.sector or 0
     tuning = Tuning(header.interval, inter_view_levels=header.inter_view_levels or 1)
     for count in header.groups:
         frames = [render_frame(first + index, width=width, height=height, frames=64) for index in range(count)]
         both = np.stack([frames, other_eye(frames)][:eyes], axis=1).reshape(-1, height, width, 3)
-        group = list(GroupEncoder(both, {}, eyes).encode(tuning, header.steps))
-        chunks += [coded.data for eye in range(eyes) for _, coded, _ in group[eye::eyes]]
+        group = list(GroupEncoder(both, {}, eyes, sector).encode(tuning, header.steps))
+        coded += [(each.data, each.sectors) for eye in range(eyes) for _, each, _ in group[eye::eyes]]
         pictures += [decoded for _, _, decoded in sorted(group, key=lambda each: each[0].frame)]
         first += count
-    return chunks, pictures
+    return write_chunks(Core(width, height, sector), header.coded_keys(), coded), pictures
 
 
 def forged_file(changes: dict[str, object], frames: int = 5, version: int = VERSION) -> bytes:
@@ -88,6 +94,9 @@ def write_motion_vectors(folder: Path) -> dict[str, Any]:
     data, panoramas_of_both = clip_file(WIDTH, HEIGHT, [(9, 6), (7,)], inter_view_levels=2)
     (folder / "stereo.nerv360").write_bytes(data)
     (folder / "stereo.rgb").write_bytes(np.stack(panoramas_of_both).tobytes())
+    data, panoramas_of_sectors = clip_file(320, 160, [(9, 6)], sector=64)
+    (folder / "sectors.nerv360").write_bytes(data)
+    (folder / "sectors.rgb").write_bytes(np.stack(panoramas_of_sectors).tobytes())
     forged = []
     for index, (changes, version, message) in enumerate(FORGED):
         (folder / f"forged{index}.nerv360").write_bytes(forged_file(changes, version=version))

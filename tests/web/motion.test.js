@@ -6,7 +6,7 @@ import { Container } from "../../src/nerv360/web/player/container.js";
 import { gridPositions, rotation } from "../../src/nerv360/web/player/geometry.js";
 import { ancestry, keysOfGroups } from "../../src/nerv360/web/player/key-order.js";
 import { MotionDecoder } from "../../src/nerv360/web/player/motion/motion-decoder.js";
-import { windowOf } from "../../src/nerv360/web/player/motion/panorama-window.js";
+import { regionOf, windowOf } from "../../src/nerv360/web/player/motion/panorama-window.js";
 import { path, serve, vectors } from "./vectors.js";
 
 const { width, height, frames, orders, forged } = vectors("motion");
@@ -182,4 +182,82 @@ test("a damaged key is told from others", async () => {
   await assert.rejects(decode(1, viewOf(LOOKS[0])), /checksum/);
   const { picture } = await decode(2, viewOf(LOOKS[0]));
   assert.deepEqual(picture.pixels, cropped(2, picture.window));
+});
+
+// Sectors: a panorama of 320x160 in 5x3 of them
+
+const ofSectors = new Uint8Array(readFileSync(path("sectors.rgb")));
+const AROUND = { ...viewOf([10, 0]), rollDeg: 0, hfovDeg: 60, vfovDeg: 40 };
+const TURNED = { ...AROUND, yawDeg: 150 };
+
+/** PSNR within what a view touches, of a decoded window beside the panorama. @returns {number} */
+function likeness(frame, view, { window, pixels }) {
+  const { top, left, height: rows, width: columns } = regionOf(view, 320, 160);
+  let error = 0;
+  for (let row = top; row < top + rows; row++)
+    for (let column = left; column < left + columns; column++)
+      for (let colour = 0; colour < 3; colour++) {
+        const found = pixels[3 * ((row - window.top) * window.width + ((column - window.left + 320) % 320)) + colour];
+        error += (found - ofSectors[3 * ((frame * 160 + row) * 320 + ((column + 320) % 320)) + colour]) ** 2;
+      }
+  return 10 * Math.log10(255 ** 2 / Math.max(1e-9, error / (3 * rows * columns)));
+}
+
+test("a view fetches the sectors that it depends on, and looks as if all were there", async () => {
+  for (const view of [AROUND, TURNED, { ...AROUND, pitchDeg: 88 }, { ...AROUND, yawDeg: 179 }]) {
+    const data = read("sectors.nerv360");
+    const { container, decode } = await open(data);
+    for (const frame of [4, 0, 14]) {
+      const { picture, rough } = await decode(frame, view);
+      assert.equal(rough, false);
+      assert.ok(likeness(frame, view, picture) > 45, `${likeness(frame, view, picture)} dB`);
+    }
+    assert.ok(container.reader.received < 0.8 * data.length || view.pitchDeg > 80, `${container.reader.received} of ${data.length} bytes`);
+  }
+});
+
+test("what comes late is soft at first, and sharp at rest", async () => {
+  const data = read("sectors.nerv360");
+  const { container, decoder, decode } = await open(data);
+  await decode(4, AROUND);
+  await decoder.readAhead(container.segments[0], 4);
+  const quick = globalThis.fetch;
+  globalThis.fetch = async (...request) => {
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    return quick(...request);
+  };
+  const soft = await decode(4, TURNED, true);
+  assert.equal(soft.rough, true);
+  const sharp = await decode(4, TURNED);
+  assert.equal(sharp.rough, false);
+  const [before, after] = [soft, sharp].map(({ picture }) => likeness(4, TURNED, picture));
+  assert.ok(after > 45 && before > 15 && before < after, `${before}, ${after} dB`);
+});
+
+test("playing on takes what was read ahead", async () => {
+  const { asked, container, decoder, decode } = await open(read("sectors.nerv360"));
+  await decode(0, AROUND);
+  await decoder.readAhead(container.segments[0], 0);
+  const fetched = asked.length;
+  for (const frame of [1, 2, 3, 4]) assert.equal((await decode(frame, AROUND, true)).rough, false);
+  assert.equal(asked.length, fetched);
+});
+
+test("a damaged sector is told where it is seen", async () => {
+  const data = read("sectors.nerv360");
+  const { container } = await open(data);
+  const { start, length } = container.segments[0].spans[0].sectors;
+  data.fill(0, start + length - 20, start + length); // the south pole
+  const { decode } = await open(data);
+  await decode(4, AROUND);
+  await assert.rejects(decode(4, { ...AROUND, pitchDeg: -85 }), /checksum of a sector/);
+  await decode(4, AROUND);
+});
+
+test("nobody fetches what is coming", async () => {
+  const { asked, container } = await open(read("sectors.nerv360"));
+  const before = asked.length;
+  const far = { start: 5000, length: 100 };
+  await Promise.all([container.reader.fetch([far]), container.reader.fetch([far, { start: 5010, length: 20 }])]);
+  assert.equal(asked.length, before + 1);
 });

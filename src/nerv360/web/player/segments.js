@@ -39,6 +39,7 @@ const MAX_GROUP = 256; // frames
 const MAX_STEP = 65535;
 const MAX_LEVELS = 16;
 const SECTOR_UNIT = 64; // pixels
+const SECTORS_VERSION = 13; // of files with sectors
 const MAX_SECTOR = 16384;
 
 const product = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a * b, 1);
@@ -54,6 +55,7 @@ export function readSegment(fields, place, start, { version, width, height, eyes
   const model = MODELS[name];
   check(version >= model.version, `a segment of ${name} in a file of version ${version}`);
   const segment = model.read(fields, place, start, width, height);
+  check(segment.kind === "network" || !segment.sector || version >= SECTORS_VERSION, `a segment of ${name} with sectors in a file of version ${version}`);
   check(segment.eyes === eyes, `a segment of ${segment.eyes} eyes in a file of ${eyes}`);
   return segment;
 }

@@ -132,16 +132,19 @@ export class MotionDecoder {
     const [right, down] = [this.#turn.right, this.#turn.down].map((each) => Math.max(-most, Math.min(most, TURNS_AHEAD * each)));
     const stride = Math.round(this.#stride);
     for (let next = frame + stride; next < segment.firstFrame + segment.frames && next <= frame + FRAMES_AHEAD; next += stride) {
-      const wanted = this.#path(segment, this.#cheapest(segment, next));
+      const shown = this.#cheapest(segment, next);
+      const wanted = this.#path(segment, shown);
       const pinned = [...new Set([...path, ...wanted])];
       if (pinned.length > this.#capacity) return;
+      await this.#fetch(segment, this.#missing(segment, wanted)); // of the next group
+      if (turn !== this.#turns) return;
       for (const chunk of this.#missing(segment, wanted)) {
         await new Promise((resolve) => setTimeout(resolve)); // a view may be asked for
         if (turn !== this.#turns) return;
         this.#hold(core, segment, chunk, pinned);
       }
       const region = grown(this.#region, 0, right, down, width, height);
-      if (!(await this.#fetchSectors(core, segment, this.#pictures(segment, next), region, turn))) return;
+      if (!(await this.#fetchSectors(core, segment, this.#pictures(segment, shown), region, turn))) return;
     }
     const ring = grown(this.#region, RING * segment.sector, right, down, width, height);
     await this.#fetchSectors(core, segment, this.#pictures(segment, frame), ring, turn);
