@@ -139,3 +139,9 @@ def host(host_server: tuple[Server, list[str]], new_page: Callable[..., Page]) -
         return page
 
     return opened
+
+
+@pytest.fixture(scope="session")
+def sectors_clip(once: Callable[..., Path]) -> Path:
+    """A clip whose keys have 50 sectors."""
+    return once("sectors.nerv360", lambda path: path.write_bytes(clip_file(640, 320, [(9, 6)], sector=64)[0]))

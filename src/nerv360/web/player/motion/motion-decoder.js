@@ -22,7 +22,7 @@ const MAX_SLOTS = 256; // of the core
 const FRAMES_AHEAD = 8;
 const MAX_STRIDE = 8; // frames from picture to picture, where a slow machine skips some
 const KINDS = ["root", "P", "B"]; // by the number of references
-const PATIENCE = 120; // milliseconds, after which a moving view is shown soft
+const PATIENCE = 120; // milliseconds, after which a view is shown soft, until it is asked for again at rest
 const TURNS_AHEAD = 4; // moves like the last one, whose sectors are fetched
 const MAX_TURN = 1 / 8; // of the panorama, that is fetched ahead of a turn
 const RING = 1 / 2; // of a sector, around a view, whose sectors are fetched once all else is there
@@ -65,6 +65,9 @@ export class MotionDecoder {
   async decode(segment, wished, view, moving, eyes = 1) {
     this.#turns++;
     this.#eyes = Math.min(eyes, segment.eyes);
+    const { width, height } = this.container;
+    const region = regionOf(view, width, height);
+    const again = !moving && wished === this.#frame && JSON.stringify(region) === JSON.stringify(this.#region);
     const plays = moving && wished > this.#frame;
     const stride = Math.min(MAX_STRIDE, Math.max(1, wished - this.#frame));
     this.#stride = (this.#stride + stride) / 2;
@@ -75,15 +78,13 @@ export class MotionDecoder {
     const asked = performance.now();
     await this.#fetch(segment, this.#missing(segment, path));
     const core = await this.#coreOf(segment);
-    const { width, height } = this.container;
-    this.#look(regionOf(view, width, height));
-    const region = this.#region;
+    this.#look(region);
     let began = performance.now();
     const missing = this.#missing(segment, path);
     let lacking = this.#readSectors(core, segment, pictures, region);
     while (lacking.length) {
       const coming = this.container.reader.fetch(lacking);
-      const left = moving ? Math.max(0, PATIENCE - (performance.now() - asked)) : Infinity;
+      const left = again ? Infinity : Math.max(0, PATIENCE - (performance.now() - asked));
       if (!(await settlesIn(coming, left))) break;
       began = performance.now();
       lacking = this.#readSectors(core, segment, pictures, region);
