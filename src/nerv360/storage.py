@@ -23,6 +23,7 @@ from nerv360.errors import ArgumentError, MissingExtra, OutputError
 
 __all__ = [
     "Location",
+    "RemoteFile",
     "atomic_write",
     "check_kind",
     "child",
@@ -96,15 +97,16 @@ def name_of(where: Location) -> str:
     return where.name if isinstance(where, Path) else where.rpartition("/")[2]
 
 
-def open_file(where: Location) -> BinaryIO:
-    """Open a file for reading, with seeking; of a remote file, only the blocks that are read are fetched."""
+def open_file(where: Location, *, in_blocks: bool = True) -> BinaryIO:
+    """Open a file for reading, with seeking; of a remote one, only the blocks that are read are fetched, or the bytes."""
     if isinstance(where, Path):
         if where.exists() and not (where.is_file() or where.is_dir()):  # a pipe would be waited for
             raise OSError(errno.EINVAL, f"it is a {_kind(where.stat().st_mode)}, not a file", str(where))
         return open(where, "rb")
     with _failures(where):
         system, path = _remote(where)
-        return _Remote(system.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache"), where)  # type: ignore[return-value]
+        kind = "blockcache" if in_blocks else "none"
+        return RemoteFile(system.open(path, "rb", block_size=BLOCK_BYTES, cache_type=kind), where)  # type: ignore[return-value]
 
 
 def open_text(path: Path, **options: Any) -> io.TextIOWrapper:
@@ -319,7 +321,7 @@ def _failures(where: str) -> Iterator[None]:
         raise OSError(5, str(error) or type(error).__name__, where) from None
 
 
-class _Remote(io.RawIOBase):
+class RemoteFile(io.RawIOBase):
     """A remote file whose failures are OSErrors while it is read, too."""
 
     def __init__(self, file: Any, where: str) -> None:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from types import TracebackType
 from typing import BinaryIO
 from zlib import crc32
@@ -42,7 +42,7 @@ from nerv360.latents.grid import LatentGrid
 from nerv360.latents.key_groups import KeyGroups
 from nerv360.models.registry import model_spec
 from nerv360.models.spec import ModelSpec
-from nerv360.storage import Location, parse_location, read_at
+from nerv360.storage import Location, RemoteFile, open_file, parse_location, read_at
 
 __all__ = ["MAGIC", "VERSION", "VERSIONS", "Container", "Segment", "Segments", "write_container", "write_head"]
 
@@ -179,7 +179,8 @@ class Container:
             except BitstreamError as error:
                 raise type(error)(f"{path}: {error}") from None
             self.segments = Segments(self.header, self.size, self._read_segment, self.path)
-            self.segments[0]
+            if self.segments[0].header.sector:
+                self._read_bytes_alone()
         except BaseException:
             self.close()
             raise
@@ -215,6 +216,16 @@ class Container:
             return self._read(*segment.chunk_range(index), segment.chunks[index].crc32, f"chunk {index}")
         except BitstreamError as error:
             raise BitstreamError(f"{self.path}: {error}") from None
+
+    def run(self, segment: Segment, first: int, count: int) -> list[bytes]:
+        """The bytes of chunks that follow one another, read at once, each checked."""
+        starts = segment.starts[first : first + count + 1].tolist()
+        data = self._bytes(segment.offset + starts[0], starts[-1] - starts[0])
+        found = [data[a - starts[0] : b - starts[0]] for a, b in pairwise(starts)]
+        for index, each in enumerate(found, start=first):
+            if len(each) != segment.chunks[index].length or crc32(each) != segment.chunks[index].crc32:
+                self.chunk(segment, index)  # says what is wrong
+        return found
 
     def sound_chunk(self, segment: int, number: int) -> bytes:
         """The bytes of a chunk of sound of a segment, both by their numbers, checked."""
@@ -253,6 +264,12 @@ class Container:
     def stretch(self, start: int, length: int) -> bytes:
         """Bytes of the file, unchecked; fewer where it ends. Raises BitstreamError where they cannot be read."""
         return self._bytes(start, length)
+
+    def _read_bytes_alone(self) -> None:
+        """Fetch no more of a remote file than what is read: of one with sectors, not all is wanted."""
+        if isinstance(self._file, RemoteFile):
+            cached, self._file = self._file, open_file(self.path, in_blocks=False)
+            cached.close()
 
     def budget(self) -> dict[str, int]:
         """Bytes of every kind of content; they sum to the size of the file."""

@@ -188,6 +188,7 @@ class SegmentHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fi
 
     version: ClassVar[int] = 5  # of the first files that hold such segments
     eyes: ClassVar[None] = None  # as in FileHeader
+    sector: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         _check_fov(self.hfov_deg)

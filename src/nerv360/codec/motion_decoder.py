@@ -1,6 +1,6 @@
 """A segment of keys that predict one another: keys are read when a frame needs them, and views are cut out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +28,8 @@ __all__ = ["MotionDecoder"]
 
 BYTES_KEPT, BYTES_PER_PIXEL = 512 << 20, 6.2  # of keys in slots
 MOST_SLOTS = 48
-SECTORS_KEPT = 256  # of spans, as bytes
+SPANS_KEPT = 64  # whose sectors are kept as bytes, as far as they were read
+MOST_GAP = 128  # bytes that are read with their neighbours rather than left out: about what a request takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +87,9 @@ class MotionDecoder(SegmentDecoder):
         self._first_chunks = self._count_chunks()
         self._keys_of = lru_cache(2)(self._keys_of_group)
         self._spans_of = lru_cache(2)(self._spans_of_group)
+        self._bases = lru_cache(8)(self._read_bases)
         self._table = lru_cache(8)(self._read_table)
-        self._sector = lru_cache(SECTORS_KEPT)(self._read_sector)
+        self._known_sectors = lru_cache(SPANS_KEPT)(self._no_sectors)
         self._footprint = lru_cache(1)(self._footprint_of)  # of a view at rest
         self._slots: dict[int, int] = {}  # of frames, the least recently used first
         fit = int(BYTES_KEPT / BYTES_PER_PIXEL / (self._width * self._height))
@@ -101,9 +103,10 @@ class MotionDecoder(SegmentDecoder):
 
     def panorama(self, frame: int) -> Picture:
         slot = self._slot(frame)
-        for key in self._ancestry(frame):
-            for sector in self._core.unknown(self._slots[key.frame]):
-                self._decode_sector(key, sector)
+        ancestry = self._ancestry(frame)
+        self._decode_sectors(
+            [(key, sector) for key in ancestry for sector in self._core.unknown(self._slots[key.frame])]
+        )
         return self._core.pixels(slot, 0, 0, self._height, self._width)
 
     def preload(self, frame: int) -> None:
@@ -169,13 +172,19 @@ class MotionDecoder(SegmentDecoder):
                 self._slots[key.frame] = self._slots.pop(key.frame)
         for key in ancestry:
             if key.frame not in self._slots:
-                span = self._span_of(key.frame)
-                data = self._container.chunk(self._segment, span.chunk + span.keys.index(key))
+                data = self._read_key(key)
                 slot = len(self._slots) if len(self._slots) < self._room else self._slots.pop(next(iter(self._slots)))
                 with self._half_done():
                     self._core.decode(slot, key, self._steps[key.level], data)
                 self._slots[key.frame] = slot
         return self._slots[frame]
+
+    def _read_key(self, key: Key) -> bytes:
+        span = self._span_of(key.frame)
+        index = span.keys.index(key)
+        if self._core.sectors:
+            return self._bases(span)[index]
+        return self._container.chunk(self._segment, span.chunk + index)
 
     @contextmanager
     def _half_done(self) -> Iterator[None]:
@@ -193,30 +202,48 @@ class MotionDecoder(SegmentDecoder):
         slot, ancestry = self._slots[frame], self._ancestry(frame)
         for region, _ in self._regions(window):
             while self._core.ask(slot, region.top, region.left, region.height, region.width):
-                for key in ancestry:
-                    for sector in self._core.asked(self._slots[key.frame]):
-                        self._decode_sector(key, sector)
+                self._decode_sectors(
+                    [(key, sector) for key in ancestry for sector in self._core.asked(self._slots[key.frame])]
+                )
 
-    def _decode_sector(self, key: Key, sector: int) -> None:
-        span = self._span_of(key.frame)
-        data = self._sector(span, sector)[span.keys.index(key)]
-        with self._half_done():
-            self._core.decode_sector(self._slots[key.frame], sector, data)
+    def _decode_sectors(self, wanted: Sequence[tuple[Key, int]]) -> None:
+        """Read sectors of keys, references first, those that lie together at once."""
+        of_spans: dict[Span, set[int]] = {}
+        for key, sector in wanted:
+            of_spans.setdefault(self._span_of(key.frame), set()).add(sector)
+        found = {span: self._sectors_of(span, sectors) for span, sectors in of_spans.items()}
+        for key, sector in wanted:
+            span = self._span_of(key.frame)
+            with self._half_done():
+                data = found[span][sector][span.keys.index(key)]
+                self._core.decode_sector(self._slots[key.frame], sector, data)
+
+    def _read_bases(self, span: Span) -> list[bytes]:
+        """The bytes of the bases of a span, and of the lengths of its sectors."""
+        return self._container.run(self._segment, span.chunk, len(span.keys) + 1)
 
     def _read_table(self, span: Span) -> SectorTable:
-        lengths = span.chunk + len(span.keys)
-        size = self._segment.chunks[lengths + 1].length
-        return SectorTable.read(self._core, span.keys, self._container.chunk(self._segment, lengths), size)
+        size = self._segment.chunks[span.chunk + len(span.keys) + 1].length
+        return SectorTable.read(self._core, span.keys, self._bases(span)[-1], size)
 
-    def _read_sector(self, span: Span, sector: int) -> list[bytes]:
-        """The bytes of a sector of every key of a span."""
-        table = self._table(span)
-        start, length = table.stretch(sector)
+    def _no_sectors(self, span: Span) -> dict[int, list[bytes]]:
+        """What is known of a span's sectors at first: the bytes of a sector of every key."""
+        return {}
+
+    def _sectors_of(self, span: Span, wanted: Iterable[int]) -> dict[int, list[bytes]]:
+        """What is known of a span's sectors, with the wanted ones."""
+        known, table = self._known_sectors(span), self._table(span)
         first, _ = self._segment.chunk_range(span.chunk + len(span.keys) + 1)
-        try:
-            return table.split(sector, self._container.stretch(first + start, length))
-        except BitstreamError as error:
-            raise BitstreamError(f"{self._container.path}: {error}") from None
+        for together in table.runs(set(wanted) - known.keys(), MOST_GAP):
+            start, length = table.stretch(together[0], together[-1])
+            data = self._container.stretch(first + start, length)
+            for sector in together:
+                at, size = table.stretch(sector)
+                try:
+                    known[sector] = table.split(sector, data[at - start : at - start + size])
+                except BitstreamError as error:
+                    raise BitstreamError(f"{self._container.path}: {error}") from None
+        return known
 
     def _regions(self, window: Window) -> Iterator[tuple[Region, bool]]:
         """The parts of a window, over the seam and the poles, and whether each is turned upside down."""

@@ -65,9 +65,19 @@ class SectorTable:
             raise BitstreamError(f"sectors of {starts[-1]} bytes in a chunk of {size}")
         return cls(starts, lengths)
 
-    def stretch(self, sector: int) -> tuple[int, int]:
-        """Where a sector of all keys begins, and its bytes."""
-        return int(self.starts[sector]), int(self.starts[sector + 1] - self.starts[sector])
+    def stretch(self, sector: int, last: int | None = None) -> tuple[int, int]:
+        """Where a sector of all keys begins, and its bytes, or those of all up to the last."""
+        end = (sector if last is None else last) + 1
+        return int(self.starts[sector]), int(self.starts[end] - self.starts[sector])
+
+    def runs(self, sectors: Iterable[int], most_gap: int) -> list[list[int]]:
+        """Sectors in order, by stretches between which more bytes than that would be read for nothing."""
+        found: list[list[int]] = []
+        for sector in sorted(sectors):
+            if not found or self.starts[sector] - self.starts[found[-1][-1] + 1] > most_gap:
+                found.append([])
+            found[-1].append(sector)
+        return found
 
     def split(self, sector: int, data: bytes) -> list[bytes]:
         """The bytes of a sector of each key, out of those of all. Raises BitstreamError where they are damaged."""

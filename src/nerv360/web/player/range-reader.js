@@ -4,7 +4,7 @@ import { download } from "./download.js";
 import { BrokenFile } from "./errors.js";
 
 const MAX_CACHED_BYTES = 1 << 27;
-const MAX_GAP = 512; // bytes that are fetched with their neighbours rather than left out: about what a request takes
+const MAX_GAP = 128; // bytes that are fetched with their neighbours rather than left out: about what a request takes
 
 /** Bytes behind an address, fetched by HTTP range requests. Responses are cached; the oldest is dropped first. */
 export class RangeReader {
