@@ -397,11 +397,11 @@ def test_a_view_that_takes_long_does_not_hold_up_others(encoded: Path, monkeypat
     monkeypatch.setattr(lanes, "LONG_S", 0.01)
     viewport, begun, go_on = Decoder.viewport, threading.Semaphore(0), threading.Event()
 
-    def held(self: Decoder, frame_index: int, view: Viewport, *, draft: bool = False) -> Picture:
+    def held(self: Decoder, frame_index: int, view: Viewport, **how: Any) -> Picture:
         if frame_index == 0:
             begun.release()
             assert go_on.wait(HANG_SECONDS)
-        return viewport(self, frame_index, view, draft=draft)
+        return viewport(self, frame_index, view, **how)
 
     async def has_begun() -> None:
         await asyncio.to_thread(begun.acquire)

@@ -1,6 +1,6 @@
 """Both eyes in one file beside one file for each, to runs.tsv beside this:
 
-measure.py VIDEO --size 512x256 --start 30 --frames 33 [--stereo top-bottom] [--preset fast]
+measure.py VIDEO --size 384x192 --start 30 --frames 25 [--stereo top-bottom] [--preset fast]
 """
 
 import argparse
@@ -23,9 +23,9 @@ RATE_WEIGHTS = (1.0, 4.0)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("video")
-    parser.add_argument("--size", default="512x256")
+    parser.add_argument("--size", default="384x192")
     parser.add_argument("--start", type=int, default=0)
-    parser.add_argument("--frames", type=int, default=33)
+    parser.add_argument("--frames", type=int, default=25)
     parser.add_argument("--stereo")
     parser.add_argument("--preset", default="fast")
     given = parser.parse_args()
@@ -49,7 +49,7 @@ def measure(clip: Clip, stereo: str | None, config: nerv360.EncodingConfig) -> R
             header = container.segments[0].header
         assert isinstance(header, MotionHeader)
         row = {"bytes": str(result.size), "interval": str(header.interval)}
-        row |= {"inter_view_levels": str(header.inter_view_levels or ""), "encode_s": f"{result.seconds:.1f}"}
+        row["inter_view_levels"] = str(header.inter_view_levels or "")
         for eye in clip.eyes:
             one = Clip.open(
                 clip.path,
@@ -64,7 +64,7 @@ def measure(clip: Clip, stereo: str | None, config: nerv360.EncodingConfig) -> R
 
 
 COLUMNS = (
-    *("bytes", "interval", "inter_view_levels", "encode_s"),
+    *("bytes", "interval", "inter_view_levels"),
     *(f"{eye}_{metric}" for metric in ("psnr_db", "ws_psnr_db") for eye in EYES),
 )
 

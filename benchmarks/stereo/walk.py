@@ -1,4 +1,4 @@
-"""The procedural walk for two eyes, to an MP4 file, the left one above the right: walk.py OUTPUT --size 512x256."""
+"""The procedural walk for two eyes, to an MP4 file, the left one above the right: walk.py OUTPUT --size 384x192."""
 
 import argparse
 from fractions import Fraction
@@ -19,7 +19,7 @@ FRAMES = 64  # of the whole walk
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--size", default="512x256")
+    parser.add_argument("--size", default="384x192")
     parser.add_argument("--frames", type=int, default=FRAMES)
     given = parser.parse_args()
     width, height = parse_size(given.size)

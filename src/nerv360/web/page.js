@@ -76,12 +76,13 @@ const formatBytes = (/** @type {number} */ bytes) => (bytes < 1e6 ? `${(bytes / 
 /** @type {Record<string, string>} */
 let videoFacts = {};
 player.addEventListener("manifest", () => {
-  const { title, bytes, frames, frameRate, width, height, model, source } = /** @type {import("./player/player.js").Manifest} */ (player.manifest);
+  const { title, bytes, frames, frameRate, width, height, eyes, model, source } = /** @type {import("./player/player.js").Manifest} */ (player.manifest);
   document.title = `${title} · nerv360`;
   find("title").textContent = title;
   find("backend").replaceChildren(...player.backends.map((name) => new Option(BACKENDS[name], name)));
   const kilobits = (8 * bytes * frameRate) / frames / 1000;
-  videoFacts = { Panorama: `${width} × ${height}`, Model: model, File: `${formatBytes(bytes)}, ${kilobits.toFixed(0)} kbit/s` };
+  const panorama = `${width} × ${height}${eyes === 2 ? " for each eye" : ""}`;
+  videoFacts = { Panorama: panorama, Model: model, File: `${formatBytes(bytes)}, ${kilobits.toFixed(0)} kbit/s` };
   showFacts(videoFacts);
   find("compare-row").hidden = !source;
 });
