@@ -29,15 +29,17 @@ WIDTH, HEIGHT, GROUPS = 64, 32, (5, 3)
 class Parts:
     """A valid file, and what it is made of."""
 
-    def __init__(self, path: Path, eyes: int = 1) -> None:
-        frames = [render_frame(index, width=WIDTH, height=HEIGHT, frames=64) for index in range(sum(GROUPS) * eyes)]
+    def __init__(self, path: Path, eyes: int = 1, sector: int = 0) -> None:
+        scale = 2 if sector else 1
+        size = {"width": scale * WIDTH, "height": scale * HEIGHT}
+        frames = [render_frame(index, **size, frames=64) for index in range(sum(GROUPS) * eyes)]
         first = GROUPS[0] * eyes
-        self.path, self.data = path, motion_file([frames[:first], frames[first:]], Tuning(interval=2), 12, eyes)
+        self.path, self.data = path, motion_file([frames[:first], frames[first:]], Tuning(interval=2), 12, eyes, sector)
         path.write_bytes(self.data)
         with Container(path) as container:
             (segment,) = container.segments
             self.version, self.file, self.segment = container.version, container.header, segment.header
-            self.chunks = [container.chunk(segment, index) for index in range(sum(GROUPS) * eyes)]
+            self.chunks = [container.chunk(segment, index) for index in range(len(segment.header.chunks))]
 
     def forge(
         self,
@@ -50,7 +52,7 @@ class Parts:
         table = {"chunks": [[len(chunk), crc32(chunk)] for chunk in chunks]}
         packed = msgspec.msgpack.encode(fields(MotionHeader, self.segment, table | (segment or {})))
         body = packed + b"".join(chunks)
-        claims = {"frames": len(chunks) // (self.file.eyes or 1)} | (file or {})
+        claims = {"frames": sum(GROUPS) if self.segment.sector else len(chunks) // (self.file.eyes or 1)} | (file or {})
         entry = [claims["frames"], len(body), len(packed), crc32(packed)]
         header = msgspec.msgpack.encode(fields(FileHeader, self.file, {"segments": [entry]} | claims))
         return preamble(header, version=self.version) + body
@@ -233,3 +235,48 @@ def test_many_groups(parts: Parts, tmp_path: Path) -> None:
     (tmp_path / "many.nerv360").write_bytes(parts.forge([b"\xff" * 40] * 30_000, segment={"groups": [1] * 30_000}))
     with bounded():
         look(tmp_path / "many.nerv360")
+
+
+# Sectors: behind the keys of each span, a chunk of lengths, and one of two sectors
+
+
+@pytest.fixture(scope="module")
+def of_sectors(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    found = Parts(tmp_path_factory.mktemp("sectors") / "sectors.nerv360", sector=64)
+    assert found.forge() == found.data
+    assert len(found.chunks) > sum(GROUPS) + 2
+    look(found.path)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_bytes_in_chunks_of_sectors(of_sectors: Parts, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    chunks = list(of_sectors.chunks)
+    for _ in range(3):
+        index = chance.randrange(len(chunks))
+        change = chance.choice(("bytes", "cut", "none", "other"))
+        chunks[index] = {
+            "bytes": chance.randbytes(len(chunks[index])),
+            "cut": chunks[index][: len(chunks[index]) // 2],
+            "none": b"",
+            "other": chance.choice(chunks),
+        }[change]
+    look_or_refuse(tmp_path, of_sectors.forge(chunks))
+
+
+def test_lengths_that_are_not_those_of_the_sectors(of_sectors: Parts, tmp_path: Path) -> None:
+    for change in (b"", of_sectors.chunks[2] + b"\0", of_sectors.chunks[2][:-1]):
+        refuse(tmp_path, of_sectors.forge([*of_sectors.chunks[:2], change, *of_sectors.chunks[3:]]))
+    refuse(tmp_path, of_sectors.forge([of_sectors.chunks[0], bytes(9), *of_sectors.chunks[2:]]))
+
+
+def test_sectors_of_another_span(of_sectors: Parts, tmp_path: Path) -> None:
+    first, second, *rest = of_sectors.chunks[0:3], of_sectors.chunks[3:6], of_sectors.chunks[6:]
+    swapped = [first[0], *second[1:], second[0], *first[1:], *rest[0]]
+    look_or_refuse(tmp_path, of_sectors.forge(swapped))
+
+
+@pytest.mark.parametrize("sector", [128, 16384, None])
+def test_other_sectors_than_there_are(of_sectors: Parts, tmp_path: Path, sector: int | None) -> None:
+    refuse(tmp_path, of_sectors.forge(segment={"sector": sector}))

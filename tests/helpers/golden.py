@@ -61,6 +61,7 @@ CASES = {
     "nerv360-motion": EncodingConfig.of(model="nerv360-motion", effort=0, rate_weight=1.0),
     "timed": EncodingConfig.of(model="nerv360-motion", effort=0, rate_weight=4.0),  # with sound, and times of frames
     "stereo": EncodingConfig.of(model="nerv360-motion", effort=0, rate_weight=4.0),  # likewise, of both eyes
+    "sectors": EncodingConfig.of(model="nerv360-motion", effort=0, rate_weight=1.0, sectors=True),
 }
 TICKS = (0, 1, 3, 4, 20, 30)  # when frames of the last two are shown, in 1/25 s
 VIEWS = (
