@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from helpers.browser import serving_app, static_app
 from helpers.commands import Commands
 from helpers.films import panoramas, write_film
 from helpers.motion_files import motion_file
@@ -188,9 +189,12 @@ def test_commands(video: Path, tmp_path: Path, commands_with_torch: Commands) ->
         return result.stderr if refused else result.stdout
 
     run("encode", video, "-o", "film.nerv360", "--preset", "instant", "--sectors")
-    assert "64x64 pixels" in run("info", "film.nerv360")
+    told = run("info", "film.nerv360")
+    assert "64x64 pixels" in told
+    assert "78.1 degrees wide: at least" in told
     facts = json.loads(run("info", "film.nerv360", "--json"))
     assert {"sectors", "lengths of sectors", "base of P keys"} <= set(facts["budget"])
+    assert 0.2 < facts["view_share"] < 0.8
     assert sum(facts["budget"].values()) == (tmp_path / "film.nerv360").stat().st_size
     assert "of the file" in run("stream-cost", "film.nerv360")
     (tmp_path / "trace.csv").write_text("yaw_deg,pitch_deg\n" + "0,0\n" * FRAMES)
@@ -198,3 +202,17 @@ def test_commands(video: Path, tmp_path: Path, commands_with_torch: Commands) ->
     (tmp_path / "trace.csv").write_text("yaw_deg,pitch_deg\n0,0\n")
     assert "1 views for 9 frames" in run("stream-cost", "film.nerv360", "--trace", "trace.csv", refused=True)
     assert "--sectors" in run("encode", video, "-o", "a.nerv360", "--model", "nerv360", "--sectors", refused=True)
+
+
+def test_of_a_remote_file_only_what_a_view_needs_is_fetched(file: Path) -> None:
+    requests: list[tuple[str, str | None, int, int]] = []
+    with (
+        serving_app(lambda: static_app(file.parent, requests)) as server,
+        nerv360.open(f"{server.address}{file.name}") as remote,
+        nerv360.open(file) as local,
+    ):
+        for frame in (3, 0, 5):
+            found = remote.viewport(frame, look("ahead"))
+            np.testing.assert_array_equal(found, local.viewport(frame, look("ahead")))
+    fetched = sum(size for _, stretch, _, size in requests if stretch)
+    assert 0 < fetched < 0.8 * file.stat().st_size

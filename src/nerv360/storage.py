@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from nerv360.errors import ArgumentError, MissingExtra, OutputError
 
 __all__ = [
+    "BLOCK_BYTES",
     "Location",
     "RemoteFile",
     "atomic_write",
@@ -97,16 +98,19 @@ def name_of(where: Location) -> str:
     return where.name if isinstance(where, Path) else where.rpartition("/")[2]
 
 
-def open_file(where: Location, *, in_blocks: bool = True) -> BinaryIO:
-    """Open a file for reading, with seeking; of a remote one, only the blocks that are read are fetched, or the bytes."""
+def open_file(where: Location, block_bytes: int = BLOCK_BYTES) -> BinaryIO:
+    """Open a file for reading, with seeking; of a remote file, only the blocks that are read are fetched.
+
+    Without blocks, 0, these are the bytes that are read, and none is kept.
+    """
     if isinstance(where, Path):
         if where.exists() and not (where.is_file() or where.is_dir()):  # a pipe would be waited for
             raise OSError(errno.EINVAL, f"it is a {_kind(where.stat().st_mode)}, not a file", str(where))
         return open(where, "rb")
     with _failures(where):
         system, path = _remote(where)
-        kind = "blockcache" if in_blocks else "none"
-        return RemoteFile(system.open(path, "rb", block_size=BLOCK_BYTES, cache_type=kind), where)  # type: ignore[return-value]
+        kind = "blockcache" if block_bytes else "none"
+        return RemoteFile(system.open(path, "rb", block_size=block_bytes or BLOCK_BYTES, cache_type=kind), where)  # type: ignore[return-value]
 
 
 def open_text(path: Path, **options: Any) -> io.TextIOWrapper:

@@ -42,7 +42,7 @@ from nerv360.latents.grid import LatentGrid
 from nerv360.latents.key_groups import KeyGroups
 from nerv360.models.registry import model_spec
 from nerv360.models.spec import ModelSpec
-from nerv360.storage import Location, RemoteFile, open_file, parse_location, read_at
+from nerv360.storage import BLOCK_BYTES, Location, RemoteFile, open_file, parse_location, read_at
 
 __all__ = ["MAGIC", "VERSION", "VERSIONS", "Container", "Segment", "Segments", "write_container", "write_head"]
 
@@ -179,8 +179,9 @@ class Container:
             except BitstreamError as error:
                 raise type(error)(f"{path}: {error}") from None
             self.segments = Segments(self.header, self.size, self._read_segment, self.path)
-            if self.segments[0].header.sector:
-                self._read_bytes_alone()
+            has_sectors = self.segments[0].header.sector is not None
+            if isinstance(self._file, RemoteFile):
+                self._reopen(0 if has_sectors else BLOCK_BYTES)
         except BaseException:
             self.close()
             raise
@@ -265,11 +266,14 @@ class Container:
         """Bytes of the file, unchecked; fewer where it ends. Raises BitstreamError where they cannot be read."""
         return self._bytes(start, length)
 
-    def _read_bytes_alone(self) -> None:
-        """Fetch no more of a remote file than what is read: of one with sectors, not all is wanted."""
-        if isinstance(self._file, RemoteFile):
-            cached, self._file = self._file, open_file(self.path, in_blocks=False)
-            cached.close()
+    def _reopen(self, block_bytes: int) -> None:
+        """Go on with blocks that suit a remote file: of one with sectors, not all is wanted."""
+        headers = self._file
+        try:
+            self._file = open_file(self.path, block_bytes)
+        except OSError as error:
+            raise BitstreamError(f"{self.path}: cannot be opened: {error.strerror}") from None
+        headers.close()
 
     def budget(self) -> dict[str, int]:
         """Bytes of every kind of content; they sum to the size of the file."""

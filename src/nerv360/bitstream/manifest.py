@@ -21,6 +21,7 @@ __all__ = ["MANIFEST_ENDING", "Manifest", "SegmentLocation", "files_of", "open_b
 MANIFEST_ENDING = ".json"
 MAX_MANIFEST = 1 << 28
 FILES_OPEN = 4
+HEADER_BLOCK_BYTES = 1 << 14  # of a remote file, which is read in others once it is known
 
 
 class SegmentLocation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,7 +45,7 @@ def open_bytes(where: Location) -> tuple[BinaryIO, int]:
     Raises OSError where it cannot be opened, BitstreamError where it is no manifest in spite of its name.
     """
     if not name_of(where).endswith(MANIFEST_ENDING):
-        return open_file(where), size(where)
+        return open_file(where, HEADER_BLOCK_BYTES), size(where)
     joined = _JoinedSegments(where, _read_manifest(where))
     return joined, joined.size  # type: ignore[return-value]
 

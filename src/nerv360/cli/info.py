@@ -11,7 +11,9 @@ from nerv360.backends.registry import backend_of, describe_backend, has_shaders,
 from nerv360.bitstream.container import Container
 from nerv360.cli.console import console
 from nerv360.cli.options import Source
+from nerv360.codec.view_share import share_of_view
 from nerv360.errors import ArgumentError, MissingExtra
+from nerv360.geometry.viewport import JVET_HFOV_DEG
 from nerv360.types import Sound
 
 __all__ = ["info"]
@@ -62,6 +64,7 @@ def _facts(container: Container) -> dict[str, Any]:
             for segment in container.segments
         ],
         **({"sound": _sound(header.sound)} if header.sound else {}),
+        **({"view_share": share} if (share := share_of_view(container, JVET_HFOV_DEG)) is not None else {}),
         "budget": budget,
     }
 
@@ -78,6 +81,8 @@ def _table(title: str, container: Container, facts: dict[str, Any]) -> Table:
             table.add_row(name, value)
     if "sound" in facts:
         table.add_row("sound", "{codec}, {sample_rate} Hz, {channels} channels".format_map(facts["sound"]))
+    if (share := facts.get("view_share")) is not None:
+        table.add_row("a view ahead", f"{JVET_HFOV_DEG:g} degrees wide: at least {100 * share:.0f} % of the bytes")
     for name, size in facts["budget"].items():
         table.add_row(name, f"{size:,} bytes ({100 * size / facts['size']:.1f} %)")
     table.add_row("total", f"{facts['size']:,} bytes")
