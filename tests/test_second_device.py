@@ -1,5 +1,6 @@
 """What a machine with a GPU does, on a second device in the host's memory (helpers/second_device.py)."""
 
+import importlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from nerv360.backends.tiling import draw_in_strips
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import checkpoint_path, encode_clip
 from nerv360.config import EncodingConfig, preset_for, presets_of
+from nerv360.evaluation.results_store import read_rows
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime, interpolation_weights
 from nerv360.models.build import build, channels_last
-from nerv360.models.registry import network_spec, networks
+from nerv360.models.registry import networks
 from nerv360.quality import psnr
 from nerv360.training import fit
 from nerv360.training.checkpoint import Progress
@@ -30,9 +32,6 @@ from nerv360.training.step import train_step
 from nerv360.training.training_module import TrainingModule
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
-
-for network in networks():
-    network_spec(network).load_network()  # its annotations name torch.Generator, which the second device replaces
 
 WIDTH, HEIGHT, FRAMES = 144, 72, 4
 SMALL = preset_for("nerv360", "tiny").replace(channels=(14, 12, 12, 12, 12), view_width=48, view_height=48)
@@ -213,3 +212,16 @@ def test_features_are_channels_last_at_every_convolution(config: EncodingConfig)
     ]
     network.decode(latents, moment, VIEWS[0])
     assert len(found) >= 4 and all(found)
+
+
+@pytest.mark.parametrize("model", ["nerv360", "hnerv"])
+def test_the_benchmark_of_a_gpu_runs(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    benchmark: Any = importlib.import_module("cuda")
+    for name, value in {"WARM_UP": 0, "REPEATS": 1, "MATRIX": 8, "COPY": 64, "TABLE": tmp_path / "cuda.tsv"}.items():
+        monkeypatch.setattr(benchmark, name, value)
+    monkeypatch.setattr(torch, "compile", lambda function, mode: function)  # it knows no second device
+    benchmark.measure(model, 140_000, WIDTH, HEIGHT, DEVICE)
+    rows = read_rows(tmp_path / "cuda.tsv")
+    assert len(rows) == 6 and {row["device"] for row in rows} == {"second device"}
+    assert all(float(row["psnr_to_float32_db"]) > 45 for row in rows)

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.library import Library
+from torch.library import Library, fallthrough_kernel
 from torch.utils import backend_registration
 from torch.utils._pytree import tree_leaves, tree_map_only
+
+from nerv360.models.registry import network_spec, networks
 
 __all__ = ["DEVICE", "DeviceMismatch", "SecondDeviceGenerator", "second_device"]
 
@@ -62,6 +64,21 @@ class _Module(backend_registration._DummyBackendModule):
 
     def stream(self, stream: "_Stream") -> AbstractContextManager[None]:
         return nullcontext()
+
+    def synchronize(self, device: torch.device | None = None) -> None:
+        pass
+
+    def get_device_name(self, device: torch.device | None = None) -> str:
+        return "second device"
+
+    def mem_get_info(self, device: torch.device | None = None) -> tuple[int, int]:
+        return 1 << 30, 24 << 30
+
+    def reset_peak_memory_stats(self, device: torch.device | None = None) -> None:
+        pass
+
+    def max_memory_allocated(self, device: torch.device | None = None) -> int:
+        return 1 << 20
 
     def graph_pool_handle(self) -> object:
         return object()
@@ -167,9 +184,25 @@ def _selects_by_mask(operator: Any, args: Any) -> bool:
 
 
 _waits: list[str] = []
-_fallback, _copies = Library("_", "IMPL"), Library("aten", "IMPL")  # what reaches no tensor of the second device:
+_fallback, _operators = Library("_", "IMPL"), Library("aten", "IMPL")  # what reaches no tensor of the second device:
 _fallback.fallback(lambda operator, *args, **kwargs: _run(operator, args, kwargs), "PrivateUse1")  # makers of tensors
-_copies.impl("copy_", lambda *args: _run(aten.copy_.default, args, {}), "PrivateUse1")  # torch.tensor
+_operators.impl("copy_", lambda *args: _run(aten.copy_.default, args, {}), "PrivateUse1")  # torch.tensor
+_fallback.fallback(fallthrough_kernel, "AutocastPrivateUse1")
+
+
+def _autocast(operator: Any) -> Callable[..., Any]:
+    """An operator that autocast runs in half precision, as on CUDA."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        half = torch.get_autocast_dtype(DEVICE.type)
+        with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)):
+            return operator(*tree_map_only(Tensor, lambda each: each.to(half), args), **kwargs)
+
+    return run
+
+
+for operator in ("conv2d", "linear", "matmul"):
+    _operators.impl(operator, _autocast(getattr(aten, operator)), "AutocastPrivateUse1")
 
 
 @contextmanager
@@ -179,6 +212,8 @@ def second_device() -> Iterator[list[str]]:
     def generator(device: torch.device | str = "cpu") -> torch.Generator:
         return SecondDeviceGenerator() if torch.device(device).type == DEVICE.type else made()
 
+    for network in networks():
+        network_spec(network).load_network()  # its annotations name torch.Generator
     made: Callable[[], torch.Generator] = torch.Generator
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "Generator", generator)

@@ -24,6 +24,7 @@ from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajec
 from nerv360.latents.grid import FrameTime
 from nerv360.models.build import build, channels_last
 from nerv360.models.decoder_network import DecoderNetwork
+from nerv360.models.device import device_failures
 from nerv360.models.memory import check_memory, is_out_of_memory
 from nerv360.training.checkpoint import Progress
 from nerv360.training.configure import configure
@@ -82,9 +83,19 @@ def _end_with_parent() -> None:
 def measure(
     config: EncodingConfig, width: int, height: int, phase: str, device: str, threads: int, repeats: int
 ) -> Cost:
-    """Time and memory of a phase ("encoding", "decoding" or "training") for a panorama of this size."""
+    """Time and memory of a phase ("encoding", "decoding" or "training") for a panorama of this size.
+
+    Raises DeviceError where the device fails.
+    """
+    with device_failures(torch.device(device), "what is measured is kept, and the same command measures the rest"):
+        return _measure(config, width, height, phase, torch.device(device), threads, repeats)
+
+
+def _measure(
+    config: EncodingConfig, width: int, height: int, phase: str, on_device: torch.device, threads: int, repeats: int
+) -> Cost:
     torch.set_num_threads(threads)
-    on_device, shape = torch.device(device), configure(config, width, height)
+    shape = configure(config, width, height)
     check_memory(shape, phase, on_device, config.view_sampling.views if phase == "training" else 1)
     nn.Conv2d(3, 3, 3).to(on_device)(torch.rand(1, 3, 8, 8, device=on_device)).sum().backward()
     forget_peak(on_device)
@@ -175,5 +186,5 @@ def _half(device: torch.device) -> torch.autocast:
 
 
 def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.get_device_module(device).synchronize(device)
