@@ -34,6 +34,7 @@ Log = Annotated[
     typer.Option(metavar="FILE", callback=log_to, help="Append progress and results to a file, as JSON lines."),
 ]
 Precision = Annotated[str, typer.Option(help="float; or int8, for networks: faster for the paper's.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default, what there is.")]
 MaxMemory = Annotated[
     str | None, typer.Option(metavar="BYTES", help="What decoding may take: 500M, 4G; by default what is free.")
 ]

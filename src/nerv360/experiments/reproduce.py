@@ -59,6 +59,7 @@ __all__ = [
     "table1_runs",
     "table2_runs",
     "trainable",
+    "training_speed",
 ]
 
 NAMES = {name: MODELS[name].title for name in ("hnerv", "hnerv-boost", "nerv360")}  # in the order of Table I
@@ -76,6 +77,7 @@ COLUMNS = {
         *("median_s", "p95_s", "peak_mib", *PROVENANCE[1:]),
     ),
     "freeview.tsv": ("run", "variant", "hfov_deg", "roll_deg", "psnr_db", *PROVENANCE),
+    "plans.tsv": ("run", "epochs", "budget_s", *PROVENANCE),
 }
 EVERY = 8  # frames, of those that the table over roll and field of view is measured on
 FREE_HFOV_DEG, FREE_ROLL_DEG = (60.0, 110.0), (-180.0, 180.0)
@@ -142,7 +144,7 @@ def free_view_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Itera
 
 def trainable(run: Run, costs: Iterable[Row]) -> bool:
     """Whether a step of its training was measured, among these costs: on a machine too small, none is."""
-    return _training_speed(run.config, costs) is not None
+    return training_speed(run.config, costs) is not None
 
 
 def equal_time(runs: Sequence[Run], costs: Sequence[Row]) -> list[Run]:
@@ -150,10 +152,10 @@ def equal_time(runs: Sequence[Run], costs: Sequence[Row]) -> list[Run]:
 
     Raises OutOfMemory where the speed of NeRV360 could not be measured.
     """
-    reference = _training_speed(runs[0].config.replace(model="nerv360", views=1), costs)
+    reference = training_speed(runs[0].config.replace(model="nerv360", views=1), costs)
     if reference is None:
         raise OutOfMemory("nerv360: its training does not fit the memory, so there is no time to compare; see --size")
-    speeds = [(run, _training_speed(run.config, costs)) for run in runs]
+    speeds = [(run, training_speed(run.config, costs)) for run in runs]
     return [
         replace(
             run, config=run.config.replace(epochs=max(1, round(run.config.optimisation.epochs * speed / reference)))
@@ -163,7 +165,8 @@ def equal_time(runs: Sequence[Run], costs: Sequence[Row]) -> list[Run]:
     ]
 
 
-def _training_speed(config: EncodingConfig, costs: Iterable[Row]) -> float | None:
+def training_speed(config: EncodingConfig, costs: Iterable[Row]) -> float | None:
+    """Frames a second, as measured; None where training does not fit the memory."""
     wanted = {"model": config.architecture.model, "views": str(config.view_sampling.views), "phase": "training"}
     measured = next(row["frames_per_s"] for row in costs if wanted.items() <= row.items())
     return float(measured) if measured else None
