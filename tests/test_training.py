@@ -144,6 +144,7 @@ def test_a_damaged_or_foreign_checkpoint_is_not_used(video: Path, quick: Encodin
 def test_a_gradient_that_is_not_finite_is_skipped(
     video: Path, quick: EncodingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fitting, "REPORT_STEPS", 1)
     calls = iter(range(10**6))
     monkeypatch.setattr(step, "distortion", lambda *a: distortion(*a) * (math.nan if next(calls) in (3, 4) else 1.0))
     seen: list[FitUpdate] = []
@@ -156,6 +157,7 @@ def test_a_collapsed_loss_returns_to_a_good_state_then_gives_up(
     video: Path, quick: EncodingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fitting, "SNAPSHOT_STEPS", 5)
+    monkeypatch.setattr(fitting, "REPORT_STEPS", 1)
     calls = iter(range(10**6))
     monkeypatch.setattr(step, "distortion", lambda *a: distortion(*a) * (1 if next(calls) < 12 else 100))
     seen: list[FitUpdate] = []

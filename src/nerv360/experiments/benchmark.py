@@ -29,6 +29,7 @@ from nerv360.models.memory import check_memory, is_out_of_memory
 from nerv360.training.checkpoint import Progress
 from nerv360.training.configure import configure
 from nerv360.training.optimisers import create_optimiser
+from nerv360.training.running_means import RunningMeans
 from nerv360.training.sampling import TrainingSample, sample_view
 from nerv360.training.step import train_step
 from nerv360.training.training_module import TrainingModule
@@ -149,7 +150,7 @@ def _decoding(model: DecoderNetwork, config: EncodingConfig, device: torch.devic
 def _training(model: DecoderNetwork, config: EncodingConfig, device: torch.device, repeats: int) -> Work:
     """One step of the optimiser, on views of a fit that are of its mean cost: those near a pole are far dearer."""
     panorama, fitting = _panorama(model, device), TrainingModule(model, config.rate_target.rate_weight).to(device)
-    optimiser = create_optimiser(fitting, config.optimisation)
+    optimiser, means = create_optimiser(fitting, config.optimisation), RunningMeans(Progress(), device)
     views = [sample_view(config, model.config.width, 0, number) for number in range(SAMPLED)]
     count = config.view_sampling.views
     begin = _typical([_seen(model, view) for view in views], repeats * count) - WARM_UP * count
@@ -158,7 +159,7 @@ def _training(model: DecoderNetwork, config: EncodingConfig, device: torch.devic
         first = begin + index * count
         seen = [views[(first + k) % SAMPLED] for k in range(count)]
         example = TrainingSample(panorama, index % FRAMES, FRAMES, seen, seen)
-        train_step(fitting, optimiser, example, 1e-4, 0.5, config, Progress())
+        train_step(fitting, optimiser, example, 1e-4, 0.5, config, Progress(), means)
 
     return work
 

@@ -44,7 +44,10 @@ def training_sample(
     device: torch.device,
 ) -> TrainingSample:
     """Views of a frame for a step of the fit."""
-    panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
+    levels = torch.from_numpy(frame)
+    if device.type != "cpu":
+        levels = levels.pin_memory().to(device, non_blocking=True)
+    panorama = levels.permute(2, 0, 1)[None]
     count = config.view_sampling.views
     first = step // frames * count
     views = [sample_view(config, frame.shape[1], index, first + number) for number in range(count)]
