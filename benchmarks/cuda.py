@@ -117,7 +117,7 @@ def variants(
     network: DecoderNetwork, sampled: list[Tensor], modulations: list[Tensor], device: torch.device
 ) -> dict[str, Callable[[], object]]:
     """Ways to draw the same picture, by name."""
-    runner, half = TorchRunner(network, device), channels_last(copy.deepcopy(network).half())
+    runner, half = TorchRunner(network, device, half=True), channels_last(copy.deepcopy(network).half())
     halves = [each.half() for each in sampled], [each.half() for each in modulations]
     last = channels_last(build(network.config).to(device).eval())
     last.load_state_dict(network.state_dict())

@@ -44,16 +44,27 @@ class Encode(Protocol):
     """
 
     def __call__(
-        self, clip: Clip, output: Location, config: EncodingConfig, device: "torch.device", on_progress: OnProgress
+        self,
+        clip: Clip,
+        output: Location,
+        config: EncodingConfig,
+        device: "torch.device",
+        on_progress: OnProgress,
+        precision: str | None,  # of models/device.py; None: what suits the device
     ) -> Encoded: ...
 
 
 def encode_clip(
-    clip: Clip, output: Location, config: EncodingConfig, device: "torch.device", on_progress: OnProgress
+    clip: Clip,
+    output: Location,
+    config: EncodingConfig,
+    device: "torch.device",
+    on_progress: OnProgress,
+    precision: str | None = None,
 ) -> Encoded:
     """Encode a clip by the configured model. Raises TrainingError, OutputError, ArgumentError, OutOfMemory."""
     encode: Encode = config.architecture.spec.load_encoder()
-    return encode(clip, output, config, device, on_progress)
+    return encode(clip, output, config, device, on_progress, precision)
 
 
 def read_sound_of(clip: Clip) -> list[bytes]:

@@ -10,7 +10,9 @@ import torch
 from nerv360.errors import ArgumentError, DeviceError
 from nerv360.models.memory import is_out_of_memory
 
-__all__ = ["choose_device", "device_failures"]
+__all__ = ["FITTING_PRECISIONS", "choose_device", "choose_precision", "device_failures"]
+
+FITTING_PRECISIONS = {"float": torch.float32, "bfloat16": torch.bfloat16}
 
 TOO_OLD = re.compile(r"driver on your system is too old \(found version (\d+)\)")
 
@@ -25,6 +27,16 @@ def choose_device(name: str | None) -> torch.device:
     if name == "cuda" and why:
         raise ArgumentError(f"device=cuda: {why}; or leave it out, or give cpu")
     return torch.device("cpu" if why else "cuda")
+
+
+def choose_precision(name: str | None, device: torch.device) -> str:
+    """Precision of a fit: that of the name; for None, bfloat16 on a GPU that has it. Raises ArgumentError."""
+    if name not in (None, *FITTING_PRECISIONS):
+        raise ArgumentError(f"precision={name}: must be {' or '.join(FITTING_PRECISIONS)}")
+    has = device.type == "cpu" or torch.get_device_module(device).is_bf16_supported(including_emulation=False)
+    if name == "bfloat16" and not has:
+        raise ArgumentError(f"precision=bfloat16: {device} does not have it; leave it out, or give float")
+    return name or ("bfloat16" if has and device.type != "cpu" else "float")
 
 
 def _why_no_cuda() -> str:
