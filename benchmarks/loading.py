@@ -2,8 +2,8 @@
 
 python benchmarks/loading.py VIDEO [--frames 24] -> rows of benchmarks/loading.tsv
 
-Memory is for a quarter of the clip in RGB, so that it goes by in blocks; `before` keeps RGB and converts on the thread that
-decodes. Both take turns, three times; processor time is that of all threads.
+Memory is for a quarter of the clip in RGB, so that it goes by in blocks; `before` keeps RGB and converts on the thread
+that decodes. Both take turns, three times; processor time is that of all threads.
 """
 
 import itertools

@@ -75,6 +75,21 @@ def test_views_cover_the_sphere_evenly(video: Path) -> None:
         assert counts.min() > 200
 
 
+def test_centres_may_be_uniform_in_angle_or_near_the_equator() -> None:
+    def pitches(**settings: object) -> list[float]:
+        config = EncodingConfig.of(**settings)
+        return sorted(sample_view(config, 192, 0, number).pitch_deg for number in range(1000))
+
+    for found, low, high in (
+        (pitches(centres="angle"), -90, 90),
+        ([math.degrees(math.sin(math.radians(p))) for p in pitches(pitch_deg=(-45, 45))], -40.51, 40.51),
+        (pitches(centres="angle", pitch_deg=(0, 30)), 0, 30),
+    ):
+        np.testing.assert_allclose(found, np.linspace(low, high, 1000), atol=0.01 * (high - low))
+    with pytest.raises(ArgumentError, match=r"pitch_deg=30:0: the first must not exceed the second"):
+        EncodingConfig.of(pitch_deg=(30, 0))
+
+
 @pytest.mark.parametrize("memory", [1 << 30, 160 * 80 * 3 * 3, 160 * 80 * 3 * 2])
 def test_shuffled_frames_can_be_taken_up_anywhere(video: Path, memory: int) -> None:
     clip = Clip.open(video)

@@ -15,7 +15,7 @@ import torch
 from nerv360.claims import claim
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import encode_clip
-from nerv360.config import EncodingConfig
+from nerv360.config import HNERV_RECIPE, EncodingConfig
 from nerv360.errors import OutOfMemory
 from nerv360.evaluation.evaluate import evaluate
 from nerv360.evaluation.results_store import (
@@ -100,9 +100,11 @@ class Run:
 
 
 def table1_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Iterable[int]) -> list[Run]:
-    """HNeRV, HNeRV-Boost and NeRV360 under the same settings (Table I); and NeRV360 with several views per step."""
+    """HNeRV, HNeRV-Boost and NeRV360 under the same settings (Table I); NeRV360 with several views per step; and HNeRV
+    with its own loss and optimiser, which the paper may have meant."""
     configs = {name: settings.replace(model=model) for model, name in NAMES.items()}
     configs[f"NeRV360, {MANY_VIEWS} views per step"] = settings.replace(model="nerv360", views=MANY_VIEWS)
+    configs["HNeRV, its own recipe"] = settings.replace(model="hnerv", **HNERV_RECIPE)
     return [
         Run(variant, replace(config, seed=seed), clip)
         for seed in seeds
@@ -181,7 +183,7 @@ def free_view_rows(run: Run, folder: Path, device: torch.device) -> Iterator[Row
             row: Row | None = next((row for row in read_rows(table) if known.items() <= row.items()), None)
             if row is None:
                 sampled = sampled or {index: frame for index, frame in enumerate(run.clip) if index % EVERY == 0}
-                psnr_db = free_view_psnr(decoder, sampled, hfov_deg, roll_deg)
+                psnr_db = free_view_psnr(decoder, sampled, name_of(run.clip.path), hfov_deg, roll_deg)
                 row = {**known, "psnr_db": f"{psnr_db:.3f}", **provenance(device)}
                 append_row(table, row)
             yield row
@@ -216,7 +218,7 @@ def measure_run(run: Run, folder: Path, device: torch.device, on_progress: OnPro
     assert fitted is not None
     with open_file(path, device=str(device)) as decoder:
         look = replace(decoder.native_view(), hfov_deg=JVET_HFOV_DEG)
-        result = evaluate(decoder, clip, dynamic_viewports(look, clip.frames), on_progress)
+        result = evaluate(decoder, clip, dynamic_viewports(look, clip.frames, name_of(clip.path)), on_progress)
     shape = configure(config, clip.width, clip.height)
     row: dict[str, object] = {
         "run": run.name,

@@ -25,7 +25,7 @@ MODELS: dict[str, ModelSpec] = {
             header="nerv360.bitstream.header:MotionHeader",
             runtime="core",
             browser_decoder="motion",
-            unused=_NETWORK | {"views", "roll_deg", "device", "precision"},
+            unused=_NETWORK | {"views", "centres", "pitch_deg", "roll_deg", "device", "precision"},
         ),
         NetworkSpec(
             name="nerv360-grid",
