@@ -1,9 +1,9 @@
 """Reading 6K: how many frames a second the loader of a fit gives, beside what a step of the paper needs (3.4).
 
-python benchmarks/loading.py VIDEO [--frames 24] -> rows of benchmarks/loading.tsv
+python benchmarks/loading.py VIDEO [--frames 16] [--memory-mib 432] -> rows of benchmarks/loading.tsv
 
-Memory is for a quarter of the clip in RGB, so that it goes by in blocks; `before` keeps RGB and converts on the thread
-that decodes. Both take turns, three times; processor time is that of all threads.
+A clip that does not fit the memory, so that it goes by in blocks; `before` keeps RGB and converts on the thread that
+decodes. Both take turns, three times; processor time is that of all threads.
 """
 
 import itertools
@@ -44,16 +44,20 @@ def rate(frames: Iterator[object], count: int) -> tuple[float, float]:
     return count / (time.perf_counter() - began), (time.process_time() - worked) / count
 
 
-def main(video: Path, frames: int = 24) -> None:
+def main(video: Path, frames: int = 16, memory_mib: int = 432) -> None:
     """Measure both ways by turns."""
-    clip = Clip.open(video)
-    memory = clip.frames * clip.frame_bytes // 4
+    clip, memory = Clip.open(video), memory_mib << 20
     ways: dict[str, Callable[[Clip, int], Iterator[object]]] = {"before": before, "now": now}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _, (name, way) in itertools.product(range(TURNS), ways.items()):
         found[name].append(rate(way(clip, memory), frames))
     for name, figures in found.items():
-        row = {"loader": name, "panorama": f"{clip.width}x{clip.height}", "frames": clip.frames, "memory": memory}
+        row = {
+            "loader": name,
+            "panorama": f"{clip.width}x{clip.height}",
+            "frames": clip.frames,
+            "memory_mib": memory_mib,
+        }
         row |= {"frames_per_s": f"{statistics.median(fps for fps, _ in figures):.2f}"}
         row |= {"cpu_s_per_frame": f"{statistics.median(seconds for _, seconds in figures):.3f}"}
         row |= {"cores": os.cpu_count(), "device": cpu(), "commit": commit()}
