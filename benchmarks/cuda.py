@@ -1,15 +1,19 @@
 """Drawing on CUDA: the paper's network at its own size, from plain PyTorch to a CUDA graph, beside the card's ceilings.
 
-python benchmarks/cuda.py [--decoder-size 2200000] [--model nerv360] -> rows of benchmarks/runtime/cuda.tsv
+python benchmarks/cuda.py [--model nerv360] [--decoder-size 2200000] [--device cuda] [--panorama 6144x3072]
+-> rows of benchmarks/runtime/cuda.tsv
 
-A view of 1920x1080 of a panorama of 6144x3072, or all of it where the model draws panoramas; batch 1. Every variant is
-checked against the same weights in float32 on the same card. Times are CUDA events over many pictures, the median;
-memory is torch.cuda.max_memory_allocated above what was there before the variant. The ceilings are a half-precision
-matrix product and a copy, measured first.
+A view of 5/16 of the panorama's width (1920x1080 of 6144x3072), or all of it where the model draws panoramas; batch 1.
+Every variant is checked against the same weights in float32 on the same device. Times are the median of many pictures,
+the device synchronised before and after each; memory is what PyTorch has allocated above what was there before the
+variant. The ceilings are a half-precision matrix product and a copy, measured first. A variant that the device cannot
+run is left out, with the reason.
 """
 
+import copy
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,37 +24,41 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from nerv360.backends.pytorch import TorchRunner
+from nerv360.cli.options import parse_size
 from nerv360.config import preset_for
+from nerv360.errors import ArgumentError
+from nerv360.evaluation.results_store import device_name
+from nerv360.experiments.peak_memory import forget_peak, peak_memory
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime
 from nerv360.models.build import build, channels_last
 from nerv360.models.decoder_network import DecoderNetwork
+from nerv360.models.device import choose_device
 from nerv360.training.configure import configure
 
 WARM_UP, REPEATS, MATRIX, COPY = 10, 50, 8192, 1 << 30
+TABLE = Path(__file__).parent / "runtime" / "cuda.tsv"
 
 
-def milliseconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
-    """The median of one call, on the device's own clock."""
-    for _ in range(WARM_UP):
-        work()
+def milliseconds(work: Callable[[], object], device: torch.device) -> float:
+    """The median of one call."""
+    wait = torch.get_device_module(device).synchronize
     times = []
-    for _ in range(repeats):
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
+    for _ in range(WARM_UP + REPEATS):
+        wait()
+        began = time.perf_counter()
         work()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end))
-    return statistics.median(times)
+        wait()
+        times.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(times[WARM_UP:])
 
 
 def ceilings(device: torch.device) -> tuple[float, float]:
     """GMAC/s of a half-precision matrix product, GB/s of a copy (bytes read and written)."""
-    a, b = (torch.randn(MATRIX, MATRIX, device=device, dtype=torch.float16) for _ in range(2))
-    product = MATRIX**3 / milliseconds(lambda: a @ b) / 1e6
+    a, b = (torch.ones(MATRIX, MATRIX, device=device, dtype=torch.float16) for _ in range(2))
+    product = MATRIX**3 / milliseconds(lambda: a @ b, device) / 1e6
     source, target = (torch.empty(COPY, dtype=torch.uint8, device=device) for _ in range(2))
-    return product, 2 * COPY / milliseconds(lambda: target.copy_(source)) / 1e6
+    return product, 2 * COPY / milliseconds(lambda: target.copy_(source), device) / 1e6
 
 
 def inputs(network: DecoderNetwork, view: Viewport, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
@@ -65,38 +73,62 @@ def inputs(network: DecoderNetwork, view: Viewport, device: torch.device) -> tup
 
 
 @torch.inference_mode()
-def main(model: str = "nerv360", decoder_size: int = 2_200_000) -> None:
-    if not torch.cuda.is_available():
-        sys.exit("this PyTorch finds no CUDA device: run it where there is one")
+def measure(model: str, decoder_size: int, width: int, height: int, device: torch.device) -> None:
+    """Rows of all variants."""
     torch.backends.cudnn.allow_tf32 = False  # the reference is float32
-    device, view = torch.device("cuda"), Viewport(20, 15)
     torch.manual_seed(0)
-    network = build(configure(preset_for(model, "paper-2.2m").replace(decoder_size=decoder_size), 6144, 3072)).eval()
-    network = network.to(device)
-    sampled, modulations = inputs(network, view, device)
+    settings = preset_for(model, "paper-2.2m").replace(decoder_size=decoder_size, view_width=None, view_height=None)
+    columns, rows = settings.training_view(width)
+    network = build(configure(settings, width, height)).eval().to(device)
+    sampled, modulations = inputs(network, Viewport(20, 15, width=columns, height=rows), device)
     reference = network.draw(sampled, modulations)
     with FlopCounterMode(display=False) as counter:
         network.draw(sampled, modulations)
     gmac = counter.get_total_flops() / 2e9
-
     peak, bandwidth = ceilings(device)
-    print(f"{torch.cuda.get_device_name()}: {peak:.0f} GMAC/s in half precision, {bandwidth:.0f} GB/s; {gmac:.1f} GMAC")
+    name = device_name(device)
+    print(f"{name}: {peak:.0f} GMAC/s in half precision, {bandwidth:.0f} GB/s; {gmac:.1f} GMAC")
+    for variant, work in variants(network, sampled, modulations, device).items():
+        try:
+            taken, memory, picture = measured(work, device)
+        except RuntimeError as error:
+            print(f"{variant}: left out: {str(error).partition(chr(10))[0]}")
+            continue
+        error = (picture - reference).square().mean()
+        row = {
+            "device": name,
+            "torch": torch.__version__,
+            "model": model,
+            "decoder_size": decoder_size,
+            "panorama": f"{width}x{height}",
+            "variant": variant,
+            "ms": f"{taken:.3f}",
+            "frames_per_s": f"{1e3 / taken:.1f}",
+            "gmac_per_s": f"{gmac / taken * 1e3:.0f}",
+            "of_peak": f"{gmac / taken * 1e3 / peak:.3f}",
+            "peak_mib": "" if memory is None else f"{memory / 2**20:.0f}",
+            "psnr_to_float32_db": f"{-10 * error.clamp_min(1e-12).log10().item():.1f}",
+        }
+        append(TABLE, row)
+        print("\t".join(str(value) for value in row.values()))
 
-    runner = TorchRunner(network, device)
-    half = runner.network
+
+def variants(
+    network: DecoderNetwork, sampled: list[Tensor], modulations: list[Tensor], device: torch.device
+) -> dict[str, Callable[[], object]]:
+    """Ways to draw the same picture, by name."""
+    runner, half = TorchRunner(network, device, half=True), channels_last(copy.deepcopy(network).half())
     halves = [each.half() for each in sampled], [each.half() for each in modulations]
-    compiled = torch.compile(half.draw, mode="max-autotune")
-    plain = build(network.config).to(device).eval()
-    plain.load_state_dict(network.state_dict())
     last = channels_last(build(network.config).to(device).eval())
     last.load_state_dict(network.state_dict())
+    compiled = torch.compile(half.draw, mode="max-autotune")
 
     def autocast() -> Tensor:
-        with torch.autocast("cuda", torch.float16):
-            return plain.draw(sampled, modulations)
+        with torch.autocast(device.type, torch.float16):
+            return network.draw(sampled, modulations)
 
-    variants: dict[str, Callable[[], object]] = {
-        "float32, as written": lambda: plain.draw(sampled, modulations),
+    return {
+        "float32, as written": lambda: network.draw(sampled, modulations),
         "autocast, as written (the paper)": autocast,
         "float32, channels last": lambda: last.draw(sampled, modulations),
         "half, channels last": lambda: half.draw(*halves),
@@ -105,33 +137,29 @@ def main(model: str = "nerv360", decoder_size: int = 2_200_000) -> None:
         ),
         "half, torch.compile max-autotune": lambda: compiled(*halves),
     }
-    for name, work in variants.items():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        taken = milliseconds(work)
-        memory = torch.cuda.max_memory_allocated() - before
-        picture = work()
-        if isinstance(picture, Tensor):
-            error = (picture.float() - reference).square().mean()
-        else:
-            levels = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float()
-            error = (levels / 255 - reference).square().mean()
-        row = {
-            "device": torch.cuda.get_device_name(),
-            "torch": torch.__version__,
-            "model": model,
-            "decoder_size": decoder_size,
-            "variant": name,
-            "ms": f"{taken:.3f}",
-            "frames_per_s": f"{1e3 / taken:.1f}",
-            "gmac_per_s": f"{gmac / taken * 1e3:.0f}",
-            "of_peak": f"{gmac / taken * 1e3 / peak:.3f}",
-            "peak_mib": f"{memory / 2**20:.0f}",
-            "psnr_to_float32_db": f"{-10 * error.clamp_min(1e-12).log10().item():.1f}",
-        }
-        append(Path(__file__).parent / "runtime" / "cuda.tsv", row)
-        print("\t".join(str(value) for value in row.values()))
+
+
+def measured(work: Callable[[], object], device: torch.device) -> tuple[float, int | None, Tensor]:
+    """Milliseconds and bytes of a variant, and its picture [1, 3, H, W] in [0, 1]."""
+    forget_peak(device)
+    before = peak_memory(device)
+    taken = milliseconds(work, device)
+    after = peak_memory(device)
+    memory = None if before is None or after is None else after - before
+    picture = work()
+    if isinstance(picture, Tensor):
+        return taken, memory, picture.float()
+    return taken, memory, torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255
+
+
+def main(
+    model: str = "nerv360", decoder_size: int = 2_200_000, panorama: str = "6144x3072", device: str = "cuda"
+) -> None:
+    """Measure a model on a device."""
+    try:
+        measure(model, decoder_size, *parse_size(panorama, "--panorama"), choose_device(device))
+    except ArgumentError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

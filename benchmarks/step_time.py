@@ -20,6 +20,7 @@ from nerv360.models.build import build
 from nerv360.training.checkpoint import Progress
 from nerv360.training.configure import configure
 from nerv360.training.optimisers import create_optimiser
+from nerv360.training.running_means import RunningMeans
 from nerv360.training.sampling import TrainingSample
 from nerv360.training.step import train_step
 from nerv360.training.training_module import TrainingModule
@@ -31,15 +32,14 @@ def main(width: int, view_width: int, view_height: int, hfov: float) -> None:
     torch.set_num_threads(1)
     config = preset_for("nerv360-grid", "medium")
     fitting = TrainingModule(build(configure(config, width, width // 2), FRAMES), config.rate_target.rate_weight)
-    optimiser = create_optimiser(fitting, config.optimisation)
+    optimiser, means = create_optimiser(fitting, config.optimisation), RunningMeans(Progress(), torch.device("cpu"))
     panorama = torch.randint(0, 256, (1, 3, width // 2, width), dtype=torch.uint8)
     seconds = []
     for index in range(7):
         view = Viewport(30.0 * index, 20.0, 0.0, hfov, None, view_width, view_height)
         started = time.perf_counter()
-        train_step(
-            fitting, optimiser, TrainingSample(panorama, 3, FRAMES, [view], [view]), 1e-3, 0.5, config, Progress()
-        )
+        sample = TrainingSample(panorama, 3, FRAMES, [view], [view])
+        train_step(fitting, optimiser, sample, 1e-3, 0.5, config, Progress(), means)
         seconds.append(time.perf_counter() - started)
     row = {
         "panorama": f"{width}x{width // 2}",

@@ -16,7 +16,7 @@ from nerv360.extract import extract_viewport
 from nerv360.geometry.rays import perspective_rays, viewport_rays
 from nerv360.geometry.sampling import sample_sphere
 from nerv360.geometry.sphere import lonlat_to_pixel, lonlat_to_ray, pixel_to_lonlat, ray_to_lonlat
-from nerv360.geometry.viewport import Viewport, linear_trajectory, read_trajectory
+from nerv360.geometry.viewport import Viewport, dynamic_viewports, linear_trajectory, read_trajectory
 
 DATA = Path(__file__).parent / "data"
 VECTORS = {"vp0_yaw0_pitch0": (0, 0), "vp2_yaw86_pitch33": (86, 33), "vp5_yaw-180_pitch0": (-180, 0)}
@@ -141,6 +141,8 @@ def test_trajectories(tmp_path: Path) -> None:
     path = linear_trajectory(Viewport(), 3, (170, -10), (190, 30))
     assert [(view.yaw_deg, view.pitch_deg) for view in path] == [(170, -10), (180, 10), (190, 30)]
     assert linear_trajectory(Viewport(), 1, (5, 6), (7, 8))[0].yaw_deg == 5
+    for video, yaw in (("Landing2_6144x3072.yuv", -225), ("branCASTLE.mp4", -145), ("film.mp4", -116)):
+        assert dynamic_viewports(Viewport(), 2, video)["VP1"][0].yaw_deg == yaw
     file = tmp_path / "path.csv"
     file.write_text("yaw_deg,pitch_deg,roll_deg\n1,2,3\n-4,5,6\n")
     assert [view.roll_deg for view in read_trajectory(file, Viewport())] == [3, 6]

@@ -197,7 +197,7 @@ def test_a_step_moves_what_the_view_reads_and_nothing_else(view: Viewport) -> No
     ]
     windows = [window.crop(keys) for window, keys in zip(model.windows(view), around, strict=True)]
     model.decode(windows, FrameTime(3, 8), view).square().sum().backward()
-    model.step_latents(1.0)
+    model.step_latents(1.0, torch.tensor(False))
     for index, whole in enumerate(wholes):
         assert whole.grad is not None
         moved = model.latents.values(index) - before[index]
@@ -436,7 +436,7 @@ def test_decoding_and_then_fitting_the_same_view() -> None:
     (latents,), bits = model.training_inputs(torch.zeros(()), 0, [view], None)
     before = model.latents.values(0).clone()
     (model.decode(latents, FrameTime(0, 1), view).sum() + bits).backward()
-    model.step_latents(0.1)
+    model.step_latents(0.1, torch.tensor(False))
     assert not torch.equal(model.latents.values(0), before)
 
 

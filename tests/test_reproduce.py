@@ -53,9 +53,15 @@ def test_table_1_is_made_once(commands_with_torch: Commands, folder: Path) -> No
     assert first.returncode == 0, first.stderr
     out = folder / "reproduction"
     rows, costs = read_rows(out / "runs.tsv"), read_rows(out / "costs.tsv")
-    assert [row["variant"] for row in rows] == ["HNeRV", "HNeRV-Boost", "NeRV360", "NeRV360, 8 views per step"]
+    assert [row["variant"] for row in rows] == [
+        "HNeRV",
+        "HNeRV-Boost",
+        "NeRV360",
+        "NeRV360, 8 views per step",
+        "HNeRV, its own recipe",
+    ]
     assert [cost["phase"] for cost in costs].count("decoding") == 3  # several views are a matter of training
-    assert [cost["phase"] for cost in costs].count("training") == 4
+    assert [cost["phase"] for cost in costs].count("training") == 4  # one for both losses of HNeRV
     for row in rows:
         file = out / f"{row['run']}.nerv360"
         assert file.stat().st_size == int(row["bytes"])
@@ -68,7 +74,7 @@ def test_table_1_is_made_once(commands_with_torch: Commands, folder: Path) -> No
     assert "38.4" in lines[-1]
     page = only_file(out, f"{NAME}.html").read_text()
     assert "<h2>Table I: film.mp4; 2 frames at 192x96" in page
-    assert page.count("<tr>") == 1 + 4 + 3
+    assert page.count("<tr>") == 1 + 5 + 3
 
     times = {file: file.stat().st_mtime_ns for file in out.glob("*.nerv360")}
     before = (out / "runs.tsv").read_bytes()
@@ -93,8 +99,8 @@ def test_a_run_is_known_by_its_clip_and_settings(video: Path) -> None:
     settings = preset_for("nerv360", "tiny")
     runs = [*table1_runs(settings, [clip], [0, 1]), *table2_runs(settings, [clip], [0])]
     names = {run.name for run in runs}
-    assert len(names) == 2 * 4 + 7 - 1  # the first row of Table II is the third of Table I
-    assert runs[2].name == runs[8].name
+    assert len(names) == 2 * 5 + 7 - 1  # the first row of Table II is the third of Table I
+    assert runs[2].name == runs[10].name
     assert Run("x", settings, replace(clip, start=1)).name not in names
     assert Run("x", settings.replace(epochs=7), clip).name not in names
 
@@ -198,10 +204,10 @@ def test_equal_time_takes_epochs_by_speed(video: Path) -> None:
         for run in runs
         for speed in [speeds[run.config.architecture.model] / run.config.view_sampling.views]
     ]
-    assert [run.config.optimisation.epochs for run in reproduce.equal_time(runs, costs)] == [6, 1, 12, 2]
+    assert [run.config.optimisation.epochs for run in reproduce.equal_time(runs, costs)] == [6, 1, 12, 2, 6]
     costs[1]["frames_per_s"] = ""  # too large for the memory
-    assert [reproduce.trainable(run, costs) for run in runs] == [True, False, True, True]
-    assert [run.config.optimisation.epochs for run in reproduce.equal_time(runs, costs)] == [6, 12, 2]
+    assert [reproduce.trainable(run, costs) for run in runs] == [True, False, True, True, True]
+    assert [run.config.optimisation.epochs for run in reproduce.equal_time(runs, costs)] == [6, 12, 2, 6]
     costs[2]["frames_per_s"] = ""
     with pytest.raises(OutOfMemory, match="no time to compare"):
         reproduce.equal_time(runs, costs)

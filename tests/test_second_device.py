@@ -1,5 +1,6 @@
 """What a machine with a GPU does, on a second device in the host's memory (helpers/second_device.py)."""
 
+import importlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.progress import Stopped, stop_at
+from helpers.progress import Stopped, on_steps, stop_at
 from helpers.second_device import DEVICE, DeviceMismatch, Graph, second_device
 
 from nerv360.backends import tiling
@@ -16,23 +17,26 @@ from nerv360.backends.tiling import draw_in_strips
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import checkpoint_path, encode_clip
 from nerv360.config import EncodingConfig, preset_for, presets_of
+from nerv360.evaluation.results_store import read_rows
 from nerv360.geometry.viewport import Viewport
+from nerv360.latents.context_model import ContextModel
 from nerv360.latents.grid import FrameTime, interpolation_weights
 from nerv360.models.build import build, channels_last
-from nerv360.models.registry import network_spec, networks
+from nerv360.models.registry import networks
+from nerv360.progress import both
 from nerv360.quality import psnr
-from nerv360.training import fit
+from nerv360.training import fit, step
+from nerv360.training.ahead import made_ahead
 from nerv360.training.checkpoint import Progress
 from nerv360.training.configure import configure
+from nerv360.training.losses import distortion
 from nerv360.training.optimisers import create_optimiser
+from nerv360.training.running_means import RunningMeans
 from nerv360.training.sampling import TrainingSample
 from nerv360.training.step import train_step
 from nerv360.training.training_module import TrainingModule
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
-
-for network in networks():
-    network_spec(network).load_network()  # its annotations name torch.Generator, which the second device replaces
 
 WIDTH, HEIGHT, FRAMES = 144, 72, 4
 SMALL = preset_for("nerv360", "tiny").replace(channels=(14, 12, 12, 12, 12), view_width=48, view_height=48)
@@ -48,9 +52,6 @@ CONFIGS = {
 VIEWS = [Viewport(yaw, pitch, width=48, height=48) for yaw, pitch in ((175, 10), (0, 80))]
 
 
-WAITS = {"nerv360-grid": 2}  # of a step: how many cells a view reads, and its loss; of other models, the loss alone
-
-
 def fitting_on(device: torch.device, config: EncodingConfig) -> TrainingModule:
     torch.manual_seed(0)
     rate_weight = config.rate_target.rate_weight
@@ -59,18 +60,31 @@ def fitting_on(device: torch.device, config: EncodingConfig) -> TrainingModule:
     )
 
 
-def two_steps(fitting: TrainingModule, config: EncodingConfig, done: float) -> float:
-    """The loss after them, with that part of the fit done."""
+def two_steps(fitting: TrainingModule, config: EncodingConfig, done: float) -> RunningMeans:
+    """How the fit goes after them, with that part of it done."""
     optimiser, progress = (
         create_optimiser(fitting, config.optimisation),
         Progress(rate_weight=config.rate_target.rate_weight),
     )
-    levels = torch.arange(3 * HEIGHT * WIDTH) * 37 % 256
-    panorama = levels.to(torch.uint8).reshape(1, 3, HEIGHT, WIDTH).to(next(fitting.parameters()).device)
-    for first in range(2):
+    device = next(fitting.parameters()).device
+    means = RunningMeans(progress, device)
+    frame = (np.arange(3 * HEIGHT * WIDTH) * 37 % 256).astype(np.uint8).reshape(3, HEIGHT, WIDTH).transpose(1, 2, 0)
+
+    def sample(first: int) -> TrainingSample:
+        panorama = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].to(device)
         views = [*VIEWS[first:], *VIEWS][: config.view_sampling.views]
-        train_step(fitting, optimiser, TrainingSample(panorama, 1, FRAMES, views, views), 1e-3, done, config, progress)
+        fitting.network.prepare_training(views)
+        return TrainingSample(panorama, 1, FRAMES, views, views)
+
+    for seen in made_ahead(sample, iter(range(2)), device):
+        train_step(fitting, optimiser, seen, 1e-3, done, config, progress, means)
         progress.step += 1
+    return means
+
+
+def loss_of(means: RunningMeans) -> float:
+    progress = Progress()
+    means.read(progress)
     return progress.loss
 
 
@@ -79,14 +93,16 @@ def two_steps(fitting: TrainingModule, config: EncodingConfig, done: float) -> f
     "config",
     [pytest.param(each, id=name, marks=[pytest.mark.slow] if "," in name else []) for name, each in CONFIGS.items()],
 )
-def test_steps_equal_those_of_the_cpu_and_hardly_wait(config: EncodingConfig, done: float) -> None:
+def test_steps_equal_those_of_the_cpu_and_do_not_wait(config: EncodingConfig, done: float) -> None:
     with second_device() as waits:
         there = fitting_on(DEVICE, config)
         waits.clear()
-        loss = two_steps(there, config, done)
-        assert len(waits) == 2 * WAITS.get(config.architecture.model, 1), waits
+        means = two_steps(there, config, done)
+        assert not waits
+        loss = loss_of(means)
+        assert len(waits) == 1
     here = fitting_on(torch.device("cpu"), config)
-    assert loss == pytest.approx(two_steps(here, config, done), rel=1e-6)
+    assert loss == pytest.approx(loss_of(two_steps(here, config, done)), rel=1e-6)
     for name, tensor in here.state_dict().items():
         off = (there.state_dict()[name].cpu() - tensor).abs() > 1e-4  # steps are of 1e-3, those of grids larger
         assert off.sum() <= tensor.numel() // 5000, name  # one of 10,000: the sign of a gradient of almost 0 decides
@@ -112,12 +128,12 @@ def test_the_second_device_tells_what_the_host_waits_for() -> None:
 def encode_on(
     device: torch.device, video: Path, output: Path, config: EncodingConfig, last_step: int | None = None
 ) -> None:
-    encode_clip(Clip.open(video, frames=3), output, config, device, stop_at(last_step))
+    encode_clip(Clip.open(video, frames=3), output, config, device, stop_at(last_step), "float")
 
 
-def pictures(path: Path, device: str) -> list[Picture]:
+def pictures(path: Path, device: str, precision: str | None = None) -> list[Picture]:
     """Views and a panorama of a file."""
-    with open_file(path, backend="torch", device=device) as decoder:
+    with open_file(path, backend="torch", device=device, precision=precision) as decoder:
         views = [decoder.viewport(frame, view) for frame, view in zip((0, 2), VIEWS, strict=True)]
         return [*views, *decoder.play([(1, VIEWS[0])]), decoder.panorama(1)]
 
@@ -150,17 +166,78 @@ def test_a_clip_is_encoded_resumed_and_decoded(
         assert checkpoint_path(output).exists()
         encode_on(DEVICE, video, output, config)
         there = pictures(output, str(DEVICE))
+        single = pictures(output, str(DEVICE), "float")
     here = pictures(output, "cpu")
+    assert all(psnr(picture, same) > 85 for picture, same in zip(single, here, strict=True))
     for picture, same, expected in zip(there, here, pictures(known, "cpu"), strict=True):
         assert expected.std() > 1
         assert psnr(picture, same) > 58  # half precision; the least was 59.0
         assert psnr(same, expected) > 70  # the least was 75.1
 
 
+@pytest.mark.parametrize("config", [SMALL, GRID], ids=["nerv360", "nerv360-grid"])
+def test_a_fit_waits_for_reports_alone(
+    config: EncodingConfig, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "REPORT_STEPS", 4)
+    clip = Clip.open(video, frames=3)
+    steps: list[int] = []
+    with second_device() as waits:
+        torch.manual_seed(0)
+        network = build(configure(config, clip.width, clip.height), 3).to(DEVICE)
+        module = TrainingModule(network, config.rate_target.rate_weight).to(DEVICE)
+        fitting = fit.Fit(module, clip, config.replace(epochs=4), tmp_path / "a.checkpoint")
+        monkeypatch.setattr(fitting, "_save", lambda: None)
+        waits.clear()
+        fitting.run(lambda progress, total: steps.append(len(waits)))
+    assert steps == [1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4]  # the first step's, and every fourth's
+
+
+@pytest.mark.parametrize(
+    "config", [SMALL, SMALL.replace(model="hnerv"), GRID], ids=["nerv360", "hnerv", "nerv360-grid"]
+)
+def test_half_precision_is_of_convolutions_alone(config: EncodingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: set[tuple[str, torch.dtype]] = set()
+
+    def noted(module: torch.nn.Module, given: Any, result: Any) -> None:
+        tensors = result if isinstance(result, tuple) else (result,)
+        found.update((type(module).__name__, each.dtype) for each in tensors)
+
+    fitting = fitting_on(DEVICE, config)
+    for module in fitting.modules():
+        if isinstance(module, torch.nn.Conv2d | ContextModel):
+            module.register_forward_hook(noted)
+    monkeypatch.setattr(step, "distortion", lambda *given: found.add(("loss", given[0].dtype)) or distortion(*given))
+    fitting.precision = torch.bfloat16
+    with second_device() as waits:
+        waits.clear()
+        half = two_steps(fitting, config, 0.9)
+        assert not waits
+    assert found - {("ContextModel", torch.float32)} == {("Conv2d", torch.bfloat16), ("loss", torch.float32)}
+    assert loss_of(half) == pytest.approx(loss_of(two_steps(fitting_on(DEVICE, config), config, 0.9)), rel=0.02)
+
+
+def test_a_fit_goes_on_in_another_precision(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(fit, "MOST_SECONDS", 0.0)
+    steps, output, cpu = list[int](), tmp_path / "a.nerv360", torch.device("cpu")
+    for precision, last in (("bfloat16", 2), ("float", 4), ("bfloat16", None)):
+        watched = on_steps(lambda update: steps.append(update.done))
+        stop = stop_at(last)
+        try:
+            encoded = encode_clip(
+                Clip.open(video, frames=3), output, shrunk(SMALL), cpu, both(watched, stop), precision
+            )
+        except Stopped:
+            continue
+    assert steps == [1, 2, 2, 3, 4, 4, 5, 6]
+    assert "on cpu in bfloat16" in encoded.summary
+
+
 @torch.inference_mode()
 def test_a_gpu_draws_a_view_whole_and_captures_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     network = build(configure(SMALL, WIDTH, HEIGHT)).eval()
-    runner = TorchRunner(network, DEVICE)
+    runner = TorchRunner(network, DEVICE, half=True)
     graphs: list[Graph] = []
     capture = runner._capture
     monkeypatch.setattr(runner, "_capture", lambda *args: graphs.append((made := capture(*args)).graph) or made)
@@ -180,7 +257,7 @@ def test_threads_capture_one_after_the_other() -> None:
 
     @torch.inference_mode()
     def draw(embedding: torch.Tensor) -> Picture:
-        return TorchRunner(network, DEVICE).draw([embedding.to(DEVICE)], [])
+        return TorchRunner(network, DEVICE, half=True).draw([embedding.to(DEVICE)], [])
 
     with ThreadPoolExecutor(4) as threads:  # the second device fails where two capture at once
         drawn = list(threads.map(draw, embeddings))
@@ -213,3 +290,16 @@ def test_features_are_channels_last_at_every_convolution(config: EncodingConfig)
     ]
     network.decode(latents, moment, VIEWS[0])
     assert len(found) >= 4 and all(found)
+
+
+@pytest.mark.parametrize("model", ["nerv360", "hnerv"])
+def test_the_benchmark_of_a_gpu_runs(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    benchmark: Any = importlib.import_module("cuda")
+    for name, value in {"WARM_UP": 0, "REPEATS": 1, "MATRIX": 8, "COPY": 64, "TABLE": tmp_path / "cuda.tsv"}.items():
+        monkeypatch.setattr(benchmark, name, value)
+    monkeypatch.setattr(torch, "compile", lambda function, mode: function)  # it knows no second device
+    benchmark.measure(model, 140_000, WIDTH, HEIGHT, DEVICE)
+    rows = read_rows(tmp_path / "cuda.tsv")
+    assert len(rows) == 6 and {row["device"] for row in rows} == {"second device"}
+    assert all(float(row["psnr_to_float32_db"]) > 45 for row in rows)

@@ -75,7 +75,22 @@ def test_views_cover_the_sphere_evenly(video: Path) -> None:
         assert counts.min() > 200
 
 
-@pytest.mark.parametrize("memory", [1 << 30, 160 * 80 * 3 * 4])
+def test_centres_may_be_uniform_in_angle_or_near_the_equator() -> None:
+    def pitches(**settings: object) -> list[float]:
+        config = EncodingConfig.of(**settings)
+        return sorted(sample_view(config, 192, 0, number).pitch_deg for number in range(1000))
+
+    for found, low, high in (
+        (pitches(centres="angle"), -90, 90),
+        ([math.degrees(math.sin(math.radians(p))) for p in pitches(pitch_deg=(-45, 45))], -40.51, 40.51),
+        (pitches(centres="angle", pitch_deg=(0, 30)), 0, 30),
+    ):
+        np.testing.assert_allclose(found, np.linspace(low, high, 1000), atol=0.01 * (high - low))
+    with pytest.raises(ArgumentError, match=r"pitch_deg=30:0: the first must not exceed the second"):
+        EncodingConfig.of(pitch_deg=(30, 0))
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 160 * 80 * 3 * 3, 160 * 80 * 3 * 2])
 def test_shuffled_frames_can_be_taken_up_anywhere(video: Path, memory: int) -> None:
     clip = Clip.open(video)
     whole = shuffled(clip, 0, 0, memory)
@@ -84,6 +99,8 @@ def test_shuffled_frames_can_be_taken_up_anywhere(video: Path, memory: int) -> N
         assert sorted(index for index, _ in sequence[6 * epoch : 6 * epoch + 6]) == list(range(6))
     later = shuffled(clip, 0, 7, memory)
     assert [next(later)[0] for _ in range(13)] == [index for index, _ in sequence[7:]]
+    later.close()
+    whole.close()
     frames = list(clip)
     assert all(np.array_equal(frame, frames[index]) for index, frame in sequence)
 
@@ -144,6 +161,7 @@ def test_a_damaged_or_foreign_checkpoint_is_not_used(video: Path, quick: Encodin
 def test_a_gradient_that_is_not_finite_is_skipped(
     video: Path, quick: EncodingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fitting, "REPORT_STEPS", 1)
     calls = iter(range(10**6))
     monkeypatch.setattr(step, "distortion", lambda *a: distortion(*a) * (math.nan if next(calls) in (3, 4) else 1.0))
     seen: list[FitUpdate] = []
@@ -156,6 +174,7 @@ def test_a_collapsed_loss_returns_to_a_good_state_then_gives_up(
     video: Path, quick: EncodingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fitting, "SNAPSHOT_STEPS", 5)
+    monkeypatch.setattr(fitting, "REPORT_STEPS", 1)
     calls = iter(range(10**6))
     monkeypatch.setattr(step, "distortion", lambda *a: distortion(*a) * (1 if next(calls) < 12 else 100))
     seen: list[FitUpdate] = []

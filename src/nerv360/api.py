@@ -14,7 +14,7 @@ from nerv360.config import EncodingConfig, preset_for
 from nerv360.errors import ArgumentError
 from nerv360.evaluation.evaluate import Evaluation, compare_picture, evaluate
 from nerv360.geometry.viewport import Viewport, dynamic_viewports
-from nerv360.models.device import choose_device
+from nerv360.models.device import choose_device, device_failures
 from nerv360.models.registry import DEFAULT_MODEL, MODELS
 from nerv360.progress import OnProgress, ignore, tracked
 from nerv360.storage import Location, parse_location
@@ -34,6 +34,7 @@ def encode(
     config: EncodingConfig = DEFAULT_SETTINGS,
     *,
     device: str | None = None,
+    precision: str | None = None,
     on_progress: OnProgress = ignore,
 ) -> Encoded:
     """Encode a 360-degree video as a .nerv360 file; `Clip.open` reads a part of one, another projection, one eye,
@@ -41,16 +42,17 @@ def encode(
 
     Interrupted, the same call goes on where it was. Stages of the progress are `analysing` the clip, in frames; then
     `fitting` a network, in steps (`FitUpdate`), or `trying`, `encoding` and `checking` keys, in frames. The device is
-    that of networks: CUDA where there is one.
+    that of networks, CUDA where there is one, and the precision that of their convolutions, float or bfloat16: by
+    default bfloat16 on CUDA. A fit goes on on another device, or in another precision.
 
-    Raises VideoError, ArgumentError, TrainingError, OutputError.
+    Raises VideoError, ArgumentError, TrainingError, OutputError, OutOfMemory, DeviceError.
     """
     layout = Layout(default_eye=BOTH if config.architecture.spec.eyes == 2 else EYES[0])
     clip = video if isinstance(video, Clip) else Clip.open(video, sound=True, layout=layout)
     target = parse_location(output)
     check_no_input(checkpoint_path(target), clip.path)
     with claim(target, clip.path, work="encoding"):
-        return encode_clip(clip, target, config, choose_device(device), on_progress)
+        return encode_clip(clip, target, config, choose_device(device), on_progress, precision)
 
 
 def open(
@@ -58,15 +60,16 @@ def open(
     *,
     backend: str | None = None,
     device: str = "cpu",
-    precision: str = "float",
+    precision: str | None = None,
     max_memory: int | None = None,
 ) -> Decoder:
     """Open a .nerv360 file: `decoder.viewport(frame, Viewport(...))`, `decoder.panorama(frame)`; of the left eye, or of
     those that `decoder.eyes` names with `eye="right"`.
 
     Networks are drawn by a backend, openvino, onnxruntime or torch: by default the first that is installed, on cuda
-    torch. With the precision int8, their convolutions are quantised to 8 bits, for views of the file itself: faster for
-    the paper's network, and about 0.03 dB worse (benchmarks/runtime/README.md). It needs openvino and onnxruntime.
+    torch, in float16, or in float if that is the precision. With the precision int8, their convolutions are quantised
+    to 8 bits, for views of the file itself: faster for the paper's network, and about 0.03 dB worse
+    (benchmarks/runtime/README.md). It needs openvino and onnxruntime.
 
     What needs more than `max_memory` bytes, by default all that are free, raises OutOfMemory before it begins.
 
@@ -84,7 +87,8 @@ def decode(
     *,
     frames: range | None = None,
     backend: str | None = None,
-    precision: str = "float",
+    device: str = "cpu",
+    precision: str | None = None,
     max_memory: int | None = None,
     audio: bool = True,
     eye: str | None = None,
@@ -96,11 +100,12 @@ def decode(
     their sound, if the file has any, unless without `audio`. Views are of an `eye`, by default the left one; panoramas,
     too, or of "both", the left one above the right, which is their default where the file holds both.
 
-    Raises BitstreamError, ArgumentError, OutputError, OutOfMemory.
+    Raises BitstreamError, ArgumentError, OutputError, OutOfMemory, DeviceError.
     """
     target = Path(parse_location(output))
-    opened = open(path, backend=backend, precision=precision, max_memory=max_memory)
-    with opened as decoder, claim(target, *decoder.container.files()):
+    opened = open(path, backend=backend, device=device, precision=precision, max_memory=max_memory)
+    failures = device_failures(choose_device(device), "nothing is written; decode again")
+    with opened as decoder, claim(target, *decoder.container.files()), failures:
         chosen = range(decoder.frames) if frames is None else frames
         if isinstance(views, Sequence) and len(views) != len(chosen):
             raise ArgumentError(f"trajectory: {len(views)} views for {len(chosen)} frames; give one for each")
@@ -152,7 +157,7 @@ def eval_file(
     views: Mapping[str, Sequence[Viewport]] | None = None,
     picture: Path | None = None,
     force: bool = False,
-    precision: str = "float",
+    precision: str | None = None,
     on_progress: OnProgress = ignore,
 ) -> Evaluation:
     """Decode a file and measure it against its source, whose first encoded frame is `start`; of a file of both eyes,

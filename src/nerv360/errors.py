@@ -8,6 +8,7 @@
     │   └── VersionError  the file was written by a newer nerv360
     ├── OutputError       the output cannot be written
     ├── OutOfMemory       the work does not fit the memory of this machine
+    ├── DeviceError       a GPU has failed in the middle of work
     ├── ClusterError      the cluster cannot be reached, or its workers are not fit for the work
     ├── MissingExtra      an optional package that is needed is not installed
     └── TrainingError     fitting failed and could not be recovered
@@ -19,6 +20,7 @@ __all__ = [
     "ArgumentError",
     "BitstreamError",
     "ClusterError",
+    "DeviceError",
     "MissingExtra",
     "Nerv360Error",
     "NoSuchDecoder",
@@ -67,6 +69,10 @@ class OutputError(Nerv360Error):
 
 class OutOfMemory(Nerv360Error):
     """The work does not fit the memory of this machine."""
+
+
+class DeviceError(Nerv360Error):
+    """A GPU has failed in the middle of work."""
 
 
 class ClusterError(Nerv360Error):

@@ -38,7 +38,12 @@ HEADER = MotionHeader(SPEC.name, 20, 12, (78.1, 78.1), INTERVAL, GROUPS, (16, 24
 
 
 def encode_greys(
-    clip: Clip, output: Location, config: EncodingConfig, device: torch.device, on_progress: OnProgress
+    clip: Clip,
+    output: Location,
+    config: EncodingConfig,
+    device: torch.device,
+    on_progress: OnProgress,
+    precision: str | None,
 ) -> Encoded:
     """The mean grey of every frame."""
     greys = [round(float(frame.mean())) for frame in tracked(clip, "encoding", clip.frames, on_progress)]
@@ -77,7 +82,9 @@ class GreyDrawing:
 class GreyKeysDecoder(SegmentDecoder):
     """Reads one chunk a frame."""
 
-    def __init__(self, container: Container, segment: Segment, backend: str, device: str, precision: str) -> None:
+    def __init__(
+        self, container: Container, segment: Segment, backend: str, device: str, precision: str | None
+    ) -> None:
         self.container, self.segment = container, segment
         self.calls: list[tuple[str, int]] = []
         self.chunks = {key.frame: index for index, key in enumerate(segment.header.coded_keys())}  # type: ignore[union-attr]

@@ -7,13 +7,13 @@ it waits.
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.library import Library
+from torch.library import Library, fallthrough_kernel
 from torch.utils import backend_registration
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -60,8 +60,35 @@ class _Module(backend_registration._DummyBackendModule):
 
     Stream = current_stream
 
-    def stream(self, stream: "_Stream") -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def stream(self, stream: "_Stream") -> Iterator[None]:
+        """What is asked for within runs beside the work of the stream that is current outside."""
+        _local.aside = True
+        try:
+            yield
+        finally:
+            _local.aside = False
+
+    def Event(self) -> "_Event":
+        return _Event()
+
+    def synchronize(self, device: torch.device | None = None) -> None:
+        pass
+
+    def is_bf16_supported(self, including_emulation: bool) -> bool:
+        return True
+
+    def get_device_name(self, device: torch.device | None = None) -> str:
+        return "second device"
+
+    def mem_get_info(self, device: torch.device | None = None) -> tuple[int, int]:
+        return 1 << 30, 24 << 30
+
+    def reset_peak_memory_stats(self, device: torch.device | None = None) -> None:
+        pass
+
+    def max_memory_allocated(self, device: torch.device | None = None) -> int:
+        return 1 << 20
 
     def graph_pool_handle(self) -> object:
         return object()
@@ -82,6 +109,20 @@ class _Module(backend_registration._DummyBackendModule):
 class _Stream:
     def wait_stream(self, other: "_Stream") -> None:
         pass
+
+    def synchronize(self) -> None:
+        pass
+
+
+class _Event:
+    """Of a stream beside the current one, it has long happened when the host asks for it."""
+
+    def record(self) -> None:
+        self.aside = getattr(_local, "aside", False)
+
+    def synchronize(self) -> None:
+        if not self.aside:
+            _waits.append("event")
 
 
 backend_registration._setup_privateuseone_for_python_backend("second", backend_module=_Module())
@@ -142,7 +183,8 @@ def _run(operator: Any, args: Any, kwargs: Any) -> Any:
     if operator in WAITS or to_host or _selects_by_mask(operator, args):
         if graph is not None:
             raise RuntimeError(f"{operator}: the host cannot wait while a graph is captured")
-        _waits.append(str(operator))
+        if not (to_host and kwargs.get("non_blocking")):
+            _waits.append(str(operator))
     host_args, host_kwargs = tree_map_only(SecondDeviceTensor, lambda each: each.host, (args, kwargs))
     if "device" in host_kwargs:
         host_kwargs["device"] = torch.device("cpu")
@@ -167,20 +209,39 @@ def _selects_by_mask(operator: Any, args: Any) -> bool:
 
 
 _waits: list[str] = []
-_fallback, _copies = Library("_", "IMPL"), Library("aten", "IMPL")  # what reaches no tensor of the second device:
+_fallback, _operators = Library("_", "IMPL"), Library("aten", "IMPL")  # what reaches no tensor of the second device:
 _fallback.fallback(lambda operator, *args, **kwargs: _run(operator, args, kwargs), "PrivateUse1")  # makers of tensors
-_copies.impl("copy_", lambda *args: _run(aten.copy_.default, args, {}), "PrivateUse1")  # torch.tensor
+_operators.impl("copy_", lambda *args: _run(aten.copy_.default, args, {}), "PrivateUse1")  # torch.tensor
+_fallback.fallback(fallthrough_kernel, "AutocastPrivateUse1")
+
+
+def _autocast(operator: Any) -> Callable[..., Any]:
+    """An operator that autocast runs in half precision, as on CUDA."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        half = torch.get_autocast_dtype(DEVICE.type)
+        with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)):
+            return operator(*tree_map_only(Tensor, lambda each: each.to(half), args), **kwargs)
+
+    return run
+
+
+for operator in ("conv2d", "linear", "matmul"):
+    _operators.impl(operator, _autocast(getattr(aten, operator)), "AutocastPrivateUse1")
 
 
 @contextmanager
 def second_device() -> Iterator[list[str]]:
     """Have `torch.Generator(DEVICE)` make one of the second device; gives the operators that the host waits for."""
 
-    def generator(device: torch.device | str = "cpu") -> torch.Generator:
-        return SecondDeviceGenerator() if torch.device(device).type == DEVICE.type else made()
+    made = torch.Generator
 
-    made: Callable[[], torch.Generator] = torch.Generator
+    class Generator(torch.Generator):
+        def __new__(cls, device: torch.device | str = "cpu") -> torch.Generator:  # type: ignore[misc]
+            return SecondDeviceGenerator() if torch.device(device).type == DEVICE.type else made(device)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "Generator", generator)
+        patch.setattr(torch, "Generator", Generator)
+        patch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
         _waits.clear()
         yield _waits

@@ -1,4 +1,4 @@
-"""PyTorch: always there. On a CPU in single precision; on CUDA in half precision, each size as one CUDA graph."""
+"""PyTorch: always there. On CUDA, each size is one CUDA graph."""
 
 import copy
 import threading
@@ -30,14 +30,15 @@ class _Captured:
 
 
 class TorchRunner:
-    """`network.draw` itself."""
+    """`network.draw` itself, on a GPU in float16 if `half`."""
 
-    def __init__(self, network: DecoderNetwork, device: torch.device) -> None:
+    def __init__(self, network: DecoderNetwork, device: torch.device, half: bool = False) -> None:
         self.network, self.device = network, device
         self._captured: LRUCache[tuple[torch.Size, ...], _Captured] = LRUCache(GRAPHS_KEPT)
         self._replaying = threading.Lock()  # a graph has one picture
         if device.type != "cpu":
-            self.network = channels_last(copy.deepcopy(network).to(device).half())
+            self._dtype = torch.float16 if half else torch.float32
+            self.network = channels_last(copy.deepcopy(network).to(device, self._dtype))
             self._cuda = torch.get_device_module(device)
             self._pool = self._cuda.graph_pool_handle()  # graphs are replayed one by one, so they share their memory
 
@@ -61,7 +62,7 @@ class TorchRunner:
         )
 
     def _capture(self, inputs: Sequence[Tensor], count: int) -> _Captured:
-        cuda, static = self._cuda, [each.to(self.device, torch.float16, copy=True) for each in inputs]
+        cuda, static = self._cuda, [each.to(self.device, self._dtype, copy=True) for each in inputs]
         with CAPTURING:
             stream = cuda.Stream()
             stream.wait_stream(cuda.current_stream())

@@ -28,10 +28,11 @@ __all__ = [
     "installed_backends",
     "is_installed",
     "opengl_adapter",
+    "precision_on",
 ]
 
 
-PRECISIONS = ("float", "int8")
+PRECISIONS = ("float", "float16", "int8")
 BACKENDS = ("openvino", "onnxruntime", "torch")  # for every network; the first that is installed is taken
 OPENGL = "opengl"  # for networks that have shaders; taken before the others where there is a GPU
 MODULES = {
@@ -60,16 +61,16 @@ def choose_backend(name: str | None, device: str) -> str:
     return name
 
 
-def backend_of(container: Container, name: str | None, device: str = "cpu", precision: str = "float") -> str:
+def backend_of(container: Container, name: str | None, device: str = "cpu", precision: str | None = None) -> str:
     """What draws the networks of a file: the backend of that name, or for None the fastest that is here.
 
     Raises as `choose_backend`, `check_precision` and, for that backend, `opengl_adapter`.
     """
     chosen = choose_backend(name, device)
-    check_precision(precision, chosen)
+    check_precision(precision, chosen, device)
     if name == OPENGL:
         opengl_adapter(container)
-    elif name is None and device == "cpu" and precision == "float" and _has_gpu(container):
+    elif name is None and device == "cpu" and precision in (None, "float") and _has_gpu(container):
         return OPENGL
     return chosen
 
@@ -114,10 +115,19 @@ def describe_backend(name: str) -> str:
         return name
 
 
-def check_precision(precision: str, backend: str) -> None:
-    """Raises ArgumentError or MissingExtra where a backend of `choose_backend` cannot compute so."""
+def precision_on(device: str, precision: str | None) -> str:
+    """The precision that networks are drawn in: for None, float, and float16 on a GPU."""
+    return precision or ("float" if device == "cpu" else "float16")
+
+
+def check_precision(precision: str | None, backend: str, device: str = "cpu") -> None:
+    """Raises ArgumentError or MissingExtra where a backend of `choose_backend` cannot compute so on the device."""
+    if precision is None:
+        return
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision={precision}: must be one of {', '.join(PRECISIONS)}")
+    if precision == "float16" and device == "cpu":
+        raise ArgumentError("precision=float16: runs on the device cuda alone; take float, or --device cuda")
     if precision == "int8" and backend != "openvino":
         raise ArgumentError(f"precision=int8: runs on the backend openvino alone, not on {backend}")
     if precision == "int8" and "onnxruntime" not in installed_backends():
@@ -125,9 +135,16 @@ def check_precision(precision: str, backend: str) -> None:
 
 
 def create_runner(
-    backend: str, network: "DecoderNetwork", device: "device", examples: "Examples | None" = None
+    backend: str,
+    network: "DecoderNetwork",
+    device: "device",
+    examples: "Examples | None" = None,
+    half: bool = False,
 ) -> "Runner":
-    """A network made ready by a backend of `choose_backend`; with examples of what it will draw, in 8 bits."""
+    """A network made ready by a backend of `choose_backend`; with examples of what it will draw, in 8 bits.
+
+    `half` is for the backend torch on a GPU.
+    """
     if backend == "openvino":
         from nerv360.backends.openvino import OpenVINORunner
 
@@ -138,4 +155,4 @@ def create_runner(
         return ONNXRuntimeRunner(network)
     from nerv360.backends.pytorch import TorchRunner
 
-    return TorchRunner(network, device)
+    return TorchRunner(network, device, half)

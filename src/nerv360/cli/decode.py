@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nerv360.backends.registry import MODULES, check_precision, choose_backend
+from nerv360.backends.registry import MODULES, backend_of, check_precision, choose_backend, precision_on
 from nerv360.bitstream.container import Container
 from nerv360.claims import check_output
 from nerv360.cli.console import console, progress_bar
@@ -14,6 +14,7 @@ from nerv360.cli.options import (
     MaxMemory,
     Precision,
     Source,
+    check_device,
     check_eye,
     parse_frames,
     parse_memory,
@@ -73,7 +74,8 @@ def decode(
     backend: Annotated[
         str | None, typer.Option(help=f"For networks: {', '.join(MODULES)}; by default the fastest that is here.")
     ] = None,
-    precision: Precision = "float",
+    device: Annotated[str, typer.Option(help="For networks: cpu or cuda.")] = "cpu",
+    precision: Precision = None,
     max_memory: MaxMemory = None,
     audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Videos have the file's sound.")] = True,
     eye: FileEye = None,
@@ -84,7 +86,8 @@ def decode(
     PNG pictures.
     """
     check_ending(output)
-    check_precision(precision, choose_backend(backend, "cpu"))
+    check_device(device)
+    check_precision(precision, choose_backend(backend, device), device)
     with Container(file) as container:
         header, segment = container.header, container.segments[0].header
         chosen = parse_frames(frames, header.frames)
@@ -93,6 +96,9 @@ def decode(
         check_ending(output, header.sound if audio else None)
         check_output(output, *container.files(), *([trajectory] if trajectory else []))
         container.verify()
+        decoded_by = container.segments[0].spec.runtime or (
+            f"{backend_of(container, backend, device, precision)} on {device} in {precision_on(device, precision)}"
+        )
     first = Viewport(yaw, pitch, roll, hfov, None, width, height)
     views = None if panorama else _views(first, len(chosen), to, trajectory)
     if panorama and (to or trajectory):
@@ -101,12 +107,18 @@ def decode(
         raise ArgumentError(f"--eye {BOTH}: is for --panorama; a view is of {' or '.join(EYES)}")
     from nerv360.api import decode as decode_file
 
-    options: dict[str, Any] = {"backend": backend, "precision": precision, "max_memory": parse_memory(max_memory)}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "device": device,
+        "precision": precision,
+        "max_memory": parse_memory(max_memory),
+    }
     options |= {"audio": audio, "eye": eye}
     started = time.perf_counter()
     with progress_bar() as on_progress:
         count = decode_file(file, output, views, frames=chosen, on_progress=on_progress, **options)
-    console.print(f"{output}: {count} frames, {count / (time.perf_counter() - started):.1f} frames/s with writing")
+    speed = count / (time.perf_counter() - started)
+    console.print(f"{output}: {count} frames, {speed:.1f} frames/s with writing, by {decoded_by}")
 
 
 def _views(first: Viewport, count: int, to: str | None, trajectory: Path | None) -> Viewport | list[Viewport]:

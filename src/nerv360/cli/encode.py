@@ -9,7 +9,7 @@ from nerv360.cli.console import console, progress_bar
 from nerv360.cli.encode_long import encode_long
 from nerv360.cli.encode_settings import choose_settings, parse_size_limit, with_options
 from nerv360.cli.event_log import log_event
-from nerv360.cli.options import Eye, Force, Log, Projection, Quiet, Stereo, parse_size
+from nerv360.cli.options import Eye, Force, Log, Projection, Quiet, Stereo, check_device, parse_size
 from nerv360.cli.video_list import read_list
 from nerv360.cluster.plan import Request
 from nerv360.config import EncodingConfig
@@ -41,6 +41,7 @@ def encode(
     decoder_size: option.DecoderSize = None,
     seed: option.Seed = None,
     device: option.Device = None,
+    precision: option.Precision = None,
     views: option.Views = None,
     hfov: option.HorizontalFov = None,
     roll: option.Roll = None,
@@ -62,10 +63,10 @@ def encode(
     Takes minutes; networks, which are fitted to the video, take up to hours. Interrupt it as you like: the same command
     goes on where it was, and ends with the same file.
     """
-    _check_combinations(video, output, manifest, workers, ray, device)
+    _check_combinations(video, output, manifest, workers, ray, device, precision)
     scaled = parse_size(size) if size else None
     settings: dict[str, object] = {"--epochs": epochs, "--decoder-size": decoder_size, "--seed": seed}
-    settings |= {"--device": device, "--views": views, "--hfov": hfov, "--roll": roll}
+    settings |= {"--device": device, "--precision": precision, "--views": views, "--hfov": hfov, "--roll": roll}
     settings |= {"--rate-weight": rate_weight, "--bitrate": bitrate, "--size-limit": size_limit, "--quality": quality}
     settings |= {"--sectors": sectors or None}
     settings |= {"--weight-bits": weight_bits, "--embedding-bits": embedding_bits}
@@ -80,7 +81,7 @@ def encode(
         requests = read_list(manifest, force, layout, audio)
         for each in requests:
             check_no_input(each.output, *logs)
-        encode_long(requests, config, segment_s, workers, ray, device)
+        encode_long(requests, config, segment_s, workers, ray, device, precision)
         return
     assert video is not None and output is not None
     request = Request(parse_location(video), parse_location(output), start, frames, scaled, force, layout, audio)
@@ -89,9 +90,9 @@ def encode(
     if size_limit:
         config = config.replace(bitrate=8 * parse_size_limit(size_limit) * float(clip.frame_rate) / clip.frames)
     if segment or workers or ray or output.endswith(MANIFEST_ENDING):
-        encode_long([request], config, segment_s, workers, ray, device)
+        encode_long([request], config, segment_s, workers, ray, device, precision)
     else:
-        _encode_one(clip, request.output, config, device)
+        _encode_one(clip, request.output, config, device, precision)
 
 
 def _check_combinations(
@@ -101,13 +102,15 @@ def _check_combinations(
     workers: int | None,
     ray: str | None,
     device: str | None,
+    precision: str | None,
 ) -> None:
     if (video is None) != (output is None) or (video is None) != (manifest is not None):
         raise ArgumentError("encode: give a VIDEO and --output FILE, or --manifest CSV, and not both")
     if workers is not None and ray is not None:
         raise ArgumentError("--workers, --ray: give one of them")
-    if device not in (None, "cpu", "cuda"):
-        raise ArgumentError(f"--device {device}: must be cpu or cuda")
+    check_device(device)
+    if precision not in (None, "float", "bfloat16"):
+        raise ArgumentError(f"--precision {precision}: must be float or bfloat16")
 
 
 def _layout(projection: str | None, stereo: str | None, eye: str | None, config: EncodingConfig) -> Layout:
@@ -118,7 +121,9 @@ def _layout(projection: str | None, stereo: str | None, eye: str | None, config:
     return Layout(projection, stereo, eye, BOTH if spec.eyes == 2 else EYES[0])
 
 
-def _encode_one(clip: Clip, output: Location, config: EncodingConfig, device: str | None) -> None:
+def _encode_one(
+    clip: Clip, output: Location, config: EncodingConfig, device: str | None, precision: str | None
+) -> None:
     from nerv360.api import encode as encode_video
 
     with progress_bar() as on_progress:
@@ -126,7 +131,7 @@ def _encode_one(clip: Clip, output: Location, config: EncodingConfig, device: st
     for remark in found.remarks(clip):
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     with progress_bar() as on_progress:
-        result = encode_video(clip, output, config, device=device, on_progress=on_progress)
+        result = encode_video(clip, output, config, device=device, precision=precision, on_progress=on_progress)
     console.print(
         f"{result.path}: {result.size:,} bytes for {result.frames} frames, {result.bitrate / 1000:.1f} kbit/s; "
         f"{result.summary}"

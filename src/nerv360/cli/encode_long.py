@@ -28,6 +28,7 @@ def encode_long(
     workers: int | None,
     address: str | None,
     device: str | None,
+    precision: str | None = None,
 ) -> None:
     """Plan and encode videos, and say what became of each. Raises the first error where there is but one video."""
     if workers is not None or address is not None:
@@ -38,7 +39,7 @@ def encode_long(
         if identity(request.output) in videos:
             raise ArgumentError(f"{request.output}: is a video to be encoded; name another output")
     with ExitStack() as claims:
-        plans, refused = _planned(requests, config, segment_s, device, claims)
+        plans, refused = _planned(requests, config, segment_s, device, precision, claims)
         from nerv360.cluster.scheduler import encode_plans
 
         with job_table(plans) as on_progress:
@@ -65,7 +66,12 @@ def _executor(workers: int | None, address: str | None) -> "Run":
 
 
 def _planned(
-    requests: Sequence[Request], config: EncodingConfig, segment_s: float, device: str | None, claims: ExitStack
+    requests: Sequence[Request],
+    config: EncodingConfig,
+    segment_s: float,
+    device: str | None,
+    precision: str | None,
+    claims: ExitStack,
 ) -> tuple[list[EncodePlan], list[str]]:
     """The plans, whose outputs are claimed, and why other videos are refused. A single video is refused at once."""
     plans: list[EncodePlan] = []
@@ -74,7 +80,7 @@ def _planned(
         try:
             claims.enter_context(claim(request.output, work="encoding"))
             with progress_bar() as on_progress:
-                plans.append(plan(request, config, segment_s, device, on_progress))
+                plans.append(plan(request, config, segment_s, device, on_progress, precision))
         except Nerv360Error as error:
             if len(requests) == 1:
                 raise

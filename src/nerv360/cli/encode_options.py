@@ -21,6 +21,7 @@ __all__ = [
     "Manifest",
     "Model",
     "Output",
+    "Precision",
     "Preset",
     "Quality",
     "RateWeight",
@@ -82,6 +83,12 @@ DecoderSize = Annotated[int | None, typer.Option(help=_help("decoder_size"), sho
 Seed = Annotated[int | None, typer.Option(help=_help("seed"), show_default=False, rich_help_panel=FIT)]
 Device = Annotated[
     str | None, typer.Option(help=_help("device", "cpu or cuda; by default, what there is."), rich_help_panel=FIT)
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help=_help("precision", "Of convolutions: float or bfloat16; by default bfloat16 on cuda."), rich_help_panel=FIT
+    ),
 ]
 
 Views = Annotated[int | None, typer.Option(help=_help("views"), show_default=False, rich_help_panel=VIEWS)]

@@ -41,7 +41,7 @@ def choose_settings(model: str | None, preset: str | None) -> EncodingConfig:
 def with_options(settings: EncodingConfig, options: Mapping[str, Any]) -> EncodingConfig:
     """The settings with the options that are not None in their place.
 
-    --size-limit, which needs a clip, and --device, which is no setting, are checked.
+    --size-limit, which needs a clip, --device and --precision, which are no settings, are checked.
 
     Raises ArgumentError for an option that the model has no use for, and for two that both decide the rate.
     """
@@ -54,7 +54,8 @@ def with_options(settings: EncodingConfig, options: Mapping[str, Any]) -> Encodi
         raise ArgumentError(f"{' and '.join(rivals)}: each of them decides the rate; give one")
     if (size_limit := given.pop("--size-limit", None)) is not None:
         parse_size_limit(size_limit)
-    given.pop("--device", None)
+    for option in ("--device", "--precision"):
+        given.pop(option, None)
     changes = {
         _setting(option): PARSERS[option](value) if option in PARSERS else value for option, value in given.items()
     }

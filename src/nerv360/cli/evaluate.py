@@ -39,7 +39,7 @@ def evaluate(
     picture: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Write source, decoded view and their difference side by side.")
     ] = None,
-    precision: Precision = "float",
+    precision: Precision = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     projection: Projection = None,
     stereo: Stereo = None,

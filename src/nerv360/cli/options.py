@@ -35,7 +35,14 @@ Log = Annotated[
     Path | None,
     typer.Option(metavar="FILE", callback=log_to, help="Append progress and results to a file, as JSON lines."),
 ]
-Precision = Annotated[str, typer.Option(help="float; or int8, for networks: faster for the paper's.")]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="For networks: float, float16 (on cuda, by default) or int8 (openvino; faster for the paper's).",
+        show_default=False,
+    ),
+]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default, what there is.")]
 MaxMemory = Annotated[
     str | None, typer.Option(metavar="BYTES", help="What decoding may take: 500M, 4G; by default what is free.")
 ]
@@ -43,6 +50,11 @@ CaptionFiles = Annotated[
     list[Path] | None,
     typer.Option("--captions", metavar="VTT", help="WebVTT; once for every language, which film.de.vtt tells."),
 ]
+
+
+def check_device(device: str | None) -> None:
+    if device not in (None, "cpu", "cuda"):
+        raise ArgumentError(f"--device {device}: must be cpu or cuda")
 
 
 def parse_memory(text: str | None) -> int | None:

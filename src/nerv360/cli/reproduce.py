@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nerv360.cli.console import console, progress_bar
-from nerv360.cli.options import parse_size
+from nerv360.cli.options import Device, parse_size
+from nerv360.cli.reproduce_all import everything
 from nerv360.cli.reproduce_runs import (
     LONGEST_NAME,
     carry_out,
@@ -32,6 +33,8 @@ app = typer.Typer(
     "Interrupt as you like: finished runs are kept in the output folder, and are not run again.",
 )
 
+app.command("all")(everything)
+
 Videos = Annotated[list[Path], typer.Argument(help="Equirectangular videos, 2:1.", show_default=False)]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of files, rows and tables.")]
 ScaleName = Annotated[str, typer.Option("--scale", help="small (for a CPU), paper-2.2m or paper-17.6m.")]
@@ -44,7 +47,6 @@ Seeds = Annotated[str, typer.Option(metavar="A,B,...", help="Every network is fi
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Only = Annotated[str | None, typer.Option(metavar="NAME", help="Only the rows that are called so.")]
 Repeats = Annotated[int, typer.Option(help="Measurements of speed; their mean counts.", min=1, max=1000)]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default, what there is.")]
 
 
 @app.command()

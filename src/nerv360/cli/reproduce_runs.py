@@ -24,9 +24,11 @@ __all__ = [
     "LONGEST_NAME",
     "carry_out",
     "choose_runs",
+    "chosen_scale",
     "find_scale",
     "make_results_folder",
     "measure_costs",
+    "open_clips",
     "parse_seeds",
     "prepare",
     "setting_name",
@@ -96,19 +98,31 @@ def prepare(
     decoder_size: int | None,
 ) -> tuple[Scale, list[Clip]]:
     """The scale with what was asked for in its place, and the videos at it."""
+    chosen = chosen_scale(scale, size, epochs, decoder_size)
+    clips = open_clips(videos, chosen, start, frames, size)
+    make_results_folder(output)
+    return chosen, clips
+
+
+def chosen_scale(scale: str, size: str | None, epochs: int | None, decoder_size: int | None) -> Scale:
+    """The scale with what was asked for in its place. Raises ArgumentError."""
     given: dict[str, Any] = {"epochs": epochs, "decoder_size": decoder_size}
     chosen = find_scale(scale)
     settings = chosen.settings.replace(**{name: value for name, value in given.items() if value is not None})
-    asked = parse_size(size) if size else None
-    width, height = asked or (chosen.width, chosen.height)
+    width, height = parse_size(size) if size else (chosen.width, chosen.height)
     if 2 * height != width:
         raise ArgumentError(f"--size {size}: a panorama must be 2:1, as {2 * height}x{height}")
+    return replace(chosen, settings=settings, width=width, height=height)
+
+
+def open_clips(videos: Sequence[Path], scale: Scale, start: int, frames: int | None, size: str | None) -> list[Clip]:
+    """The videos at a scale; one that is not 2:1 is stretched only to a size that was asked for."""
+    asked = parse_size(size) if size else None
     clips = [Clip.open(video, start=start, frames=frames, size=asked) for video in videos]
-    clips = [replace(clip, width=width, height=height) for clip in clips]
-    if frames is None and chosen.frames is not None:
-        clips = [replace(clip, frames=min(clip.frames, chosen.frames)) for clip in clips]
-    make_results_folder(output)
-    return replace(chosen, settings=settings, width=width, height=height), clips
+    clips = [replace(clip, width=scale.width, height=scale.height) for clip in clips]
+    if frames is None and scale.frames is not None:
+        clips = [replace(clip, frames=min(clip.frames, scale.frames)) for clip in clips]
+    return clips
 
 
 def make_results_folder(output: Path) -> None:

@@ -70,6 +70,7 @@ class SegmentJob:
     output: Location  # a file of this segment alone
     config: EncodingConfig
     device: str | None
+    precision: str | None = None  # of a fit
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def plan(
     longest_s: float,  # of a segment
     device: str | None = None,
     on_progress: OnProgress = ignore,
+    precision: str | None = None,
 ) -> EncodePlan:
     """Find the cuts of a video and plan its segments. An earlier plan is used again if nothing has changed.
 
@@ -142,7 +144,7 @@ def plan(
         segment = clip.cut(first, frames)
         digest = hashlib.sha256(f"{identity} {first} {frames} {config}".encode()).hexdigest()[:12]
         output = child(folder, f"{number:05d}-{digest}.nerv360")
-        jobs.append(SegmentJob(segment, output, config, device))
+        jobs.append(SegmentJob(segment, output, config, device, precision))
     return EncodePlan(clip, request.output, jobs, planned.remarks)
 
 

@@ -50,7 +50,7 @@ def encode_job(number: int, job: SegmentJob, on_progress: OnJobProgress) -> JobU
     torch.set_num_threads(1)
     try:
         updates = _Updates(number, worker, on_progress)
-        result = encode_clip(job.clip, job.output, job.config, choose_device(job.device), updates)
+        result = encode_clip(job.clip, job.output, job.config, choose_device(job.device), updates, job.precision)
     finally:
         torch.set_num_threads(threads)
     summary = "; ".join(filter(None, (result.summary, result.missed)))

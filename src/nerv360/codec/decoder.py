@@ -35,7 +35,7 @@ def open_file(
     *,
     backend: str | None = None,
     device: str = "cpu",
-    precision: str = "float",
+    precision: str | None = None,
     max_memory: int | None = None,
 ) -> "Decoder":
     """Open a .nerv360 file for decoding. Networks are drawn by a backend: by default, the fastest that is here.
@@ -61,7 +61,7 @@ class Decoder:
     the present one ends. A few segments are kept open. Once it is closed, every use raises Nerv360Error.
     """
 
-    def __init__(self, container: Container, backend: str, device: str, precision: str = "float") -> None:
+    def __init__(self, container: Container, backend: str, device: str, precision: str | None = None) -> None:
         self.container = container
         self.backend, self.device, self.precision = backend, device, precision
         self._decoders: LRUCache[int, Future[SegmentDecoder]] = LRUCache(SEGMENTS_KEPT)

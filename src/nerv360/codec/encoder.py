@@ -44,19 +44,30 @@ class Encode(Protocol):
     """
 
     def __call__(
-        self, clip: Clip, output: Location, config: EncodingConfig, device: "torch.device", on_progress: OnProgress
+        self,
+        clip: Clip,
+        output: Location,
+        config: EncodingConfig,
+        device: "torch.device",
+        on_progress: OnProgress,
+        precision: str | None,  # of models/device.py; None: what suits the device
     ) -> Encoded: ...
 
 
 def encode_clip(
-    clip: Clip, output: Location, config: EncodingConfig, device: "torch.device", on_progress: OnProgress
+    clip: Clip,
+    output: Location,
+    config: EncodingConfig,
+    device: "torch.device",
+    on_progress: OnProgress,
+    precision: str | None = None,
 ) -> Encoded:
     """Encode a clip by the configured model. Raises TrainingError, OutputError, ArgumentError, OutOfMemory."""
     spec = config.architecture.spec
     if len(clip.eyes) > spec.eyes:
         raise ArgumentError(f"{clip.path}: both eyes: {spec.name} holds one; take the left, or the right (--eye)")
     encode: Encode = spec.load_encoder()
-    return encode(clip, output, config, device, on_progress)
+    return encode(clip, output, config, device, on_progress, precision)
 
 
 def read_sound_of(clip: Clip) -> list[bytes]:

@@ -73,9 +73,14 @@ class MotionDecoder(SegmentDecoder):
     """
 
     def __init__(
-        self, container: Container, segment: Segment, backend: str, device: str = "cpu", precision: str = "float"
+        self,
+        container: Container,
+        segment: Segment,
+        backend: str,
+        device: str = "cpu",
+        precision: str | None = None,
     ) -> None:
-        if precision != "float":
+        if precision not in (None, "float"):
             raise ArgumentError(f"precision={precision}: {segment.header.model} has no network; take float")
         assert isinstance(segment.header, MotionHeader)
         self._container, self._segment, self._steps = container, segment, segment.header.steps

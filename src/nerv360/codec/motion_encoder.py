@@ -46,7 +46,12 @@ SAMPLE_FRAMES = 33  # of the part of a clip on which it is tuned, at most
 
 
 def encode_by_motion(
-    clip: Clip, output: Location, config: EncodingConfig, device: torch.device, on_progress: OnProgress
+    clip: Clip,
+    output: Location,
+    config: EncodingConfig,
+    device: torch.device,
+    on_progress: OnProgress,
+    precision: str | None,
 ) -> Encoded:
     """Encode a clip in a closed loop, with the quantiser's step of the rate weight, or of the target.
 

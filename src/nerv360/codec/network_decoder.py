@@ -13,7 +13,7 @@ from torch import Tensor
 from nerv360.backends.cache import LRUCache
 from nerv360.backends.fallback import FallbackRunner
 from nerv360.backends.pytorch import TorchRunner
-from nerv360.backends.registry import create_runner
+from nerv360.backends.registry import create_runner, precision_on
 from nerv360.backends.runner import Examples, Runner
 from nerv360.backends.tiling import check_size, draw_in_strips
 from nerv360.bitstream.container import Container, Segment
@@ -48,7 +48,12 @@ class NetworkDecoder(SegmentDecoder):
     """
 
     def __init__(
-        self, container: Container, segment: Segment, backend: str, device: str = "cpu", precision: str = "float"
+        self,
+        container: Container,
+        segment: Segment,
+        backend: str,
+        device: str = "cpu",
+        precision: str | None = None,
     ) -> None:
         self.container, self.segment = container, segment
         self.backend, self.device = backend, torch.device(device)
@@ -64,7 +69,8 @@ class NetworkDecoder(SegmentDecoder):
         self._features: tuple[int, list[Window], list[Tensor]] = (-1, [], [])
         self._panoramas: LRUCache[int, Picture] = LRUCache(1)
         examples = self._examples() if precision == "int8" else None
-        self.runner: Runner = create_runner(backend, self.network, self.device, examples)
+        half = precision_on(self.device.type, precision) == "float16"
+        self.runner: Runner = create_runner(backend, self.network, self.device, examples, half)
 
     @torch.inference_mode()
     def prepare(self, frame: int, view: Viewport, draft: bool = False) -> Drawing:

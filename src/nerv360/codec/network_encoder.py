@@ -13,6 +13,7 @@ from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError
 from nerv360.models.build import build, decoder_size
 from nerv360.models.decoder_network import DecoderNetwork
+from nerv360.models.device import FITTING_PRECISIONS, choose_precision, device_failures
 from nerv360.models.memory import enough_memory
 from nerv360.models.network_config import NetworkConfig
 from nerv360.progress import FitUpdate, OnProgress, Update
@@ -29,7 +30,12 @@ __all__ = ["encode_by_network", "fitted_latents"]
 
 
 def encode_by_network(
-    clip: Clip, output: Location, config: EncodingConfig, device: torch.device, on_progress: OnProgress
+    clip: Clip,
+    output: Location,
+    config: EncodingConfig,
+    device: torch.device,
+    on_progress: OnProgress,
+    precision: str | None,
 ) -> Encoded:
     """Fit the configured network to the clip and write the file.
 
@@ -38,21 +44,22 @@ def encode_by_network(
     Raises TrainingError, OutputError, ArgumentError, OutOfMemory.
     """
     torch.manual_seed(config.seed)
+    precision = choose_precision(precision, device)
     config = config.for_frames(clip.frames)
     shape = configure(config, clip.width, clip.height)
     _check_decodable(shape, clip)
-    network = build(shape, clip.frames).to(device)
-    module = TrainingModule(network, config.rate_target.rate_weight).to(device)
-    sound = read_sound_of(clip)
-    rate_controller = _rate_controller(module, clip, config, max_picture_bytes(clip, config, sound))
-    checkpoint = checkpoint_path(output)
-    with enough_memory(shape, "training", device, config.view_sampling.views):
+    checkpoint, sound = checkpoint_path(output), read_sound_of(clip)
+    kept = f"the fit is kept in {checkpoint}, and the same command goes on from it"
+    with enough_memory(shape, "training", device, config.view_sampling.views), device_failures(device, kept):
+        network = build(shape, clip.frames).to(device)
+        module = TrainingModule(network, config.rate_target.rate_weight, FITTING_PRECISIONS[precision]).to(device)
+        rate_controller = _rate_controller(module, clip, config, max_picture_bytes(clip, config, sound))
         fit = Fit(module, clip, config, checkpoint, lambda: _initialize(network, clip, on_progress))
         fit.run(
             lambda progress, steps: on_progress(_fit_update(progress, steps, module, clip, config)),
-            rate_controller.update,
+            lambda progress, steps: rate_controller.update(progress, steps, fit.refresh),
         )
-    size = write_segment(module, fitted_latents(network, clip), clip, config, output, fit.angles, sound)
+        size = write_segment(module, fitted_latents(network, clip), clip, config, output, fit.angles, sound)
     remove(checkpoint)
     progress = fit.progress
     return Encoded(
@@ -62,7 +69,7 @@ def encode_by_network(
         bitrate=8 * size * float(clip.frame_rate) / clip.frames,
         seconds=progress.seconds,
         summary=f"decoder of {decoder_size(network):,} parameters; fitted in {progress.seconds / 60:.1f} min "
-        f"to {progress.psnr_db:.2f} dB",
+        f"on {device.type} in {precision} to {progress.psnr_db:.2f} dB",
         limit=rate_controller.max_bytes,
         missed=_describe_miss(rate_controller, size - sum(map(len, sound)), progress.psnr_db),
         training_psnr_db=progress.psnr_db,

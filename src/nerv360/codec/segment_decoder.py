@@ -30,8 +30,10 @@ class SegmentDecoder(ABC):
     """
 
     @abstractmethod
-    def __init__(self, container: Container, segment: Segment, backend: str, device: str, precision: str) -> None:
-        """Backend and precision are those of backends/registry.py; the device is cpu or cuda."""
+    def __init__(
+        self, container: Container, segment: Segment, backend: str, device: str, precision: str | None
+    ) -> None:
+        """Backend and precision are those of backends/registry.py; the device is cpu or cuda, None what suits it."""
 
     @abstractmethod
     def prepare(self, frame: int, view: Viewport, draft: bool = False) -> Drawing:

@@ -29,7 +29,9 @@ class ShaderDecoder(NetworkDecoder):
     A view that is too large for the GPU is drawn by PyTorch, strip by strip.
     """
 
-    def __init__(self, container: Container, segment: Segment, backend: str, device: str, precision: str) -> None:
+    def __init__(
+        self, container: Container, segment: Segment, backend: str, device: str, precision: str | None
+    ) -> None:
         super().__init__(container, segment, "torch", device, precision)
         self.shader = GridShader(self.network)
         self._textures: LRUCache[tuple[int, int], moderngl.TextureArray] = LRUCache(

@@ -3,12 +3,13 @@
 from nerv360.config.architecture import Architecture
 from nerv360.config.encoding import EncodingConfig, help_of
 from nerv360.config.optimisation import Optimisation
-from nerv360.config.presets import SCALES, Scale, preset, preset_for, presets_of
+from nerv360.config.presets import HNERV_RECIPE, SCALES, Scale, preset, preset_for, presets_of
 from nerv360.config.rate_target import RateTarget
 from nerv360.config.storage import Storage
 from nerv360.config.view_sampling import ViewSampling
 
 __all__ = [
+    "HNERV_RECIPE",
     "SCALES",
     "Architecture",
     "EncodingConfig",

@@ -1,6 +1,7 @@
 """Named settings, model by model."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from nerv360.config.encoding import EncodingConfig
 from nerv360.errors import ArgumentError
@@ -10,6 +11,7 @@ from nerv360.models.registry import DEFAULT_MODEL, model_spec
 __all__ = [
     "GRID_PRESETS",
     "HNERV_PRESETS",
+    "HNERV_RECIPE",
     "MOTION_PRESETS",
     "NERV360_PRESETS",
     "PAPER_PRESETS",
@@ -53,6 +55,7 @@ PAPER_PRESETS = {
     "paper-2.2m": EncodingConfig.of(view_width=1920, view_height=1080),
     "paper-17.6m": EncodingConfig.of(view_width=1920, view_height=1080, decoder_size=17_600_000),
 }
+HNERV_RECIPE: dict[str, Any] = {"loss": "l2", "optimiser": "adam", "learning_rate": 1e-3}  # HNeRV, Sec. 4.1
 NERV360_PRESETS = {
     **PAPER_PRESETS,
     "tiny-half": PAPER_PRESETS["tiny"].replace(last_block="half"),
@@ -60,7 +63,7 @@ NERV360_PRESETS = {
 }
 HNERV_PRESETS = {
     **PAPER_PRESETS,
-    "hnerv-published": EncodingConfig.of(model="hnerv", loss="l2", optimiser="adam", learning_rate=1e-3),
+    "hnerv-published": EncodingConfig.of(model="hnerv", **HNERV_RECIPE),
 }
 
 

@@ -15,6 +15,7 @@ __all__ = ["ViewSampling"]
 
 _Side = Annotated[int, Meta(ge=33, le=16384)]
 _FieldOfView = Annotated[float, Meta(ge=1, le=170)]
+_Pitch = Annotated[float, Meta(ge=-90, le=90)]
 _Roll = Annotated[float, Meta(ge=-180, le=180)]
 
 
@@ -27,6 +28,10 @@ class ViewSampling:
     views: Annotated[int, Meta(ge=1, le=64)] = setting(
         1, "Training viewports per frame and step; more need the encoder only once."
     )
+    centres: Annotated[str, Meta(pattern=r"^(sphere|angle)\Z")] = setting(
+        "sphere", "Where their centres are uniform: on the sphere, or in yaw and pitch (angle), oftener near the poles."
+    )
+    pitch_deg: tuple[_Pitch, _Pitch] = setting((-90.0, 90.0), "Range of the pitch of their centres.")
     hfov_deg: tuple[_FieldOfView, _FieldOfView] = setting(
         (78.1, 78.1), "Range of horizontal fields of view trained for; keys are measured by the first."
     )
@@ -34,7 +39,7 @@ class ViewSampling:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("hfov_deg", "roll_deg"):
+        for name in ("pitch_deg", "hfov_deg", "roll_deg"):
             start, end = getattr(self, name)
             if start > end:
                 raise ArgumentError(f"{name}={start:g}:{end:g}: the first must not exceed the second")

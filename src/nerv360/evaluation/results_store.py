@@ -111,9 +111,10 @@ COMMIT = _commit()  # now: a checkout may move during hours of fitting
 
 
 def device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {torch.get_num_threads()} threads"
+    """Of the GPU or, with the number of threads, of the processor."""
+    if device.type == "cpu":
+        return f"{_processor()}, {torch.get_num_threads()} threads"
+    return str(torch.get_device_module(device).get_device_name(device))
 
 
 def _processor() -> str:

@@ -24,10 +24,12 @@ from nerv360.geometry.viewport import JVET_TRAJECTORIES, Viewport, linear_trajec
 from nerv360.latents.grid import FrameTime
 from nerv360.models.build import build, channels_last
 from nerv360.models.decoder_network import DecoderNetwork
+from nerv360.models.device import device_failures
 from nerv360.models.memory import check_memory, is_out_of_memory
 from nerv360.training.checkpoint import Progress
 from nerv360.training.configure import configure
 from nerv360.training.optimisers import create_optimiser
+from nerv360.training.running_means import RunningMeans
 from nerv360.training.sampling import TrainingSample, sample_view
 from nerv360.training.step import train_step
 from nerv360.training.training_module import TrainingModule
@@ -82,9 +84,19 @@ def _end_with_parent() -> None:
 def measure(
     config: EncodingConfig, width: int, height: int, phase: str, device: str, threads: int, repeats: int
 ) -> Cost:
-    """Time and memory of a phase ("encoding", "decoding" or "training") for a panorama of this size."""
+    """Time and memory of a phase ("encoding", "decoding" or "training") for a panorama of this size.
+
+    Raises DeviceError where the device fails.
+    """
+    with device_failures(torch.device(device), "what is measured is kept, and the same command measures the rest"):
+        return _measure(config, width, height, phase, torch.device(device), threads, repeats)
+
+
+def _measure(
+    config: EncodingConfig, width: int, height: int, phase: str, on_device: torch.device, threads: int, repeats: int
+) -> Cost:
     torch.set_num_threads(threads)
-    on_device, shape = torch.device(device), configure(config, width, height)
+    shape = configure(config, width, height)
     check_memory(shape, phase, on_device, config.view_sampling.views if phase == "training" else 1)
     nn.Conv2d(3, 3, 3).to(on_device)(torch.rand(1, 3, 8, 8, device=on_device)).sum().backward()
     forget_peak(on_device)
@@ -138,7 +150,7 @@ def _decoding(model: DecoderNetwork, config: EncodingConfig, device: torch.devic
 def _training(model: DecoderNetwork, config: EncodingConfig, device: torch.device, repeats: int) -> Work:
     """One step of the optimiser, on views of a fit that are of its mean cost: those near a pole are far dearer."""
     panorama, fitting = _panorama(model, device), TrainingModule(model, config.rate_target.rate_weight).to(device)
-    optimiser = create_optimiser(fitting, config.optimisation)
+    optimiser, means = create_optimiser(fitting, config.optimisation), RunningMeans(Progress(), device)
     views = [sample_view(config, model.config.width, 0, number) for number in range(SAMPLED)]
     count = config.view_sampling.views
     begin = _typical([_seen(model, view) for view in views], repeats * count) - WARM_UP * count
@@ -147,7 +159,7 @@ def _training(model: DecoderNetwork, config: EncodingConfig, device: torch.devic
         first = begin + index * count
         seen = [views[(first + k) % SAMPLED] for k in range(count)]
         example = TrainingSample(panorama, index % FRAMES, FRAMES, seen, seen)
-        train_step(fitting, optimiser, example, 1e-4, 0.5, config, Progress())
+        train_step(fitting, optimiser, example, 1e-4, 0.5, config, Progress(), means)
 
     return work
 
@@ -175,5 +187,5 @@ def _half(device: torch.device) -> torch.autocast:
 
 
 def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.get_device_module(device).synchronize(device)

@@ -12,6 +12,7 @@ from nerv360.evaluation.evaluate import titled
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport, dynamic_viewports
 from nerv360.quality import psnr
+from nerv360.storage import name_of
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
 from nerv360.video.writer import write_frames
@@ -27,21 +28,23 @@ def figure4(files: Mapping[str, Path], clip: Clip, output: Path, device: str) ->
     panorama = next(clip.read(middle, middle + 1))
     sheets = []
     with _opened(files, device) as decoders:
-        for name, views in dynamic_viewports(_native_view(decoders), clip.frames).items():
+        for name, views in dynamic_viewports(_native_view(decoders), clip.frames, name_of(clip.path)).items():
             pictures = _compared(f"source, {name}", decoders, middle, panorama, views[middle])
             rows, columns = _liveliest(pictures[0][1])
             sheets += [_row(pictures), _row([("", picture[rows, columns]) for _, picture in pictures])]
     write_frames(output, [_stacked(sheets)], clip.frame_rate, clip.colour)
 
 
-def free_view_psnr(decoder: Decoder, panoramas: Mapping[int, Picture], hfov_deg: float, roll_deg: float) -> float:
-    """Mean PSNR of these frames over both trajectories, at this field of view and roll."""
+def free_view_psnr(
+    decoder: Decoder, panoramas: Mapping[int, Picture], video: str, hfov_deg: float, roll_deg: float
+) -> float:
+    """Mean PSNR of these frames over both trajectories of that video, at this field of view and roll."""
     look = replace(decoder.native_view(), hfov_deg=hfov_deg, roll_deg=roll_deg)
     return float(
         np.mean(
             [
                 psnr(decoder.viewport(index, views[index]), extract_viewport(panorama, views[index]))
-                for views in dynamic_viewports(look, decoder.frames).values()
+                for views in dynamic_viewports(look, decoder.frames, video).values()
                 for index, panorama in panoramas.items()
             ]
         )
@@ -54,7 +57,7 @@ def free_view_figure(files: Mapping[str, Path], clip: Clip, output: Path, device
     panorama = next(clip.read(middle, middle + 1))
     sheets = []
     with _opened(files, device) as decoders:
-        first = dynamic_viewports(_native_view(decoders), clip.frames)["VP0"][middle]
+        first = dynamic_viewports(_native_view(decoders), clip.frames, name_of(clip.path))["VP0"][middle]
         for hfov, roll in ((60, 0), (78.1, 30), (90, 90), (110, 180)):
             look = replace(first, hfov_deg=hfov, roll_deg=roll)
             sheets.append(_row(_compared(f"source, {hfov:g} deg, roll {roll:g}", decoders, middle, panorama, look)))

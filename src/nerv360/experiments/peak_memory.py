@@ -12,8 +12,8 @@ __all__ = ["forget_peak", "peak_memory"]
 def forget_peak(device: torch.device) -> None:
     """Let `peak_memory` speak of what comes from now on."""
     gc.collect()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    if device.type != "cpu":
+        torch.get_device_module(device).reset_peak_memory_stats(device)
         return
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -21,8 +21,9 @@ def forget_peak(device: torch.device) -> None:
 
 def peak_memory(device: torch.device) -> int | None:
     """Most bytes in use since `forget_peak`; None on a CPU without Linux."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+    if device.type != "cpu":
+        most: int = torch.get_device_module(device).max_memory_allocated(device)
+        return most
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

@@ -15,7 +15,7 @@ import torch
 from nerv360.claims import claim
 from nerv360.codec.decoder import open_file
 from nerv360.codec.encoder import encode_clip
-from nerv360.config import EncodingConfig
+from nerv360.config import HNERV_RECIPE, EncodingConfig
 from nerv360.errors import OutOfMemory
 from nerv360.evaluation.evaluate import evaluate
 from nerv360.evaluation.results_store import (
@@ -59,6 +59,7 @@ __all__ = [
     "table1_runs",
     "table2_runs",
     "trainable",
+    "training_speed",
 ]
 
 NAMES = {name: MODELS[name].title for name in ("hnerv", "hnerv-boost", "nerv360")}  # in the order of Table I
@@ -76,6 +77,7 @@ COLUMNS = {
         *("median_s", "p95_s", "peak_mib", *PROVENANCE[1:]),
     ),
     "freeview.tsv": ("run", "variant", "hfov_deg", "roll_deg", "psnr_db", *PROVENANCE),
+    "plans.tsv": ("run", "epochs", "budget_s", *PROVENANCE),
 }
 EVERY = 8  # frames, of those that the table over roll and field of view is measured on
 FREE_HFOV_DEG, FREE_ROLL_DEG = (60.0, 110.0), (-180.0, 180.0)
@@ -98,9 +100,11 @@ class Run:
 
 
 def table1_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Iterable[int]) -> list[Run]:
-    """HNeRV, HNeRV-Boost and NeRV360 under the same settings (Table I); and NeRV360 with several views per step."""
+    """HNeRV, HNeRV-Boost and NeRV360 under the same settings (Table I); NeRV360 with several views per step; and HNeRV
+    with its own loss and optimiser, which the paper may have meant."""
     configs = {name: settings.replace(model=model) for model, name in NAMES.items()}
     configs[f"NeRV360, {MANY_VIEWS} views per step"] = settings.replace(model="nerv360", views=MANY_VIEWS)
+    configs["HNeRV, its own recipe"] = settings.replace(model="hnerv", **HNERV_RECIPE)
     return [
         Run(variant, replace(config, seed=seed), clip)
         for seed in seeds
@@ -142,7 +146,7 @@ def free_view_runs(settings: EncodingConfig, clips: Iterable[Clip], seeds: Itera
 
 def trainable(run: Run, costs: Iterable[Row]) -> bool:
     """Whether a step of its training was measured, among these costs: on a machine too small, none is."""
-    return _training_speed(run.config, costs) is not None
+    return training_speed(run.config, costs) is not None
 
 
 def equal_time(runs: Sequence[Run], costs: Sequence[Row]) -> list[Run]:
@@ -150,10 +154,10 @@ def equal_time(runs: Sequence[Run], costs: Sequence[Row]) -> list[Run]:
 
     Raises OutOfMemory where the speed of NeRV360 could not be measured.
     """
-    reference = _training_speed(runs[0].config.replace(model="nerv360", views=1), costs)
+    reference = training_speed(runs[0].config.replace(model="nerv360", views=1), costs)
     if reference is None:
         raise OutOfMemory("nerv360: its training does not fit the memory, so there is no time to compare; see --size")
-    speeds = [(run, _training_speed(run.config, costs)) for run in runs]
+    speeds = [(run, training_speed(run.config, costs)) for run in runs]
     return [
         replace(
             run, config=run.config.replace(epochs=max(1, round(run.config.optimisation.epochs * speed / reference)))
@@ -163,7 +167,8 @@ def equal_time(runs: Sequence[Run], costs: Sequence[Row]) -> list[Run]:
     ]
 
 
-def _training_speed(config: EncodingConfig, costs: Iterable[Row]) -> float | None:
+def training_speed(config: EncodingConfig, costs: Iterable[Row]) -> float | None:
+    """Frames a second, as measured; None where training does not fit the memory."""
     wanted = {"model": config.architecture.model, "views": str(config.view_sampling.views), "phase": "training"}
     measured = next(row["frames_per_s"] for row in costs if wanted.items() <= row.items())
     return float(measured) if measured else None
@@ -178,7 +183,7 @@ def free_view_rows(run: Run, folder: Path, device: torch.device) -> Iterator[Row
             row: Row | None = next((row for row in read_rows(table) if known.items() <= row.items()), None)
             if row is None:
                 sampled = sampled or {index: frame for index, frame in enumerate(run.clip) if index % EVERY == 0}
-                psnr_db = free_view_psnr(decoder, sampled, hfov_deg, roll_deg)
+                psnr_db = free_view_psnr(decoder, sampled, name_of(run.clip.path), hfov_deg, roll_deg)
                 row = {**known, "psnr_db": f"{psnr_db:.3f}", **provenance(device)}
                 append_row(table, row)
             yield row
@@ -213,7 +218,7 @@ def measure_run(run: Run, folder: Path, device: torch.device, on_progress: OnPro
     assert fitted is not None
     with open_file(path, device=str(device)) as decoder:
         look = replace(decoder.native_view(), hfov_deg=JVET_HFOV_DEG)
-        result = evaluate(decoder, clip, dynamic_viewports(look, clip.frames), on_progress)
+        result = evaluate(decoder, clip, dynamic_viewports(look, clip.frames, name_of(clip.path)), on_progress)
     shape = configure(config, clip.width, clip.height)
     row: dict[str, object] = {
         "run": run.name,

@@ -101,11 +101,15 @@ def linear_trajectory(
     return path
 
 
-def dynamic_viewports(look: Viewport, frames: int) -> dict[str, list[Viewport]]:
-    """VP0 and VP1 of JVET's Balboa, at the size and field of view of `look`, scaled to this number of frames."""
+def dynamic_viewports(look: Viewport, frames: int, video: str = "") -> dict[str, list[Viewport]]:
+    """VP0 and VP1 of JVET, at the size and field of view of `look`, scaled to this number of frames.
+
+    They are those of the sequence whose name is in that of the video; of Balboa for any other.
+    """
+    sequence = next((name for name in JVET_TRAJECTORIES if name.lower() in video.lower()), "Balboa")
     return {
         f"VP{k}": linear_trajectory(look, frames, start, end)
-        for k, (start, end) in enumerate(JVET_TRAJECTORIES["Balboa"])
+        for k, (start, end) in enumerate(JVET_TRAJECTORIES[sequence])
     }
 
 

@@ -45,7 +45,11 @@ class ContextModel(nn.Module):
         self.temporal_mean_weight = nn.Parameter(torch.zeros(2))
 
     def forward(self, context: ContextFeatures) -> tuple[Tensor, Tensor]:
-        """Mean and log scale [n] of n cells."""
+        """Mean and log scale [n] of n cells, in float32 whatever surrounds it: a file's integers are as precise."""
+        with torch.autocast(context.magnitudes.device.type, enabled=False):
+            return self._predict(context)
+
+    def _predict(self, context: ContextFeatures) -> tuple[Tensor, Tensor]:
         rounded = (value for value, _, _ in self._rounded())
         input_weight, pass_bias, scale_weight, scale_bias, mean_weight, temporal_mean_weight = rounded
         logarithms = torch.log2(1 + context.magnitudes.clamp_max(MAX_MAGNITUDE_SUM))

@@ -5,7 +5,7 @@ them, like the latents of Cool-Chic (Ladune et al., 2023), here on the sphere.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nerv360.entropy.rate import add_uniform_noise, laplace_bits, round_ste, tailed_laplace_bits
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.window import Window
+from nerv360.latents.cells_read import CellsRead
 from nerv360.latents.coding_order import key_coding_order, reference_keys
 from nerv360.latents.context_features import ContextFeatures, gather_context
 from nerv360.latents.context_model import ContextModel
@@ -74,7 +75,7 @@ class LatentGrids(nn.Module):
         self,
         frame: int,
         footprints: Sequence[Footprint],
-        cells_per_sample: Sequence[Tensor],  # [1, h, w] of every grid (geometry/footprint.py)
+        cells: CellsRead,  # of these footprints
         noise: torch.Generator | None,
     ) -> tuple[list[Tensor], Tensor]:
         """Windows of the keys around a frame [keys, channels, rows, columns] of every grid, and the view's bits.
@@ -85,13 +86,11 @@ class LatentGrids(nn.Module):
         """
         self._gathered = []
         learning = noise is None or random.Random(noise.initial_seed()).random() < CONTEXT_STEPS
-        pairs = zip(footprints, cells_per_sample, strict=True)
-        weights = {footprint.window: _sampling_weight(footprint, area) for footprint, area in pairs}
-        read = _weighted_cells(weights)
+        read = cells.indices()
         latents: list[Tensor] = []
         coded: list[_CodedCells] = []
         for index, (latent, footprint) in enumerate(zip(self.latents, footprints, strict=True)):
-            window, weight = footprint.window.reduced(), weights[footprint.window]
+            window, weight = footprint.window.reduced(), cells.weights[footprint.window]
             keys = []
             for key, share in interpolation_weights(latent.key_interval, FrameTime(frame, self.frames)):
                 gathered = self._gather_window(index, key, window)
@@ -104,12 +103,13 @@ class LatentGrids(nn.Module):
             latents.append(GRID_STEP * torch.cat(keys))
         return latents, self._bits(coded, noise is not None)
 
-    def step(self, learning_rate: float) -> None:
-        """Move the values that the last `sample_windows` gave, along their gradients."""
+    def step(self, learning_rate: float, skipped: Tensor) -> None:
+        """Move the values that the last `sample_windows` gave, along their gradients; none where `skipped` is true."""
         for each in self._gathered:
             assert each.values.grad is not None
             gradient = each.values.grad[0].flatten(1)
-            self.optimiser.step(self.values(each.grid), each.grid, each.key, each.cells, gradient, learning_rate)
+            values = self.values(each.grid)
+            self.optimiser.step(values, each.grid, each.key, each.cells, gradient, learning_rate, skipped)
         self._gathered = []
 
     def _gather_window(self, index: int, key: int, window: Window) -> _GatheredWindow:
@@ -180,19 +180,3 @@ def _frame_usage(key_interval: int, frames: int) -> list[float]:
         for key, weight in interpolation_weights(key_interval, FrameTime(frame, frames)):
             usage[key] += weight
     return usage
-
-
-def _sampling_weight(footprint: Footprint, area: Tensor) -> Tensor:
-    """How much a view reads of every cell of the reduced window [rows * columns]: the adjoint of sampling."""
-    window = footprint.window.reduced()
-    cells = area.new_zeros(1, 1, window.rows, window.columns, requires_grad=True)
-    read = footprint.sample(footprint.window.crop(cells, window))
-    (weight,) = torch.autograd.grad((read[:, 0] * area).sum(), cells)
-    return weight.flatten()
-
-
-def _weighted_cells(weights: Mapping[Window, Tensor]) -> dict[Window, Tensor]:
-    """Indices [n] of the cells whose weight is not 0. The host waits once, for how many they are."""
-    counts = torch.stack([weight.count_nonzero() for weight in weights.values()]).tolist()
-    pairs = zip(weights.items(), counts, strict=True)
-    return {window: weight.nonzero_static(size=count)[:, 0] for (window, weight), count in pairs}

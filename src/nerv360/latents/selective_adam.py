@@ -29,10 +29,15 @@ class SelectiveAdam(nn.Module):
         cells: Tensor,  # [n] of rows * columns, each at most once
         gradient: Tensor,  # [channels, n]
         learning_rate: float,
+        skipped: Tensor,  # bool: whether nothing is to change
     ) -> None:
         """Move the cells of one key along their gradient."""
         exp_avg, exp_avg_sq = (self.get_buffer(f"{name}{index}")[key].flatten(1) for name in ("exp_avg", "exp_avg_sq"))
-        first = torch.lerp(exp_avg[:, cells], gradient, 1 - BETA1)
-        second = torch.lerp(exp_avg_sq[:, cells], gradient.square(), 1 - BETA2)
-        exp_avg[:, cells], exp_avg_sq[:, cells] = first, second
-        values[key].flatten(1)[:, cells] -= learning_rate * first / (second.sqrt() + EPSILON)
+        before = exp_avg[:, cells], exp_avg_sq[:, cells]
+        first = torch.lerp(before[0], gradient, 1 - BETA1)
+        second = torch.lerp(before[1], gradient.square(), 1 - BETA2)
+        move = learning_rate * first / (second.sqrt() + EPSILON)
+        exp_avg[:, cells], exp_avg_sq[:, cells] = torch.where(
+            skipped, torch.stack(before), torch.stack((first, second))
+        )
+        values[key].flatten(1)[:, cells] -= torch.where(skipped, 0, move)

@@ -99,6 +99,9 @@ class DecoderNetwork(nn.Module):
         """
         raise NotImplementedError
 
+    def prepare_training(self, views: Sequence[Viewport]) -> None:
+        """Make what `training_inputs` needs of these views and nothing else, for the step after this one."""
+
     def training_outputs(self, latents: Sequence[Sequence[Tensor]], at: FrameTime, views: Sequence[Viewport]) -> Tensor:
         """What the loss sees of each view's latents [N, 3, h, w]."""
         pairs = zip(latents, views, strict=True)
@@ -112,8 +115,8 @@ class DecoderNetwork(nn.Module):
         """Share of the panorama's pixels that a training output has."""
         return view.share
 
-    def step_latents(self, learning_rate: float) -> None:
-        """One step of what the optimiser does not hold."""
+    def step_latents(self, learning_rate: float, skipped: Tensor) -> None:
+        """One step of what the optimiser does not hold; none where `skipped`, of the network's device, is true."""
 
     def fitted_latents(self, panoramas: Iterable[Tensor]) -> list[Tensor]:
         """Latents [keys, channels, rows, columns] of a clip, whose frames are [1, 3, H, W]."""

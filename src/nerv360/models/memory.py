@@ -16,6 +16,7 @@ from nerv360.models.spec import MemoryUse
 __all__ = ["bytes_needed", "check_bytes", "check_memory", "enough_memory", "free_bytes", "is_out_of_memory"]
 
 GROUP = Path("/sys/fs/cgroup")
+MOST_SHARE = 0.5  # of the pixels that did not fit, whatever the estimate says
 
 
 def free_bytes(most: int | None = None) -> int:
@@ -60,7 +61,6 @@ def check_memory(
     """Raises OutOfMemory where a CPU has too little memory free, or allowed, for encoding, decoding or training."""
     needed, free = bytes_needed(config, phase, views), free_bytes(most)
     if device.type == "cpu" and needed > free:
-        height = max(1, int(config.height * math.sqrt(free / needed) / 24)) * 24
         instead = ""
         if views > 1:
             instead = ", or fewer views per step"
@@ -68,9 +68,14 @@ def check_memory(
             instead = ", or a model that decodes views alone"
         raise OutOfMemory(
             f"{config.model}, {config.width}x{config.height}: {phase} needs about {needed / 2**30:.1f} GiB, "
-            f"{free / 2**30:.1f} are free; a panorama of about {2 * height}x{height} would fit, or a smaller decoder"
-            + instead
+            f"{free / 2**30:.1f} are free; {_fitting(config, free / needed)}, or a smaller decoder{instead}"
         )
+
+
+def _fitting(config: NetworkConfig, share: float) -> str:
+    """The size that takes such a share of the memory, in words."""
+    height = max(1, int(config.height * math.sqrt(share) / 24)) * 24
+    return f"a panorama of about {2 * height}x{height} would fit"
 
 
 @contextmanager
@@ -82,12 +87,23 @@ def enough_memory(config: NetworkConfig, phase: str, device: torch.device, views
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
+        memory = _memory_of(device)
+        share = min(MOST_SHARE, memory / max(1.0, bytes_needed(config, phase, views)))
         raise OutOfMemory(
-            f"{config.model}, {config.width}x{config.height}: {phase} does not fit the memory of {device}; take a "
-            "smaller panorama (--size) or a smaller decoder (--decoder-size)"
+            f"{config.model}, {config.width}x{config.height}: {phase} does not fit the memory of {device}, "
+            f"{memory / 2**30:.1f} GiB; {_fitting(config, share)} (--size), or a smaller decoder (--decoder-size)"
         ) from None
 
 
+def _memory_of(device: torch.device) -> int:
+    """All of a GPU's bytes, or what is free of this machine's."""
+    if device.type == "cpu":
+        return free_bytes()
+    total: int = torch.get_device_module(device).mem_get_info(device)[1]
+    return total
+
+
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory has run out: on a CPU, PyTorch says that in words alone."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """Whether memory has run out: of a CPU, and of CUDA's libraries, PyTorch says that in words alone."""
+    kinds, words = (torch.OutOfMemoryError, MemoryError), ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, kinds) or any(each in str(error) for each in words)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from nerv360.geometry.footprint import Footprint, cells_per_sample
 from nerv360.geometry.viewport import Viewport
+from nerv360.latents.cells_read import CellsRead
 from nerv360.latents.context_model import ContextModel
 from nerv360.latents.grid import (
     GRID_STEP,
@@ -83,7 +84,9 @@ class NeRV360Grid(DecoderNetwork):
             GridStage(*stage, latents) for stage, latents in zip(config.stages(), entering, strict=True)
         )
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1, padding_mode="replicate")
-        self._latest: tuple[Viewport, list[Footprint]] | None = None  # a step of fitting asks twice
+        # of the latest views, newest first: a step of fitting asks twice, while the next one is prepared
+        self._footprints: tuple[tuple[Viewport, list[Footprint]], ...] = ()
+        self._cells_read: tuple[tuple[Viewport, CellsRead], ...] = ()
 
     @property
     def receptive_margin(self) -> int:
@@ -96,11 +99,11 @@ class NeRV360Grid(DecoderNetwork):
     @torch.inference_mode(False)  # what decoding has computed, fitting may use
     @torch.no_grad()
     def footprints(self, view: Viewport) -> list[Footprint]:
-        if self._latest and self._latest[0] == view:
-            return self._latest[1]
+        if known := [found for other, found in self._footprints if other == view]:
+            return known[0]
         by_stride = {stride: self._footprint(view, stride) for stride in {grid.stride for grid in self.config.grids}}
         grown = [by_stride[grid.stride].grown(self._motion_margin(grid)) for grid in self.config.grids]
-        self._latest = view, grown
+        self._footprints = (view, grown), *self._footprints[:1]
         return grown
 
     def sample(self, features: Sequence[Tensor], footprints: Sequence[Footprint], at: FrameTime) -> list[Tensor]:
@@ -169,16 +172,26 @@ class NeRV360Grid(DecoderNetwork):
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
     ) -> tuple[list[list[Tensor]], Tensor]:
         (view,) = views
-        footprints = self.footprints(view)
-        by_stride = {grid.stride: each for grid, each in zip(self.config.grids, footprints, strict=True)}
-        cells = {stride: cells_per_sample(view, each, stride, self.total_stride) for stride, each in by_stride.items()}
-        per_grid = [cells[grid.stride] for grid in self.config.grids]
-        latents, bits = self.latents.sample_windows(frame, footprints, per_grid, noise)
+        self.prepare_training(views)
+        cells = next(found for other, found in self._cells_read if other == view)
+        latents, bits = self.latents.sample_windows(frame, self.footprints(view), cells, noise)
         return [latents], bits / (view.width * view.height)
 
-    def step_latents(self, learning_rate: float) -> None:
+    def prepare_training(self, views: Sequence[Viewport]) -> None:
+        for view in views:
+            if not any(other == view for other, _ in self._cells_read):
+                footprints, grids = self.footprints(view), self.config.grids
+                by_stride = {grid.stride: each for grid, each in zip(grids, footprints, strict=True)}
+                areas = {
+                    stride: cells_per_sample(view, each, stride, self.total_stride)
+                    for stride, each in by_stride.items()
+                }
+                read = CellsRead(footprints, [areas[grid.stride] for grid in grids])
+                self._cells_read = (view, read), *self._cells_read[:1]
+
+    def step_latents(self, learning_rate: float, skipped: Tensor) -> None:
         """One step of the grids, by the gradients of the last `training_inputs`."""
-        self.latents.step(learning_rate)
+        self.latents.step(learning_rate, skipped)
 
     def fitted_latents(self, panoramas: Iterable[Tensor]) -> list[Tensor]:
         return [GRID_STEP * self.latents.values(index) for index in range(len(self.config.grids))]

@@ -27,7 +27,7 @@ MODELS: dict[str, ModelSpec] = {
             runtime="core",
             eyes=2,
             browser_decoder="motion",
-            unused=_NETWORK | {"views", "roll_deg", "device"},
+            unused=_NETWORK | {"views", "centres", "pitch_deg", "roll_deg", "device", "precision"},
         ),
         NetworkSpec(
             name="nerv360-grid",

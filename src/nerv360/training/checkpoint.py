@@ -4,7 +4,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata as packages
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zlib import crc32
@@ -19,7 +18,7 @@ from nerv360.storage import Location, atomic_write, fetch, name_of
 
 __all__ = ["Checkpoint", "Progress", "capture", "load", "mismatch", "restore", "save"]
 
-VERSION = f"3, pytorch_optimizer {packages.version('pytorch_optimizer')}"  # of the tensors' names and of the fields
+VERSION = "4"  # of the tensors' names and of the fields
 
 Tensors = dict[str, Tensor]
 
@@ -61,20 +60,18 @@ def capture(module: nn.Module, optimiser: torch.optim.Optimizer) -> Tensors:
     tensors = {f"model.{name}": tensor.clone() for name, tensor in module.state_dict().items()}
     for index, entries in state["state"].items():
         tensors |= {f"optimiser.{index}.{name}": tensor.clone() for name, tensor in entries.items()}
-    tensors["optimiser_step"] = torch.tensor(state["param_groups"][0].get("step", 0))
     return tensors
 
 
 def restore(tensors: Tensors, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     """Inverse of `capture`."""
     module.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
-    state = optimiser.state_dict()
+    state, device = optimiser.state_dict(), next(module.parameters()).device
     state["state"] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimiser."):
             _, index, entry = name.split(".")
-            state["state"].setdefault(int(index), {})[entry] = tensor.clone()
-    state["param_groups"][0]["step"] = int(tensors["optimiser_step"])
+            state["state"].setdefault(int(index), {})[entry] = tensor.to(device, copy=True)
     optimiser.load_state_dict(state)
 
 
@@ -143,10 +140,10 @@ def mismatch(found: Checkpoint, module: nn.Module, optimiser: torch.optim.Optimi
             index, _, entry = rest.partition(".")
             known = index.isdecimal() and int(index) < len(parameters) and entry.isidentifier()
             return known and (tensor.dim() == 0 or _alike(tensor, parameters[int(index)]))
-        return name == "optimiser_step" or (name == "angles" and tensor.shape[1:] == (3,))
+        return name == "angles" and tensor.shape[1:] == (3,)
 
     return any(
-        not expected.keys() | {"optimiser_step"} <= state.keys() or not all(map(fits, state, state.values()))
+        not expected.keys() <= state.keys() or not all(map(fits, state, state.values()))
         for state in (found.state, found.last_good_state)
     )
 

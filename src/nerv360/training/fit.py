@@ -12,9 +12,11 @@ from nerv360.errors import TrainingError
 from nerv360.models.build import channels_last
 from nerv360.storage import Location, set_aside
 from nerv360.training import checkpoint
+from nerv360.training.ahead import made_ahead
 from nerv360.training.checkpoint import Checkpoint, Progress
 from nerv360.training.optimisers import create_optimiser, learning_rate
-from nerv360.training.sampling import training_sample
+from nerv360.training.running_means import RunningMeans
+from nerv360.training.sampling import TrainingSample, training_sample
 from nerv360.training.step import train_step
 from nerv360.training.training_module import TrainingModule
 from nerv360.video.camera_motion import Angles
@@ -26,6 +28,7 @@ __all__ = ["Fit"]
 SAVE_SECONDS, MOST_SECONDS = 20.0, 50.0  # between checkpoints; large ones, slow to write, are rarer
 FRAME_MEMORY = 2 << 30
 SNAPSHOT_STEPS = 100
+REPORT_STEPS = 20  # after as many the host asks how the fit goes, and waits for the answer
 DIVERGENCE = 1.5  # times the best running loss; the last one that was kept where the rate is fitted
 MAX_RECOVERIES, MAX_SKIPPED = 5, 20
 
@@ -59,6 +62,16 @@ class Fit:
             self.angles = initialize()
             self.progress = Progress(rate_weight=config.rate_target.rate_weight)
             self.last_good_state = checkpoint.capture(module, self.optimiser)
+        self._means = RunningMeans(self.progress, self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.module.parameters()).device
+
+    def refresh(self) -> None:
+        """Bring loss and PSNR of the progress up to date."""
+        self._means.read(self.progress)
 
     def run(
         self,
@@ -67,18 +80,20 @@ class Fit:
     ) -> None:
         """Minimise the loss; `on_step` sees the progress, and the number of steps, after every step.
 
-        `control_rate` may change the weight of the rate after every step, and rewind the schedule.
+        `control_rate` may change the weight of the rate after every step, and rewind the schedule. Loss and PSNR of
+        the progress are brought up to date every REPORT_STEPS, and by `refresh`.
         Raises TrainingError where the loss cannot be kept finite.
         """
         progress = self.progress
         frames = shuffled(self.clip, self.config.seed, progress.step, FRAME_MEMORY)
+        samples = made_ahead(self._sample, enumerate(frames, start=progress.step), self.device)
         saved, pause = time.monotonic(), SAVE_SECONDS
         self._started = saved - progress.seconds
         if not self.resumed:
             self._save()
         try:
             while progress.scheduled_step < self.steps:
-                self._step(*next(frames))
+                self._step(next(samples))
                 control_rate(progress, self.steps)
                 on_step(progress, self.steps + progress.rewound_steps)
                 if time.monotonic() - saved > pause:
@@ -90,13 +105,21 @@ class Fit:
             frames.close()
         self._save()
 
-    def _step(self, index: int, frame: NDArray[np.uint8]) -> None:
-        progress, device = self.progress, next(self.module.parameters()).device
-        sample = training_sample(frame, index, self.clip.frames, progress.step, self.config, self.angles, device)
+    def _sample(self, numbered: tuple[int, tuple[int, NDArray[np.uint8]]]) -> TrainingSample:
+        """What a step sees, by its number and frame."""
+        step, (index, frame) = numbered
+        sample = training_sample(frame, index, self.clip.frames, step, self.config, self.angles, self.device)
+        self.module.network.prepare_training(sample.world_views)
+        return sample
+
+    def _step(self, sample: TrainingSample) -> None:
+        progress = self.progress
         step = progress.scheduled_step
         rate = progress.rate_scale * learning_rate(step, self.steps, self.config.optimisation)
-        train_step(self.module, self.optimiser, sample, rate, step / self.steps, self.config, progress)
-        self.recover_from_divergence()
+        train_step(self.module, self.optimiser, sample, rate, step / self.steps, self.config, progress, self._means)
+        if progress.step == 0 or progress.step % REPORT_STEPS == REPORT_STEPS - 1:
+            self.refresh()
+            self.recover_from_divergence()
         progress.step += 1
 
     def recover_from_divergence(self) -> None:
@@ -111,6 +134,7 @@ class Fit:
                 )
             checkpoint.restore(self.last_good_state, self.module, self.optimiser)
             progress.rate_scale, progress.loss, progress.skipped = progress.rate_scale / 2, progress.best_loss, 0
+            self._means = RunningMeans(progress, self.device)
         elif progress.step % SNAPSHOT_STEPS == SNAPSHOT_STEPS - 1:
             fits_rate = self.module.quantizer is not None  # to save bits, quality may fall slowly
             progress.best_loss = progress.loss if fits_rate else min(progress.best_loss, progress.loss)
@@ -130,6 +154,7 @@ class Fit:
         return False
 
     def _save(self) -> None:
+        self.refresh()
         self.progress.seconds = time.monotonic() - self._started
         state = checkpoint.capture(self.module, self.optimiser)
         if self.angles is not None:

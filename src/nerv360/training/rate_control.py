@@ -33,8 +33,11 @@ class RateController:
     quality_db: float | None
     size: Callable[[], int]  # of the file that would be written now
 
-    def update(self, progress: Progress, steps: int) -> None:
-        """Change `progress.rate_weight`, where it is time to; at the end, rewind where the target is missed."""
+    def update(self, progress: Progress, steps: int, refresh: Callable[[], None] = lambda: None) -> None:
+        """Change `progress.rate_weight`, where it is time to; at the end, rewind where the target is missed.
+
+        `refresh` brings loss and PSNR of the progress up to date: it is called where they count.
+        """
         if self.max_bytes is None and self.quality_db is None:
             return
         fraction = progress.scheduled_step / steps
@@ -43,6 +46,7 @@ class RateController:
         ended = fraction >= 1 and progress.rewound_steps < MAX_REWINDS * rewind
         if not due and not ended:
             return
+        refresh()
         size = 0 if self.max_bytes is None else self.size()
         if ended and not self.describe_miss(size, progress.psnr_db):
             return

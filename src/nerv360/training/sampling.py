@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nerv360.config import EncodingConfig
+from nerv360.config import EncodingConfig, ViewSampling
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime
 from nerv360.video.camera_motion import Angles, camera_to_world, to_world_view
@@ -44,7 +44,10 @@ def training_sample(
     device: torch.device,
 ) -> TrainingSample:
     """Views of a frame for a step of the fit."""
-    panorama = torch.from_numpy(frame).permute(2, 0, 1)[None].to(device)
+    levels = torch.from_numpy(frame)
+    if device.type != "cpu":
+        levels = levels.pin_memory().to(device, non_blocking=True)
+    panorama = levels.permute(2, 0, 1)[None]
     count = config.view_sampling.views
     first = step // frames * count
     views = [sample_view(config, frame.shape[1], index, first + number) for number in range(count)]
@@ -55,11 +58,10 @@ def training_sample(
 
 
 def sample_view(config: EncodingConfig, panorama_width: int, frame: int, number: int) -> Viewport:
-    """Training viewport of a frame, by number: its centre uniform on the sphere.
+    """Training viewport of a frame, by number: its centre uniform on the sphere, or in angle.
 
-    Uniform on the sphere means that pitch is the arcsine of a uniform number, so the poles are not seen more often
-    than their area. A frame's centres follow an additive recurrence (R2) from a random start: they cover the sphere
-    evenly, not by chance.
+    A frame's centres follow an additive recurrence (R2) from a random start: they cover the sphere evenly, not by
+    chance.
     """
     width, height = config.training_view(panorama_width)
     random = np.random.default_rng((config.seed, frame, number))
@@ -67,9 +69,18 @@ def sample_view(config: EncodingConfig, panorama_width: int, frame: int, number:
     across, up = (start + number * R2) % 1
     return Viewport(
         yaw_deg=float(360 * across - 180),
-        pitch_deg=float(np.degrees(np.arcsin(2 * up - 1))),
+        pitch_deg=_pitch(up, config.view_sampling),
         roll_deg=float(random.uniform(*config.view_sampling.roll_deg)),
         hfov_deg=float(random.uniform(*config.view_sampling.hfov_deg)),
         width=width,
         height=height,
     )
+
+
+def _pitch(share: float, settings: ViewSampling) -> float:
+    """Degrees of a uniform number in [0, 1). On the sphere its sine is uniform: poles are seen as their area is."""
+    low, high = settings.pitch_deg
+    if settings.centres == "angle":
+        return float(low + (high - low) * share)
+    bottom, top = np.sin(np.radians((low, high)))
+    return float(np.degrees(np.arcsin(bottom + (top - bottom) * share)))

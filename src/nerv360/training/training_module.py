@@ -15,19 +15,28 @@ __all__ = ["TrainingModule"]
 
 
 class TrainingModule(nn.Module):
-    """Draws training samples by the network, with weights as a file will hold them."""
+    """Draws training samples by the network, with weights as a file will hold them.
 
-    def __init__(self, network: DecoderNetwork, rate_weight: float) -> None:
+    Convolutions and products of matrices are of the given precision; weights, geometry and bits stay in float32.
+    """
+
+    def __init__(self, network: DecoderNetwork, rate_weight: float, precision: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.precision = network, precision
         self.quantizer = WeightQuantizer(decoder_tensors(network)) if rate_weight else None
 
     def forward(
         self, sample: TrainingSample, noise: torch.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:  # [N, 3, h, w] drawn and wanted, in [0, 1]; bits per drawn pixel
         """Draw a sample. With a generator, noise stands in for rounding."""
+        with torch.autocast(sample.panorama.device.type, self.precision, enabled=self.precision != torch.float32):
+            drawn, wanted, bits = self._render(sample, noise)
+        return drawn.float(), wanted, bits
+
+    def _render(self, sample: TrainingSample, noise: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         if self.quantizer is None:
-            return _Rendering(self.network)(sample, noise)
+            rendered: tuple[Tensor, Tensor, Tensor] = _Rendering(self.network)(sample, noise)
+            return rendered
         parameters = {name: self.network.get_parameter(name) for name in self.quantizer.names}
         weights, bits = self.quantizer(parameters, noise)
         drawn, wanted, latent_bits = functional_call(

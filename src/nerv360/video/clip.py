@@ -12,7 +12,7 @@ from itertools import pairwise, repeat, takewhile
 
 import av
 import numpy as np
-from av.video.reformatter import Colorspace, Interpolation
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from nerv360.errors import ArgumentError, VideoError
 from nerv360.storage import Location, open_file, parse_location, size
@@ -156,15 +156,27 @@ class Clip:
 
     @property
     def frame_bytes(self) -> int:
+        """Of a frame in RGB, of both eyes where it has two."""
         return 3 * self.width * self.height * len(self.eyes)
+
+    @property
+    def decoded_frame_bytes(self) -> int:
+        """Of a picture of the file."""
+        layout = av.VideoFormat(self.tags.pixel_format, self.tags.width, self.tags.height)
+        samples = sum(each.width * each.height * -(-each.bits // 8) for each in layout.components)
+        return int(samples)
 
     def __iter__(self) -> Iterator[Picture]:
         return self.read(0, self.frames)
 
     def read(self, first: int, end: int) -> Iterator[Picture]:
-        """Frames [first, end) of the clip. One that cannot be decoded repeats the one before it, or else the next.
+        """Frames [first, end) of the clip, as `pictures` gives them."""
+        return map(self.panorama, self.pictures(first, end))
 
-        Raises VideoError where none can be decoded.
+    def pictures(self, first: int, end: int) -> Iterator[av.VideoFrame]:
+        """The pictures of the file for frames [first, end), for `panorama`.
+
+        One that cannot be decoded repeats the one before it, or else the next. Raises VideoError where none can be.
         """
         last: av.VideoFrame | None = None
         wanted = first
@@ -172,16 +184,16 @@ class Clip:
             if index >= end:
                 break
             if index > wanted:
-                yield from repeat(self.panorama(picture if last is None else last), index - wanted)
+                yield from repeat(picture if last is None else last, index - wanted)
             if index >= wanted:
-                yield self.panorama(picture)
+                yield picture
                 wanted = index + 1
             last = picture
         if last is None:
             frames = f"{self.start + first}-{self.start + end - 1}"
             raise VideoError(f"{self.path}: damaged: none of the frames {frames} can be decoded")
         if wanted < end:
-            yield from repeat(self.panorama(last), end - wanted)
+            yield from repeat(last, end - wanted)
 
     def decodable(self) -> Iterator[tuple[int, av.VideoFrame, bool]]:
         """Every picture that the file gives up undamaged: its frame of the clip, and whether its size is another."""
@@ -201,8 +213,8 @@ class Clip:
 
     def _as_rgb(self, picture: av.VideoFrame, width: int, height: int, pixel_format: str) -> av.VideoFrame:
         matrix = None if picture.format.is_rgb else matrix_of(self.tags.colour)
-        return picture.reformat(
-            width, height, pixel_format, src_colorspace=matrix, dst_colorspace=matrix, interpolation=EXACT
+        return VideoReformatter().reformat(  # its own: threads may ask for the same picture
+            picture, width, height, pixel_format, matrix, matrix, interpolation=EXACT
         )
 
     def fingerprint(self) -> str:

@@ -63,6 +63,7 @@ class Tags:
     stereo: str | None
     right_eye_first: bool
     spherical: Spherical | None
+    pixel_format: str  # as FFmpeg calls it
     twins: bool  # whether another stream has pictures of the same size
 
 
@@ -80,6 +81,7 @@ def read_tags(stream: av.VideoStream, first: av.VideoFrame, movie: bytes = b"") 
         stereo,
         right_eye_first,
         _spherical(data.get(Type.SPHERICAL), movie),
+        first.format.name,
         sum(is_film(each) and each.width == stream.width for each in stream.container.streams.video) > 1,
     )
 
