@@ -110,7 +110,6 @@ typedef struct {
 typedef struct {
     u8 *data;
     u32 length, position, low, high, code;
-    u8 behind;                     /* the last byte, what is read */
     int decoding, counting;        /* which writes nothing, and learns nothing */
     double bits;                   /* an estimate */
 } Stream;
@@ -128,7 +127,6 @@ const u8 *read_contexts(Contexts *c, const u8 *learned);
 u8 *write_contexts(const Contexts *c, u8 *learned);
 void begin_writing(Stream *s, u8 *data, u32 length);
 void begin_reading(Stream *s, u8 *data, u32 length);
-void begin_reading_zeros(Stream *s);
 u32 end_writing(Stream *s);
 void predict(Mix *m, const Contexts *c);
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit);

@@ -73,11 +73,6 @@ void begin_writing(Stream *s, u8 *data, u32 length) {
     *s = (Stream){.data = data, .length = length, .high = 0xFFFFFFFFu};
 }
 
-/* Where nothing was written, every bit is 0. */
-void begin_reading_zeros(Stream *s) {
-    *s = (Stream){.high = 0xFFFFFFFFu, .code = 0xFFFFFFFFu, .behind = 255, .decoding = 1};
-}
-
 void begin_reading(Stream *s, u8 *data, u32 length) {
     *s = (Stream){.data = data, .length = length, .high = 0xFFFFFFFFu, .decoding = 1};
     for (; s->position < 4; s->position++)
@@ -105,8 +100,8 @@ static int code_bit(Stream *s, int bit, i32 probability) {
     if (bit) s->high = middle;
     else s->low = middle + 1;
     while (((s->low ^ s->high) & 0xFF000000u) == 0) {
-        if (s->decoding && !s->behind && s->position >= s->length + BEYOND) __builtin_trap();
-        if (s->decoding) s->code = s->code << 8 | (s->position < s->length ? s->data[s->position] : s->behind);
+        if (s->decoding && s->position >= s->length + BEYOND) __builtin_trap();
+        if (s->decoding) s->code = s->code << 8 | (s->position < s->length ? s->data[s->position] : 0);
         else if (s->position < s->length) s->data[s->position] = (u8)(s->high >> 24);
         s->position++;
         s->low <<= 8;

@@ -162,18 +162,21 @@ static void forget_soft_tiles(void) {
             if (keys[slot].done[tile] == SOFT) keys[slot].done[tile] = NOT_PAINTED;
 }
 
-/* Read a sector of a key, of `length` bytes. Does nothing, and returns 0, where that of a reference is not known. */
+/* Read a sector of a key, of `length` bytes; of none, its motion is as the nodes around have it, and its bands are 0. Does
+   nothing, and returns 0, where that of a reference is not known. */
 int EXPORT(decode_sector)(int slot, int sector, u8 *data, u32 length) {
     Key *key = &keys[slot];
     find_references(key);
     for (int k = 0; k < key->references; k++)
         if (!key->reference[k]->known[sector]) return 0;
-    Stream s;
-    Contexts *c = sector_contexts(key);
-    if (length) begin_reading(&s, data, length);
-    else begin_reading_zeros(&s);
-    code_motion(&s, c, key, sector + 1);
-    code_bands(&s, c, key, sector + 1, NULL, 0);
+    if (length) {
+        Stream s;
+        Contexts *c = sector_contexts(key);
+        begin_reading(&s, data, length);
+        code_motion(&s, c, key, sector + 1);
+        code_bands(&s, c, key, sector + 1, NULL, 0);
+    } else
+        code_motion(&(Stream){.counting = 1}, &priors[key->references], key, sector + 1);
     key->known[sector] = 1;
     for (int tile = 0; tile < tiles_across() * tiles_down(); tile++)
         if (key->done[tile]) {

@@ -193,7 +193,7 @@ def read_key(
         bands.append(read_bands(bits, plane, size, bands, references, fields, 4 - (plane > 0) if sectors else 1))
     used = read_filters(bits, (16 * rows, 16 * columns))
     for part, sector in zip(parts, sectors, strict=True):
-        apart = Bits(part or b"\xff" * 100000, priors()[len(references)].copy())
+        apart = Bits(part, priors()[len(references)].copy()) if part else Nothing()
         found = read_motion(apart, key, references, bases, motion, sector.has)
         motion = [
             Field(field.added | more.added, field.magnitudes | more.magnitudes)
@@ -211,6 +211,16 @@ def read_key(
     planes[0] = filtered(planes[0], used, filters()[len(references)], step)
     changes = sum((Counter(field.magnitudes) for field in motion), Counter[Node]())
     return Known(key, bits.state, fields, {node: min(255, change) for node, change in changes.items()}, bands, planes)
+
+
+class Nothing(Bits):
+    """What an empty sector is read from: every bit is 0."""
+
+    def __init__(self) -> None:
+        self.state = priors()[0].copy()
+
+    def bit(self, p: int) -> int:
+        return 0
 
 
 def everywhere(node: Node) -> bool:
