@@ -175,6 +175,25 @@ def test_a_clip_is_encoded_resumed_and_decoded(
         assert psnr(same, expected) > 70  # the least was 75.1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "config",
+    [
+        shrunk(GRID).replace(bitrate=2e6),
+        shrunk(SMALL).replace(rate_weight=1.0, quality_db=25.0),
+        shrunk(SMALL).replace(views=2, roll_deg=(-180, 180), hfov_deg=(60, 110)),
+    ],
+    ids=["a bitrate", "a quality", "any view"],
+)
+def test_targets_and_free_views_are_fitted_alike(config: EncodingConfig, video: Path, tmp_path: Path) -> None:
+    known, output = tmp_path / "known.nerv360", tmp_path / "output.nerv360"
+    encode_on(torch.device("cpu"), video, known, config.replace(epochs=6))
+    with second_device():
+        encode_on(DEVICE, video, output, config.replace(epochs=6))
+    for same, expected in zip(pictures(output, "cpu"), pictures(known, "cpu"), strict=True):
+        assert psnr(same, expected) > 60
+
+
 @pytest.mark.parametrize("config", [SMALL, GRID], ids=["nerv360", "nerv360-grid"])
 def test_a_fit_waits_for_reports_alone(
     config: EncodingConfig, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -194,7 +213,12 @@ def test_a_fit_waits_for_reports_alone(
 
 
 @pytest.mark.parametrize(
-    "config", [SMALL, SMALL.replace(model="hnerv"), GRID], ids=["nerv360", "hnerv", "nerv360-grid"]
+    "config",
+    [
+        pytest.param(SMALL, id="nerv360"),
+        pytest.param(SMALL.replace(model="hnerv"), id="hnerv", marks=pytest.mark.slow),
+        pytest.param(GRID, id="nerv360-grid"),
+    ],
 )
 def test_half_precision_is_of_convolutions_alone(config: EncodingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     found: set[tuple[str, torch.dtype]] = set()
@@ -292,7 +316,7 @@ def test_features_are_channels_last_at_every_convolution(config: EncodingConfig)
     assert len(found) >= 4 and all(found)
 
 
-@pytest.mark.parametrize("model", ["nerv360", "hnerv"])
+@pytest.mark.parametrize("model", ["nerv360", pytest.param("hnerv", marks=pytest.mark.slow)])
 def test_the_benchmark_of_a_gpu_runs(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
     benchmark: Any = importlib.import_module("cuda")

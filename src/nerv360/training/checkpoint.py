@@ -66,12 +66,16 @@ def capture(module: nn.Module, optimiser: torch.optim.Optimizer) -> Tensors:
 def restore(tensors: Tensors, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     """Inverse of `capture`."""
     module.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
-    state, device = optimiser.state_dict(), next(module.parameters()).device
+    state = optimiser.state_dict()
+    parameters = [each for group in optimiser.param_groups for each in group["params"]]
     state["state"] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimiser."):
             _, index, entry = name.split(".")
-            state["state"].setdefault(int(index), {})[entry] = tensor.to(device, copy=True)
+            like = parameters[int(index)]
+            same = tensor.shape == like.shape  # then its order in memory is to be the same: fused optimisers rely on it
+            restored = torch.empty_like(like).copy_(tensor) if same else tensor.to(like.device, copy=True)
+            state["state"].setdefault(int(index), {})[entry] = restored
     optimiser.load_state_dict(state)
 
 
