@@ -293,6 +293,7 @@ Contexts *sector_contexts(const Key *key);
 enum { SPOT = 8 }; /* pixels each way, for which is found out what they depend on */
 static inline int spots_across(void) { return layout.columns / SPOT; }
 static inline int spots_down(void) { return layout.rows / SPOT; }
+void forget_wanted(int frame);
 int lacks_sectors(const Key *key, int tile_row, int tile_column);
 
 /* search.c */

@@ -117,6 +117,7 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
         key->filter = allocate((size_t)tiles_across() * tiles_down());
         key->contexts = allocate(sizeof(Contexts));
     }
+    if (layout.sector) forget_wanted(frame);
     key->frame = frame, key->level = level, key->step = step, key->motion_length = 0;
     key->references = (first >= 0) + (second >= 0);
     key->reference_frame[0] = first, key->reference_frame[1] = second;

@@ -5,7 +5,7 @@
 #include "core.h"
 
 enum {
-    AROUND = 4,  /* pixels: coefficients further off hardly change a pixel */
+    AROUND = 4,   /* pixels: coefficients further off hardly change a pixel */
     REACH = 32,   /* pixels from which on they do not at all */
     USED_AT = 0,  /* contexts of lengths */
     LENGTHS_AT = USED_AT + 3 * 4,
@@ -55,6 +55,15 @@ static void want_spot(Key *key, int row, int column) {
                 want_spot(key->reference[n / 4], at_row / SPOT, at_column / SPOT);
             }
     }
+}
+
+/* A key is read anew: others that know of its sectors have to ask for them again. */
+void forget_wanted(int frame) {
+    int known = 0;
+    for (int k = 0; k < SLOTS; k++)
+        for (int r = 0; keys[k].frame >= 0 && r < keys[k].references; r++) known |= keys[k].reference_frame[r] == frame;
+    for (int k = 0; known && k < SLOTS; k++)
+        if (keys[k].wanted) memset(keys[k].wanted, 0, (size_t)spots_down() * spots_across());
 }
 
 /* Ask for the sectors that a region of a key's picture depends on, in this key and in others: `asked` tells which, of those

@@ -66,6 +66,16 @@ def test_a_view_that_turns_sharpens(file: Path) -> None:
         np.testing.assert_array_equal(decoder.panorama(4), whole.panorama(4))
 
 
+def test_keys_that_are_read_anew_get_their_sectors_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nerv360.codec.motion_decoder.BYTES_KEPT", 0)  # slots for the keys of one frame
+    views = [Viewport(yaw_deg=yaw, hfov_deg=60, width=80, height=60) for yaw in (0, 90, 0, 180, 90)]
+    with nerv360.open(file) as decoder, nerv360.open(file) as whole:
+        for frame in (5, 8, 4, 0, 5, 7, 5):
+            for view in views:
+                expected = extract_viewport(whole.panorama(frame), view)
+                assert psnr(decoder.viewport(frame, view), expected) > ALIKE_DB, (frame, view)
+
+
 def test_a_view_fetches_part_of_the_file(file: Path) -> None:
     views = [look("ahead")] * FRAMES
     cost = stream_cost(file, views)
