@@ -50,6 +50,7 @@ MAGIC = b"\x89NERV360"
 OLDEST_VERSION, *_, VERSION = VERSIONS = 5, 10, 11, 12, 13  # a file has the oldest that its content allows
 TIMED_VERSION = 11  # of files with sound, or with times of frames
 STEREO_VERSION = 12  # of files with both eyes
+SECTORS_VERSION = 13  # of files with sectors
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
 COPIED_AT_ONCE = 1 << 20
@@ -326,7 +327,7 @@ class Container:
     def _read_segment(self, entry: SegmentEntry, sound: Sequence[Chunk], first_frame: int, offset: int) -> Segment:
         packed = self._read(offset, entry.header_length, entry.header_crc32, "segment header")
         header = unpack_segment_header(packed)
-        if header.version > self.version:
+        if _version_of_segment(header) > self.version:
             raise BitstreamError(f"a segment of {header.model} in a file of version {self.version}")
         if header.eyes != self.header.eyes:
             raise BitstreamError(f"a segment of {header.eyes or 1} eyes in a file of {self.header.eyes or 1}")
@@ -388,7 +389,7 @@ def write_container(
         body = packed + b"".join(chunks) + b"".join(behind)
         entries.append(SegmentEntry(entry.frames, len(body), len(packed), crc32(packed)))
         bodies.append(body)
-        version = max(version, segment.version)
+        version = max(version, _version_of_segment(segment))
     return write_head(replace(header, segments=entries), version) + b"".join(bodies)
 
 
@@ -397,6 +398,11 @@ def _version_of(header: FileHeader) -> int:
     if header.eyes is not None:
         return STEREO_VERSION
     return OLDEST_VERSION if header.sound is None and header.times is None else TIMED_VERSION
+
+
+def _version_of_segment(header: AnySegmentHeader) -> int:
+    """The oldest version of a file with such a segment."""
+    return header.version if header.sector is None else SECTORS_VERSION
 
 
 def _table(chunks: Sequence[bytes]) -> list[Chunk]:

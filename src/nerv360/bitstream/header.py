@@ -276,16 +276,13 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
         Meta(description="pixels of a sector each way; missing without sectors"),
     ] = None
 
+    version: ClassVar[int] = 10  # of the first files that hold such segments
+
     def __post_init__(self) -> None:
         _check_fov(self.hfov_deg)
         levels = 1 + max(key.level for key in key_order(max(self.groups), self.interval))
         if len(self.steps) < levels:
             raise ValueError(f"steps={self.steps}: the keys have {levels} levels")
-
-    @property
-    def version(self) -> int:
-        """The version of the first files that hold such a segment."""
-        return 13 if self.sector else 10
 
     @property
     def eyes(self) -> int | None:
