@@ -1,6 +1,6 @@
 """Encodings that are killed at random moments, again and again: each ends with the bytes of the undisturbed one.
 
-A hundred kills in all; the last lines of `pytest -m slow -s tests/test_kills.py` say how many came when.
+A hundred and ten kills in all; the last lines of `pytest -m slow -s tests/test_kills.py` say how many came when.
 """
 
 import os
@@ -14,13 +14,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from helpers.films import other_eye, stereo_box, write_film
 from helpers.processes import running
 
 import nerv360
+from nerv360.bitstream.container import Container
 from nerv360.cli.encode_long import encode_long
 from nerv360.cluster.plan import Request
 from nerv360.storage import names_in
+from nerv360.video.clip import Clip
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +107,16 @@ def survives(attempt: Attempt, kills: int, output: Path) -> None:
 
 def test_keys(clip: Path, output: Path) -> None:
     survives(in_a_fork(lambda: nerv360.encode(clip, output, INSTANT)), 30, output)
+
+
+def test_keys_of_both_eyes(clip: Path, output: Path) -> None:
+    left = list(Clip.open(clip))
+    write_film(
+        clip, [np.concatenate(pair) for pair in zip(left, other_eye(left), strict=True)], sample_entry=stereo_box(1)
+    )
+    survives(in_a_fork(lambda: nerv360.encode(clip, output, INSTANT)), 10, output)
+    with Container(output) as container:
+        assert container.header.eyes == 2
 
 
 def test_networks(clip: Path, quick: nerv360.EncodingConfig, output: Path) -> None:

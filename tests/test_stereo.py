@@ -287,7 +287,7 @@ def test_commands(commands_with_torch: Commands, film: Path, tmp_path: Path) -> 
     assert facts["eyes"] == 2
     assert sum(facts["budget"].values()) == facts["size"]
     assert facts["budget"]["P keys, right eye"] > 0
-    assert "left and right; the left one predicts the right" in run("info", "a.nerv360")
+    assert "left and right; right keys below level 1" in run("info", "a.nerv360")
     mean, right = (
         json.loads(run("eval", "a.nerv360", "--source", film, "--json", "--size", "96x96", *more))
         for more in (("--picture", "e.png"), ("--eye", "right"))

@@ -324,7 +324,7 @@ class MotionHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fie
         yield "model", self.model
         yield "keys", f"every frame, a P key every {self.interval} frames"
         if self.inter_view_levels is not None:
-            yield "eyes", f"left and right; the left one predicts the right, levels up to {self.inter_view_levels - 1}"
+            yield "eyes", f"left and right; right keys below level {self.inter_view_levels} come from left ones"
         yield "steps", f"{', '.join(f'{step / 16:g}' for step in self.steps)} grey levels"
         yield "measured view", f"{self.view_width}x{self.view_height}, {_range(self.hfov_deg)} degrees wide"
         yield "random access", f"groups of up to {max(self.groups)} frames"

@@ -81,11 +81,11 @@ def evaluation_table(result: "Evaluation") -> Table:
             last = segment.first_frame + segment.frames - 1
             row(f"segment {number}: frames {segment.first_frame}-{last}, {segment.size:,} bytes", segment.quality)
     table.add_section()
-    table.add_row("panorama", f"{result.ws_psnr_db:.2f} dB WS-PSNR", f"{result.panoramas} frames", "")
+    table.add_row("panorama", f"{result.ws_psnr_db:.2f} dB WS-PSNR", f"{result.panoramas} pictures", "")
     table.add_row(
         "rate", f"{result.size:,} bytes", f"{result.bitrate / 1000:.1f} kbit/s", f"{result.bits_per_pixel:.4f} bpp"
     )
-    table.add_row("decoding", f"{result.decode_fps:.1f} frames/s", "", "")
+    table.add_row("decoding", f"{result.decode_fps:.1f} pictures/s", "", "")
     return table
 
 
