@@ -248,7 +248,11 @@ def test_eight_bits_are_nearly_as_good(encoded: Path, fitted_grids: Path, video:
 
 
 def test_precisions_that_are_not_there(encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for precision, backend, message in (("fp4", None, "precision=fp4"), ("int8", "torch", "not on torch")):
+    for precision, backend, message in (
+        ("fp4", None, "precision=fp4"),
+        ("int8", "torch", "not on torch"),
+        ("float16", None, "precision=float16: runs on the device cuda alone"),
+    ):
         with pytest.raises(ArgumentError, match=message):
             nerv360.open(encoded, backend=backend, precision=precision)
     monkeypatch.setattr(registry, "find_spec", lambda name: None if name == "onnxruntime" else name)

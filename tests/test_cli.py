@@ -148,6 +148,8 @@ BAD = [
     ("encode ok.mp4 -o a.nerv360 --model nerv360 --preset fast", "must be one of tiny"),
     ("encode ok.mp4 -o a.nerv360 --decoder-size 9999", "has no meaning for nerv360-motion"),
     ("encode ok.mp4 -o a.nerv360 --device cuda", "--device cuda: has no meaning for nerv360-motion"),
+    ("encode ok.mp4 -o a.nerv360 --precision half", "--precision half: must be float or bfloat16"),
+    ("encode ok.mp4 -o a.nerv360 --precision float", "--precision float: has no meaning for nerv360-motion"),
     ("encode ok.mp4 -o a.nerv360 --model hnerv --views 2", "--views 2: has no meaning for hnerv"),
     ("encode ok.mp4 -o a.nerv360 --model hnerv-boost --roll 0:9", "--roll 0:9: has no meaning for hnerv-boost"),
     ("encode ok.mp4 -o a.nerv360 --model nerv360 --preset hnerv-published", "must be one of tiny"),

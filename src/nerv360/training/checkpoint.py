@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nerv360.errors import OutputError
 from nerv360.storage import Location, atomic_write, fetch, name_of
+from nerv360.training.optimisers import state_names
 
 __all__ = ["Checkpoint", "Progress", "capture", "load", "mismatch", "restore", "save"]
 
@@ -146,8 +147,14 @@ def mismatch(found: Checkpoint, module: nn.Module, optimiser: torch.optim.Optimi
             return known and (tensor.dim() == 0 or _alike(tensor, parameters[int(index)]))
         return name == "angles" and tensor.shape[1:] == (3,)
 
+    def whole(state: Tensors) -> bool:
+        kept: dict[str, set[str]] = {}
+        for _, index, entry in (name.split(".") for name in state if name.startswith("optimiser.")):
+            kept.setdefault(index, set()).add(entry)
+        return all(names == state_names(optimiser) for names in kept.values())
+
     return any(
-        not expected.keys() <= state.keys() or not all(map(fits, state, state.values()))
+        not expected.keys() <= state.keys() or not all(map(fits, state, state.values())) or not whole(state)
         for state in (found.state, found.last_good_state)
     )
 

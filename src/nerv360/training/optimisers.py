@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from nerv360.config import Optimisation
 
-__all__ = ["Adan", "create_optimiser", "learning_rate"]
+__all__ = ["Adan", "create_optimiser", "learning_rate", "state_names"]
 
 BETAS, EPSILON = (0.98, 0.92, 0.99), 1e-8
+STATE = ("step", "exp_avg", "exp_avg_diff", "exp_avg_sq", "previous")  # of a parameter
 
 
 class Adan(torch.optim.Optimizer):
@@ -35,9 +36,7 @@ class Adan(torch.optim.Optimizer):
         (group,) = self.param_groups
         parameters: list[Tensor] = [each for each in group["params"] if each.grad is not None]
         states = [self._state(each) for each in parameters]
-        steps, exp_avg, exp_avg_diff, exp_avg_sq, previous = (
-            [state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_diff", "exp_avg_sq", "previous")
-        )
+        steps, exp_avg, exp_avg_diff, exp_avg_sq, previous = ([state[name] for state in states] for name in STATE)
         kept = 1 - self.found_inf
         gradients = [torch.where(kept > 0, each.grad, 0) for each in parameters if each.grad is not None]
         differences = torch._foreach_sub(gradients, previous)
@@ -63,7 +62,7 @@ class Adan(torch.optim.Optimizer):
         state: dict[str, Any] = self.state[parameter]
         if not state:
             state["step"] = torch.zeros((), device=parameter.device)
-            for name in ("exp_avg", "exp_avg_diff", "exp_avg_sq", "previous"):
+            for name in STATE[1:]:
                 state[name] = torch.zeros_like(parameter)
         return state
 
@@ -80,6 +79,11 @@ def create_optimiser(model: nn.Module, settings: Optimisation) -> torch.optim.Op
     if settings.optimiser == "adam":
         return torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     return Adan(model.parameters(), settings.learning_rate)
+
+
+def state_names(optimiser: torch.optim.Optimizer) -> set[str]:
+    """Names of what one of `create_optimiser` keeps of every parameter that has had a gradient."""
+    return set(STATE) if isinstance(optimiser, Adan) else {"step", "exp_avg", "exp_avg_sq"}
 
 
 def learning_rate(step: int, steps: int, settings: Optimisation) -> float:
