@@ -39,9 +39,9 @@ EXACT_S = 0.0011  # Matroska counts in milliseconds
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same pictures with several kinds of sound, or none."""
+    """The same pictures, without loss, with several kinds of sound, or none."""
     folder, pictures = tmp_path_factory.mktemp("films"), panoramas(FRAMES, 64, 32)
-    return {name: write_film(folder / name, pictures, sound=sound) for name, sound in KINDS.items()}
+    return {name: write_film(folder / name, pictures, sound=sound, crf="0") for name, sound in KINDS.items()}
 
 
 @pytest.fixture(scope="module")

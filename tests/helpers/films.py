@@ -56,7 +56,7 @@ def write_film(
     **options: str,
 ) -> Path:
     """Pictures [h, w, 3] as a video of 25 frames a second, in the container of the path's ending."""
-    chosen = {"crf": "4", "threads": "1"} | options if encoder.startswith("libx26") else options
+    chosen = {"crf": "4"} | options if encoder.startswith("libx26") else options
     with av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=25, options=chosen)
         assert isinstance(stream, av.VideoStream)
