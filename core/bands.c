@@ -224,20 +224,40 @@ static void cut_to_sector(Coded *b, Rect r) {
     for (int n = 0; n < 5; n++) cut(others[n], here);
 }
 
+static int finest(int plane, int part) { return layout.sector && !part ? FINE + 1 - (plane > 0) : 1; }
+static int coarsest(int plane, int part) { return part ? FINE - (plane > 0) : plane_levels(plane); }
+
+static Coded band_of_part(const Key *key, int part, int plane, int level, int orientation) {
+    Coded b = orientation ? detail_band(key, plane, level, orientation) : average_band(key, plane);
+    if (layout.sector && !part) b.apart = ON_BASE;
+    if (part) cut_to_sector(&b, rect_of_part(part));
+    return b;
+}
+
+/* What was read of a key becomes 0. The rest is, and its memory need not be touched. */
+void clear_bands(Key *key) {
+    key->references = 0;
+    for (int part = 0; part <= sectors(); part++)
+        for (int plane = 0; plane < PLANES && (!part || key->known[part - 1]); plane++)
+            for (int level = coarsest(plane, part); level >= finest(plane, part); level--)
+                for (int orientation = !part && level == plane_levels(plane) ? 0 : 1; orientation < 4; orientation++) {
+                    Band b = band_of_part(key, part, plane, level, orientation).band;
+                    for (int k = 0; k < b.rows; k++) memset(b.first + k * b.stride, 0, b.columns * sizeof(i16));
+                    for (int k = 0; k < squares(b.rows); k++) memset(b.busy + k * b.busy_stride, 0, squares(b.columns));
+                }
+}
+
 /* The bands of a part: of brightness, then of both differences of colours, coarse to fine. */
 void code_bands(Stream *s, Contexts *c, Key *key, int part, float *const coefficients[PLANES], float rate_weight) {
     static u8 *flags;
     if (!flags) flags = allocate((size_t)(layout.rows / 16 + 2) * (layout.columns / 16 + 2));
     for (int plane = 0; plane < PLANES; plane++) {
         int levels = plane_levels(plane), h = plane_rows(plane) >> levels, w = plane_columns(plane) >> levels;
-        int finest = layout.sector && !part ? FINE + 1 - (plane > 0) : 1, coarsest = part ? FINE - (plane > 0) : levels;
         const float *reals = coefficients ? coefficients[plane] : NULL;
         if (!part && !key->references) code_average(s, c, key->bands[plane], reals, plane_columns(plane), h, w, plane);
-        for (int level = coarsest; level >= finest; level--)
+        for (int level = coarsest(plane, part); level >= finest(plane, part); level--)
             for (int orientation = part || level < levels || !key->references ? 1 : 0; orientation < 4; orientation++) {
-                Coded b = orientation ? detail_band(key, plane, level, orientation) : average_band(key, plane);
-                if (layout.sector && !part) b.apart = ON_BASE;
-                if (part) cut_to_sector(&b, rect_of_part(part));
+                Coded b = band_of_part(key, part, plane, level, orientation);
                 if (reals) b.coefficients = reals + (b.band.first - key->bands[plane]);
                 b.flags = flags, b.rate_weight = rate_weight;
                 code_band(s, c, &b);

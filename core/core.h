@@ -231,6 +231,7 @@ size_t squares_of(int kind);
 int is_busy(const Key *key, int plane, int level, int orientation, int top, int left, int height, int width);
 
 /* bands.c: bands of a part, coarse to fine; an encoder's coefficients are in steps of the quantiser, NULL for a decoder */
+void clear_bands(Key *key);
 void code_bands(Stream *s, Contexts *c, Key *key, int part, float *const coefficients[PLANES], float rate_weight);
 
 /* motion_field.c */

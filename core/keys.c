@@ -90,14 +90,13 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
     size_t nodes = (size_t)layout.down * layout.across;
     if (key->done) { /* else memory is zeroed, and much of it need not be touched */
         clear_tiles(key);
-        for (int plane = 0; plane < PLANES; plane++) memset(key->bands[plane], 0, plane_size(plane) * sizeof(i16));
+        clear_bands(key);
         for (int k = 0; k < 2; k++) {
             memset(key->motion[k], 0, nodes * sizeof(Vector));
             memset(key->added[k], 0, nodes * sizeof(Vector));
             memset(key->moved_by[k], 0, nodes);
         }
         memset(key->moved, 0, nodes);
-        for (int kind = 0; kind < BANDS; kind++) memset(key->busy[kind], 0, squares_of(kind));
         memset(key->known, 0, sectors()), memset(key->asked, 0, sectors());
         if (layout.sector) memset(key->wanted, 0, (size_t)spots_down() * spots_across());
     } else {

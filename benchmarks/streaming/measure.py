@@ -7,7 +7,7 @@ Adds rows to benchmarks/streaming/fetched.tsv, and draws DIR/NAME.png. Files in 
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,12 +16,13 @@ import numpy as np
 import torch
 import typer
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from nerv360 import api
 from nerv360.cli.options import parse_size
 from nerv360.config import preset_for
 from nerv360.evaluation.anchors import ANCHORS
-from nerv360.evaluation.streaming import stream_cost
+from nerv360.evaluation.streaming import StreamCost, stream_cost
 from nerv360.extract import extract_viewport
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.viewport import Viewport, dynamic_viewports
@@ -35,6 +36,7 @@ HERE = Path(__file__).parent
 LOOK = Viewport(hfov_deg=78.1, width=480, height=270)
 COLUMNS, ROWS, BASE = 6, 4, 4  # tiles; how much smaller the picture is that all see
 JUMP = 1.0  # seconds from one direction to the next
+ALIKE_DB = 0.1  # that a view may lose
 CRFS = (23, 31, 39, 47, 53, 58)
 AV1 = ANCHORS["svt-av1"]
 
@@ -54,12 +56,10 @@ def jumping(frames: int, fps: float) -> list[Viewport]:
     return [replace(LOOK, yaw_deg=yaws[k], pitch_deg=pitches[k]) for k in turns]
 
 
-def quality(pictures: Callable[[int], Picture], views: Sequence[Viewport], source: Sequence[Picture]) -> float:
-    """Mean PSNR along a path, of pictures that are cut out of panoramas."""
-    found = [
-        psnr(extract_viewport(pictures(k), view), extract_viewport(source[k], view)) for k, view in enumerate(views)
-    ]
-    return float(np.mean(found))
+def quality(pictures: Sequence[Picture], views: Sequence[Viewport], source: Sequence[Picture]) -> NDArray[np.float64]:
+    """PSNR of every view of a path, cut out of panoramas."""
+    cut = ((extract_viewport(pictures[k], view), extract_viewport(source[k], view)) for k, view in enumerate(views))
+    return np.array([psnr(*each) for each in cut])
 
 
 def edges(size: int, parts: int) -> list[int]:
@@ -130,36 +130,36 @@ def main(
             )
     whole, tiled = anchors(clip, source, folder / f"{video.stem}-svt-av1")
     rows, traces = [], {}
-    with api.open(files["whole"]) as decoder:
-        panoramas = [decoder.panorama(frame) for frame in range(frames)]
+    panoramas = {each: panoramas_of(path) for each, path in files.items()}
     for name, views in paths.items():
         costs = {each: stream_cost(files[each], views) for each in files}
-        traces[name] = costs["sectors"]
         with api.open(files["sectors"]) as decoder:
             shown = [decoder.viewport(frame, view) for frame, view in enumerate(views)]
         wanted = [extract_viewport(picture, view) for picture, view in zip(source, views, strict=True)]
-        found = float(np.mean([psnr(a, b) for a, b in zip(shown, wanted, strict=True)]))
+        found = np.array([psnr(a, b) for a, b in zip(shown, wanted, strict=True)])
         seen = set().union(*(visible(view, clip.width, clip.height) for view in views))
-        points = [(quality(panorama.__getitem__, views, source), bytes_) for panorama, bytes_ in whole]
+        traces[name] = costs["sectors"], found
+        points = [(quality(each, views, source).mean(), size) for each, size in whole]
         points_of_tiles = [
-            (quality(panorama.__getitem__, views, source), base + sum(parts[k] for k in seen))
-            for panorama, parts, base in tiled
+            (quality(each, views, source).mean(), base + sum(parts[k] for k in seen)) for each, parts, base in tiled
         ]
+        as_whole = found > quality(panoramas["sectors"], views, source) - ALIKE_DB
         rows.append(
             {
                 "video": video.stem,
                 "panorama": f"{clip.width}x{clip.height}",
                 "frames": frames,
                 "view": name,
-                "psnr_db": f"{found:.2f}",
-                "whole_psnr_db": f"{quality(panoramas.__getitem__, views, source):.2f}",
+                "psnr_db": f"{found.mean():.2f}",
+                "as_whole": f"{100 * as_whole.mean():.0f}",
+                "whole_psnr_db": f"{quality(panoramas['whole'], views, source).mean():.2f}",
                 "sectors_file": costs["sectors"].size,
                 "whole_file": costs["whole"].size,
                 "fetched": costs["sectors"].total,
                 "of_file": f"{100 * costs['sectors'].share:.1f}",
                 "kbit_s": f"{8 * costs['sectors'].total / costs['sectors'].seconds / 1000:.1f}",
-                "svt_av1_whole": f"{at_quality(points, found):.0f}",
-                "svt_av1_tiles": f"{at_quality(points_of_tiles, found):.0f}",
+                "svt_av1_whole": f"{at_quality(points, found.mean()):.0f}",
+                "svt_av1_tiles": f"{at_quality(points_of_tiles, found.mean()):.0f}",
                 "tiles_seen": len(seen),
                 "in_time": f"{100 * in_time(costs['sectors'], fps):.0f}",
             }
@@ -167,6 +167,11 @@ def main(
         print(json.dumps(rows[-1]), flush=True)
     write(rows)
     draw(traces, fps, folder / f"{video.stem}.png")
+
+
+def panoramas_of(path: Path) -> list[Picture]:
+    with api.open(path) as decoder:
+        return [decoder.panorama(frame) for frame in range(decoder.frames)]
 
 
 def anchors(clip: Clip, source: Sequence[Picture], folder: Path) -> tuple[list, list]:
@@ -189,7 +194,7 @@ def anchors(clip: Clip, source: Sequence[Picture], folder: Path) -> tuple[list, 
     return whole, tiled
 
 
-def in_time(cost: "object", fps: float, startup_s: float = 1.0) -> float:
+def in_time(cost: StreamCost, fps: float, startup_s: float = 1.0) -> float:
     """The part of the frames that are whole when they are due, on a line of twice the mean rate."""
     rate = 2 * cost.total / cost.seconds
     due = np.arange(len(cost.fetched)) / fps + startup_s
@@ -205,14 +210,22 @@ def write(rows: Sequence[dict[str, object]]) -> None:
     path.write_text("\n".join([*kept, *("\t".join(map(str, row.values())) for row in rows)]) + "\n")
 
 
-def draw(traces: dict, fps: float, path: Path) -> None:
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for name, cost in traces.items():
-        axes.plot(np.arange(len(cost.fetched)) / fps, (cost.opening + np.cumsum(cost.fetched)) / 1000, label=name)
-    axes.axhline(next(iter(traces.values())).size / 1000, color="black", linestyle="--", label="the file")
-    axes.set_xlabel("Time, s"), axes.set_ylabel("Fetched, kB"), axes.legend(), axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
+def draw(traces: Mapping[str, tuple[StreamCost, NDArray[np.float64]]], fps: float, path: Path) -> None:
+    """Bytes and quality over time."""
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    fetched, qualities = figure.subplots(1, 2)
+    for name, (cost, found) in traces.items():
+        seconds = np.arange(len(found)) / fps
+        fetched.plot(seconds, (cost.opening + np.cumsum(cost.fetched)) / 1000, label=name)
+        qualities.plot(seconds, found, label=name)
+    fetched.axhline(next(iter(traces.values()))[0].size / 1000, color="black", linestyle="--", label="the file")
+    fetched.set_ylabel("Fetched, kB")
+    qualities.set_ylabel("PSNR of the view, dB")
+    for axes in (fetched, qualities):
+        axes.set_xlabel("Time, s")
+        axes.grid(alpha=0.3)
+    fetched.legend()
+    figure.savefig(path, dpi=100)
 
 
 if __name__ == "__main__":

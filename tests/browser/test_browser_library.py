@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,11 @@ PLAYER = """
 
 
 def example() -> str:
-    """The script in docs/player.md."""
-    text = (ROOT / "docs" / "player.md").read_text()
-    block = re.search(r"\n## The player as a library\n[\s\S]*?\n((?:    [^\n]*\n|\n(?=    ))+)", text)
+    """The script in npm/README.md, with the addresses of the page's own server."""
+    text = (ROOT / "npm" / "README.md").read_text()
+    block = re.search(r"\nWithout the element:\n\n```js\n([\s\S]*?)```", text)
     assert block
-    return textwrap.dedent(block[1])
+    return block[1].replace("@nerv360/player/", "./player/").replace("video/player.json", "player.json")
 
 
 def test_the_example_of_the_documentation_plays(host: Callable[..., Page]) -> None:
