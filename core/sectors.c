@@ -35,26 +35,38 @@ static int ask(Key *key, int sector) {
     return 1;
 }
 
-/* Ask for what a spot of a key's picture depends on, as far as is known from its motion. */
-static void want_spot(Key *key, int row, int column) {
-    int top = row * SPOT, left = column * SPOT, lacks = 0;
-    if (key->wanted[row * spots_across() + column]) return;
-    for (int k = 0; k < 4; k++)
-        lacks |= ask(key, sector_at(k / 2 ? top + SPOT - 1 + AROUND : top - AROUND, k % 2 ? left + SPOT - 1 + AROUND : left - AROUND));
-    if (lacks) return;
-    key->wanted[row * spots_across() + column] = 1;
+enum { NOT_WANTED, HAS_ALL, LACKS_SOME }; /* of a spot; the last as far as it was looked at by one call */
+
+/* Ask for what a spot of a key's picture depends on, as far as is known from its motion: sectors of coefficients, of the
+   nodes around; spots of the references. Says whether anything is lacking. */
+static int want_spot(Key *key, int row, int column) {
+    int top = row * SPOT, left = column * SPOT, rows[2], columns[2], lacks = 0;
+    u8 *state = &key->wanted[row * spots_across() + column];
+    if (*state != NOT_WANTED) return *state == LACKS_SOME;
+    *state = LACKS_SOME;
+    for (int k = 0; k < 2; k++) {
+        rows[k] = clamp(((row - 1) >> 1) + k, 0, layout.down - 1);
+        columns[k] = modulo(((column - 1) >> 1) + k, layout.across);
+    }
+    for (int k = 0; k < 4; k++) {
+        int part = key->references ? part_of_node(rows[k / 2], columns[k % 2]) : 0;
+        int y = k / 2 ? top + SPOT - 1 + AROUND : top - AROUND, x = k % 2 ? left + SPOT - 1 + AROUND : left - AROUND;
+        lacks |= ask(key, sector_at(y, x)) | (part ? ask(key, part - 1) : 0);
+    }
+    if (lacks) return 1;
     find_references(key);
     for (int n = 0; n < 4 * key->references; n++) {
-        int i = clamp(((row - 1) >> 1) + n % 4 / 2, 0, layout.down - 1), j = modulo(((column - 1) >> 1) + n % 2, layout.across);
-        Vector v = key->motion[n / 4][i * layout.across + j];
+        Vector v = key->motion[n / 4][rows[n % 4 / 2] * layout.across + columns[n % 2]];
         int y = top + (v.y >> 2), x = left + (v.x >> 2);
         for (int r = (y + SPOT / 2 - 1) >> 3; r <= (y + SPOT / 2) >> 3; r++)
             for (int c = (x + SPOT / 2 - 1) >> 3; c <= (x + SPOT / 2) >> 3; c++) {
                 int at_row, at_column;
                 on_sphere(r * SPOT, c * SPOT, layout.height, layout.width, &at_row, &at_column);
-                want_spot(key->reference[n / 4], at_row / SPOT, at_column / SPOT);
+                lacks |= want_spot(key->reference[n / 4], at_row / SPOT, at_column / SPOT);
             }
     }
+    if (!lacks) *state = HAS_ALL;
+    return lacks;
 }
 
 /* A key is read anew: others that know of its sectors have to ask for them again. */
@@ -70,8 +82,11 @@ void forget_wanted(int frame) {
    that are not known. Returns how many these are. Motion says where to look next: once these are read, ask again. */
 u32 EXPORT(ask_sectors)(int slot, int top, int left, int height, int width) {
     u32 count = 0;
-    for (int k = 0; k < SLOTS; k++)
-        if (keys[k].asked) memset(keys[k].asked, 0, sectors());
+    for (int k = 0; k < SLOTS; k++) {
+        if (!keys[k].wanted) continue;
+        memset(keys[k].asked, 0, sectors());
+        for (int n = 0; n < spots_down() * spots_across(); n++) keys[k].wanted[n] &= HAS_ALL;
+    }
     for (int r = top / SPOT; r <= (top + height - 1) / SPOT; r++)
         for (int c = left >> 3; c <= (left + width - 1) >> 3; c++) {
             int row, column;

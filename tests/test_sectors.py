@@ -66,6 +66,16 @@ def test_a_view_that_turns_sharpens(file: Path) -> None:
         np.testing.assert_array_equal(decoder.panorama(4), whole.panorama(4))
 
 
+def test_what_moves_is_followed_from_key_to_key(tmp_path: Path) -> None:
+    """A camera that turns by 24 pixels a frame, of keys that predict one another in a row."""
+    frames = [np.roll(frame, 24 * index, axis=1) for index, frame in enumerate(panoramas(17, WIDTH, HEIGHT))]
+    (tmp_path / "turn.nerv360").write_bytes(motion_file([frames], Tuning(interval=1), 12, sector=64))
+    for frame in (0, 16):
+        with nerv360.open(tmp_path / "turn.nerv360") as decoder, nerv360.open(tmp_path / "turn.nerv360") as whole:
+            expected = extract_viewport(whole.panorama(frame), look("ahead"))
+            assert psnr(decoder.viewport(frame, look("ahead")), expected) > ALIKE_DB
+
+
 def test_keys_that_are_read_anew_get_their_sectors_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nerv360.codec.motion_decoder.BYTES_KEPT", 0)  # slots for the keys of one frame
     views = [Viewport(yaw_deg=yaw, hfov_deg=60, width=80, height=60) for yaw in (0, 90, 0, 180, 90)]
