@@ -129,13 +129,17 @@ static void code_eight(Stream *s, Contexts *c, const Coded *b, int i, int first)
     }
 }
 
+static void clear_busy(const Band *b) {
+    for (int k = 0; k < squares(b->rows); k++) memset(b->busy + k * b->busy_stride, 0, squares(b->columns));
+}
+
 /* Rows of blocks, through all that hold anything. */
 static void code_band(Stream *s, Contexts *c, const Coded *b) {
     static i32 *held;
     int rows = b->band.rows, columns = blocks(b->band.columns);
     if (!held) held = allocate((layout.columns / 16 + 2) * sizeof(i32));
     code_blocks(s, c, b);
-    for (int k = 0; k < squares(rows); k++) memset(b->band.busy + k * b->band.busy_stride, 0, squares(b->band.columns));
+    clear_busy(&b->band);
     for (int i = 0; i < blocks(rows); i++) {
         int count = 0;
         for (int j = 0; j < columns; j++)
@@ -243,7 +247,7 @@ void clear_bands(Key *key) {
                 for (int orientation = !part && level == plane_levels(plane) ? 0 : 1; orientation < 4; orientation++) {
                     Band b = band_of_part(key, part, plane, level, orientation).band;
                     for (int k = 0; k < b.rows; k++) memset(b.first + k * b.stride, 0, b.columns * sizeof(i16));
-                    for (int k = 0; k < squares(b.rows); k++) memset(b.busy + k * b.busy_stride, 0, squares(b.columns));
+                    clear_busy(&b);
                 }
 }
 

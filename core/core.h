@@ -262,6 +262,7 @@ void inherit_motion(const Key *key, Rect nodes, Vector *const predicted[2]);
 void mirror_motion(const Key *key, Rect nodes, const Vector *added, Vector *second);
 
 /* motion_coding.c */
+Rect nodes_of(int part);
 void code_motion(Stream *s, Contexts *c, Key *key, int part);
 float motion_bits(const Key *key, int k, const Turn *turn, u8 *const moved[2], Vector *added, const Vector *base);
 

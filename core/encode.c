@@ -31,7 +31,7 @@ void EXPORT(set_source)(const u8 *rgb) {
 /* Where the motion to a reference begins: what is inherited, and what the first reference's says of the second. */
 static void base_of(const Key *key, int k, Vector *const inherited[2], const Vector *added, Vector *base) {
     memcpy(base, inherited[k], (size_t)layout.down * layout.across * sizeof(Vector));
-    if (k) mirror_motion(key, (Rect){0, 0, layout.down, layout.across}, added, base);
+    if (k) mirror_motion(key, nodes_of(0), added, base);
 }
 
 /* What is to be predicted by one of two references: what the other leaves of twice the picture. */
@@ -57,7 +57,7 @@ static void search_motion(Key *key, float rate_weight, float motion_weight, cons
     Vector *inherited[2] = {field_number(0), field_number(1)}, *base = field_number(2), **added = key->added;
     float squared = key->step * key->step / 256.0f;
     if (!target) target = allocate(plane_size(0) * sizeof(i16)), moved[0] = allocate(nodes), moved[1] = allocate(nodes);
-    inherit_motion(key, (Rect){0, 0, layout.down, layout.across}, inherited);
+    inherit_motion(key, nodes_of(0), inherited);
     for (size_t n = 0; n < plane_size(0); n++) target[n] = (i16)source[0][n];
     for (int k = 0; k < key->references; k++) {
         base_of(key, k, inherited, added[0], base);

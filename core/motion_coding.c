@@ -137,7 +137,7 @@ float motion_bits(const Key *key, int k, const Turn *t, u8 *const moved[2], Vect
 }
 
 /* The nodes of a part, and those of the base around a sector, which its nodes lie between. */
-static Rect nodes_of(int part) {
+Rect nodes_of(int part) {
     Rect r = rect_of_part(part);
     int around = part ? 1 : 0;
     return (Rect){r.top / NODE, r.left / NODE, least(layout.down, r.bottom / NODE + around),

@@ -131,7 +131,7 @@ def test_lengths_are_read_back() -> None:
 def test_a_span_is_read_back() -> None:
     core, keys = Core(200, 100, 64), key_order(3, 1)[1:2]
     sectors = [bytes([number]) * (number % 3) for number in range(core.sectors)]
-    _, lengths, together = write_chunks(core, keys, [(b"base", sectors)])
+    _, lengths, together = write_chunks(200, 100, 64, keys, [(b"base", sectors)])
     table = SectorTable.read(core, keys, lengths, len(together))
     for number, sector in enumerate(sectors):
         start, length = table.stretch(number)

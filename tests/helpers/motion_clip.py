@@ -10,7 +10,6 @@ import numpy as np
 from helpers.films import other_eye
 from nerv360.bitstream.container import MAGIC, OLDEST_VERSION, PREAMBLE, VERSION, write_container
 from nerv360.bitstream.header import FileHeader, MotionHeader, SegmentEntry, pack
-from nerv360.motion.core import Core
 from nerv360.motion.encoder import GroupEncoder, Tuning
 from nerv360.motion.keys import keys_of_groups
 from nerv360.motion.sectors import write_chunks
@@ -72,7 +71,7 @@ def _encode(header: MotionHeader, width: int, height: int, first: int) -> tuple[
         coded += [(each.data, each.sectors) for eye in range(eyes) for _, each, _ in group[eye::eyes]]
         pictures += [decoded for _, _, decoded in sorted(group, key=lambda each: each[0].frame)]
         first += count
-    return write_chunks(Core(width, height, sector), header.coded_keys(), coded), pictures
+    return write_chunks(width, height, sector, header.coded_keys(), coded), pictures
 
 
 def forged_file(changes: dict[str, object], frames: int = 5, version: int = VERSION) -> bytes:

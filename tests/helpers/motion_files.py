@@ -6,7 +6,6 @@ import numpy as np
 
 from nerv360.bitstream.container import write_container
 from nerv360.bitstream.header import FileHeader, MotionHeader, SegmentEntry
-from nerv360.motion.core import Core
 from nerv360.motion.encoder import GroupEncoder, Tuning, steps_of
 from nerv360.motion.sectors import write_chunks
 from nerv360.types import BT709, Picture
@@ -26,7 +25,7 @@ def motion_file(
     levels = tuning.inter_view_levels if eyes == 2 else None
     fields = ("nerv360-motion", width, height, (78.1, 78.1), tuning.interval, lengths, steps, [], levels)
     header = MotionHeader(*fields, sector=sector or None)
-    chunks = write_chunks(Core(width, height, sector), header.coded_keys(), keys)
+    chunks = write_chunks(width, height, sector, header.coded_keys(), keys)
     entry = SegmentEntry(sum(lengths), 1, 1, 0)
     file = FileHeader(width, height, sum(lengths), 25, 1, BT709, [entry], eyes=header.eyes)
     return write_container(file, iter([(header, chunks)]))

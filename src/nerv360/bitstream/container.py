@@ -224,9 +224,9 @@ class Container:
         starts = segment.starts[first : first + count + 1].tolist()
         data = self._bytes(segment.offset + starts[0], starts[-1] - starts[0])
         found = [data[a - starts[0] : b - starts[0]] for a, b in pairwise(starts)]
-        for index, each in enumerate(found, start=first):
-            if len(each) != segment.chunks[index].length or crc32(each) != segment.chunks[index].crc32:
-                self.chunk(segment, index)  # says what is wrong
+        for number, (each, chunk) in enumerate(zip(found, segment.chunks[first : first + count], strict=True)):
+            if len(each) != chunk.length or crc32(each) != chunk.crc32:
+                found[number] = self.chunk(segment, first + number)  # says what is wrong
         return found
 
     def sound_chunk(self, segment: int, number: int) -> bytes:
@@ -247,15 +247,10 @@ class Container:
     def verify(self) -> None:
         """Read and check every chunk, many small ones at once."""
         for segment in self.segments:
-            first, chunks, starts = 0, segment.chunks, segment.starts
-            while first < len(chunks):
+            first, starts = 0, segment.starts
+            while first < len(segment.chunks):
                 end = max(first + 1, int(np.searchsorted(starts, starts[first] + COPIED_AT_ONCE, "right")) - 1)
-                length = int(starts[end] - starts[first])
-                data = memoryview(self._bytes(segment.offset + int(starts[first]), length))
-                at = (starts[first : end + 1] - starts[first]).tolist()
-                for index, start, stop in zip(range(first, end), at, at[1:], strict=False):
-                    if stop > len(data) or crc32(data[start:stop]) != chunks[index].crc32:
-                        self.chunk(segment, index)  # says what is wrong
+                self.run(segment, first, end - first)
                 first = end
 
     def copy(self, target: BinaryIO, start: int = 0) -> None:

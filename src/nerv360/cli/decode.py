@@ -20,9 +20,10 @@ from nerv360.cli.options import (
     parse_memory,
     parse_pair,
     parse_size,
+    read_views,
 )
 from nerv360.errors import ArgumentError
-from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, linear_trajectory, read_trajectory
+from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, linear_trajectory
 from nerv360.types import EYES
 from nerv360.video.reading import BOTH
 from nerv360.video.writer import check_ending
@@ -129,7 +130,4 @@ def _views(first: Viewport, count: int, to: str | None, trajectory: Path | None)
         return linear_trajectory(first, count, (first.yaw_deg, first.pitch_deg), parse_pair(to, "--to", ","))
     if trajectory is None:
         return first
-    views = read_trajectory(trajectory, first)
-    if len(views) != count:
-        raise ArgumentError(f"{trajectory}: {len(views)} views for {count} frames; give one for each")
-    return views
+    return read_views(trajectory, first, count)

@@ -9,6 +9,7 @@ import typer
 from nerv360.cli.console import hush
 from nerv360.cli.event_log import log_to
 from nerv360.errors import ArgumentError, OutputError
+from nerv360.geometry.viewport import Viewport, read_trajectory
 from nerv360.types import EYES
 from nerv360.video.reading import BOTH, EYE_NAMES, PROJECTIONS, STEREO, Layout
 
@@ -97,6 +98,14 @@ def parse_pair(text: str, option: str, separator: str) -> tuple[float, float]:
     except ValueError:
         raise ArgumentError(f"{option} {text}: must be two numbers, as 10{separator}20") from None
     return first, second
+
+
+def read_views(path: Path, look: Viewport, frames: int) -> list[Viewport]:
+    """A view of each frame, of a trajectory. Raises ArgumentError, also where there are more or fewer."""
+    views = read_trajectory(path, look)
+    if len(views) != frames:
+        raise ArgumentError(f"{path}: {len(views)} views for {frames} frames; give one for each")
+    return views
 
 
 def parse_range(text: str, option: str) -> tuple[float, float]:

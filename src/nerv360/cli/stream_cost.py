@@ -10,9 +10,8 @@ from rich.table import Table
 
 from nerv360.bitstream.container import Container
 from nerv360.cli.console import console, progress_bar
-from nerv360.cli.options import Source
-from nerv360.errors import ArgumentError
-from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, dynamic_viewports, read_trajectory
+from nerv360.cli.options import Source, read_views
+from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, dynamic_viewports
 
 __all__ = ["stream_cost"]
 
@@ -37,10 +36,7 @@ def stream_cost(
         segment = container.segments[0].header
         seconds = np.array([float(start_s(frame)) for frame in range(frames)])
     look = Viewport(hfov_deg=hfov, width=segment.view_width, height=segment.view_height)
-    paths = dynamic_viewports(look, frames) if trace is None else {trace.name: read_trajectory(trace, look)}
-    for name, views in paths.items():
-        if len(views) != frames:
-            raise ArgumentError(f"{name}: {len(views)} views for {frames} frames; give one for each")
+    paths = dynamic_viewports(look, frames) if trace is None else {trace.name: read_views(trace, look, frames)}
     from nerv360.evaluation.streaming import stream_cost as cost_of
 
     table = Table(box=box.MARKDOWN, title=f"{file}: bytes fetched")

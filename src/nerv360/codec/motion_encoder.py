@@ -211,8 +211,8 @@ class _Passes:
 
     def _file(self, tuning: Tuning, step: float, keys: Sequence[CodedKey], sound: Sequence[bytes] = ()) -> bytes:
         """The file of the clip."""
-        header, core = self._header(tuning, step), Core(self.clip.width, self.clip.height, self._sector)
-        chunks = write_chunks(core, header.coded_keys(), [(key.data, key.sectors) for key in keys])
+        header, coded = self._header(tuning, step), [(key.data, key.sectors) for key in keys]
+        chunks = write_chunks(self.clip.width, self.clip.height, self._sector, header.coded_keys(), coded)
         return write_clip(self.clip, header, chunks, sound)
 
     def _header(self, tuning: Tuning, step: float) -> MotionHeader:

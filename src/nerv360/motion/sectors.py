@@ -30,11 +30,14 @@ def sector_side(width: int) -> int:
     return side
 
 
-def write_chunks(core: Core, keys: Iterable[Key], coded: Iterable[tuple[bytes, Sequence[bytes]]]) -> list[bytes]:
-    """The chunks of keys, each of which has its bytes, or those of its base, and those of its sectors."""
+def write_chunks(
+    width: int, height: int, sector: int, keys: Iterable[Key], coded: Iterable[tuple[bytes, Sequence[bytes]]]
+) -> list[bytes]:
+    """The chunks of keys of a panorama, each of which has its bytes, or those of its base, and those of its sectors."""
     rest, chunks = iter(coded), []
-    if not core.sectors:
+    if not sector:
         return [data for data, _ in rest]
+    core = Core(width, height, sector)
     for span in split_into_spans(keys):
         bases, sectors = zip(*islice(rest, len(span)), strict=True)
         lengths = np.array([list(map(len, each)) for each in sectors], np.uint32)
