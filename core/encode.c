@@ -51,17 +51,18 @@ static void rest_of(const Key *key, int k, i16 *rest) {
 
 /* Motion to every reference is searched for alone, then refined, with two references each beside the other. */
 static void search_motion(Key *key, float rate_weight, float motion_weight, const Vector *candidates, int count) {
-    static i16 *target;
+    static Strip wanted;
     static u8 *moved[2];
     size_t nodes = (size_t)layout.down * layout.across;
     Vector *inherited[2] = {field_number(0), field_number(1)}, *base = field_number(2), **added = key->added;
     float squared = key->step * key->step / 256.0f;
-    if (!target) target = allocate(plane_size(0) * sizeof(i16)), moved[0] = allocate(nodes), moved[1] = allocate(nodes);
+    if (!wanted.pixels[0]) wanted.pixels[0] = allocate(plane_size(0) * sizeof(i16)), moved[0] = allocate(nodes), moved[1] = allocate(nodes);
+    i16 *target = wanted.pixels[0];
     inherit_motion(key, nodes_of(0), inherited);
     for (size_t n = 0; n < plane_size(0); n++) target[n] = (i16)source[0][n];
     for (int k = 0; k < key->references; k++) {
         base_of(key, k, inherited, added[0], base);
-        search(target, key->reference[k]->pixels[0], base, candidates + (size_t)k * count * nodes, count, 4 * squared,
+        search(&(Strip *){&wanted}, key->reference[k]->strips, base, candidates + (size_t)k * count * nodes, count, 4 * squared,
                motion_weight * squared, 1.0f / key->references, added[k]);
         for (size_t n = 0; n < nodes; n++) key->motion[k][n] = vector_sum(base[n], added[k][n]);
     }

@@ -84,6 +84,25 @@ def test_keys_that_are_read_anew_get_their_sectors_again(file: Path, monkeypatch
             for view in views:
                 expected = extract_viewport(whole.panorama(frame), view)
                 assert psnr(decoder.viewport(frame, view), expected) > ALIKE_DB, (frame, view)
+        np.testing.assert_array_equal(decoder.panorama(5), whole.panorama(5))
+
+
+def test_memory_follows_the_view(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cores: list[Core] = []
+
+    class KeptCore(Core):
+        def __init__(self, width: int, height: int, sector: int, encoding: bool) -> None:
+            super().__init__(width, height, sector, encoding)
+            cores.append(self)
+
+    monkeypatch.setattr("nerv360.codec.motion_decoder.Core", KeptCore)
+    with nerv360.open(file) as decoder:
+        for frame in range(6):
+            decoder.viewport(frame, look("ahead"))
+        seen = cores[0].memory_bytes
+        for frame in range(6):
+            decoder.panorama(frame)
+    assert seen < 0.6 * cores[0].memory_bytes
 
 
 def test_a_view_fetches_part_of_the_file(file: Path) -> None:

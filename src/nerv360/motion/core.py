@@ -81,21 +81,33 @@ def core_version() -> int:
 class Core:
     """An instance: a panorama's size, and keys in slots. One thread at a time.
 
-    With `sector`, pixels, keys are a base and sectors of so many pixels each way (core/sectors.c), row by row.
+    With `sector`, pixels, keys are a base and sectors of so many pixels each way (core/sectors.c), row by row. Only to
+    read them, `encoding=False`, takes memory where they are read.
     Contexts begin with `priors`, or as they were trained (core/train.py). What a damaged file makes impossible (or what
     finds no memory, of which there are 4 GiB) raises BitstreamError.
     """
 
     MOST_BYTES = 4 << 30
 
-    def __init__(self, width: int, height: int, sector: int = 0, priors: bytes | None = None) -> None:
+    def __init__(
+        self, width: int, height: int, sector: int = 0, encoding: bool = True, priors: bytes | None = None
+    ) -> None:
         self.width, self.height = width, height
         engine, code, known = _module()
         self._store = wasmtime.Store(engine)
         self._exports = wasmtime.Instance(self._store, code, []).exports(self._store)
         self._buffers: dict[str, tuple[int, int]] = {}
-        self._call("begin", width, height, sector, self._put("priors", np.frombuffer(priors or known, np.uint8)))
+        self._call("begin", width, height, sector, encoding, self._put("priors", np.frombuffer(priors or known, np.uint8)))
         self.sectors = self._call("sector_count")
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that the instance's memory reaches to by now."""
+        return self._memory.data_len(self._store)
+
+    @property
+    def _memory(self) -> wasmtime.Memory:
+        return self._exports["memory"]  # type: ignore[return-value]
 
     def decode(self, slot: int, key: Key, step: int, data: bytes) -> None:
         """Read a key or its base, with a quantiser's step in 1/16 of a level, into a slot.
@@ -189,8 +201,7 @@ class Core:
         return address
 
     def _view(self, address: int, size: int) -> NDArray[np.uint8]:
-        memory: wasmtime.Memory = self._exports["memory"]  # type: ignore[assignment]
-        start = ctypes.addressof(memory.data_ptr(self._store).contents) + address
+        start = ctypes.addressof(self._memory.data_ptr(self._store).contents) + address
         return np.ctypeslib.as_array(ctypes.cast(start, ctypes.POINTER(ctypes.c_uint8)), (size,))
 
     def _put(self, name: str, values: NDArray[np.uint8] | Vectors) -> int:

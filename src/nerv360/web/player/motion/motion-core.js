@@ -39,7 +39,7 @@ export class MotionCore {
    */
   constructor(code, priors, width, height, sector) {
     this.#exports = new WebAssembly.Instance(code).exports;
-    this.#call("begin", width, height, sector, this.#put("priors", priors));
+    this.#call("begin", width, height, sector, 0, this.#put("priors", priors));
     this.sector = sector;
     this.sectors = this.#call("sector_count");
   }
