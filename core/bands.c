@@ -208,16 +208,45 @@ static Coded coded_band(const Key *key, int part, int plane, int level, int orie
 static int finest(int plane, int part) { return layout.sector && !part ? FINE + 1 - (plane > 0) : 1; }
 static int coarsest(int plane, int part) { return part ? FINE - (plane > 0) : plane_levels(plane); }
 
+void clear_part(Key *key, int part) {
+    for (int plane = 0; plane < PLANES; plane++)
+        for (int level = coarsest(plane, part); level >= finest(plane, part); level--)
+            for (int orientation = !part && level == plane_levels(plane) ? 0 : 1; orientation < 4; orientation++) {
+                Band b = band_of(key, part, plane, level, orientation);
+                for (int k = 0; k < b.rows; k++) memset(b.first + k * b.stride, 0, b.columns * sizeof(i16));
+                clear_busy(&b);
+            }
+}
+
 /* What was read of a key becomes 0. The rest is, and its memory need not be touched. */
 void clear_bands(Key *key) {
     for (int part = 0; part <= sectors(); part++)
-        for (int plane = 0; plane < PLANES && (!part || key->known[part - 1]); plane++)
-            for (int level = coarsest(plane, part); level >= finest(plane, part); level--)
-                for (int orientation = !part && level == plane_levels(plane) ? 0 : 1; orientation < 4; orientation++) {
-                    Band b = band_of(key, part, plane, level, orientation);
-                    for (int k = 0; k < b.rows; k++) memset(b.first + k * b.stride, 0, b.columns * sizeof(i16));
-                    clear_busy(&b);
-                }
+        if (!part || key->known[part - 1]) clear_part(key, part);
+}
+
+/* Where an encoder has a part of a band. */
+static const float *coefficients_at(float *const coefficients[PLANES], int part, int plane, int level, int orientation) {
+    Rect r = rect_of_part(part);
+    int top = (r.top >> (level + (plane > 0))) + (orientation & 2 ? plane_rows(plane) >> level : 0);
+    int left = (r.left >> (level + (plane > 0))) + (orientation & 1 ? plane_columns(plane) >> level : 0);
+    return coefficients[plane] + (size_t)top * plane_columns(plane) + left;
+}
+
+/* By how much the squared error of a sector is less, in squared steps, than without its coefficients. */
+double gain_of_part(const Key *key, int part, float *const coefficients[PLANES]) {
+    double gain = 0;
+    for (int plane = 0; plane < PLANES; plane++)
+        for (int level = coarsest(plane, part); level >= finest(plane, part); level--)
+            for (int orientation = 1; orientation < 4; orientation++) {
+                Band b = band_of(key, part, plane, level, orientation);
+                const float *reals = coefficients_at(coefficients, part, plane, level, orientation);
+                for (int i = 0; i < b.rows; i++)
+                    for (int j = 0; j < b.columns; j++) {
+                        float q = b.first[i * b.stride + j], c = reals[(size_t)i * plane_columns(plane) + j];
+                        gain += q * (2 * c - q);
+                    }
+            }
+    return gain;
 }
 
 /* The bands of a part: of brightness, then of both differences of colours, coarse to fine. */
@@ -226,14 +255,11 @@ void code_bands(Stream *s, Contexts *c, Key *key, int part, float *const coeffic
     if (!flags) flags = allocate((size_t)(layout.rows / 16 + 2) * (layout.columns / 16 + 2));
     for (int plane = 0; plane < PLANES; plane++) {
         int levels = plane_levels(plane);
-        const float *reals = coefficients ? coefficients[plane] : NULL;
-        if (!part && !key->references) code_average(s, c, key, plane, reals);
+        if (!part && !key->references) code_average(s, c, key, plane, coefficients ? coefficients[plane] : NULL);
         for (int level = coarsest(plane, part); level >= finest(plane, part); level--)
             for (int orientation = part || level < levels || !key->references ? 1 : 0; orientation < 4; orientation++) {
                 Coded b = coded_band(key, part, plane, level, orientation);
-                int top = b.top + (orientation & 2 ? plane_rows(plane) >> level : 0);
-                int left = b.left + (orientation & 1 ? plane_columns(plane) >> level : 0);
-                if (reals) b.coefficients = reals + (size_t)top * plane_columns(plane) + left;
+                if (coefficients) b.coefficients = coefficients_at(coefficients, part, plane, level, orientation);
                 b.flags = flags, b.rate_weight = rate_weight;
                 code_band(s, c, &b);
             }

@@ -128,6 +128,7 @@ u8 *write_contexts(const Contexts *c, u8 *learned);
 void begin_writing(Stream *s, u8 *data, u32 length);
 void begin_reading(Stream *s, u8 *data, u32 length);
 u32 end_writing(Stream *s);
+int ends_as_written(const Stream *s);
 void predict(Mix *m, const Contexts *c);
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit);
 int code_simple(Stream *s, Contexts *c, int context, int bit);
@@ -252,6 +253,8 @@ int is_busy(const Key *key, int plane, int level, int orientation, int top, int 
 
 /* bands.c: bands of a part, coarse to fine; an encoder's coefficients are in steps of the quantiser, NULL for a decoder */
 void clear_bands(Key *key);
+void clear_part(Key *key, int part);
+double gain_of_part(const Key *key, int part, float *const coefficients[PLANES]);
 void code_bands(Stream *s, Contexts *c, Key *key, int part, float *const coefficients[PLANES], float rate_weight);
 
 /* motion_field.c */

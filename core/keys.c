@@ -191,17 +191,20 @@ void EXPORT(decode_key)(int slot, int frame, int level, int first, int second, i
     code_motion(&s, key->contexts, key, 0);
     code_bands(&s, key->contexts, key, 0, NULL, 0);
     code_filters(&s, key->contexts, key);
+    if (s.counting) __builtin_trap();
 }
 
-/* What every sector of a key begins with: it depends on no other. */
+/* What every sector of a key begins with, which depends on no other: what the base has learned of motion. What was learned
+   of fine bands on other clips, few coefficients have to change. */
 Contexts *sector_contexts(const Key *key) {
     static Contexts contexts;
-    contexts = priors[key->references];
+    contexts = *key->contexts;
+    for (int k = 0; k < MOTION_AT; k++) contexts.of[k].seen /= 2;
     return &contexts;
 }
 
 /* Read a sector of a key, of `length` bytes; of none, its motion is as the nodes around have it, and its bands are 0. Does
-   nothing, and returns 0, where that of a reference is not known. */
+   nothing, and returns 0, where that of a reference is not known; -1 where the bytes are damaged. */
 int EXPORT(decode_sector)(int slot, int sector, u8 *data, u32 length) {
     Key *key = &keys[slot];
     find_references(key);
@@ -214,8 +217,11 @@ int EXPORT(decode_sector)(int slot, int sector, u8 *data, u32 length) {
         begin_reading(&s, data, length);
         code_motion(&s, c, key, sector + 1);
         code_bands(&s, c, key, sector + 1, NULL, 0);
-    } else
-        code_motion(&(Stream){.counting = 1}, &priors[key->references], key, sector + 1);
+        if (ends_as_written(&s)) return know_sector(key, sector), 1;
+        clear_part(key, sector + 1);
+    }
+    code_motion(&(Stream){.counting = 1}, &priors[key->references], key, sector + 1);
+    if (length) return -1;
     know_sector(key, sector);
     return 1;
 }

@@ -164,4 +164,5 @@ void EXPORT(read_lengths)(const u8 *references, int count, u8 *data, u32 length,
     Stream s;
     begin_reading(&s, data, length);
     code_lengths(&s, references, count, lengths);
+    if (s.counting) __builtin_trap();
 }

@@ -102,7 +102,7 @@ def test_memory_follows_the_view(file: Path, monkeypatch: pytest.MonkeyPatch) ->
         seen = cores[0].memory_bytes
         for frame in range(6):
             decoder.panorama(frame)
-    assert seen < 0.6 * cores[0].memory_bytes
+    assert seen < 0.7 * cores[0].memory_bytes
 
 
 def test_a_view_fetches_part_of_the_file(file: Path) -> None:
@@ -176,16 +176,16 @@ def test_a_damaged_sector_is_told_where_it_is_seen(file: Path, tmp_path: Path) -
     damaged = damage(file, tmp_path / "damaged.nerv360", zero_the_end)
     with nerv360.open(damaged) as decoder:
         decoder.viewport(3, look("ahead"))
-        with pytest.raises(BitstreamError, match=r"damaged: the checksum of its sector .* is wrong"):
+        with pytest.raises(BitstreamError, match=r"damaged: sector .* of a key ends as none does"):
             decoder.viewport(3, look("south"))
-        with pytest.raises(BitstreamError, match="checksum of its sector"):
+        with pytest.raises(BitstreamError, match="ends as none does"):
             decoder.panorama(3)
         decoder.viewport(3, look("ahead"))
 
 
 def test_sectors_in_an_older_file_are_refused(file: Path, tmp_path: Path) -> None:
     data = bytearray(file.read_bytes())
-    assert data[8:10] == b"\x0d\0"
+    assert data[8:10] == b"\x0e\0"
     data[8] = 12
     (tmp_path / "old.nerv360").write_bytes(data)
     with pytest.raises(BitstreamError, match="a segment of nerv360-motion in a file of version 12"):

@@ -26,6 +26,7 @@ NODE = 16  # pixels between nodes of the motion field
 NO_FRAME = -1
 LEAST_SIGNAL_STACK = 1 << 18
 ADDRESS = 0xFFFFFFFF  # results are signed
+DAMAGED = -1
 
 Vectors = NDArray[np.int16]  # [candidates, rows, columns, 2] of nodes: quarter pixels right and down
 
@@ -119,8 +120,13 @@ class Core:
         )
 
     def decode_sector(self, slot: int, sector: int, data: bytes) -> None:
-        """Read a sector of a key. Nothing happens where it is not known of the key's references, which are in slots."""
-        self._call("decode_sector", slot, sector, self._put("input", np.frombuffer(data, np.uint8)), len(data))
+        """Read a sector of a key. Nothing happens where it is not known of the key's references, which are in slots.
+
+        Raises BitstreamError where its bytes are damaged.
+        """
+        status = self._call("decode_sector", slot, sector, self._put("input", np.frombuffer(data, np.uint8)), len(data))
+        if status == DAMAGED:
+            raise BitstreamError(f"damaged: sector {sector} of a key ends as none does")
 
     def encode(
         self,
