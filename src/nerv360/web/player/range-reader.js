@@ -5,7 +5,7 @@ import { BrokenFile } from "./errors.js";
 import { LineEstimate } from "./line-estimate.js";
 
 /** @typedef {{start: number, length: number}} Range */
-/** @typedef {{start: number, end: number, askedAt: number, received: number, done: Promise<void>}} Coming received: bytes so far */
+/** @typedef {{start: number, end: number, askedAt: number, done: Promise<void>}} Coming */
 
 const MAX_CACHED_BYTES = 1 << 27;
 const GAP = { min: 256, max: 4096 }; // bytes that are fetched with their neighbours rather than left out
@@ -23,11 +23,15 @@ export class RangeReader {
   /** @param {string} address */
   constructor(address) {
     this.address = address;
+    const answers = new PerformanceObserver((list) => {
+      for (const answer of list.getEntriesByName(address)) this.#measure(/** @type {PerformanceResourceTiming} */ (answer));
+    });
+    answers.observe({ type: "resource" });
   }
 
   /** Bytes that were asked for, and have not come. */
   get coming() {
-    return sum([...this.#coming].map(({ start, end, received }) => end - start - received));
+    return sum([...this.#coming].map(({ start, end }) => end - start));
   }
 
   /** Whether another request would wait for its turn. */
@@ -65,7 +69,7 @@ export class RangeReader {
       else requests.push(range);
     }
     for (const { start, end } of requests) {
-      const coming = { start, end, askedAt: performance.now(), received: 0, done: Promise.resolve() };
+      const coming = { start, end, askedAt: performance.now(), done: Promise.resolve() };
       this.#coming.add(coming);
       coming.done = this.#request(coming).finally(() => this.#coming.delete(coming));
       coming.done.catch(() => {}); // whoever needs it asks again
@@ -98,14 +102,13 @@ export class RangeReader {
     return this.#cached.find((entry) => entry.start <= start && start + length <= entry.start + entry.data.length);
   }
 
-  async #request(/** @type {Coming} */ coming) {
-    const { start, end } = coming;
+  async #request(/** @type {Coming} */ { start, end }) {
     const overlapping = this.#cached.find((entry) => entry.start <= start && start < entry.start + entry.data.length);
     const head = overlapping ? overlapping.data.subarray(start - overlapping.start) : new Uint8Array(0);
     const first = start + head.length;
     /** @type {RequestInit} */
     const options = { headers: { Range: `bytes=${first}-${end - 1}` }, cache: "no-store" }; // at the browser's cache, requests wait for each other
-    const { response, data } = await download(this.address, "The video", options, (received) => this.#hear(coming, received));
+    const { response, data } = await download(this.address, "The video", options);
     const whole = response.status === 200; // a server without ranges gives all of it
     const [from, to, size] = response.headers.get("Content-Range")?.match(/\d+/g)?.map(Number) ?? [];
     if (!whole && (from !== first || to - from + 1 !== data.length)) throw new BrokenFile(WRONG_RANGE);
@@ -115,12 +118,11 @@ export class RangeReader {
     while (this.#cached.length > 1 && sum(this.#cached.map((entry) => entry.data.length)) > MAX_CACHED_BYTES) this.#cached.shift();
   }
 
-  /** Measure the line. @param {Coming} coming @param {number} received bytes of it by now */
-  #hear(coming, received) {
-    const now = performance.now();
-    if (!coming.received) this.line.answered(now - coming.askedAt);
-    this.line.heard(received - coming.received, now, Math.min(...[...this.#coming].map(({ askedAt }) => askedAt)));
-    coming.received = received;
+  /** Measure the line by an answer, whenever this thread comes to it; another host has to allow that. @param {PerformanceResourceTiming} answer */
+  #measure({ requestStart, responseStart, responseEnd, encodedBodySize }) {
+    if (!encodedBodySize) return;
+    this.line.answered(responseStart - requestStart);
+    this.line.heard(encodedBodySize, responseEnd, Math.min(requestStart, ...[...this.#coming].map(({ askedAt }) => askedAt)));
   }
 }
 
