@@ -34,11 +34,6 @@ export class RangeReader {
     return sum([...this.#coming].map(({ start, end }) => end - start));
   }
 
-  /** Whether another request would wait for its turn. */
-  get full() {
-    return this.#coming.size >= CONNECTIONS;
-  }
-
   /** Bytes of a range that was fetched. @param {number} start @param {number} length */
   bytes(start, length) {
     const entry = this.#find(start, length);
@@ -48,32 +43,13 @@ export class RangeReader {
 
   /** Fetch the ranges that are not cached. @param {Range[]} ranges @param {number} minLength of each request */
   async fetch(ranges, minLength = 0) {
-    this.ask(ranges, minLength);
+    this.#ask(this.#requestsFor(ranges, minLength));
     await Promise.all([...this.#coming].filter((each) => ranges.some((range) => covers(each, range))).map(({ done }) => done));
   }
 
-  /**
-   * Ask for the ranges that are not cached; near ones share a request.
-   * @param {Range[]} ranges @param {number} minLength of each request
-   */
-  ask(ranges, minLength = 0) {
-    const missing = ranges
-      .filter((range) => this.lacks(range))
-      .map(({ start, length }) => ({ start, end: start + Math.max(length, minLength) }))
-      .sort((a, b) => a.start - b.start);
-    /** @type {{start: number, end: number}[]} */
-    const requests = [];
-    for (const range of missing) {
-      const last = requests[requests.length - 1];
-      if (last && range.start <= last.end + this.#gap) last.end = Math.max(last.end, range.end);
-      else requests.push(range);
-    }
-    for (const { start, end } of requests) {
-      const coming = { start, end, askedAt: performance.now(), done: Promise.resolve() };
-      this.#coming.add(coming);
-      coming.done = this.#request(coming).finally(() => this.#coming.delete(coming));
-      coming.done.catch(() => {}); // whoever needs it asks again
-    }
+  /** Ask for ranges that are not cached, as far as no request has to wait for others. @param {Range[]} ranges the most urgent first */
+  ask(ranges) {
+    this.#ask(this.#requestsFor(ranges).slice(0, Math.max(0, CONNECTIONS - this.#coming.size)));
   }
 
   /** Wait for the next answer; says whether there is one to wait for. */
@@ -96,6 +72,31 @@ export class RangeReader {
   /** Bytes that the line carries while a request waits for its answer, beside the others. */
   get #gap() {
     return Math.min(GAP.max, Math.max(GAP.min, (this.line.rate * this.line.latency) / CONNECTIONS));
+  }
+
+  /** What to ask for, the most urgent first: near ranges share a request. @param {Range[]} ranges @param {number} minLength */
+  #requestsFor(ranges, minLength = 0) {
+    const missing = ranges
+      .filter((range) => this.lacks(range))
+      .map(({ start, length }, place) => ({ start, end: start + Math.max(length, minLength), place }))
+      .sort((a, b) => a.start - b.start);
+    /** @type {{start: number, end: number, place: number}[]} */
+    const requests = [];
+    for (const range of missing) {
+      const last = requests[requests.length - 1];
+      if (last && range.start <= last.end + this.#gap) Object.assign(last, { end: Math.max(last.end, range.end), place: Math.min(last.place, range.place) });
+      else requests.push(range);
+    }
+    return requests.sort((a, b) => a.place - b.place);
+  }
+
+  #ask(/** @type {{start: number, end: number}[]} */ requests) {
+    for (const { start, end } of requests) {
+      const coming = { start, end, askedAt: performance.now(), done: Promise.resolve() };
+      this.#coming.add(coming);
+      coming.done = this.#request(coming).finally(() => this.#coming.delete(coming));
+      coming.done.catch(() => {}); // whoever needs it asks again
+    }
   }
 
   #find(/** @type {number} */ start, /** @type {number} */ length) {

@@ -126,7 +126,7 @@ export class MotionDecoder {
   /** Ask for what is most urgent, and wait for what comes next; says whether anything does. @param {Wish[]} wishes */
   #ask(wishes) {
     const { reader } = this.container;
-    if (!reader.full) reader.ask(choose(wishes.filter((each) => reader.lacks(each)), reader.line, reader.coming));
+    reader.ask(choose(wishes.filter((each) => reader.lacks(each)), reader.line, reader.coming));
     return reader.next();
   }
 
@@ -224,10 +224,13 @@ export class MotionDecoder {
     return this.#decoding.core;
   }
 
-  /** Where keys lie in the file, and what tells where their sectors do. @param {MotionSegment} segment @param {number[]} keys */
-  #stretches(segment, keys) {
-    const spans = segment.sector ? [...new Set(keys.map((key) => segment.spanOfKey[key]))] : [];
-    return [...keys.map((key) => segment.chunks[key]), ...spans.map((span) => segment.spans[span].lengths)];
+  /** Where keys lie in the file: those with sectors with all of their span, and with what tells where their sectors lie. @param {MotionSegment} segment @param {number[]} keys */
+  #stretches({ chunks, spans, spanOfKey }, keys) {
+    if (!spans.length) return keys.map((key) => chunks[key]);
+    return [...new Set(keys.map((key) => spans[spanOfKey[key]]))].map(({ first, lengths }) => {
+      const { start } = chunks[first];
+      return { start, length: lengths.start + lengths.length - start };
+    });
   }
 
   /** Note where a view is, and how far it has moved. @param {PanoramaWindow} region */
