@@ -96,7 +96,7 @@ static i32 code_coefficient(Stream *s, Contexts *c, const Coded *b, const Place 
     Mix larger, m = above_zero(c, b, p);
     i32 value = 0;
     if (!s->decoding) {
-        float coefficient = b->coefficients[i * b->band.stride + j];
+        float coefficient = b->coefficients[i * plane_columns(b->kind / 16) + j];
         if (fabsf(coefficient) >= 0.5f) {
             larger = above_one(c, b, p);
             value = chosen(coefficient, m.probability, larger.probability, b->rate_weight);
@@ -150,19 +150,35 @@ static void code_band(Stream *s, Contexts *c, const Coded *b) {
     }
 }
 
+/* A band, or its part in a sector. */
+static Band band_of(const Key *key, int part, int plane, int level, int orientation) {
+    int halvings = level + (plane > 0), across = squares(plane_columns(plane) >> level);
+    Rect r = rect_of_part(part);
+    int top = r.top >> halvings, left = r.left >> halvings;
+    return (Band){
+        .first = band_at(key, plane, level, orientation, top, left),
+        .stride = band_width(plane, level),
+        .rows = (r.bottom >> halvings) - top,
+        .columns = (r.right >> halvings) - left,
+        .busy = key->busy[kind_of(plane, level, orientation)] + top / SQUARE * across + left / SQUARE,
+        .busy_stride = across,
+        .is_sector = part > 0,
+    };
+}
+
 /* The coarsest band of a root: integers beside the median of what lies west, north and in the plane of both. */
-static void code_average(Stream *s, Contexts *c, i16 *plane, const float *coefficients, int stride, int rows, int columns,
-                         int number) {
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < columns; j++) {
-            i16 *p = plane + i * stride + j;
-            i32 west = j ? p[-1] : i ? p[-stride] : 0, north = i ? p[-stride] : west;
-            i32 corner = i && j ? p[-stride - 1] : north;
+static void code_average(Stream *s, Contexts *c, const Key *key, int plane, const float *coefficients) {
+    Band b = band_of(key, 0, plane, plane_levels(plane), 0);
+    for (int i = 0; i < b.rows; i++)
+        for (int j = 0; j < b.columns; j++) {
+            i16 *p = b.first + i * b.stride + j;
+            i32 west = j ? p[-1] : i ? p[-b.stride] : 0, north = i ? p[-b.stride] : west;
+            i32 corner = i && j ? p[-b.stride - 1] : north;
             i32 high = most(west, north), low = least(west, north);
             i32 predicted = corner >= high ? low : corner <= low ? high : west + north - corner;
             i32 activity = magnitude(west - corner) + magnitude(north - corner);
-            i32 busy = activity < 2 ? 0 : activity < 5 ? 1 : activity < 12 ? 2 : 3, first = AVERAGE_AT + number * 80;
-            i32 value = s->decoding ? 0 : (i32)rintf(coefficients[i * stride + j]) - predicted;
+            i32 busy = activity < 2 ? 0 : activity < 5 ? 1 : activity < 12 ? 2 : 3, first = AVERAGE_AT + plane * 80;
+            i32 value = s->decoding ? 0 : (i32)rintf(coefficients[i * plane_columns(plane) + j]) - predicted;
             if (code_simple(s, c, first + busy, value != 0)) {
                 int negative = code_sign(s, value < 0);
                 i32 size = 1 + code_golomb(s, c, first + 4 + busy * 15, magnitude(value) - 1);
@@ -172,83 +188,65 @@ static void code_average(Stream *s, Contexts *c, i16 *plane, const float *coeffi
         }
 }
 
-static Band band_of(const Key *key, int plane, int kind, int top, int left, int rows, int columns) {
-    int stride = plane_columns(plane);
-    return (Band){key->bands[plane] + top * stride + left, stride, rows, columns, key->busy[kind], squares(columns), 0};
-}
-
-/* Which band is coded next, and where it lies; all others are still to be said. */
-static Coded coded_band(const Key *key, int plane, int kind, int top, int left, int rows, int columns) {
-    Coded b = {.kind = kind, .band = band_of(key, plane, kind, top, left, rows, columns), .motion = key->motion};
-    b.in_blocks = rows >= 2 * BLOCK, b.apart = 1;
-    for (int size = rows; size < layout.rows; size *= 2) b.halvings++;
+/* Which band is coded next, and all that its contexts are made of. */
+static Coded coded_band(const Key *key, int part, int plane, int level, int orientation) {
+    Coded b = {.kind = kind_of(plane, level, orientation), .orientation = orientation, .motion = key->motion};
+    Rect r = rect_of_part(part);
+    b.band = band_of(key, part, plane, level, orientation);
+    b.halvings = level + (plane > 0), b.top = r.top >> b.halvings, b.left = r.left >> b.halvings;
+    b.apart = layout.sector && !part ? ON_BASE : 1;
+    b.in_blocks = plane_rows(plane) >> level >= 2 * BLOCK;
+    if (orientation && level < plane_levels(plane)) b.parent = band_of(key, part, plane, level + 1, orientation);
+    for (int k = 0; k < orientation - 1; k++) b.siblings[k] = band_of(key, part, plane, level, k + 1);
+    if (plane == 2 || (plane && orientation)) b.luma = band_of(key, part, plane - 1, level + (plane == 1), orientation);
     for (int k = 0; k < key->references; k++)
         if (key->reference[k]->references)
-            *(k ? &b.behind : &b.before) = band_of(key->reference[k], plane, kind, top, left, rows, columns);
+            *(k ? &b.behind : &b.before) = band_of(key->reference[k], part, plane, level, orientation);
     return b;
-}
-
-/* A band of details: 1 lies right of the average, 2 below it, 3 beside both. */
-static Coded detail_band(const Key *key, int plane, int level, int orientation) {
-    int levels = plane_levels(plane), h = plane_rows(plane) >> level, w = plane_columns(plane) >> level;
-    int kind = kind_of(plane, level, orientation);
-    int top = orientation == 1 ? 0 : h, left = orientation == 2 ? 0 : w;
-    Coded b = coded_band(key, plane, kind, top, left, h, w);
-    b.orientation = orientation;
-    if (level < levels) b.parent = band_of(key, plane, kind + 3, top / 2, left / 2, h / 2, w / 2);
-    if (orientation > 1) b.siblings[0] = band_of(key, plane, kind + 1 - orientation, 0, w, h, w);
-    if (orientation == 3) b.siblings[1] = band_of(key, plane, kind - 1, h, 0, h, w);
-    if (plane) b.luma = band_of(key, plane - 1, kind - 16 + (plane == 1 ? 3 : 0), top, left, h, w);
-    return b;
-}
-
-/* The coarsest band of a plane, of a key with references. */
-static Coded average_band(const Key *key, int plane) {
-    int levels = plane_levels(plane), h = plane_rows(plane) >> levels, w = plane_columns(plane) >> levels;
-    Coded b = coded_band(key, plane, kind_of(plane, levels, 0), 0, 0, h, w);
-    if (plane == 2) b.luma = band_of(key, 1, kind_of(1, levels, 0), 0, 0, h, w);
-    return b;
-}
-
-static void cut(Band *b, Rect r) {
-    if (!b->rows) return;
-    b->first += r.top * b->stride + r.left;
-    b->busy += r.top / SQUARE * b->busy_stride + r.left / SQUARE;
-    b->rows = r.bottom - r.top, b->columns = r.right - r.left, b->is_sector = 1;
-}
-
-/* A sector of a band, and of all that its contexts are made of. */
-static void cut_to_sector(Coded *b, Rect r) {
-    int k = b->halvings;
-    Rect here = {r.top >> k, r.left >> k, r.bottom >> k, r.right >> k};
-    Rect above = {here.top / 2, here.left / 2, here.bottom / 2, here.right / 2};
-    Band *others[] = {&b->siblings[0], &b->siblings[1], &b->luma, &b->before, &b->behind};
-    b->top = here.top, b->left = here.left;
-    cut(&b->band, here), cut(&b->parent, above);
-    for (int n = 0; n < 5; n++) cut(others[n], here);
 }
 
 static int finest(int plane, int part) { return layout.sector && !part ? FINE + 1 - (plane > 0) : 1; }
 static int coarsest(int plane, int part) { return part ? FINE - (plane > 0) : plane_levels(plane); }
 
-static Coded band_of_part(const Key *key, int part, int plane, int level, int orientation) {
-    Coded b = orientation ? detail_band(key, plane, level, orientation) : average_band(key, plane);
-    if (layout.sector && !part) b.apart = ON_BASE;
-    if (part) cut_to_sector(&b, rect_of_part(part));
-    return b;
+void clear_part(Key *key, int part) {
+    for (int plane = 0; plane < PLANES; plane++)
+        for (int level = coarsest(plane, part); level >= finest(plane, part); level--)
+            for (int orientation = !part && level == plane_levels(plane) ? 0 : 1; orientation < 4; orientation++) {
+                Band b = band_of(key, part, plane, level, orientation);
+                for (int k = 0; k < b.rows; k++) memset(b.first + k * b.stride, 0, b.columns * sizeof(i16));
+                clear_busy(&b);
+            }
 }
 
 /* What was read of a key becomes 0. The rest is, and its memory need not be touched. */
 void clear_bands(Key *key) {
-    key->references = 0;
     for (int part = 0; part <= sectors(); part++)
-        for (int plane = 0; plane < PLANES && (!part || key->known[part - 1]); plane++)
-            for (int level = coarsest(plane, part); level >= finest(plane, part); level--)
-                for (int orientation = !part && level == plane_levels(plane) ? 0 : 1; orientation < 4; orientation++) {
-                    Band b = band_of_part(key, part, plane, level, orientation).band;
-                    for (int k = 0; k < b.rows; k++) memset(b.first + k * b.stride, 0, b.columns * sizeof(i16));
-                    clear_busy(&b);
-                }
+        if (!part || key->known[part - 1]) clear_part(key, part);
+}
+
+/* Where an encoder has a part of a band. */
+static const float *coefficients_at(float *const coefficients[PLANES], int part, int plane, int level, int orientation) {
+    Rect r = rect_of_part(part);
+    int top = (r.top >> (level + (plane > 0))) + (orientation & 2 ? plane_rows(plane) >> level : 0);
+    int left = (r.left >> (level + (plane > 0))) + (orientation & 1 ? plane_columns(plane) >> level : 0);
+    return coefficients[plane] + (size_t)top * plane_columns(plane) + left;
+}
+
+/* By how much the squared error of a sector is less, in squared steps, than without its coefficients. */
+double gain_of_part(const Key *key, int part, float *const coefficients[PLANES]) {
+    double gain = 0;
+    for (int plane = 0; plane < PLANES; plane++)
+        for (int level = coarsest(plane, part); level >= finest(plane, part); level--)
+            for (int orientation = 1; orientation < 4; orientation++) {
+                Band b = band_of(key, part, plane, level, orientation);
+                const float *reals = coefficients_at(coefficients, part, plane, level, orientation);
+                for (int i = 0; i < b.rows; i++)
+                    for (int j = 0; j < b.columns; j++) {
+                        float q = b.first[i * b.stride + j], c = reals[(size_t)i * plane_columns(plane) + j];
+                        gain += q * (2 * c - q);
+                    }
+            }
+    return gain;
 }
 
 /* The bands of a part: of brightness, then of both differences of colours, coarse to fine. */
@@ -256,13 +254,12 @@ void code_bands(Stream *s, Contexts *c, Key *key, int part, float *const coeffic
     static u8 *flags;
     if (!flags) flags = allocate((size_t)(layout.rows / 16 + 2) * (layout.columns / 16 + 2));
     for (int plane = 0; plane < PLANES; plane++) {
-        int levels = plane_levels(plane), h = plane_rows(plane) >> levels, w = plane_columns(plane) >> levels;
-        const float *reals = coefficients ? coefficients[plane] : NULL;
-        if (!part && !key->references) code_average(s, c, key->bands[plane], reals, plane_columns(plane), h, w, plane);
+        int levels = plane_levels(plane);
+        if (!part && !key->references) code_average(s, c, key, plane, coefficients ? coefficients[plane] : NULL);
         for (int level = coarsest(plane, part); level >= finest(plane, part); level--)
             for (int orientation = part || level < levels || !key->references ? 1 : 0; orientation < 4; orientation++) {
-                Coded b = band_of_part(key, part, plane, level, orientation);
-                if (reals) b.coefficients = reals + (b.band.first - key->bands[plane]);
+                Coded b = coded_band(key, part, plane, level, orientation);
+                if (coefficients) b.coefficients = coefficients_at(coefficients, part, plane, level, orientation);
                 b.flags = flags, b.rate_weight = rate_weight;
                 code_band(s, c, &b);
             }

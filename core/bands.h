@@ -30,7 +30,7 @@ typedef struct {
     int halvings;              /* from the plane of brightness */
     int top, left;             /* of a sector, in the band */
     int in_blocks;             /* of which a bit says whether they hold anything */
-    const float *coefficients; /* an encoder's, as the band lies */
+    const float *coefficients; /* an encoder's, in rows of the plane */
     int kind, orientation;
     u8 *flags; /* blocks that hold anything */
     float rate_weight;

@@ -5,9 +5,23 @@ int kind_of(int plane, int level, int orientation) {
     return plane * 16 + (orientation ? (level - 1) * 3 + orientation - 1 : 15);
 }
 
+int level_of(int kind) { return kind % 16 == 15 ? plane_levels(kind / 16) : kind % 16 / 3 + 1; }
+
 size_t squares_of(int kind) {
-    int plane = kind / 16, level = kind % 16 == 15 ? plane_levels(plane) : kind % 16 / 3 + 1;
+    int plane = kind / 16, level = level_of(kind);
     return (size_t)squares(plane_rows(plane) >> level) * squares(plane_columns(plane) >> level);
+}
+
+int is_in_strips(int plane, int level) { return strips() > 1 && level <= FINE - (plane > 0); }
+
+int band_width(int plane, int level) {
+    return (is_in_strips(plane, level) ? layout.strip : layout.columns) >> (level + (plane > 0));
+}
+
+i16 *band_at(const Key *key, int plane, int level, int orientation, int row, int column) {
+    int width = band_width(plane, level);
+    i16 *const *bands = is_in_strips(plane, level) ? key->strips[column / width]->bands : key->bands;
+    return bands[kind_of(plane, level, orientation)] + (size_t)row * width + column % width;
 }
 
 /* Whether a region of a band, whose columns may go round, holds anything but zeros. A root's average always does. */
@@ -28,7 +42,7 @@ static int worth(const Coded *b, int y0, int x0) {
     int y1 = least(b->band.rows, y0 + BLOCK), x1 = least(b->band.columns, x0 + BLOCK);
     float gain = 0, bits = 1;
     for (int y = y0; y < y1; y++) {
-        const float *row = b->coefficients + y * b->band.stride;
+        const float *row = b->coefficients + y * plane_columns(b->kind / 16);
         for (int x = x0; x < x1; x++) {
             float c = fabsf(row[x]);
             if (c <= 0.62f) continue;

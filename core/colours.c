@@ -3,13 +3,15 @@
 
 /* Of columns [first, end) of a plane of colour differences, which go round: three parts of the row that a row of the
    panorama lies in, and one of the row beside it. */
-static void blend_rows(const i16 *plane, int y, int first, int end, i32 *out) {
-    int columns = layout.columns / 2, row = y >> 1, beside = clamp(row + (y & 1 ? 1 : -1), 0, layout.rows / 2 - 1);
-    const i16 *a = plane + (size_t)row * columns, *b = plane + (size_t)beside * columns;
-    int from = most(first, 0), to = least(end, columns);
-    for (int c = from; c < to; c++) out[c - first] = 3 * a[c] + b[c];
-    if (first < 0) out[0] = 3 * a[columns - 1] + b[columns - 1];
-    if (end > columns) out[columns - first] = 3 * a[0] + b[0];
+static void blend_rows(Strip *const *strips, int plane, int y, int first, int end, i32 *out) {
+    int columns = plane_columns(plane), together = strip_width(plane), row = y >> 1;
+    int beside = clamp(row + (y & 1 ? 1 : -1), 0, plane_rows(plane) - 1);
+    for (int c = first, run; c < end; c += run, out += run) {
+        int column = modulo(c, columns);
+        const i16 *a = pixel_at(strips, plane, row, column), *b = pixel_at(strips, plane, beside, column);
+        run = least(end - c, least(columns - column, together - column % together));
+        for (int k = 0; k < run; k++) out[k] = 3 * a[k] + b[k];
+    }
 }
 
 /* Eight pixels of a difference out of four columns of both rows, and those beside them; in 1/16 of its unit. */
@@ -24,13 +26,13 @@ static I16x8 levels(const F32x4 numbers[2]) {
     return narrow(__builtin_convertvector(numbers[0], I32x4), __builtin_convertvector(numbers[1], I32x4));
 }
 
-/* RGB of columns [first, end) of a row, multiples of 8; eight bytes more are written. */
-void colour_row(i16 *const planes[PLANES], int y, int first, int end, u8 *out) {
+/* RGB of columns [first, end) of a row, multiples of 8, in one strip; eight bytes more are written. */
+void colour_row(Strip *const *strips, int y, int first, int end, u8 *out) {
     static i32 *blended[2];
-    const i16 *row = planes[0] + (size_t)y * layout.columns;
+    const i16 *row = pixel_at(strips, 0, y, first) - first;
     for (int k = 0; k < 2; k++) {
         if (!blended[k]) blended[k] = allocate((layout.columns / 2 + 2) * sizeof(i32));
-        blend_rows(planes[k + 1], y, first / 2 - 1, end / 2 + 1, blended[k]);
+        blend_rows(strips, k + 1, y, first / 2 - 1, end / 2 + 1, blended[k]);
     }
     for (int x = first; x < end; x += 8, out += 24) {
         F32x4 differences[2][2], red[2], green[2], blue[2];

@@ -78,35 +78,35 @@ static void along_columns(const i32 *lines, int rows, int w, const i16 *tap, i32
 }
 
 /* A region of a plane, over the seam and the poles. */
-void fetch(const i16 *from, int plane, int top, int left, int rows, int columns, i16 *out, int stride) {
-    int width = plane_width(plane);
+void fetch(Strip *const *from, int plane, int top, int left, int rows, int columns, i16 *out, int stride) {
+    int width = plane_width(plane), together = strip_width(plane);
     for (int r = 0; r < rows; r++, out += stride) {
         int row, column;
         on_sphere(top + r, left, plane_height(plane), width, &row, &column);
-        const i16 *line = from + row * plane_columns(plane);
-        for (int c = 0; c < columns;)
-            if (c + 8 <= columns && column + 8 <= width) {
-                memcpy(out + c, line + column, sizeof(I16x8));
-                c += 8, column += 8;
-            } else {
-                if (column == width) column = 0;
-                out[c++] = line[column++];
-            }
+        for (int c = 0, run; c < columns; c += run) {
+            const i16 *line = pixel_at(from, plane, row, column);
+            int k = 0;
+            run = least(columns - c, least(width - column, together - column % together));
+            for (; k + 8 <= run; k += 8) memcpy(out + c + k, line + k, sizeof(I16x8));
+            for (; k < run; k++) out[c + k] = line[k];
+            column = column + run < width ? column + run : 0;
+        }
     }
 }
 
 /* What a vector says of a block: pixels in 1/8 of their unit, a whole number of eight columns. */
-void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out) {
+void shifted(Strip *const *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out) {
     static i16 fetched[FETCHED * FETCHED];
     static i32 lines[FETCHED * CELL];
-    int stride = plane_columns(plane), scale = plane ? 8 : 16, wide = (w + 7) & ~7;
+    int stride = strip_width(plane), scale = plane ? 8 : 16, wide = (w + 7) & ~7;
     i32 dx = v.x * scale, dy = v.y * scale;
     int y0 = y + (dy >> 6) - FIRST_TAP, x0 = x + (dx >> 6) - FIRST_TAP;
-    const i16 *from = reference + y0 * stride + x0;
-    if (x0 < 0 || y0 < 0 || x0 + wide + TAPS > plane_width(plane) || y0 + h + TAPS > plane_height(plane)) {
-        fetch(reference, plane, y0, x0, h + TAPS - 1, wide + TAPS - 1, fetched, FETCHED);
-        from = fetched, stride = FETCHED;
-    }
+    int inside = x0 >= 0 && y0 >= 0 && x0 + wide + TAPS <= plane_width(plane) && y0 + h + TAPS <= plane_height(plane);
+    const i16 *from = fetched;
+    if (inside && x0 % stride + wide + TAPS <= stride)
+        from = pixel_at(reference, plane, y0, x0);
+    else
+        fetch(reference, plane, y0, x0, h + TAPS - 1, wide + TAPS - 1, fetched, stride = FETCHED);
     /* a whole number of pixels needs no taps */
     int rows = h + (dy & 63 ? TAPS - 1 : 0);
     i32 *between = dy & 63 ? lines : out;
@@ -120,7 +120,7 @@ void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int
 }
 
 /* A part [y0, y1) x [x0, x1) of the cell whose lower right node is (i, j), blended of up to four. Columns go by fours. */
-static void blend_cell(const i16 *reference, int plane, const Vector *motion, int i, int j, int y0, int x0, int y1,
+static void blend_cell(Strip *const *reference, int plane, const Vector *motion, int i, int j, int y0, int x0, int y1,
                        int x1, i16 *out, int stride) {
     static i32 values[4][CELL * CELL];
     const i32 *said[4];
@@ -151,7 +151,7 @@ static void blend_cell(const i16 *reference, int plane, const Vector *motion, in
 /* What one reference says of a region. */
 void compensate_from(const Key *key, int k, int plane, int top, int left, int height, int width, i16 *out) {
     int node = plane ? NODE / 2 : NODE;
-    const i16 *reference = key->reference[k]->pixels[plane];
+    Strip *const *reference = key->reference[k]->strips;
     for (int i = (top + node / 2) / node; i * node - node / 2 < top + height; i++)
         for (int j = (left + node / 2) / node; j * node - node / 2 < left + width; j++) {
             int y0 = most(i * node - node / 2, top), y1 = least((i + 1) * node - node / 2, top + height);

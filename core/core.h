@@ -128,6 +128,7 @@ u8 *write_contexts(const Contexts *c, u8 *learned);
 void begin_writing(Stream *s, u8 *data, u32 length);
 void begin_reading(Stream *s, u8 *data, u32 length);
 u32 end_writing(Stream *s);
+int ends_as_written(const Stream *s);
 void predict(Mix *m, const Contexts *c);
 int code_mixed(Stream *s, Contexts *c, Mix *m, int bit);
 int code_simple(Stream *s, Contexts *c, int context, int bit);
@@ -147,6 +148,7 @@ typedef struct {
     int columns, rows; /* of the plane of brightness */
     int across, down;  /* nodes */
     int sector;        /* pixels each way that are coded apart, a multiple of TILE; 0 for all in one */
+    int strip;         /* columns that lie in memory together (`Strip`): of a sector, or all */
     int turns;         /* nodes, in the order of coding: those of the base, then of each sector */
     Turn *order;
     int *firsts;       /* turns that each part begins with, and the last one ends before */
@@ -172,6 +174,8 @@ static inline size_t plane_size(int plane) { return (size_t)plane_rows(plane) * 
 static inline int sectors_across(void) { return layout.sector ? (layout.columns + layout.sector - 1) / layout.sector : 0; }
 static inline int sectors_down(void) { return layout.sector ? (layout.rows + layout.sector - 1) / layout.sector : 0; }
 static inline int sectors(void) { return sectors_across() * sectors_down(); }
+static inline int strips(void) { return (layout.columns + layout.strip - 1) / layout.strip; }
+static inline int strip_width(int plane) { return plane ? layout.strip / 2 : layout.strip; }
 static inline int tiles_across(void) { return (layout.columns + TILE - 1) / TILE; }
 static inline int tiles_down(void) { return (layout.rows + TILE - 1) / TILE; }
 static inline int node_of(const Turn *t) { return t->row * layout.across + t->column; }
@@ -200,6 +204,19 @@ static inline double area_of(int row, int rows) {
     return area > 0.0625 ? area : 0.0625;
 }
 
+/* Columns of a key's picture, row by row, and the bands of sectors there. A reader of views has memory for those that he
+   needs; others are one strip that holds nothing. An encoder has one strip for all. */
+typedef struct Strip {
+    i16 *pixels[PLANES];   /* in 1/16 of a level, where a tile is done */
+    i16 *bands[BANDS];     /* integers of levels that lie in sectors, where there are several strips */
+    struct Strip *another; /* that no key has either */
+} Strip;
+
+static inline i16 *pixel_at(Strip *const *strips, int plane, int row, int column) {
+    int width = strip_width(plane);
+    return strips[column / width]->pixels[plane] + (size_t)row * width + column % width;
+}
+
 /* Of a tile. What is soft lacks sectors that it depends on, and is painted anew when some come. */
 enum Painted { NOT_PAINTED, SHARP, SOFT };
 
@@ -212,9 +229,9 @@ typedef struct Key {
     Vector *motion[2], *added[2];  /* of every node, to each reference; what was coded of it */
     u8 *moved, *moved_by[2];       /* how much that is, at most 255: of all references, of each */
     u32 motion_length;             /* bytes that its motion takes */
-    i16 *bands[PLANES];            /* integers */
+    Strip **strips;
+    i16 *bands[BANDS];             /* integers, but for those in strips */
     u8 *busy[BANDS];               /* sums of their magnitudes in squares of 4x4, at most 255 */
-    i16 *pixels[PLANES];           /* in 1/16 of a level, where a tile is done */
     u8 *done, *filter;             /* of tiles: which are painted (`Painted`); which filter they have, 0 for none */
     u8 *known, *asked, *wanted;    /* of sectors: which are read, which are asked for; of spots (sectors.c) */
     Contexts *contexts;
@@ -227,11 +244,17 @@ int inverse_region(const Key *key, int plane, int top, int left, int height, int
 
 /* blocks.c: bands of details lie right of the average (orientation 1), below it (2) or beside both (3); 0 is the average */
 int kind_of(int plane, int level, int orientation);
+int level_of(int kind);
 size_t squares_of(int kind);
+int is_in_strips(int plane, int level);
+int band_width(int plane, int level); /* columns that lie in memory together */
+i16 *band_at(const Key *key, int plane, int level, int orientation, int row, int column);
 int is_busy(const Key *key, int plane, int level, int orientation, int top, int left, int height, int width);
 
 /* bands.c: bands of a part, coarse to fine; an encoder's coefficients are in steps of the quantiser, NULL for a decoder */
 void clear_bands(Key *key);
+void clear_part(Key *key, int part);
+double gain_of_part(const Key *key, int part, float *const coefficients[PLANES]);
 void code_bands(Stream *s, Contexts *c, Key *key, int part, float *const coefficients[PLANES], float rate_weight);
 
 /* motion_field.c */
@@ -269,8 +292,8 @@ float motion_bits(const Key *key, int k, const Turn *turn, u8 *const moved[2], V
 /* compensation.c */
 void make_taps(void);
 void on_sphere(int y, int x, int height, int width, int *row, int *column);
-void fetch(const i16 *from, int plane, int top, int left, int rows, int columns, i16 *out, int stride);
-void shifted(const i16 *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out);
+void fetch(Strip *const *from, int plane, int top, int left, int rows, int columns, i16 *out, int stride);
+void shifted(Strip *const *reference, int plane, Vector v, int y, int x, int h, int w, i32 *out);
 void compensate_from(const Key *key, int k, int plane, int top, int left, int height, int width, i16 *out);
 void compensate(const Key *key, int plane, int top, int left, int height, int width, i16 *out);
 
@@ -281,7 +304,7 @@ int best_filter(Key *key, int tile_row, int tile_column, const float *source, fl
 void code_filters(Stream *s, Contexts *c, Key *key);
 
 /* colours.c */
-void colour_row(i16 *const planes[PLANES], int y, int first, int end, u8 *out);
+void colour_row(Strip *const *strips, int y, int first, int end, u8 *out);
 
 /* keys.c */
 Key *fresh_key(int slot, int frame, int level, int first, int second, int step);
@@ -296,10 +319,13 @@ enum { SPOT = 8 }; /* pixels each way, for which is found out what they depend o
 static inline int spots_across(void) { return layout.columns / SPOT; }
 static inline int spots_down(void) { return layout.rows / SPOT; }
 void forget_wanted(int frame);
+int is_whole(const Key *key);
+void know_sector(Key *key, int sector);
+void want_region(Key *key, int top, int left, int height, int width);
 int lacks_sectors(const Key *key, int tile_row, int tile_column);
 
 /* search.c */
-void search(const i16 *target, const i16 *reference, const Vector *base, const Vector *candidates, int count,
+void search(Strip *const *target, Strip *const *reference, const Vector *base, const Vector *candidates, int count,
             float cap, float rate_weight, float share, Vector *added);
 
 /* refine.c */

@@ -51,17 +51,18 @@ static void rest_of(const Key *key, int k, i16 *rest) {
 
 /* Motion to every reference is searched for alone, then refined, with two references each beside the other. */
 static void search_motion(Key *key, float rate_weight, float motion_weight, const Vector *candidates, int count) {
-    static i16 *target;
+    static Strip wanted;
     static u8 *moved[2];
     size_t nodes = (size_t)layout.down * layout.across;
     Vector *inherited[2] = {field_number(0), field_number(1)}, *base = field_number(2), **added = key->added;
     float squared = key->step * key->step / 256.0f;
-    if (!target) target = allocate(plane_size(0) * sizeof(i16)), moved[0] = allocate(nodes), moved[1] = allocate(nodes);
+    if (!wanted.pixels[0]) wanted.pixels[0] = allocate(plane_size(0) * sizeof(i16)), moved[0] = allocate(nodes), moved[1] = allocate(nodes);
+    i16 *target = wanted.pixels[0];
     inherit_motion(key, nodes_of(0), inherited);
     for (size_t n = 0; n < plane_size(0); n++) target[n] = (i16)source[0][n];
     for (int k = 0; k < key->references; k++) {
         base_of(key, k, inherited, added[0], base);
-        search(target, key->reference[k]->pixels[0], base, candidates + (size_t)k * count * nodes, count, 4 * squared,
+        search(&(Strip *){&wanted}, key->reference[k]->strips, base, candidates + (size_t)k * count * nodes, count, 4 * squared,
                motion_weight * squared, 1.0f / key->references, added[k]);
         for (size_t n = 0; n < nodes; n++) key->motion[k][n] = vector_sum(base[n], added[k][n]);
     }
@@ -100,19 +101,12 @@ static void transform_residual(const Key *key, int plane) {
     }
 }
 
-/* Whether a sector that was coded is as where nothing is written: no motion beside the mean, no coefficients. */
-static int is_empty(const Key *key, int sector) {
+/* Whether a sector that was coded is worth its bytes, and that of its length. Motion beside the mean is. */
+static int is_worth(const Key *key, int sector, u32 length, float rate_weight) {
     for (int n = layout.firsts[sector + 1]; n < layout.firsts[sector + 2]; n++)
         for (int k = 0; k < key->references; k++)
-            if (key->moved_by[k][node_of(&layout.order[n])]) return 0;
-    Rect r = rect_of_part(sector + 1);
-    for (int plane = 0; plane < PLANES; plane++)
-        for (int level = 1; level <= FINE - (plane > 0); level++)
-            for (int orientation = 1; orientation < 4; orientation++) {
-                int k = level + (plane > 0), height = (r.bottom - r.top) >> k, width = (r.right - r.left) >> k;
-                if (is_busy(key, plane, level, orientation, r.top >> k, r.left >> k, height, width)) return 0;
-            }
-    return 1;
+            if (key->moved_by[k][node_of(&layout.order[n])]) return 1;
+    return gain_of_part(key, sector + 1, coefficients) > 8 * rate_weight * (length + 1);
 }
 
 /* Write the sectors of a key, one behind the other. */
@@ -123,7 +117,11 @@ static void write_sectors(Key *key, float rate_weight, u8 *data, u32 length, u32
         begin_writing(&s, data, length);
         code_motion(&s, c, key, sector + 1);
         code_bands(&s, c, key, sector + 1, coefficients, rate_weight);
-        lengths[sector] = is_empty(key, sector) ? 0 : end_writing(&s);
+        lengths[sector] = end_writing(&s);
+        if (!is_worth(key, sector, lengths[sector], rate_weight)) {
+            clear_part(key, sector + 1);
+            lengths[sector] = 0;
+        }
         data += lengths[sector], length -= lengths[sector];
         key->known[sector] = 1;
     }

@@ -79,17 +79,36 @@ void begin_reading(Stream *s, u8 *data, u32 length) {
         s->code = s->code << 8 | (s->position < length ? data[s->position] : 0);
 }
 
+/* The number between the bounds that has the most zeros at its end, and how many bits of these are not written. */
+static u32 shortest_end(const Stream *s, int *shift) {
+    for (*shift = 24;; *shift -= 8) {
+        u64 value = ((u64)s->low + (1u << *shift) - 1) >> *shift << *shift;
+        if (value <= s->high) return (u32)value;
+    }
+}
+
 /* Bytes that were written: the shortest end between the bounds; a reader takes what is missing behind for zeros, but no
-   more than BEYOND of them: a few bytes are no large picture. */
+   more than BEYOND of them: a few bytes are no large picture. Then it reads nothing more, and is `counting`. */
 u32 end_writing(Stream *s) {
-    int shift = 24;
-    while (((((u64)s->low + (1u << shift) - 1) >> shift) << shift) > s->high) shift -= 8;
-    u32 value = (u32)((((u64)s->low + (1u << shift) - 1) >> shift) << shift);
+    int shift;
+    u32 value = shortest_end(s, &shift);
     for (int at = 24; at >= shift; at -= 8, s->position++)
         if (s->position < s->length) s->data[s->position] = (u8)(value >> at);
     if (s->position > s->length) return s->position;
     for (int k = 0; k < BEYOND - 8 && s->position && s->data[s->position - 1] == 0; k++) s->position--;
     return s->position;
+}
+
+static u8 byte_at(const Stream *s, u32 at) { return at < s->length ? s->data[at] : 0; }
+
+/* Whether what was read ends as `end_writing` ends it. Of damaged bytes, it hardly does. */
+int ends_as_written(const Stream *s) {
+    int shift;
+    u32 value = shortest_end(s, &shift), end = s->position - sizeof s->code;
+    for (int at = 24; at >= shift; at -= 8, end++)
+        if (byte_at(s, end) != (u8)(value >> at)) return 0;
+    for (int k = 0; k < BEYOND - 8 && end && byte_at(s, end - 1) == 0; k++) end--;
+    return end == s->length;
 }
 
 static int code_bit(Stream *s, int bit, i32 probability) {
@@ -100,7 +119,7 @@ static int code_bit(Stream *s, int bit, i32 probability) {
     if (bit) s->high = middle;
     else s->low = middle + 1;
     while (((s->low ^ s->high) & 0xFF000000u) == 0) {
-        if (s->decoding && s->position >= s->length + BEYOND) __builtin_trap();
+        if (s->decoding && s->position >= s->length + BEYOND) return s->counting = 1, bit;
         if (s->decoding) s->code = s->code << 8 | (s->position < s->length ? s->data[s->position] : 0);
         else if (s->position < s->length) s->data[s->position] = (u8)(s->high >> 24);
         s->position++;

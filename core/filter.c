@@ -111,7 +111,7 @@ static i32 third_layer(const Network *n, const i16 *in) {
 static void filter(const Key *key, int number, const i16 *pixels, int height, int width, i16 *out) {
     static i16 values[SIDE * SIDE + 1], one[SIDE * SIDE * CHANNELS], other[SIDE * SIDE * CHANNELS];
     const Network *n = &networks[key->references][number - 1];
-    int stride = plane_columns(0);
+    int stride = strip_width(0);
     i32 sum = 0, factor = 64 * 65536 / key->step;
     for (int r = 0; r < height; r++)
         for (int c = 0; c < width; c++) sum += pixels[r * stride + c] + 32768;
@@ -133,11 +133,11 @@ static void filter(const Key *key, int number, const i16 *pixels, int height, in
 /* Where a tile of brightness lies. */
 static i16 *tile_at(const Key *key, int tile_row, int tile_column, int *height, int *width) {
     *height = least(TILE, layout.rows - tile_row * TILE), *width = least(TILE, layout.columns - tile_column * TILE);
-    return key->pixels[0] + (size_t)tile_row * TILE * layout.columns + tile_column * TILE;
+    return pixel_at(key->strips, 0, tile_row * TILE, tile_column * TILE);
 }
 
 static void put_back(const i16 *filtered, int height, int width, i16 *pixels) {
-    for (int r = 0; r < height; r++) memcpy(pixels + r * layout.columns, filtered + r * TILE, width * sizeof(i16));
+    for (int r = 0; r < height; r++) memcpy(pixels + r * strip_width(0), filtered + r * TILE, width * sizeof(i16));
 }
 
 void filter_tile(Key *key, int tile_row, int tile_column) {
@@ -176,7 +176,7 @@ int best_filter(Key *key, int tile_row, int tile_column, const float *source, fl
         for (int r = 0; r < height; r++)
             for (int c = 0; c < width; c++) {
                 float wanted = source[(size_t)(tile_row * TILE + r) * layout.columns + tile_column * TILE + c];
-                float before = pixels[r * layout.columns + c] - wanted, after = filtered[r * TILE + c] - wanted;
+                float before = pixels[r * strip_width(0) + c] - wanted, after = filtered[r * TILE + c] - wanted;
                 cost += after * after - before * before;
             }
         if (cost >= least_cost) continue;

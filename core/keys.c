@@ -29,13 +29,15 @@ void *allocate(size_t bytes) {
 
 u8 *EXPORT(reserve)(u32 bytes) { return allocate(bytes); }
 
-/* Begin a segment, with sectors of so many pixels, or 0. `learned` holds what was learned on other clips, for roots, keys with one reference and keys with two:
-   a logit in 1/16 and a count of every context, and the mixers' weights in 1/256. */
-void EXPORT(begin)(int width, int height, int sector, const u8 *learned) {
+/* Begin a segment, with sectors of so many pixels, or 0, to encode it or to read it. `learned` holds what was learned on
+   other clips, for roots, keys with one reference and keys with two: a logit in 1/16 and a count of every context, and the
+   mixers' weights in 1/256. */
+void EXPORT(begin)(int width, int height, int sector, int encoding, const u8 *learned) {
     make_tables();
     make_taps();
     layout = (Layout){.width = width, .height = height, .sector = sector};
     layout.columns = (width + NODE - 1) / NODE * NODE, layout.rows = (height + NODE - 1) / NODE * NODE;
+    layout.strip = sector && !encoding ? least(sector, layout.columns) : layout.columns;
     layout.across = layout.columns / NODE, layout.down = layout.rows / NODE;
     make_order();
     priors = allocate(3 * sizeof(Contexts));
@@ -84,6 +86,46 @@ void find_references(Key *key) {
             key->reference[k] = found(key->reference_frame[k]);
 }
 
+/* Strips */
+
+static Strip nothing, *free_strips; /* all 0, and never written */
+
+static void allocate_strip(Strip *strip) {
+    for (int kind = 0; kind < BANDS; kind++) {
+        int plane = kind / 16, level = level_of(kind);
+        if (!is_in_strips(plane, level)) continue;
+        strip->bands[kind] = allocate((size_t)(plane_rows(plane) >> level) * band_width(plane, level) * sizeof(i16));
+    }
+    for (int plane = 0; plane < PLANES; plane++)
+        strip->pixels[plane] = allocate((size_t)plane_rows(plane) * strip_width(plane) * sizeof(i16));
+}
+
+/* See that a key has memory of its own for a column of brightness. */
+static void own_strip(Key *key, int column) {
+    Strip **place = &key->strips[column / layout.strip];
+    if (*place != &nothing) return;
+    if (free_strips) {
+        *place = free_strips, free_strips = free_strips->another;
+    } else
+        allocate_strip(*place = allocate(sizeof(Strip)));
+}
+
+/* Have no strips but where there is one for all; their bands are 0. */
+static void give_back_strips(Key *key) {
+    for (int k = 0; strips() > 1 && k < strips(); k++)
+        if (key->strips[k] != &nothing) {
+            key->strips[k]->another = free_strips, free_strips = key->strips[k];
+            key->strips[k] = &nothing;
+        }
+}
+
+static void allocate_strips(Key *key) {
+    if (strips() > 1 && !nothing.pixels[0]) allocate_strip(&nothing);
+    key->strips = allocate(strips() * sizeof(Strip *));
+    for (int k = 0; k < strips(); k++) key->strips[k] = &nothing;
+    if (strips() == 1) own_strip(key, 0);
+}
+
 /* Make a slot a key of which nothing is known yet. */
 Key *fresh_key(int slot, int frame, int level, int first, int second, int step) {
     Key *key = &keys[slot];
@@ -91,6 +133,7 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
     if (key->done) { /* else memory is zeroed, and much of it need not be touched */
         clear_tiles(key);
         clear_bands(key);
+        give_back_strips(key);
         for (int k = 0; k < 2; k++) {
             memset(key->motion[k], 0, nodes * sizeof(Vector));
             memset(key->added[k], 0, nodes * sizeof(Vector));
@@ -100,11 +143,13 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
         memset(key->known, 0, sectors()), memset(key->asked, 0, sectors());
         if (layout.sector) memset(key->wanted, 0, (size_t)spots_down() * spots_across());
     } else {
-        for (int plane = 0; plane < PLANES; plane++) {
-            key->bands[plane] = allocate(plane_size(plane) * sizeof(i16));
-            key->pixels[plane] = allocate(plane_size(plane) * sizeof(i16));
+        for (int kind = 0; kind < BANDS; kind++) {
+            int plane = kind / 16, level = level_of(kind);
+            size_t size = (size_t)(plane_rows(plane) >> level) * band_width(plane, level);
+            if (!is_in_strips(plane, level)) key->bands[kind] = allocate(size * sizeof(i16));
+            key->busy[kind] = allocate(squares_of(kind));
         }
-        for (int kind = 0; kind < BANDS; kind++) key->busy[kind] = allocate(squares_of(kind));
+        allocate_strips(key);
         for (int k = 0; k < 2; k++) {
             key->motion[k] = allocate(nodes * sizeof(Vector)), key->added[k] = allocate(nodes * sizeof(Vector));
             key->moved_by[k] = allocate(nodes);
@@ -146,43 +191,38 @@ void EXPORT(decode_key)(int slot, int frame, int level, int first, int second, i
     code_motion(&s, key->contexts, key, 0);
     code_bands(&s, key->contexts, key, 0, NULL, 0);
     code_filters(&s, key->contexts, key);
+    if (s.counting) __builtin_trap();
 }
 
-/* What every sector of a key begins with: it depends on no other. */
+/* What every sector of a key begins with, which depends on no other: what the base has learned of motion. What was learned
+   of fine bands on other clips, few coefficients have to change. */
 Contexts *sector_contexts(const Key *key) {
     static Contexts contexts;
-    contexts = priors[key->references];
+    contexts = *key->contexts;
+    for (int k = 0; k < MOTION_AT; k++) contexts.of[k].seen /= 2;
     return &contexts;
 }
 
-/* Tiles that lacked sectors are painted anew. */
-static void forget_soft_tiles(void) {
-    for (int slot = 0; slot < SLOTS; slot++)
-        for (int tile = 0; keys[slot].done && tile < tiles_across() * tiles_down(); tile++)
-            if (keys[slot].done[tile] == SOFT) keys[slot].done[tile] = NOT_PAINTED;
-}
-
 /* Read a sector of a key, of `length` bytes; of none, its motion is as the nodes around have it, and its bands are 0. Does
-   nothing, and returns 0, where that of a reference is not known. */
+   nothing, and returns 0, where that of a reference is not known; -1 where the bytes are damaged. */
 int EXPORT(decode_sector)(int slot, int sector, u8 *data, u32 length) {
     Key *key = &keys[slot];
     find_references(key);
     for (int k = 0; k < key->references; k++)
         if (!key->reference[k]->known[sector]) return 0;
     if (length) {
+        own_strip(key, rect_of_part(sector + 1).left);
         Stream s;
         Contexts *c = sector_contexts(key);
         begin_reading(&s, data, length);
         code_motion(&s, c, key, sector + 1);
         code_bands(&s, c, key, sector + 1, NULL, 0);
-    } else
-        code_motion(&(Stream){.counting = 1}, &priors[key->references], key, sector + 1);
-    key->known[sector] = 1;
-    for (int tile = 0; tile < tiles_across() * tiles_down(); tile++)
-        if (key->done[tile]) {
-            forget_soft_tiles();
-            return 1;
-        }
+        if (ends_as_written(&s)) return know_sector(key, sector), 1;
+        clear_part(key, sector + 1);
+    }
+    code_motion(&(Stream){.counting = 1}, &priors[key->references], key, sector + 1);
+    if (length) return -1;
+    know_sector(key, sector);
     return 1;
 }
 
@@ -226,6 +266,7 @@ void paint_tile(Key *key, int tile_row, int tile_column) {
     static i16 predicted[TILE * TILE];
     static i32 residual[TILE * TILE];
     find_references(key);
+    own_strip(key, tile_column * TILE);
     int soft = paint_sources(key, tile_row, tile_column) || lacks_sectors(key, tile_row, tile_column);
     for (int plane = 0; plane < PLANES; plane++) {
         int size = plane ? TILE / 2 : TILE, top = tile_row * size, left = tile_column * size;
@@ -233,7 +274,7 @@ void paint_tile(Key *key, int tile_row, int tile_column) {
         compensate(key, plane, top, left, height, width, predicted);
         int any = inverse_region(key, plane, top, left, height, width, residual);
         for (int r = 0; r < height; r++) {
-            i16 *row = key->pixels[plane] + (size_t)(top + r) * plane_columns(plane) + left;
+            i16 *row = pixel_at(key->strips, plane, top + r, left);
             const i16 *said = predicted + r * width;
             const i32 *added = residual + r * TILE;
             if (!any) memcpy(row, said, width * sizeof(i16));
@@ -254,12 +295,13 @@ void EXPORT(read_pixels)(int slot, int top, int left, int height, int width, u8 
     static u8 *line;
     Key *key = &keys[slot];
     if (!line) line = allocate(3 * layout.columns + 8);
+    if (!is_whole(key)) want_region(key, top, left, height, width);
     paint_sphere(key, top - 2, left - 2, top + height + 2, left + width + 2);
     for (int y = top; y < top + height; y++)
         for (int x = modulo(left, layout.width), rest = width; rest;) {
-            int run = least(rest, layout.width - x), first = x & ~7;
-            colour_row(key->pixels, y, first, (x + run + 7) & ~7, line);
+            int run = least(rest, least(layout.width, x - x % layout.strip + layout.strip) - x), first = x & ~7;
+            colour_row(key->strips, y, first, (x + run + 7) & ~7, line);
             memcpy(out, line + 3 * (x - first), 3 * run);
-            out += 3 * run, rest -= run, x = 0;
+            out += 3 * run, rest -= run, x = x + run < layout.width ? x + run : 0;
         }
 }

@@ -62,7 +62,7 @@ static const i32 *quarter(const Window *w, Said *said, int number) {
     Vector v = vector_sum(f->base[node_of(t)], f->added[node_of(t)]);
     for (int k = said->quarters; k <= number; k++) {
         int y = t->row * NODE - NODE / 2 + k / 2 * NODE, x = t->column * NODE - NODE / 2 + k % 2 * NODE;
-        shifted(f->key->reference[f->k]->pixels[0], 0, v, y, x, NODE, NODE, said->of[k]);
+        shifted(f->key->reference[f->k]->strips, 0, v, y, x, NODE, NODE, said->of[k]);
         said->quarters = k + 1;
     }
     return said->of[number];
@@ -97,9 +97,9 @@ static void blend(const Window *w, float sign) {
     }
 }
 
-typedef F32x4 Strip[PATCH]; /* a half of a patch: rows of four */
+typedef F32x4 Half[PATCH]; /* a half of a patch: rows of four */
 
-static inline void butterflies(Strip x) {
+static inline void butterflies(Half x) {
     for (int half = 1; half < PATCH; half *= 2)
         for (int k = 0; k < PATCH; k++) {
             if (k & half) continue;
@@ -117,12 +117,12 @@ static inline void transpose(const F32x4 x[4], F32x4 turned[4]) {
 }
 
 /* Of a patch in two strips. */
-static float patch_cost(Strip left_half, Strip right_half, float per_step) {
+static float patch_cost(Half left_half, Half right_half, float per_step) {
     float total = 0;
     butterflies(left_half);
     butterflies(right_half);
     for (int r = 0; r < PATCH; r += 4) {
-        Strip turned;
+        Half turned;
         F32x4 sums = {0};
         transpose(left_half + r, turned);
         transpose(right_half + r, turned + 4);
@@ -139,7 +139,7 @@ static float patch_cost(Strip left_half, Strip right_half, float per_step) {
 /* Of what is left with the node's vector, while its part is not in the blend; patches go quarter by quarter. Stops once
    the best vector's patches, where they are still to come, leave no hope for the limit. */
 static float window_cost(const Window *w, Said *known, float limit) {
-    Strip rest[2];
+    Half rest[2];
     float total = 0;
     for (int k = 0; k < PATCHES; k++) {
         int r, c;

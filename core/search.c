@@ -11,7 +11,7 @@ static const float MERGE_BITS = 5, ANY_BITS = 1e9f; /* of a vector, at most */
 
 /* Of what the cost of a node's vectors is made. */
 typedef struct {
-    const i16 *target, *reference;
+    Strip *const *target, *const *reference;
     int row, column;         /* of the node */
     Vector base, predicted;  /* what is inherited; what coarser nodes say beside it */
     float cap, share;        /* squared errors count less from `cap` on; part that this reference has of the error */
@@ -21,10 +21,10 @@ typedef struct {
 } Node;
 
 /* Where a window's pixels lie: a copy of them, if it goes over the seam or a pole. */
-static const i16 *window_at(const i16 *picture, int top, int left, i16 *copy, int *stride) {
+static const i16 *window_at(Strip *const *picture, int top, int left, i16 *copy, int *stride) {
     *stride = layout.columns;
     if (top >= 0 && left >= 0 && top + REACH <= layout.height && left + REACH <= layout.width)
-        return picture + top * layout.columns + left;
+        return picture[0]->pixels[0] + top * layout.columns + left;
     fetch(picture, 0, top, left, REACH, REACH, copy, *stride = REACH);
     return copy;
 }
@@ -82,7 +82,7 @@ static int improve(Node *n, i32 x, i32 y, float most_bits, Vector *best, float *
 }
 
 /* What is added to `base` at every node. `candidates` [count][nodes] are whole vectors to be tried. */
-void search(const i16 *target, const i16 *reference, const Vector *base, const Vector *candidates, int count, float cap,
+void search(Strip *const *target, Strip *const *reference, const Vector *base, const Vector *candidates, int count, float cap,
             float rate_weight, float share, Vector *added) {
     size_t nodes = (size_t)layout.down * layout.across;
     static const int right[4] = {0, 0, -1, 1}, down[4] = {-1, 1, 0, 0};

@@ -26,6 +26,30 @@ int lacks_sectors(const Key *key, int tile_row, int tile_column) {
     return 0;
 }
 
+/* Whether all sectors are read, also those of its references. */
+int is_whole(const Key *key) {
+    for (int sector = 0; sector < sectors(); sector++)
+        if (!key->known[sector]) return 0;
+    return 1;
+}
+
+static void forget_soft_tile(Key *key, int row, int column) {
+    u8 *done = &key->done[clamp(row, 0, tiles_down() - 1) * tiles_across() + modulo(column, tiles_across())];
+    if (*done == SOFT) *done = NOT_PAINTED;
+}
+
+/* A sector was read. Soft tiles that its coefficients change are painted anew; once a key has all sectors, all are. */
+void know_sector(Key *key, int sector) {
+    Rect r = rect_of_part(sector + 1);
+    key->known[sector] = 1;
+    for (int i = r.top / TILE - 1; i <= r.bottom / TILE; i++)
+        for (int j = r.left / TILE - 1; j <= r.right / TILE; j++) forget_soft_tile(key, i, j);
+    if (!is_whole(key)) return;
+    for (int slot = 0; slot < SLOTS; slot++)
+        for (int tile = 0; keys[slot].done && tile < tiles_across() * tiles_down(); tile++)
+            forget_soft_tile(&keys[slot], tile / tiles_across(), tile % tiles_across());
+}
+
 /* Ask for a sector of a key, and of its references, where it is not known. */
 static int ask(Key *key, int sector) {
     if (key->known[sector] || key->asked[sector]) return !key->known[sector];
@@ -38,7 +62,8 @@ static int ask(Key *key, int sector) {
 enum { NOT_WANTED, HAS_ALL, LACKS_SOME }; /* of a spot; the last as far as it was looked at by one call */
 
 /* Ask for what a spot of a key's picture depends on, as far as is known from its motion: sectors of coefficients, of the
-   nodes around; spots of the references. Says whether anything is lacking. */
+   nodes around; spots of the references. A soft tile is painted anew once a spot of it has all. Says whether anything is
+   lacking. */
 static int want_spot(Key *key, int row, int column) {
     int top = row * SPOT, left = column * SPOT, rows[2], columns[2], lacks = 0;
     u8 *state = &key->wanted[row * spots_across() + column];
@@ -65,8 +90,10 @@ static int want_spot(Key *key, int row, int column) {
                 lacks |= want_spot(key->reference[n / 4], at_row / SPOT, at_column / SPOT);
             }
     }
-    if (!lacks) *state = HAS_ALL;
-    return lacks;
+    if (lacks) return 1;
+    forget_soft_tile(key, top / TILE, left / TILE);
+    *state = HAS_ALL;
+    return 0;
 }
 
 /* A key is read anew: others that know of its sectors have to ask for them again. */
@@ -78,10 +105,8 @@ void forget_wanted(int frame) {
         if (keys[k].wanted) memset(keys[k].wanted, 0, (size_t)spots_down() * spots_across());
 }
 
-/* Ask for the sectors that a region of a key's picture depends on, in this key and in others: `asked` tells which, of those
-   that are not known. Returns how many these are. Motion says where to look next: once these are read, ask again. */
-u32 EXPORT(ask_sectors)(int slot, int top, int left, int height, int width) {
-    u32 count = 0;
+/* Ask for what a region of a key's picture depends on, in this key and in others. */
+void want_region(Key *key, int top, int left, int height, int width) {
     for (int k = 0; k < SLOTS; k++) {
         if (!keys[k].wanted) continue;
         memset(keys[k].asked, 0, sectors());
@@ -91,8 +116,15 @@ u32 EXPORT(ask_sectors)(int slot, int top, int left, int height, int width) {
         for (int c = left >> 3; c <= (left + width - 1) >> 3; c++) {
             int row, column;
             on_sphere(r * SPOT, c * SPOT, layout.height, layout.width, &row, &column);
-            want_spot(&keys[slot], row / SPOT, column / SPOT);
+            want_spot(key, row / SPOT, column / SPOT);
         }
+}
+
+/* The same; `asked` tells which sectors, of those that are not known. Returns how many these are. Motion says where to look
+   next: once these are read, ask again. */
+u32 EXPORT(ask_sectors)(int slot, int top, int left, int height, int width) {
+    u32 count = 0;
+    want_region(&keys[slot], top, left, height, width);
     for (int k = 0; k < SLOTS; k++)
         for (int sector = 0; keys[k].asked && sector < sectors(); sector++) count += keys[k].asked[sector];
     return count;
@@ -132,4 +164,5 @@ void EXPORT(read_lengths)(const u8 *references, int count, u8 *data, u32 length,
     Stream s;
     begin_reading(&s, data, length);
     code_lengths(&s, references, count, lengths);
+    if (s.counting) __builtin_trap();
 }

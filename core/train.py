@@ -52,7 +52,7 @@ def frames_of(name: str) -> NDArray[np.uint8]:
 def study(frames: NDArray[np.uint8], step: float, interval: int, priors: bytes) -> bytes:
     """Encode a clip, beginning with `priors`; returns what was learned then."""
     count, height, width = frames.shape[:3]
-    core, flow, tuning = Learner(width, height, priors), Flow(frames), Tuning(interval)
+    core, flow, tuning = Learner(width, height, priors=priors), Flow(frames), Tuning(interval)
     steps = steps_of(step, tuning, count)
     for key in key_order(count, interval):
         candidates = [flow.candidates(key.frame, reference) for reference in key.references]

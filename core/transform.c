@@ -74,16 +74,19 @@ static int mirrored(int row, int rows, int high) {
 /* Fill a region of a band, or, where it holds nothing but zeros, say so. */
 static int gather(const Key *key, int plane, int level, int orientation, int top, int left, int height, int width,
                   i32 out[HELD][HELD]) {
-    int rows = plane_rows(plane) >> level, columns = plane_columns(plane) >> level, stride = plane_columns(plane);
+    int rows = plane_rows(plane) >> level, columns = plane_columns(plane) >> level, together = band_width(plane, level);
     int vertical = orientation >> 1, horizontal = orientation & 1;
     if (!is_busy(key, plane, level, orientation, top, left, height, width)) return 0;
-    const i16 *band = key->bands[plane] + (vertical ? rows * stride : 0) + (horizontal ? columns : 0);
     const i32 *factors = factors_of(key->step, plane, level, vertical + horizontal);
-    for (int r = 0; r < height; r++) {
-        int row = mirrored(top + r, rows, vertical);
-        for (int c = 0, column = modulo(left, columns); c < width; c += columns - column, column = 0)
-            for (int k = 0; k < least(width - c, columns - column); k += 4)
-                store_i32(out[r] + c + k, dequantised(widened(band + row * stride + column + k), factors[row]));
+    for (int c = 0, run; c < width; c += run) {
+        int column = modulo(left + c, columns);
+        const i16 *band = band_at(key, plane, level, orientation, 0, column);
+        run = least(width - c, least(columns - column, together - column % together));
+        for (int r = 0; r < height; r++) {
+            int row = mirrored(top + r, rows, vertical);
+            for (int k = 0; k < run; k += 4)
+                store_i32(out[r] + c + k, dequantised(widened(band + row * together + k), factors[row]));
+        }
     }
     return 1;
 }

@@ -56,7 +56,7 @@ def read_file(data: bytes) -> tuple[list[Any], list[Segment]]:
 def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], list[bytes]]]]:
     """The FileHeader; of every segment its frames, its header and its chunks."""
     magic, version, length, checksum = struct.unpack_from("<8sHII", data)
-    check(magic == b"\x89NERV360" and version in (5, 10, 11, 12, 13))
+    check(magic == b"\x89NERV360" and version in (5, 10, 11, 12, 14))
     packed = data[18 : 18 + length]
     check(crc32(packed) == checksum)
     header, offset, parts = msgspec.msgpack.decode(packed), 18 + length, []
@@ -70,7 +70,7 @@ def read_container(data: bytes) -> tuple[list[Any], list[tuple[int, list[Any], l
         check(version >= 10 or segment[0] != "nerv360-motion")
         two_eyes = segment[0] == "nerv360-motion" and segment[8:9] not in ([], [None])
         check(two_eyes == (len(header) == 10))
-        check(version >= 13 or segment[0] != "nerv360-motion" or len(segment) < 10)
+        check(version >= 14 or segment[0] != "nerv360-motion" or len(segment) < 10)
         table = segment[7 if segment[0] == "nerv360-motion" else 17]
         chunks = read_chunks([*table, *behind], body[header_length:])
         parts.append((frames, segment, chunks[: len(table)]))

@@ -5,7 +5,7 @@ import struct
 import zlib
 from bisect import bisect_left
 from functools import cache
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from reference_decoder import Refusal
 
 import nerv360
 
+MOTION_AT = 29424
 FILTERS_AT = 37680
 CONTEXTS, MIXERS = 37780, 792
 PRIORS = Path(nerv360.__file__).parent / "motion" / "priors.bin"
@@ -22,6 +23,11 @@ class State(NamedTuple):
     probabilities: list[int]
     counts: list[int]
     weights: list[list[int]]
+
+    def of_sector(self) -> "State":
+        """What a sector begins with, from the state at the end of the base."""
+        counts = [n // 2 if context < MOTION_AT else n for context, n in enumerate(self.counts)]
+        return State(self.probabilities[:], counts, [weights[:] for weights in self.weights])
 
     def copy(self) -> "State":
         return State(self.probabilities[:], self.counts[:], [weights[:] for weights in self.weights])
@@ -65,17 +71,29 @@ def unpacked(data: bytes) -> list[State]:
 
 class Bits:
     def __init__(self, data: bytes, state: State) -> None:
-        self.bytes = chain(data, bytes(64))
+        self.data, self.taken = data, 0
         self.low, self.high, self.code = 0, 2**32 - 1, 0
         for _ in range(4):
             self.code = self.code << 8 | self.next_byte()
         self.state = state
 
     def next_byte(self) -> int:
-        byte = next(self.bytes, None)
-        if byte is None:
+        if self.taken == len(self.data) + 64:
             raise Refusal
-        return byte
+        self.taken += 1
+        return self.data[self.taken - 1] if self.taken <= len(self.data) else 0
+
+    def check_end(self) -> None:
+        """Refuse bytes that do not end as they are written."""
+        for count in (1, 2, 3, 4):
+            unit = 256 ** (4 - count)
+            end = -(-self.low // unit) * unit
+            if end <= self.high:
+                break
+        written = (self.data + bytes(64))[: self.taken - 4] + end.to_bytes(4, "big")[:count]
+        zeros = len(written) - len(written.rstrip(b"\0"))
+        if written[: len(written) - min(zeros, 56)] != self.data:
+            raise Refusal
 
     def bit(self, p: int) -> int:
         d = self.high - self.low

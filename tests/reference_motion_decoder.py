@@ -142,7 +142,7 @@ def split_chunks(keys: list[Key], chunks: list[bytes], sectors: list[Sector]) ->
         lengths, data = read_lengths(next(rest), span, sectors), next(rest)
         found: list[list[bytes]] = [[] for _ in span]
         for column in zip(*lengths, strict=True):
-            together, data = data[2 : 2 + sum(column)], data[2 + sum(column) if any(column) else 0 :]
+            together, data = data[: sum(column)], data[sum(column) :]
             for part, length in zip(found, column, strict=True):
                 part.append(together[:length])
                 together = together[length:]
@@ -193,13 +193,14 @@ def read_key(
         bands.append(read_bands(bits, plane, size, bands, references, fields, 4 - (plane > 0) if sectors else 1))
     used = read_filters(bits, (16 * rows, 16 * columns))
     for part, sector in zip(parts, sectors, strict=True):
-        apart = Bits(part, priors()[len(references)].copy()) if part else Nothing()
+        apart = Bits(part, bits.state.of_sector()) if part else Nothing()
         found = read_motion(apart, key, references, bases, motion, sector.has)
         motion = [
             Field(field.added | more.added, field.magnitudes | more.magnitudes)
             for field, more in zip(motion, found, strict=True)
         ]
         read_fine_bands(apart, sector, bands, references, vectors_of(key, references, bases, motion))
+        apart.check_end()
     fields = vectors_of(key, references, bases, motion)
     planes = []
     for plane in range(3):
@@ -221,6 +222,9 @@ class Nothing(Bits):
 
     def bit(self, p: int) -> int:
         return 0
+
+    def check_end(self) -> None:
+        """There is none."""
 
 
 def everywhere(node: Node) -> bool:

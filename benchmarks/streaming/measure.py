@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import av
 import numpy as np
 import torch
 import typer
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nerv360 import api
+from nerv360.bitstream.container import Container
 from nerv360.cli.options import parse_size
 from nerv360.config import preset_for
 from nerv360.evaluation.anchors import ANCHORS
@@ -36,6 +38,7 @@ HERE = Path(__file__).parent
 LOOK = Viewport(hfov_deg=78.1, width=480, height=270)
 COLUMNS, ROWS, BASE = 6, 4, 4  # tiles; how much smaller the picture is that all see
 JUMP = 1.0  # seconds from one direction to the next
+JVET_SECONDS = 10  # that VP0 and VP1 take for 90 degrees
 ALIKE_DB = 0.1  # that a view may lose
 CRFS = (23, 31, 39, 47, 53, 58)
 AV1 = ANCHORS["svt-av1"]
@@ -62,6 +65,13 @@ def quality(pictures: Sequence[Picture], views: Sequence[Viewport], source: Sequ
     return np.array([psnr(*each) for each in cut])
 
 
+def group_starts(path: Path) -> list[int]:
+    """The frames that begin anew in a file."""
+    with Container(path) as container:
+        groups = [frames for segment in container.segments for frames in segment.header.groups]
+    return [int(first) for first in np.cumsum([0, *groups[:-1]])]
+
+
 def edges(size: int, parts: int) -> list[int]:
     return [2 * round(size * part / parts / 2) for part in range(parts)] + [size]
 
@@ -72,14 +82,25 @@ def areas(width: int, height: int) -> list[tuple[slice, slice]]:
     return [(slice(*rows[i : i + 2]), slice(*columns[j : j + 2])) for i in range(ROWS) for j in range(COLUMNS)]
 
 
-def compress(path: Path, pictures: Iterator[Picture], clip: Clip, crf: int) -> None:
+def compress(path: Path, pictures: Iterator[Picture], clip: Clip, crf: int, starts: Sequence[int]) -> None:
     if not path.exists():
         options = AV1.options(crf, clip.frames)
-        encode_video(path, pictures, clip.frame_rate, clip.colour, AV1.encoder, options, [0])
+        encode_video(path, pictures, clip.frame_rate, clip.colour, AV1.encoder, options, starts)
 
 
 def decoded(path: Path) -> list[Picture]:
     return list(Clip.open(path, force=True))
+
+
+def packets_of_groups(path: Path, starts: Sequence[int], fps: float) -> NDArray[np.int64]:
+    """Bytes of the packets of each group of a video, without its container."""
+    sizes = np.zeros(len(starts), np.int64)
+    with av.open(path) as video:
+        for packet in video.demux(video=0):
+            if packet.pts is not None:
+                frame = round(float(packet.pts * packet.time_base) * fps)
+                sizes[np.searchsorted(starts, frame, "right") - 1] += packet.size
+    return sizes
 
 
 def visible(view: Viewport, width: int, height: int) -> set[int]:
@@ -118,7 +139,8 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     clip = Clip.open(video, start=start, frames=frames, size=parse_size(size) if size else None)
     source, fps = list(clip), float(clip.frame_rate)
-    paths = dynamic_viewports(LOOK, frames) | {"wandering": wandering(frames, fps), "jumping": jumping(frames, fps)}
+    paths = {name: views[:frames] for name, views in dynamic_viewports(LOOK, round(JVET_SECONDS * fps)).items()}
+    paths |= {"wandering": wandering(frames, fps), "jumping": jumping(frames, fps)}
     files = {}
     for name, sectors in (("whole", False), ("sectors", True)):
         files[name] = folder / f"{video.stem}-{name}.nerv360"
@@ -128,7 +150,8 @@ def main(
                 files[name],
                 preset_for("nerv360-motion", "medium").replace(sectors=sectors, rate_weight=rate_weight),
             )
-    whole, tiled = anchors(clip, source, folder / f"{video.stem}-svt-av1")
+    starts = group_starts(files["sectors"])
+    whole, tiled = anchors(clip, source, folder / f"{video.stem}-svt-av1", starts)
     rows, traces = [], {}
     panoramas = {each: panoramas_of(path) for each, path in files.items()}
     for name, views in paths.items():
@@ -137,11 +160,15 @@ def main(
             shown = [decoder.viewport(frame, view) for frame, view in enumerate(views)]
         wanted = [extract_viewport(picture, view) for picture, view in zip(source, views, strict=True)]
         found = np.array([psnr(a, b) for a, b in zip(shown, wanted, strict=True)])
-        seen = set().union(*(visible(view, clip.width, clip.height) for view in views))
+        seen: set[tuple[int, int]] = set()  # tiles, in each group
+        for frame, view in enumerate(views):
+            group = int(np.searchsorted(starts, frame, "right")) - 1
+            seen |= {(tile, group) for tile in visible(view, clip.width, clip.height)}
         traces[name] = costs["sectors"], found
         points = [(quality(each, views, source).mean(), size) for each, size in whole]
         points_of_tiles = [
-            (quality(each, views, source).mean(), base + sum(parts[k] for k in seen)) for each, parts, base in tiled
+            (quality(each, views, source).mean(), base + sum(parts[tile][group] for tile, group in seen))
+            for each, parts, base in tiled
         ]
         as_whole = found > quality(panoramas["sectors"], views, source) - ALIKE_DB
         rows.append(
@@ -160,7 +187,8 @@ def main(
                 "kbit_s": f"{8 * costs['sectors'].total / costs['sectors'].seconds / 1000:.1f}",
                 "svt_av1_whole": f"{at_quality(points, found.mean()):.0f}",
                 "svt_av1_tiles": f"{at_quality(points_of_tiles, found.mean()):.0f}",
-                "tiles_seen": len(seen),
+                "groups": len(starts),
+                "tiles_seen": f"{len(seen) / len(starts):.1f}",
                 "in_time": f"{100 * in_time(costs['sectors'], fps):.0f}",
             }
         )
@@ -174,23 +202,25 @@ def panoramas_of(path: Path) -> list[Picture]:
         return [decoder.panorama(frame) for frame in range(decoder.frames)]
 
 
-def anchors(clip: Clip, source: Sequence[Picture], folder: Path) -> tuple[list, list]:
-    """At every quality: of SVT-AV1's file its pictures and bytes; of its tiles pictures, bytes of each, of the base."""
+def anchors(clip: Clip, source: Sequence[Picture], folder: Path, starts: Sequence[int]) -> tuple[list, list]:
+    """At every quality: of SVT-AV1's file its pictures and bytes; of its tiles pictures, bytes of the groups of each, and
+    of the base."""
     folder.mkdir(parents=True, exist_ok=True)
+    fps = float(clip.frame_rate)
     whole, tiled = [], []
     for crf in CRFS:
         path = folder / f"{crf}.webm"
-        compress(path, iter(source), clip, crf)
+        compress(path, iter(source), clip, crf, starts)
         whole.append((decoded(path), path.stat().st_size))
         panoramas, sizes = np.stack(source).copy(), []
         for number, area in enumerate(areas(clip.width, clip.height)):
             path = folder / f"{crf}-{number}.webm"
-            compress(path, (picture[area] for picture in source), clip, crf)
+            compress(path, (picture[area] for picture in source), clip, crf, starts)
             panoramas[(slice(None), *area)] = decoded(path)
-            sizes.append(path.stat().st_size)
+            sizes.append(packets_of_groups(path, starts, fps))
         path, small = folder / f"{crf}-base.webm", (clip.width // BASE // 2 * 2, clip.height // BASE // 2 * 2)
-        compress(path, iter(Clip.open(clip.path, start=clip.start, frames=clip.frames, size=small)), clip, crf)
-        tiled.append((panoramas, sizes, path.stat().st_size))
+        compress(path, iter(Clip.open(clip.path, start=clip.start, frames=clip.frames, size=small)), clip, crf, starts)
+        tiled.append((panoramas, sizes, packets_of_groups(path, starts, fps).sum()))
     return whole, tiled
 
 

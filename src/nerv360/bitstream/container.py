@@ -47,10 +47,10 @@ from nerv360.storage import BLOCK_BYTES, Location, RemoteFile, open_file, parse_
 __all__ = ["MAGIC", "VERSION", "VERSIONS", "Container", "Segment", "Segments", "write_container", "write_head"]
 
 MAGIC = b"\x89NERV360"
-OLDEST_VERSION, *_, VERSION = VERSIONS = 5, 10, 11, 12, 13  # a file has the oldest that its content allows
+OLDEST_VERSION, *_, VERSION = VERSIONS = 5, 10, 11, 12, 14  # a file has the oldest that its content allows
 TIMED_VERSION = 11  # of files with sound, or with times of frames
 STEREO_VERSION = 12  # of files with both eyes
-SECTORS_VERSION = 13  # of files with sectors
+SECTORS_VERSION = 14  # of files with sectors
 PREAMBLE = struct.Struct("<8sHII")
 MAX_HEADER = 1 << 26
 COPIED_AT_ONCE = 1 << 20

@@ -85,7 +85,7 @@ class MotionDecoder(SegmentDecoder):
         assert isinstance(segment.header, MotionHeader)
         self._container, self._segment, self._steps = container, segment, segment.header.steps
         self._width, self._height = container.header.width, container.header.height
-        self._core = Core(self._width, self._height, segment.header.sector or 0)
+        self._core = Core(self._width, self._height, segment.header.sector or 0, encoding=False)
         self._header = segment.header
         pictures = np.array(segment.header.groups) * (segment.header.eyes or 1)
         self._firsts = np.cumsum([0, *pictures])  # pictures that each group begins with

@@ -26,6 +26,7 @@ NODE = 16  # pixels between nodes of the motion field
 NO_FRAME = -1
 LEAST_SIGNAL_STACK = 1 << 18
 ADDRESS = 0xFFFFFFFF  # results are signed
+DAMAGED = -1
 
 Vectors = NDArray[np.int16]  # [candidates, rows, columns, 2] of nodes: quarter pixels right and down
 
@@ -81,21 +82,33 @@ def core_version() -> int:
 class Core:
     """An instance: a panorama's size, and keys in slots. One thread at a time.
 
-    With `sector`, pixels, keys are a base and sectors of so many pixels each way (core/sectors.c), row by row.
+    With `sector`, pixels, keys are a base and sectors of so many pixels each way (core/sectors.c), row by row. Only to
+    read them, `encoding=False`, takes memory where they are read.
     Contexts begin with `priors`, or as they were trained (core/train.py). What a damaged file makes impossible (or what
     finds no memory, of which there are 4 GiB) raises BitstreamError.
     """
 
     MOST_BYTES = 4 << 30
 
-    def __init__(self, width: int, height: int, sector: int = 0, priors: bytes | None = None) -> None:
+    def __init__(
+        self, width: int, height: int, sector: int = 0, encoding: bool = True, priors: bytes | None = None
+    ) -> None:
         self.width, self.height = width, height
         engine, code, known = _module()
         self._store = wasmtime.Store(engine)
         self._exports = wasmtime.Instance(self._store, code, []).exports(self._store)
         self._buffers: dict[str, tuple[int, int]] = {}
-        self._call("begin", width, height, sector, self._put("priors", np.frombuffer(priors or known, np.uint8)))
+        self._call("begin", width, height, sector, encoding, self._put("priors", np.frombuffer(priors or known, np.uint8)))
         self.sectors = self._call("sector_count")
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that the instance's memory reaches to by now."""
+        return self._memory.data_len(self._store)
+
+    @property
+    def _memory(self) -> wasmtime.Memory:
+        return self._exports["memory"]  # type: ignore[return-value]
 
     def decode(self, slot: int, key: Key, step: int, data: bytes) -> None:
         """Read a key or its base, with a quantiser's step in 1/16 of a level, into a slot.
@@ -107,8 +120,13 @@ class Core:
         )
 
     def decode_sector(self, slot: int, sector: int, data: bytes) -> None:
-        """Read a sector of a key. Nothing happens where it is not known of the key's references, which are in slots."""
-        self._call("decode_sector", slot, sector, self._put("input", np.frombuffer(data, np.uint8)), len(data))
+        """Read a sector of a key. Nothing happens where it is not known of the key's references, which are in slots.
+
+        Raises BitstreamError where its bytes are damaged.
+        """
+        status = self._call("decode_sector", slot, sector, self._put("input", np.frombuffer(data, np.uint8)), len(data))
+        if status == DAMAGED:
+            raise BitstreamError(f"damaged: sector {sector} of a key ends as none does")
 
     def encode(
         self,
@@ -189,8 +207,7 @@ class Core:
         return address
 
     def _view(self, address: int, size: int) -> NDArray[np.uint8]:
-        memory: wasmtime.Memory = self._exports["memory"]  # type: ignore[assignment]
-        start = ctypes.addressof(memory.data_ptr(self._store).contents) + address
+        start = ctypes.addressof(self._memory.data_ptr(self._store).contents) + address
         return np.ctypeslib.as_array(ctypes.cast(start, ctypes.POINTER(ctypes.c_uint8)), (size,))
 
     def _put(self, name: str, values: NDArray[np.uint8] | Vectors) -> int:

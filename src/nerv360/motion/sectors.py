@@ -1,13 +1,14 @@
 """Sectors of keys in a file: squares of the panorama that a reader fetches apart.
 
 span = key | key | ... | lengths | sectors         chunks; a span is a root or a P key, or the B keys behind it
-sectors = check | sector 0 of all keys of the span | check | sector 1 of all | ...
+sectors = sector 0 of all keys of the span | sector 1 of all | ...
+
+That a sector is not damaged is told by its end (core/entropy.c).
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice, pairwise
-from zlib import crc32
+from itertools import accumulate, chain, islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from nerv360.motion.keys import SECTOR_UNIT, Key, split_into_spans
 __all__ = ["SectorTable", "sector_side", "write_chunks"]
 
 MOST_ACROSS = 16  # sectors of a panorama that this package encodes
-CHECK_BYTES = 2  # before a sector that is not empty: the lower half of its CRC-32
 
 
 def sector_side(width: int) -> int:
@@ -41,14 +41,9 @@ def write_chunks(
     for span in split_into_spans(keys):
         bases, sectors = zip(*islice(rest, len(span)), strict=True)
         lengths = np.array([list(map(len, each)) for each in sectors], np.uint32)
-        together = (b"".join(each) for each in zip(*sectors, strict=True))
         chunks += [*bases, core.write_lengths(span, lengths)]
-        chunks.append(b"".join(_check_of(each) + each for each in together if each))
+        chunks.append(b"".join(chain.from_iterable(zip(*sectors, strict=True))))
     return chunks
-
-
-def _check_of(data: bytes) -> bytes:
-    return (crc32(data) & 0xFFFF).to_bytes(CHECK_BYTES, "little")
 
 
 @dataclass(frozen=True)
@@ -62,8 +57,7 @@ class SectorTable:
     def read(cls, core: Core, keys: Sequence[Key], data: bytes, size: int) -> "SectorTable":
         """Read the chunk of lengths of a span whose sectors have `size` bytes. Raises BitstreamError."""
         lengths = core.read_lengths(keys, data)
-        together = lengths.sum(axis=0, dtype=np.int64)
-        starts = np.concatenate(([0], np.cumsum(together + CHECK_BYTES * (together > 0))))
+        starts = np.concatenate(([0], np.cumsum(lengths.sum(axis=0, dtype=np.int64))))
         if starts[-1] != size:
             raise BitstreamError(f"sectors of {starts[-1]} bytes in a chunk of {size}")
         return cls(starts, lengths)
@@ -83,9 +77,6 @@ class SectorTable:
         return found
 
     def split(self, sector: int, data: bytes) -> list[bytes]:
-        """The bytes of a sector of each key, out of those of all. Raises BitstreamError where they are damaged."""
-        check, data = data[:CHECK_BYTES], data[CHECK_BYTES:]
+        """The bytes of a sector of each key, out of those of all."""
         ends = list(accumulate(self.lengths[:, sector].tolist(), initial=0))
-        if len(data) != ends[-1] or (data and _check_of(data) != check):
-            raise BitstreamError(f"damaged: the checksum of its sector {sector} is wrong")
         return [data[a:b] for a, b in pairwise(ends)]

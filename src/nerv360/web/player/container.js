@@ -10,7 +10,7 @@ import { frameGroupsOf, readSegment } from "./segments.js";
 /** @typedef {import("./segments.js").Segment} Segment */
 
 const MAGIC = "\x89NERV360";
-const VERSIONS = [5, 10, 11, 12, 13];
+const VERSIONS = [5, 10, 11, 12, 14];
 const MAX_SOUND_CHUNK = 2 ** 22; // bytes
 const FIRST_REQUEST = 4096; // bytes: usually all headers
 

@@ -39,7 +39,7 @@ const MAX_GROUP = 256; // frames
 const MAX_STEP = 65535;
 const MAX_LEVELS = 16;
 const SECTOR_UNIT = 64; // pixels
-const SECTORS_VERSION = 13; // of files with sectors
+const SECTORS_VERSION = 14; // of files with sectors
 const MAX_SECTOR = 16384;
 
 const product = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a * b, 1);

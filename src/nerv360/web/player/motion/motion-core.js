@@ -7,6 +7,7 @@ import { BrokenFile, Unsupported } from "../errors.js";
 /** @typedef {{code: WebAssembly.Module, priors: Uint8Array, received: number}} CoreFiles received: bytes */
 
 const NO_FRAME = -1;
+const DAMAGED = -1; // of bytes
 const BYTES_PER_PIXEL = 6.2; // of a key in a slot: coefficients and picture, with half of the colours' rows and columns; motion
 
 /** Bytes that a key takes in a slot, with its contexts. @param {number} width @param {number} height */
@@ -39,7 +40,7 @@ export class MotionCore {
    */
   constructor(code, priors, width, height, sector) {
     this.#exports = new WebAssembly.Instance(code).exports;
-    this.#call("begin", width, height, sector, this.#put("priors", priors));
+    this.#call("begin", width, height, sector, 0, this.#put("priors", priors));
     this.sector = sector;
     this.sectors = this.#call("sector_count");
   }
@@ -54,11 +55,13 @@ export class MotionCore {
   }
 
   /**
-   * Read a sector of a key; says whether it was: not where that of a reference is not known.
+   * Read a sector of a key; says whether it was: not where that of a reference is not known. Throws BrokenFile.
    * @param {number} slot @param {number} sector @param {Uint8Array} data
    */
   decodeSector(slot, sector, data) {
-    return this.#call("decode_sector", slot, sector, this.#put("input", data), data.length) !== 0;
+    const status = this.#call("decode_sector", slot, sector, this.#put("input", data), data.length);
+    if (status === DAMAGED) throw new BrokenFile("The file is damaged: a sector ends as none does.");
+    return status !== 0;
   }
 
   /**

@@ -1,6 +1,5 @@
 /** Sectors of keys in a file (motion/sectors.py): squares of the panorama that are fetched when a view needs them. */
 
-import { crc32 } from "../crc32.js";
 import { BrokenFile } from "../errors.js";
 import { LRUCache } from "../lru-cache.js";
 
@@ -11,7 +10,6 @@ import { LRUCache } from "../lru-cache.js";
  *   chunk of sectors; bytes of each sector of each key
  */
 
-const CHECK_BYTES = 2; // before a sector that is not empty
 const TABLES = 64; // that are kept
 
 export class Sectors {
@@ -35,21 +33,19 @@ export class Sectors {
     return [Math.floor(sector / across), sector % across].map((each) => (each + 0.5) * this.core.sector);
   }
 
-  /** The bytes of a sector of a key, checked; null where they are not fetched. @param {MotionSegment} segment @param {number} key @param {number} sector */
+  /** The bytes of a sector of a key; null where they are not fetched. @param {MotionSegment} segment @param {number} key @param {number} sector */
   bytes(segment, key, sector) {
     const stretch = this.stretch(segment, key, sector);
     if (!stretch.length) return new Uint8Array(0);
     const { reader } = this.container;
     if (!reader.has(stretch)) return null;
     const data = reader.bytes(stretch.start, stretch.length);
-    const ofKeys = data.subarray(CHECK_BYTES);
-    if ((crc32(ofKeys) & 0xffff) !== (data[0] | (data[1] << 8))) throw new BrokenFile("The file is damaged: the checksum of a sector is wrong.");
     const span = segment.spanOfKey[key];
     const { lengths } = this.#tableOf(segment, span);
     const count = this.core.sectors;
     let start = 0;
     for (let each = segment.spans[span].first, at = sector; each < key; each++, at += count) start += lengths[at];
-    return ofKeys.subarray(start, start + lengths[(key - segment.spans[span].first) * count + sector]);
+    return data.subarray(start, start + lengths[(key - segment.spans[span].first) * count + sector]);
   }
 
   /** @param {MotionSegment} segment @param {number} number @returns {Table} */
@@ -62,7 +58,7 @@ export class Sectors {
       for (let sector = 0; sector < this.core.sectors; sector++) {
         let length = 0;
         for (let at = sector; at < lengths.length; at += this.core.sectors) length += lengths[at];
-        starts.push(starts[sector] + (length && length + CHECK_BYTES));
+        starts.push(starts[sector] + length);
       }
       if (starts[this.core.sectors] !== span.sectors.length) throw new BrokenFile("The file is damaged: sectors have impossible lengths.");
       return { starts, lengths };
