@@ -41,7 +41,7 @@ def viewport_of(page: Page) -> nerv360.Viewport:
 def test_a_site_plays_without_a_network(motion_clip: Path, new_page: Callable[..., Page], tmp_path: Path) -> None:
     size = export_site(motion_clip, tmp_path / "site")
     size -= sum((tmp_path / "site" / name).stat().st_size for name in (VIDEO, POSTER))
-    assert size < 375_000  # 371 measured; of networks, the runtime alone is 3.7 MB
+    assert size < 380_000  # 373 measured; of networks, the runtime alone is 3.7 MB
     assert not (tmp_path / "site" / "player" / "onnxruntime").exists()
     requests: list[tuple[str, str | None, int, int]] = []
 

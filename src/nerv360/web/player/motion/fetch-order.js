@@ -1,7 +1,5 @@
 /** What of a file to ask for next: the most urgent first, no more than the line carries soon, and nothing that comes too late. */
 
-import { LineEstimate } from "../line-estimate.js";
-
 /**
  * @typedef {object} Wish
  * @property {number} start of the bytes in the file @property {number} length
@@ -15,7 +13,7 @@ const AHEAD = 100; // milliseconds of the line that are asked for: what is, cann
 export const RANKS = { base: -1, laterBase: 1e9 };
 
 /**
- * @param {Wish[]} wishes of which some may be the same @param {LineEstimate} line @param {number} coming bytes that are asked for already
+ * @param {Wish[]} wishes of which some may be the same @param {import("../line-estimate.js").LineEstimate} line @param {number} coming bytes that are asked for already
  * @returns {Wish[]} what to ask for now; nothing where the line is busy
  */
 export function choose(wishes, line, coming) {

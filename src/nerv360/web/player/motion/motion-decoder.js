@@ -92,7 +92,7 @@ export class MotionDecoder {
     while (lacking.length) {
       const left = asked + patience - performance.now();
       if (!again && reader.line.duration(reader.coming + bytesOf(lacking.filter((each) => reader.lacks(each)))) > left) break;
-      if (!(await settlesIn(this.#ask(lacking), left))) break;
+      if (!(await within(this.#ask(lacking), left))) break;
       began = performance.now();
       lacking = this.#readSectors(core, segment, pictures, region);
     }
@@ -306,10 +306,10 @@ export class MotionDecoder {
   }
 }
 
-/** Whether a promise is fulfilled within some milliseconds; a failure is told only then. @param {Promise<unknown>} promise @param {number} wait */
-async function settlesIn(promise, wait) {
+/** What a promise gives, or false after some milliseconds; a failure is told only until then. @param {Promise<boolean>} promise @param {number} wait */
+async function within(promise, wait) {
   promise.catch(() => {}); // whoever needs it asks again
-  return Promise.race([promise.then(() => true), new Promise((resolve) => setTimeout(resolve, wait, false))]);
+  return Promise.race([promise, new Promise((resolve) => setTimeout(resolve, wait, false))]);
 }
 
 /**
