@@ -56,7 +56,10 @@ static void search_motion(Key *key, float rate_weight, float motion_weight, cons
     size_t nodes = (size_t)layout.down * layout.across;
     Vector *inherited[2] = {field_number(0), field_number(1)}, *base = field_number(2), **added = key->added;
     float squared = key->step * key->step / 256.0f;
-    if (!wanted.pixels[0]) wanted.pixels[0] = allocate(plane_size(0) * sizeof(i16)), moved[0] = allocate(nodes), moved[1] = allocate(nodes);
+    if (!wanted.pixels[0]) {
+        wanted.pixels[0] = allocate(plane_size(0) * sizeof(i16));
+        moved[0] = allocate(nodes), moved[1] = allocate(nodes);
+    }
     i16 *target = wanted.pixels[0];
     inherit_motion(key, nodes_of(0), inherited);
     for (size_t n = 0; n < plane_size(0); n++) target[n] = (i16)source[0][n];

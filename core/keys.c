@@ -210,18 +210,19 @@ int EXPORT(decode_sector)(int slot, int sector, u8 *data, u32 length) {
     find_references(key);
     for (int k = 0; k < key->references; k++)
         if (!key->reference[k]->known[sector]) return 0;
+    int damaged = 0;
     if (length) {
-        own_strip(key, rect_of_part(sector + 1).left);
         Stream s;
         Contexts *c = sector_contexts(key);
+        own_strip(key, rect_of_part(sector + 1).left);
         begin_reading(&s, data, length);
         code_motion(&s, c, key, sector + 1);
         code_bands(&s, c, key, sector + 1, NULL, 0);
-        if (ends_as_written(&s)) return know_sector(key, sector), 1;
-        clear_part(key, sector + 1);
+        damaged = !ends_as_written(&s);
+        if (damaged) clear_part(key, sector + 1);
     }
-    code_motion(&(Stream){.counting = 1}, &priors[key->references], key, sector + 1);
-    if (length) return -1;
+    if (!length || damaged) code_motion(&(Stream){.counting = 1}, key->contexts, key, sector + 1);
+    if (damaged) return -1;
     know_sector(key, sector);
     return 1;
 }
