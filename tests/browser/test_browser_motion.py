@@ -1,6 +1,7 @@
 """Files of nerv360-motion in the browser: the core decodes keys, and views are sampled from a window of a panorama."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,6 +136,8 @@ def test_a_view_fetches_its_sectors(sectors_clip: Path, new_page: Callable[..., 
         page.wait_for_function("player.buffered.length === 1 && player.buffered[0].end === player.duration")
         fetched = sum(size for name, _, _, size in requests if name.endswith(VIDEO))
         assert fetched < 0.8 * sectors_clip.stat().st_size
+        facts = page.locator("#facts").text_content()
+        assert re.search(r"Line\d+ kbit/s, \d+ ms.*Fetched\d+ of \d+ kB, \d+ %", facts), facts
         for yaw, pitch in ((100, 0), (178, -20), (-60, 85)):
             page.evaluate("(look) => player.setView(look)", {"yawDeg": yaw, "pitchDeg": pitch})
             assert sampled_db(page, sectors_clip) > LEAST_SAMPLED_DB, (yaw, pitch)

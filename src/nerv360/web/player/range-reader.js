@@ -23,10 +23,14 @@ export class RangeReader {
   /** @param {string} address */
   constructor(address) {
     this.address = address;
+  }
+
+  /** Measure the line for as long as this thread lives, by times that do not depend on when it comes to an answer. */
+  measure() {
     const answers = new PerformanceObserver((list) => {
-      for (const answer of list.getEntriesByName(address)) this.#measure(/** @type {PerformanceResourceTiming} */ (answer));
+      for (const answer of list.getEntriesByName(this.address)) this.#heed(/** @type {PerformanceResourceTiming} */ (answer));
     });
-    answers.observe({ type: "resource" });
+    answers.observe({ type: "resource", buffered: true });
   }
 
   /** Bytes that were asked for, and have not come. */
@@ -119,9 +123,8 @@ export class RangeReader {
     while (this.#cached.length > 1 && sum(this.#cached.map((entry) => entry.data.length)) > MAX_CACHED_BYTES) this.#cached.shift();
   }
 
-  /** Measure the line by an answer, whenever this thread comes to it; another host has to allow that. @param {PerformanceResourceTiming} answer */
-  #measure({ requestStart, responseStart, responseEnd, encodedBodySize }) {
-    if (!encodedBodySize) return;
+  #heed(/** @type {PerformanceResourceTiming} */ { requestStart, responseStart, responseEnd, encodedBodySize }) {
+    if (!encodedBodySize) return; // another host does not tell, unless it allows that
     this.line.answered(responseStart - requestStart);
     this.line.heard(encodedBodySize, responseEnd, Math.min(requestStart, ...[...this.#coming].map(({ askedAt }) => askedAt)));
   }

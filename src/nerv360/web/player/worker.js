@@ -101,13 +101,9 @@ async function decode({ frame, view, moving, eyes }) {
   const ahead = decoder.readAhead(segment, frame).catch(() => {}); // what is missing then is asked for again
   ahead.then(() => tellBuffered(file));
   const received = Object.values(decoders).reduce((bytes, each) => bytes + (each?.received ?? 0), file.reader.received);
-  return { ...answer, bytes: received, facts: { ...answer.facts, ...factsOf(file.reader) } };
-}
-
-/** What was fetched of the file, and what the line carries, for people. @param {import("./range-reader.js").RangeReader} reader */
-function factsOf({ received, size, line }) {
-  const fetched = `${(received / 1000).toFixed(0)} of ${(size / 1000).toFixed(0)} kB, ${((100 * received) / size).toFixed(0)} %`;
-  return { Fetched: fetched, Line: `${(8 * line.rate).toFixed(0)} kbit/s, ${line.latency.toFixed(0)} ms` };
+  const [fetched, size] = [file.reader.received, file.reader.size];
+  const part = `${(fetched / 1000).toFixed(0)} of ${(size / 1000).toFixed(0)} kB, ${((100 * fetched) / size).toFixed(0)} %`;
+  return { ...answer, bytes: received, facts: { ...answer.facts, Fetched: part } };
 }
 
 let toldAt = 0; // bytes received

@@ -56,6 +56,7 @@ export class MotionDecoder {
   constructor(container, files, cachedBytes = CACHED_BYTES) {
     const { width, height } = container;
     this.container = container;
+    container.reader.measure();
     this.#capacity = Math.min(MAX_SLOTS, Math.floor(cachedBytes / bytesOfKey(width, height)));
     this.#files = files;
     files.then(({ received }) => (this.received = received), () => {});
@@ -106,7 +107,7 @@ export class MotionDecoder {
       milliseconds: performance.now() - began,
       rough: frame !== wished || lacking.length > 0,
       preview: false,
-      facts: factsOf(segment, /** @type {number} */ (segment.chunkOfPicture.get(segment.eyes * frame)), missing.length, window),
+      facts: factsOf(segment, /** @type {number} */ (segment.chunkOfPicture.get(segment.eyes * frame)), missing.length, window, reader.line),
     };
   }
 
@@ -331,13 +332,14 @@ const bytesOf = (/** @type {Wish[]} */ wishes) => wishes.reduce((sum, { length }
 /**
  * What is worth knowing of a decoded key, for people.
  * @param {MotionSegment} segment @param {number} chunk @param {number} decoded keys for this view
- * @param {import("./panorama-window.js").PanoramaWindow} window
+ * @param {PanoramaWindow} window @param {import("../line-estimate.js").LineEstimate} line
  */
-function factsOf(segment, chunk, decoded, window) {
+function factsOf(segment, chunk, decoded, window, line) {
   const { references, level } = segment.keys[chunk];
   return {
     Key: `${KINDS[references.length]}, level ${level}, ${segment.chunks[chunk].length} bytes`,
     Keys: `${decoded} decoded for this view`,
     Window: `${window.width} × ${window.height} pixels`,
+    Line: `${(8 * line.rate).toFixed(0)} kbit/s, ${line.latency.toFixed(0)} ms`,
   };
 }
