@@ -113,6 +113,21 @@ test("damage is told from a server that is gone", async () => {
   assert.throws(() => container.chunk(segment, last), /checksum/);
 });
 
+for (const [what, answer] of [
+  ["other ranges", (part, size) => [part, `bytes 1-${part.length}/${size}`]],
+  ["less than it says", (part, size) => [part.subarray(1), `bytes 0-${part.length - 1}/${size}`]],
+  ["more than it says", (part, size) => [new Uint8Array([...part, 0]), `bytes 0-${part.length - 1}/${size}`]],
+  ["no Content-Range", (part) => [part, null]],
+])
+  test(`a server that sends ${what} is told from a damaged file`, async () => {
+    const data = read(files[0].name);
+    globalThis.fetch = async () => {
+      const [part, range] = answer(data.subarray(0, 4096), data.length);
+      return new Response(part, { status: 206, headers: range ? { "Content-Range": range } : {} });
+    };
+    await assert.rejects(Container.open("http://host/video.nerv360"), /server sends other bytes/);
+  });
+
 test("CRC-32 is that of PNG", () => {
   assert.equal(crc32(new TextEncoder().encode("123456789")), 0xcbf43926);
 });

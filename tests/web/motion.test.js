@@ -216,22 +216,70 @@ test("a view fetches the sectors that it depends on, and looks as if all were th
   }
 });
 
+/** Hold back the answers to requests from now on; gives what lets them go. */
+function holdBack() {
+  const quick = globalThis.fetch;
+  const waiting = [];
+  globalThis.fetch = (...request) => new Promise((resolve) => waiting.push(() => resolve(quick(...request))));
+  return () => {
+    globalThis.fetch = quick;
+    for (const answer of waiting) answer();
+  };
+}
+
+/** What is shown of a view at rest once it is sharp. */
+async function atRest(decode, frame, view) {
+  for (;;) {
+    const answer = await decode(frame, view);
+    if (!answer.rough) return answer;
+  }
+}
+
 test("what comes late is soft at first, and sharp at rest", async () => {
   const data = read("sectors.nerv360");
   const { container, decoder, decode } = await open(data);
   await decode(4, AROUND);
   await decoder.readAhead(container.segments[0], 4);
-  const quick = globalThis.fetch;
-  globalThis.fetch = async (...request) => {
-    await new Promise((resolve) => setTimeout(resolve, 600));
-    return quick(...request);
-  };
+  const letGo = holdBack();
   const soft = await decode(4, TURNED, true);
   assert.equal(soft.rough, true);
-  const sharp = await decode(4, TURNED);
-  assert.equal(sharp.rough, false);
+  assert.equal((await decode(4, TURNED)).rough, true); // at rest, too, as long as nothing comes
+  letGo();
+  const sharp = await atRest(decode, 4, TURNED);
   const [before, after] = [soft, sharp].map(({ picture }) => likeness(4, TURNED, picture));
   assert.ok(after > 45 && before > 15 && before < after, `${before}, ${after} dB`);
+});
+
+test("where no sectors come, it plays on softly", async () => {
+  const { container, decoder, decode } = await open(read("sectors.nerv360"));
+  const [segment] = container.segments;
+  await container.reader.fetch(segment.spans.map(({ first, lengths }) => {
+    const { start } = segment.chunks[first];
+    return { start, length: lengths.start + lengths.length - start };
+  }));
+  const letGo = holdBack();
+  for (const frame of [0, 1, 2, 3, 5]) {
+    const { rough, picture } = await decode(frame, AROUND, true);
+    assert.equal(rough, true);
+    assert.ok(likeness(frame, AROUND, picture) > 15);
+    decoder.readAhead(segment, frame);
+  }
+  letGo();
+  assert.ok(likeness(6, AROUND, (await atRest(decode, 6, AROUND)).picture) > 45);
+});
+
+test("the keys of the next seconds are asked for before any sectors", async () => {
+  const { asked, container, decoder, decode } = await open(read("sectors.nerv360"));
+  const [segment] = container.segments;
+  await decode(0, AROUND, true);
+  const letGo = holdBack();
+  const before = asked.length;
+  decoder.readAhead(segment, 0);
+  await new Promise((resolve) => setTimeout(resolve));
+  letGo();
+  const isBase = ([start]) => segment.chunks.some((each) => each.start === start);
+  assert.ok(asked.slice(before).every(isBase));
+  assert.ok(asked.length > before);
 });
 
 test("playing on takes what was read ahead", async () => {
@@ -252,6 +300,14 @@ test("a damaged sector is told where it is seen", async () => {
   await decode(4, AROUND);
   await assert.rejects(decode(4, { ...AROUND, pitchDeg: -85 }), /a sector ends as none does/);
   await decode(4, AROUND);
+});
+
+test("a server without ranges gives all sectors at once", async () => {
+  const asked = serve(read("sectors.nerv360"), { ranges: false });
+  const container = await Container.open("http://host/video.nerv360");
+  const decoder = new MotionDecoder(container, files);
+  for (const view of [AROUND, TURNED]) assert.equal((await decoder.decode(container.segments[0], 4, view, true)).rough, false);
+  assert.equal(asked.length, 1);
 });
 
 test("nobody fetches what is coming", async () => {

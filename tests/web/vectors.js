@@ -27,7 +27,7 @@ export function serve(data, { ranges = true, fail = () => null } = {}) {
     if (failure) return new Response("", { status: failure });
     if (!ranges) return new Response(data);
     const part = data.subarray(start, end + 1);
-    return new Response(part, { status: 206, headers: { "Content-Range": `bytes ${start}-${end}/${data.length}` } });
+    return new Response(part, { status: 206, headers: { "Content-Range": `bytes ${start}-${start + part.length - 1}/${data.length}` } });
   };
   return asked;
 }

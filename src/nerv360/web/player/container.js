@@ -21,6 +21,7 @@ export class Container {
   width = 0; // of the panorama
   height = 0;
   frames = 0;
+  frameRate = 0; // frames a second
   eyes = 1; // pictures of a frame
   /** @type {{format: import("./sound/sound-track.js").SoundFormat, seconds: import("./sound/sound-track.js").Second[]} | null} */ sound = null;
 
@@ -92,6 +93,7 @@ export class Container {
     const header = await this.#header(18, length, preamble.getUint32(14, true));
     const entries = header[6];
     [this.width, this.height, this.frames] = header;
+    this.frameRate = header[3] / header[4];
     this.eyes = header[9] ?? 1;
     if (header.length > 10 || ![1, 2].includes(this.eyes)) throw new BrokenFile("The file is damaged: impossible eyes.");
     const end = 18 + length + sum(entries.map((/** @type {number[]} */ entry) => entry[1]));

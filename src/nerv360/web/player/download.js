@@ -9,11 +9,11 @@ let heardAt = 0; // milliseconds: when a byte came last
 
 /**
  * Download a file or a range of it. Throws ServerGone where it does not, or has no file at present, and BrokenFile where it refuses.
- * @param {string | URL} address @param {string} label it is, for people @param {HeadersInit} headers
+ * @param {string | URL} address @param {string} label it is, for people @param {RequestInit} options of the request
  * @param {(received: number, total: number | null) => void} report after each part, in bytes; total: where the server tells it
  * @returns {Promise<{response: Response, data: Uint8Array<ArrayBuffer>}>}
  */
-export async function download(address, label, headers = {}, report = () => {}) {
+export async function download(address, label, options = {}, report = () => {}) {
   const stop = new AbortController();
   let timer = 0;
   const restartTimer = () => {
@@ -22,7 +22,7 @@ export async function download(address, label, headers = {}, report = () => {}) 
   };
   restartTimer();
   try {
-    const response = await fetch(address, { headers, signal: stop.signal });
+    const response = await fetch(address, { ...options, signal: stop.signal });
     if (response.status === 409) throw new ServerGone("The video was replaced.");
     if (response.status >= 500) throw new ServerGone();
     if (!response.ok) throw new BrokenFile(`${label} cannot be read: the server answers ${response.status}.`);

@@ -101,7 +101,9 @@ async function decode({ frame, view, moving, eyes }) {
   const ahead = decoder.readAhead(segment, frame).catch(() => {}); // what is missing then is asked for again
   ahead.then(() => tellBuffered(file));
   const received = Object.values(decoders).reduce((bytes, each) => bytes + (each?.received ?? 0), file.reader.received);
-  return { ...answer, bytes: received };
+  const [fetched, size] = [file.reader.received, file.reader.size];
+  const part = `${(fetched / 1000).toFixed(0)} of ${(size / 1000).toFixed(0)} kB, ${((100 * fetched) / size).toFixed(0)} %`;
+  return { ...answer, bytes: received, facts: { ...answer.facts, Fetched: part } };
 }
 
 let toldAt = 0; // bytes received

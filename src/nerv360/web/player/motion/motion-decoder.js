@@ -6,23 +6,27 @@
  */
 
 import { ancestry } from "../key-order.js";
+import { RANKS, choose } from "./fetch-order.js";
 import { MotionCore, bytesOfKey, loadCore } from "./motion-core.js";
-import { grown, regionOf, windowOf } from "./panorama-window.js";
+import { distanceFrom, grown, regionOf, windowOf } from "./panorama-window.js";
 import { Sectors } from "./sectors.js";
 
 /**
  * @typedef {import("../container.js").Container} Container
  * @typedef {import("../segments.js").MotionSegment} MotionSegment
  * @typedef {import("../worker.js").DecodedView} DecodedView
+ * @typedef {import("./fetch-order.js").Wish} Wish
  * @typedef {import("./panorama-window.js").PanoramaWindow} PanoramaWindow
  */
 
 const CACHED_BYTES = 400 << 20; // of keys in slots; more where one frame needs more
 const MAX_SLOTS = 256; // of the core
-const FRAMES_AHEAD = 8;
+const AHEAD = 320; // milliseconds of frames that are decoded, with their sectors
+const ROUNDS = 3; // of requests, in which motion tells what else is needed, and which come on top
+const BASES_AHEAD = 2; // seconds, whose keys are fetched before any sectors
 const MAX_STRIDE = 8; // frames from picture to picture, where a slow machine skips some
 const KINDS = ["root", "P", "B"]; // by the number of references
-const PATIENCE = 120; // milliseconds, after which a view is shown soft, until it is asked for again at rest
+const PATIENCE = 120; // milliseconds, after which a view is shown as it is
 const TURNS_AHEAD = 4; // moves like the last one, whose sectors are fetched
 const MAX_TURN = 1 / 8; // of the panorama, that is fetched ahead of a turn
 const RING = 1 / 2; // of a sector, around a view, whose sectors are fetched once all else is there
@@ -36,6 +40,7 @@ export class MotionDecoder {
   #turns = 0; // views asked for: reading ahead ends with the next
   #frame = 0; // last asked for
   #eyes = 1; // then
+  #plays = false; // then: frame by frame
   #stride = 1; // from picture to picture, on average
   #region = { top: 0, left: 0, height: 0, width: 0 }; // of the last view
   #turn = { right: 0, down: 0 }; // pixels from the one before it
@@ -51,6 +56,7 @@ export class MotionDecoder {
   constructor(container, files, cachedBytes = CACHED_BYTES) {
     const { width, height } = container;
     this.container = container;
+    container.reader.measure();
     this.#capacity = Math.min(MAX_SLOTS, Math.floor(cachedBytes / bytesOfKey(width, height)));
     this.#files = files;
     files.then(({ received }) => (this.received = received), () => {});
@@ -68,24 +74,26 @@ export class MotionDecoder {
     const { width, height } = this.container;
     const region = regionOf(view, width, height);
     const again = !moving && wished === this.#frame && JSON.stringify(region) === JSON.stringify(this.#region);
-    const plays = moving && wished > this.#frame;
+    this.#plays = moving && wished > this.#frame;
     const stride = Math.min(MAX_STRIDE, Math.max(1, wished - this.#frame));
     this.#stride = (this.#stride + stride) / 2;
     this.#frame = wished;
-    const frame = plays ? this.#cheapest(segment, wished) : wished;
+    const frame = this.#plays ? this.#cheapest(segment, wished) : wished;
     const path = this.#path(segment, frame);
     const pictures = this.#pictures(segment, frame);
     const asked = performance.now();
-    await this.#fetch(segment, this.#missing(segment, path));
+    await this.container.reader.fetch(this.#stretches(segment, this.#missing(segment, path)));
     const core = await this.#coreOf(segment);
     this.#look(region);
     let began = performance.now();
     const missing = this.#missing(segment, path);
+    const { reader, frameRate } = this.container;
+    const patience = this.#plays ? Math.min(PATIENCE, 1000 / frameRate) : PATIENCE;
     let lacking = this.#readSectors(core, segment, pictures, region);
     while (lacking.length) {
-      const coming = this.container.reader.fetch(lacking);
-      const left = again ? Infinity : Math.max(0, PATIENCE - (performance.now() - asked));
-      if (!(await settlesIn(coming, left))) break;
+      const left = asked + patience - performance.now();
+      if (!again && reader.line.duration(reader.coming + bytesOf(lacking.filter((each) => reader.lacks(each)))) > left) break;
+      if (!(await within(this.#ask(lacking), left))) break;
       began = performance.now();
       lacking = this.#readSectors(core, segment, pictures, region);
     }
@@ -99,7 +107,7 @@ export class MotionDecoder {
       milliseconds: performance.now() - began,
       rough: frame !== wished || lacking.length > 0,
       preview: false,
-      facts: factsOf(segment, /** @type {number} */ (segment.chunkOfPicture.get(segment.eyes * frame)), missing.length, window),
+      facts: factsOf(segment, /** @type {number} */ (segment.chunkOfPicture.get(segment.eyes * frame)), missing.length, window, reader.line),
     };
   }
 
@@ -107,74 +115,78 @@ export class MotionDecoder {
   async ready() {}
 
   /**
-   * Fetch the frame's group of keys, decode the keys of next frames until another view is asked for, and fetch the next group.
+   * Fetch what is needed next, and decode the keys of next frames, until another view is asked for.
    * @param {MotionSegment} segment @param {number} frame
    */
   async readAhead(segment, frame) {
-    const [group, next] = chunksOfGroups(segment, frame, this.#eyes);
-    if (!segment.sector) return this.#readNext(segment, frame, [...group, ...next]);
     const turn = this.#turns;
-    await this.#readNext(segment, frame, group);
-    if (turn === this.#turns) await this.#fetch(segment, next);
+    const core = await this.#coreOf(segment);
+    while (turn === this.#turns && (await this.#ask(await this.#wishes(core, segment, frame)))) continue;
+  }
+
+  /** Ask for what is most urgent, and wait for what comes next; says whether anything does. @param {Wish[]} wishes */
+  #ask(wishes) {
+    const { reader } = this.container;
+    reader.ask(choose(wishes.filter((each) => reader.lacks(each)), reader.line, reader.coming));
+    return reader.next();
   }
 
   /**
-   * Fetch chunks, and decode the keys of next frames until another view is asked for, with the sectors that the view would take,
-   * then some around it.
-   * @param {MotionSegment} segment @param {number} frame @param {number[]} chunks
+   * What is not here, and will be needed: keys of the group and the next one, the sectors that the view would take of next frames,
+   * or some around it. Decodes what is here of these frames.
+   * @param {MotionCore} core @param {MotionSegment} segment @param {number} frame @returns {Promise<Wish[]>}
    */
-  async #readNext(segment, frame, chunks) {
+  async #wishes(core, segment, frame) {
+    const { reader, frameRate } = this.container;
     const turn = this.#turns;
-    await this.#fetch(segment, this.#missing(segment, chunks));
-    const core = await this.#coreOf(segment);
-    const path = this.#path(segment, frame);
-    const { width, height } = this.container;
-    const most = MAX_TURN * width;
-    const [right, down] = [this.#turn.right, this.#turn.down].map((each) => Math.max(-most, Math.min(most, TURNS_AHEAD * each)));
+    const end = segment.firstFrame + segment.frames;
+    const soon = Math.min(end - frame, Math.ceil(BASES_AHEAD * frameRate));
+    const bases = (/** @type {number[]} */ keys, /** @type {number} */ rank) => this.#stretches(segment, keys)
+      .filter((each) => !reader.has(each)).map(({ start, length }) => ({ start, length, rank, useful: Infinity }));
+    const wishes = [
+      ...bases([...new Set(Array.from({ length: soon }, (_, i) => this.#path(segment, frame + i)).flat())], RANKS.base),
+      ...bases(chunksOfGroups(segment, frame, this.#eyes), RANKS.laterBase),
+    ];
     const stride = Math.round(this.#stride);
-    for (let next = frame + stride; next < segment.firstFrame + segment.frames && next <= frame + FRAMES_AHEAD; next += stride) {
+    const path = this.#path(segment, frame);
+    const ahead = Math.min(this.#capacity / 2, ((AHEAD + ROUNDS * reader.line.latency) * frameRate) / 1000);
+    for (let next = this.#plays ? frame + stride : frame; next < end && next <= frame + ahead; next += stride) {
       const shown = this.#cheapest(segment, next);
       const wanted = this.#path(segment, shown);
       const pinned = [...new Set([...path, ...wanted])];
-      if (pinned.length > this.#capacity) return;
-      await this.#fetch(segment, this.#missing(segment, wanted)); // of the next group
-      if (turn !== this.#turns) return;
+      if (pinned.length > this.#capacity || !this.#stretches(segment, wanted).every((each) => reader.has(each))) break;
       for (const chunk of this.#missing(segment, wanted)) {
         await new Promise((resolve) => setTimeout(resolve)); // a view may be asked for
-        if (turn !== this.#turns) return;
+        if (turn !== this.#turns) return [];
         this.#hold(core, segment, chunk, pinned);
       }
-      const region = grown(this.#region, 0, right, down, width, height);
-      if (!(await this.#fetchSectors(core, segment, this.#pictures(segment, shown), region, turn))) return;
+      const moves = this.#plays ? (next - frame) / stride : TURNS_AHEAD;
+      wishes.push(...this.#readSectors(core, segment, this.#pictures(segment, shown), this.#regionAfter(moves, 0)));
     }
-    const ring = grown(this.#region, RING * segment.sector, right, down, width, height);
-    await this.#fetchSectors(core, segment, this.#pictures(segment, frame), ring, turn);
+    if (wishes.length) return wishes;
+    return this.#readSectors(core, segment, this.#pictures(segment, frame), this.#regionAfter(TURNS_AHEAD, RING * segment.sector));
+  }
+
+  /** What a view touches until it has made more moves like the last one, and some pixels around. @param {number} moves @param {number} around */
+  #regionAfter(moves, around) {
+    const { width, height } = this.container;
+    const most = MAX_TURN * width;
+    const [right, down] = [this.#turn.right, this.#turn.down].map((each) => Math.max(-most, Math.min(most, moves * each)));
+    return grown(this.#region, around, Math.round(right), Math.round(down), width, height);
   }
 
   /**
-   * Have the sectors in slots that a region of pictures depends on; false where another view was asked for meanwhile.
-   * @param {MotionCore} core @param {MotionSegment} segment @param {number[]} pictures @param {PanoramaWindow} region @param {number} turn
-   */
-  async #fetchSectors(core, segment, pictures, region, turn) {
-    for (;;) {
-      if (turn !== this.#turns) return false;
-      const lacking = this.#readSectors(core, segment, pictures, region);
-      if (!lacking.length) return true;
-      await this.container.reader.fetch(lacking);
-    }
-  }
-
-  /**
-   * Read the sectors that a region of pictures depends on, as far as they are here; gives the stretches of the others.
-   * @param {MotionCore} core @param {MotionSegment} segment @param {number[]} pictures @param {PanoramaWindow} region
+   * Read the sectors that a region of pictures depends on, as far as they are here; gives the others.
+   * @param {MotionCore} core @param {MotionSegment} segment @param {number[]} pictures @param {PanoramaWindow} region @returns {Wish[]}
    */
   #readSectors(core, segment, pictures, region) {
     if (!segment.sector) return [];
+    const { width, height } = this.container;
     const { sectors } = /** @type {{sectors: Sectors}} */ (this.#decoding);
     return pictures.flatMap((picture) => {
       const slot = this.#slotOf(core, segment, picture);
       const held = ancestry(segment, picture).map((key) => ({ key, slot: /** @type {number} */ (this.#slots.get(segment.keys[key].frame)) }));
-      for (let lacking, read = true; read; ) {
+      for (let /** @type {Wish[]} */ lacking = [], read = true; read; ) {
         lacking = [];
         read = false;
         if (!core.ask(slot, region)) return [];
@@ -182,12 +194,24 @@ export class MotionDecoder {
           for (const sector of core.asked(each.slot)) {
             const data = sectors.bytes(segment, each.key, sector);
             if (data) read = core.decodeSector(each.slot, sector, data) || read;
-            else lacking.push(sectors.stretch(segment, each.key, sector));
+            else {
+              const [row, column] = sectors.middle(sector);
+              const rank = distanceFrom(region, row, column, width, height);
+              lacking.push({ ...sectors.stretch(segment, each.key, sector), rank, useful: this.#usefulFor(segment, each.key) });
+            }
           }
         if (!read) return lacking;
       }
       return [];
     });
+  }
+
+  /** Milliseconds for which the sectors of a key are useful: while it plays, those of a B key until the next span. @param {MotionSegment} segment @param {number} key */
+  #usefulFor(segment, key) {
+    if (!this.#plays || segment.keys[key].level < 2) return Infinity;
+    const { first, count } = segment.spans[segment.spanOfKey[key]];
+    const last = Math.max(...segment.keys.slice(first, first + count).map(({ frame }) => Math.floor(frame / segment.eyes)));
+    return (1000 * (last + 1 - this.#frame)) / this.container.frameRate;
   }
 
   /** The core that decodes a segment. @param {MotionSegment} segment */
@@ -201,10 +225,13 @@ export class MotionDecoder {
     return this.#decoding.core;
   }
 
-  /** Fetch chunks of keys, and where their sectors lie. @param {MotionSegment} segment @param {number[]} keys */
-  async #fetch(segment, keys) {
-    const spans = segment.sector ? [...new Set(keys.map((key) => segment.spanOfKey[key]))] : [];
-    await this.container.reader.fetch([...keys.map((key) => segment.chunks[key]), ...spans.map((span) => segment.spans[span].lengths)]);
+  /** Where keys lie in the file: those with sectors with all of their span, and with what tells where their sectors lie. @param {MotionSegment} segment @param {number[]} keys */
+  #stretches({ chunks, spans, spanOfKey }, keys) {
+    if (!spans.length) return keys.map((key) => chunks[key]);
+    return [...new Set(keys.map((key) => spans[spanOfKey[key]]))].map(({ first, lengths }) => {
+      const { start } = chunks[first];
+      return { start, length: lengths.start + lengths.length - start };
+    });
   }
 
   /** Note where a view is, and how far it has moved. @param {PanoramaWindow} region */
@@ -280,37 +307,39 @@ export class MotionDecoder {
   }
 }
 
-/** Whether a promise is fulfilled within some milliseconds; a failure is told only then. @param {Promise<void>} promise @param {number} wait */
-async function settlesIn(promise, wait) {
+/** What a promise gives, or false after some milliseconds; a failure is told only until then. @param {Promise<boolean>} promise @param {number} wait */
+async function within(promise, wait) {
   promise.catch(() => {}); // whoever needs it asks again
-  if (wait === Infinity) return promise.then(() => true);
-  return Promise.race([promise.then(() => true), new Promise((resolve) => setTimeout(resolve, wait, false))]);
+  return Promise.race([promise, new Promise((resolve) => setTimeout(resolve, wait, false))]);
 }
 
 /**
- * The chunks of the group of a frame, and of the next group, of the left eye or of both.
+ * The chunks of the group of a frame and of the next group, of the left eye or of both.
  * @param {MotionSegment} segment @param {number} frame @param {number} wanted eyes
  */
 function chunksOfGroups({ groups, firstFrame, eyes }, frame, wanted) {
   let [group, first] = [0, 0];
   while (first + groups[group] <= frame - firstFrame) first += groups[group++];
-  return [groups[group], groups[group + 1] ?? 0].map((count) => {
+  return groups.slice(group, group + 2).flatMap((count) => {
     const start = eyes * first;
     first += count;
     return Array.from({ length: wanted * count }, (_, i) => start + i);
   });
 }
 
+const bytesOf = (/** @type {Wish[]} */ wishes) => wishes.reduce((sum, { length }) => sum + length, 0);
+
 /**
  * What is worth knowing of a decoded key, for people.
  * @param {MotionSegment} segment @param {number} chunk @param {number} decoded keys for this view
- * @param {import("./panorama-window.js").PanoramaWindow} window
+ * @param {PanoramaWindow} window @param {import("../line-estimate.js").LineEstimate} line
  */
-function factsOf(segment, chunk, decoded, window) {
+function factsOf(segment, chunk, decoded, window, line) {
   const { references, level } = segment.keys[chunk];
   return {
     Key: `${KINDS[references.length]}, level ${level}, ${segment.chunks[chunk].length} bytes`,
     Keys: `${decoded} decoded for this view`,
     Window: `${window.width} × ${window.height} pixels`,
+    Line: `${(8 * line.rate).toFixed(0)} kbit/s, ${line.latency.toFixed(0)} ms`,
   };
 }

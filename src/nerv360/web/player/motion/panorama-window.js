@@ -55,6 +55,15 @@ export function grown(region, around, right, down, width, height) {
 }
 
 /**
+ * Pixels from the middle of a region to a place, on the sphere.
+ * @param {PanoramaWindow} region @param {number} row @param {number} column @param {number} width @param {number} height of the panorama
+ */
+export function distanceFrom(region, row, column, width, height) {
+  const across = Math.abs(((column - region.left - region.width / 2 + 1.5 * width) % width) - width / 2);
+  return Math.hypot(row - region.top - region.height / 2, across * Math.sin((Math.PI * row) / height));
+}
+
+/**
  * How far the pixels of a view reach: its edges are furthest, or a pole.
  * @param {Viewport} view @param {number} width @param {number} height
  */

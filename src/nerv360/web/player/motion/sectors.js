@@ -27,6 +27,12 @@ export class Sectors {
     return { start: segment.spans[segment.spanOfKey[key]].sectors.start + starts[sector], length: starts[sector + 1] - starts[sector] };
   }
 
+  /** Row and column of the middle of a sector. @param {number} sector */
+  middle(sector) {
+    const across = Math.ceil((16 * Math.ceil(this.container.width / 16)) / this.core.sector);
+    return [Math.floor(sector / across), sector % across].map((each) => (each + 0.5) * this.core.sector);
+  }
+
   /** The bytes of a sector of a key; null where they are not fetched. @param {MotionSegment} segment @param {number} key @param {number} sector */
   bytes(segment, key, sector) {
     const stretch = this.stretch(segment, key, sector);
