@@ -98,7 +98,8 @@ class Core:
         self._store = wasmtime.Store(engine)
         self._exports = wasmtime.Instance(self._store, code, []).exports(self._store)
         self._buffers: dict[str, tuple[int, int]] = {}
-        self._call("begin", width, height, sector, encoding, self._put("priors", np.frombuffer(priors or known, np.uint8)))
+        learned = self._put("priors", np.frombuffer(priors or known, np.uint8))
+        self._call("begin", width, height, sector, encoding, learned)
         self.sectors = self._call("sector_count")
 
     @property
