@@ -203,7 +203,7 @@ def panoramas_of(path: Path) -> list[Picture]:
 
 
 def anchors(clip: Clip, source: Sequence[Picture], folder: Path, starts: Sequence[int]) -> tuple[list, list]:
-    """At every quality: of SVT-AV1's file pictures and bytes; of its tiles pictures, bytes of each by groups, a base."""
+    """At every quality: of SVT-AV1's file pictures and bytes; of tiles pictures, bytes of each by groups, the base."""
     folder.mkdir(parents=True, exist_ok=True)
     fps = float(clip.frame_rate)
     whole, tiled = [], []

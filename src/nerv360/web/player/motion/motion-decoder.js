@@ -7,7 +7,8 @@
 
 import { ancestry } from "../key-order.js";
 import { RANKS, choose } from "./fetch-order.js";
-import { MotionCore, bytesOfKey, loadCore } from "./motion-core.js";
+import { KeySlots } from "./key-slots.js";
+import { MotionCore, loadCore } from "./motion-core.js";
 import { distanceFrom, grown, regionOf, windowOf } from "./panorama-window.js";
 import { Sectors } from "./sectors.js";
 
@@ -20,7 +21,6 @@ import { Sectors } from "./sectors.js";
  */
 
 const CACHED_BYTES = 400 << 20; // of keys in slots; more where one frame needs more
-const MAX_SLOTS = 256; // of the core
 const AHEAD = 320; // milliseconds of frames that are decoded, with their sectors
 const ROUNDS = 3; // of requests, in which motion tells what else is needed, and which come on top
 const BASES_AHEAD = 2; // seconds, whose keys are fetched before any sectors
@@ -33,10 +33,9 @@ const RING = 1 / 2; // of a sector, around a view, whose sectors are fetched onc
 
 export class MotionDecoder {
   received = 0; // bytes of the core
-  /** @type {Map<number, number>} */ #slots = new Map(); // of pictures, the least recently used first
+  #slots;
   /** @type {Promise<import("./motion-core.js").CoreFiles>} */ #files;
   /** @type {{core: MotionCore, sectors: Sectors} | null} */ #decoding = null; // keys with sectors of one size
-  #capacity; // slots
   #turns = 0; // views asked for: reading ahead ends with the next
   #frame = 0; // last asked for
   #eyes = 1; // then
@@ -54,10 +53,9 @@ export class MotionDecoder {
 
   /** @param {Container} container @param {Promise<import("./motion-core.js").CoreFiles>} files of the core @param {number} cachedBytes */
   constructor(container, files, cachedBytes = CACHED_BYTES) {
-    const { width, height } = container;
     this.container = container;
+    this.#slots = new KeySlots(container, cachedBytes);
     container.reader.measure();
-    this.#capacity = Math.min(MAX_SLOTS, Math.floor(cachedBytes / bytesOfKey(width, height)));
     this.#files = files;
     files.then(({ received }) => (this.received = received), () => {});
   }
@@ -82,11 +80,11 @@ export class MotionDecoder {
     const path = this.#path(segment, frame);
     const pictures = this.#pictures(segment, frame);
     const asked = performance.now();
-    await this.container.reader.fetch(this.#stretches(segment, this.#missing(segment, path)));
+    await this.container.reader.fetch(this.#stretches(segment, this.#slots.missing(segment, path)));
     const core = await this.#coreOf(segment);
     this.#look(region);
     let began = performance.now();
-    const missing = this.#missing(segment, path);
+    const missing = this.#slots.missing(segment, path);
     const { reader, frameRate } = this.container;
     const patience = this.#plays ? Math.min(PATIENCE, 1000 / frameRate) : PATIENCE;
     let lacking = this.#readSectors(core, segment, pictures, region);
@@ -99,7 +97,7 @@ export class MotionDecoder {
     }
     const window = windowOf(view, width, height);
     const [picture, right = null] = pictures.map((number) => ({
-      pixels: core.pixels(this.#slotOf(core, segment, number), window), window, panorama: { width, height },
+      pixels: core.pixels(this.#slots.slotOf(core, segment, number), window), window, panorama: { width, height },
     }));
     return {
       picture,
@@ -149,16 +147,16 @@ export class MotionDecoder {
     ];
     const stride = Math.round(this.#stride);
     const path = this.#path(segment, frame);
-    const ahead = Math.min(this.#capacity / 2, ((AHEAD + ROUNDS * reader.line.latency) * frameRate) / 1000);
+    const ahead = Math.min(this.#slots.capacity / 2, ((AHEAD + ROUNDS * reader.line.latency) * frameRate) / 1000);
     for (let next = this.#plays ? frame + stride : frame; next < end && next <= frame + ahead; next += stride) {
       const shown = this.#cheapest(segment, next);
       const wanted = this.#path(segment, shown);
       const pinned = [...new Set([...path, ...wanted])];
-      if (pinned.length > this.#capacity || !this.#stretches(segment, wanted).every((each) => reader.has(each))) break;
-      for (const chunk of this.#missing(segment, wanted)) {
+      if (pinned.length > this.#slots.capacity || !this.#stretches(segment, wanted).every((each) => reader.has(each))) break;
+      for (const chunk of this.#slots.missing(segment, wanted)) {
         await new Promise((resolve) => setTimeout(resolve)); // a view may be asked for
         if (turn !== this.#turns) return [];
-        this.#hold(core, segment, chunk, pinned);
+        this.#slots.hold(core, segment, chunk, pinned);
       }
       const moves = this.#plays ? (next - frame) / stride : TURNS_AHEAD;
       wishes.push(...this.#readSectors(core, segment, this.#pictures(segment, shown), this.#regionAfter(moves, 0)));
@@ -184,7 +182,7 @@ export class MotionDecoder {
     const { width, height } = this.container;
     const { sectors } = /** @type {{sectors: Sectors}} */ (this.#decoding);
     return pictures.flatMap((picture) => {
-      const slot = this.#slotOf(core, segment, picture);
+      const slot = this.#slots.slotOf(core, segment, picture);
       const held = ancestry(segment, picture).map((key) => ({ key, slot: /** @type {number} */ (this.#slots.get(segment.keys[key].frame)) }));
       for (let /** @type {Wish[]} */ lacking = [], read = true; read; ) {
         lacking = [];
@@ -253,7 +251,7 @@ export class MotionDecoder {
     const near = [frame];
     for (let offset = 1; offset <= this.#reach; offset++) near.push(frame + offset, frame - offset);
     const held = (/** @type {number} */ each) => segment.chunkOfPicture.has(segment.eyes * each);
-    const costs = near.map((each) => (held(each) ? this.#missing(segment, this.#path(segment, each)).length : Infinity));
+    const costs = near.map((each) => (held(each) ? this.#slots.missing(segment, this.#path(segment, each)).length : Infinity));
     return near[costs.indexOf(Math.min(...costs))];
   }
 
@@ -266,44 +264,6 @@ export class MotionDecoder {
   #path(segment, frame) {
     const chunks = this.#pictures(segment, frame).flatMap((picture) => ancestry(segment, picture));
     return [...new Set(chunks)].sort((a, b) => a - b);
-  }
-
-  /** The slot of a picture, with all that predicts it. @param {MotionCore} core @param {MotionSegment} segment @param {number} picture */
-  #slotOf(core, segment, picture) {
-    const path = ancestry(segment, picture);
-    for (const chunk of path) this.#hold(core, segment, chunk, path);
-    return /** @type {number} */ (this.#slots.get(picture));
-  }
-
-  /** The chunks whose keys are in no slot. @param {MotionSegment} segment @param {number[]} chunks */
-  #missing(segment, chunks) {
-    return chunks.filter((chunk) => !this.#slots.has(segment.keys[chunk].frame));
-  }
-
-  /**
-   * Have a key in a slot, whose references are in slots.
-   * @param {MotionCore} core @param {MotionSegment} segment @param {number} chunk
-   * @param {number[]} pinned chunks whose keys stay in their slots
-   */
-  #hold(core, segment, chunk, pinned) {
-    const key = segment.keys[chunk];
-    let slot = this.#slots.get(key.frame);
-    if (slot === undefined) {
-      const data = this.container.chunk(segment, chunk);
-      slot = this.#freeSlot(new Set(pinned.map((each) => segment.keys[each].frame)));
-      core.decode(slot, key, segment.steps[key.level], data);
-    }
-    this.#slots.delete(key.frame);
-    this.#slots.set(key.frame, slot); // as the most recently used
-  }
-
-  /** A new slot, or that of the least recently used key. @param {Set<number>} pinned pictures */
-  #freeSlot(pinned) {
-    const oldest = [...this.#slots.keys()].find((picture) => !pinned.has(picture));
-    if (this.#slots.size < this.#capacity || oldest === undefined) return this.#slots.size;
-    const slot = /** @type {number} */ (this.#slots.get(oldest));
-    this.#slots.delete(oldest);
-    return slot;
   }
 }
 
