@@ -59,10 +59,10 @@ def jumping(frames: int, fps: float) -> list[Viewport]:
     return [replace(LOOK, yaw_deg=yaws[k], pitch_deg=pitches[k]) for k in turns]
 
 
-def quality(pictures: Sequence[Picture], views: Sequence[Viewport], source: Sequence[Picture]) -> NDArray[np.float64]:
+def quality(pictures: Sequence[Picture], views: Sequence[Viewport], wanted: Sequence[Picture]) -> NDArray[np.float64]:
     """PSNR of every view of a path, cut out of panoramas."""
-    cut = ((extract_viewport(pictures[k], view), extract_viewport(source[k], view)) for k, view in enumerate(views))
-    return np.array([psnr(*each) for each in cut])
+    cut = (extract_viewport(picture, view) for picture, view in zip(pictures, views, strict=True))
+    return np.array([psnr(*each) for each in zip(cut, wanted, strict=True)])
 
 
 def group_starts(path: Path) -> list[int]:
@@ -165,12 +165,12 @@ def main(
             group = int(np.searchsorted(starts, frame, "right")) - 1
             seen |= {(tile, group) for tile in visible(view, clip.width, clip.height)}
         traces[name] = costs["sectors"], found
-        points = [(quality(each, views, source).mean(), size) for each, size in whole]
+        points = [(quality(each, views, wanted).mean(), size) for each, size in whole]
         points_of_tiles = [
-            (quality(each, views, source).mean(), base + sum(parts[tile][group] for tile, group in seen))
+            (quality(each, views, wanted).mean(), base + sum(parts[tile][group] for tile, group in seen))
             for each, parts, base in tiled
         ]
-        as_whole = found > quality(panoramas["sectors"], views, source) - ALIKE_DB
+        as_whole = found > quality(panoramas["sectors"], views, wanted) - ALIKE_DB
         rows.append(
             {
                 "video": video.stem,
@@ -179,7 +179,7 @@ def main(
                 "view": name,
                 "psnr_db": f"{found.mean():.2f}",
                 "as_whole": f"{100 * as_whole.mean():.0f}",
-                "whole_psnr_db": f"{quality(panoramas['whole'], views, source).mean():.2f}",
+                "whole_psnr_db": f"{quality(panoramas['whole'], views, wanted).mean():.2f}",
                 "sectors_file": costs["sectors"].size,
                 "whole_file": costs["whole"].size,
                 "fetched": costs["sectors"].total,
