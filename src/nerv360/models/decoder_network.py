@@ -44,7 +44,7 @@ class DecoderNetwork(nn.Module):
         raise NotImplementedError
 
     def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Tensor:
-        """What the view reads [1, C, h, w] each -> its picture [1, 3, H, W] in [0, 1], in whole cells."""
+        """What views read [N, C, h, w] each -> their pictures [N, 3, H, W] in [0, 1], in whole cells."""
         raise NotImplementedError
 
     @property
@@ -83,10 +83,12 @@ class DecoderNetwork(nn.Module):
         at: FrameTime,
         view: Viewport,
     ) -> Tensor:  # [1, 3, view.height, view.width] in [0, 1]
+        return self.present(self.draw(self._sampled(latents, at, view), self.modulations(at.time, view)), view)
+
+    def _sampled(self, latents: Sequence[Tensor], at: FrameTime, view: Viewport) -> list[Tensor]:
         footprints = self.footprints(view)
         features = self.features(latents, at.time, [footprint.window for footprint in footprints])
-        picture = self.draw(self.sample(features, footprints, at), self.modulations(at.time, view))
-        return self.present(picture, view)
+        return self.sample(features, footprints, at)
 
     # Training
 
@@ -103,9 +105,12 @@ class DecoderNetwork(nn.Module):
         """Make what `training_inputs` needs of these views and nothing else, for the step after this one."""
 
     def training_outputs(self, latents: Sequence[Sequence[Tensor]], at: FrameTime, views: Sequence[Viewport]) -> Tensor:
-        """What the loss sees of each view's latents [N, 3, h, w]."""
-        pairs = zip(latents, views, strict=True)
-        return torch.cat([self.decode(each, at, view) for each, view in pairs])
+        """What the loss sees of each view's latents [N, 3, h, w]; the views, of one size, are drawn in one pass."""
+        sampled = [self._sampled(each, at, view) for each, view in zip(latents, views, strict=True)]
+        modulations = [self.modulations(at.time, view) for view in views]
+        together = [torch.cat(each) for each in zip(*sampled, strict=True)]
+        picture = self.draw(together, [torch.cat(each, dim=1) for each in zip(*modulations, strict=True)])
+        return self.present(picture, views[0])
 
     def training_targets(self, panorama: Tensor, views: Sequence[Viewport]) -> Tensor:
         """What `training_outputs` should be, out of the panorama [1, 3, H, W] uint8."""
