@@ -78,7 +78,7 @@ def fitted(config: NetworkConfig = TOY) -> NeRV360Grid:
 
 
 def moment(model: NeRV360Grid, frame: int) -> FrameTime:
-    return FrameTime(frame, model.latents.frames)
+    return FrameTime(frame, model.latents.layout.frames)
 
 
 def keys_around(model: NeRV360Grid, frame: int) -> list[Tensor]:
@@ -114,7 +114,9 @@ def plain_samples(model: NeRV360Grid, keys: list[Tensor], frame: int, view: View
         for cells, (key, weight) in zip(
             each, interpolation_weights(grid.key_interval, moment(model, frame)), strict=True
         ):
-            since = frame - key_frame_index(grid.key_interval, key, model.latents.frames) if grid.key_interval else 0
+            since = (
+                frame - key_frame_index(grid.key_interval, key, model.latents.layout.frames) if grid.key_interval else 0
+            )
             velocity = motion[:, :2] + (motion[:, 2:] if since > 0 else -motion[:, 2:])
             moved = (since * velocity / 48).clamp(-1, 1) * 6 / grid.stride
             moved = functional.grid_sample(moved, _centres(*x.shape[1:]), "bilinear", "border", False)[0]

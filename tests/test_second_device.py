@@ -73,7 +73,7 @@ def two_steps(fitting: TrainingModule, config: EncodingConfig, done: float) -> R
     def sample(first: int) -> TrainingSample:
         panorama = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].to(device)
         views = [*VIEWS[first:], *VIEWS][: config.view_sampling.views]
-        fitting.network.prepare_training(views)
+        fitting.network.prepare_training(1, views)
         return TrainingSample(panorama, 1, FRAMES, views, views)
 
     for seen in made_ahead(sample, iter(range(2)), device):

@@ -1,16 +1,19 @@
 """Context of latent integers as tensors: what is known of a cell before it is coded, with gradients to that."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nerv360.latents.coding_order import CODING_PASSES, MARGIN, CodingPass
+from nerv360.latents.coding_order import CODING_PASSES, MARGIN, Offset
 
-__all__ = ["ContextFeatures", "gather_context"]
+__all__ = ["ContextFeatures", "coding_pass_of", "gather_context", "neighbour_sums"]
+
+PERIOD = max(each.spacing for each in CODING_PASSES)
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,13 @@ def gather_context(
     left: int = 0,
 ) -> ContextFeatures:
     """Context features of the chosen cells, channel by channel."""
-    channels, rows, columns = values.shape
-    near, far = _NeighbourSums.apply(torch.cat((values, values.abs())), top, left)  # type: ignore[no-untyped-call]
+    channels, _, columns = values.shape
+    near, far = neighbour_sums(values, top, left)
 
     def pick(maps: Tensor) -> Tensor:
         return maps.flatten(-2)[..., chosen].flatten()
 
-    magnitudes = [pick(near[channels:]), pick(far[channels:]), pick(references.abs().sum(0))]
+    magnitudes = [pick(near[channels:]), pick(far), pick(references.abs().sum(0))]
     channel = torch.arange(first_channel, first_channel + channels, device=values.device)
     temporal = float(len(references) > 0)
     mean = pick(near[:channels]) / 4
@@ -56,54 +59,87 @@ def gather_context(
         torch.stack(magnitudes, dim=-1),
         torch.stack(((1 - temporal) * mean, temporal * mean, pick(references.sum(0)) / 2), dim=-1),
         torch.full_like(mean, temporal),
-        _pass_map(top, left, rows, columns, chosen.device).flatten()[chosen].repeat(channels),
+        coding_pass_of(top + chosen // columns, left + chosen % columns).repeat(channels),
         channel.repeat_interleave(len(chosen)),
     )
 
 
-def _pass_map(top: int, left: int, rows: int, columns: int, device: torch.device) -> Tensor:
-    """Index of the coding pass of every cell [rows, columns]."""
-    passes = torch.zeros(rows, columns, dtype=torch.long, device=device)
+def neighbour_sums(values: Tensor, top: int, left: int) -> tuple[Tensor, Tensor]:
+    """Of every cell [C, rows, columns]: sums of values, then of magnitudes [2 C, rows, columns] over its near context,
+    and of magnitudes over its far context [C, rows, columns]; zero beyond the edges."""
+    both = torch.cat((values, values.abs()))
+    sums: tuple[Tensor, Tensor] = _NeighbourSums.apply(both, len(values), top, left)  # type: ignore[no-untyped-call]
+    return sums
+
+
+def coding_pass_of(row: Tensor, column: Tensor) -> Tensor:
+    """Index of the coding pass of cells of a grid."""
+    return _passes(row.device)[row % PERIOD, column % PERIOD]
+
+
+@cache
+def _passes(device: torch.device) -> Tensor:
+    """Index of the coding pass of every cell [PERIOD, PERIOD], after which they repeat."""
+    passes = torch.zeros(PERIOD, PERIOD, dtype=torch.long)
     for index, each in enumerate(CODING_PASSES):
-        passes[_cells(each, top, left)] = index
-    return passes
+        passes[each.row :: each.spacing, each.column :: each.spacing] = index
+    return passes.to(device)
 
 
 class _NeighbourSums(torch.autograd.Function):
-    """Sums over the near and the far context of each cell [..., rows, columns]; zero beyond the edges."""
+    """Sums over the near context, and from a channel on over the far one."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, top: int, left: int) -> tuple[Tensor, Tensor]:
-        ctx.corner = top, left
+    def forward(ctx: Any, values: Tensor, far_from: int, top: int, left: int) -> tuple[Tensor, Tensor]:
+        ctx.far_from, ctx.corner = far_from, (top, left)
         padded = functional.pad(values, (MARGIN,) * 4)
-        near, far = torch.zeros_like(values), torch.zeros_like(values)
-        for each in CODING_PASSES:
-            cells = _cells(each, top, left)
-            for sums, offsets in ((near, each.near), (far, each.far)):
-                own = sums[cells]
+        near, far = torch.zeros_like(values), torch.zeros_like(values[far_from:])
+        for lattice, near_offsets, far_offsets in _lattices(top, left, values.shape):
+            for sums, read, offsets in ((near, padded, near_offsets), (far, padded[far_from:], far_offsets)):
+                own = lattice.of(sums)
                 for offset in offsets:
-                    own += padded[_shifted(cells, offset, values.shape)]
+                    own += lattice.of(read, offset)
         return near, far
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        shape = gradients[0].shape
-        padded = functional.pad(torch.zeros_like(gradients[0]), (MARGIN,) * 4)
-        for each in CODING_PASSES:
-            cells = _cells(each, *ctx.corner)
-            for gradient, offsets in zip(gradients, (each.near, each.far), strict=True):
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        near, far = (gradient.contiguous() for gradient in gradients)
+        padded = functional.pad(torch.zeros_like(near), (MARGIN,) * 4)
+        for lattice, near_offsets, far_offsets in _lattices(*ctx.corner, near.shape):
+            for gradient, read, offsets in ((near, padded, near_offsets), (far, padded[ctx.far_from :], far_offsets)):
+                own = lattice.of(gradient)
                 for offset in offsets:
-                    padded[_shifted(cells, offset, shape)] += gradient[cells]
-        return padded[..., MARGIN:-MARGIN, MARGIN:-MARGIN], None, None
+                    lattice.of(read, offset).add_(own)
+        return padded[..., MARGIN:-MARGIN, MARGIN:-MARGIN], None, None, None
 
 
-def _cells(coding_pass: CodingPass, top: int, left: int) -> tuple[Any, ...]:
-    """Cells of a pass, in a window whose corner is (top, left)."""
-    corner = ((coding_pass.row, top), (coding_pass.column, left))
-    return (..., *(slice((first - start) % coding_pass.spacing, None, coding_pass.spacing) for first, start in corner))
+@dataclass(frozen=True)
+class _Lattice:
+    """The cells of a coding pass in a window: every `spacing`-th, from (row, column) on."""
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+    spacing: int
+
+    def of(self, maps: Tensor, offset: Offset | None = None) -> Tensor:
+        """Those of contiguous maps [C, rows, columns]; with an offset, their neighbours in maps with a margin."""
+        down, right = (0, 0) if offset is None else (MARGIN + offset[0], MARGIN + offset[1])
+        plane, line, _ = maps.stride()
+        first = (self.row + down) * line + self.column + right
+        size, stride = (len(maps), self.rows, self.columns), (plane, self.spacing * line, self.spacing)
+        return maps.as_strided(size, stride, maps.storage_offset() + first)
 
 
-def _shifted(cells: tuple[Any, ...], offset: Sequence[int], shape: Sequence[int]) -> tuple[Any, ...]:
-    """Cells at an offset from these, in the window with a margin."""
-    shifted = zip(cells[1:], offset, shape[-2:], strict=True)
-    return (..., *(slice(s.start + MARGIN + step, size + MARGIN + step, s.step) for s, step, size in shifted))
+def _lattices(
+    top: int, left: int, shape: Sequence[int]
+) -> Iterator[tuple[_Lattice, Sequence[Offset], Sequence[Offset]]]:
+    """Cells of every pass that has neighbours, in a window whose corner is (top, left), with those offsets."""
+    for each in CODING_PASSES:
+        row, column = (each.row - top) % each.spacing, (each.column - left) % each.spacing
+        rows, columns = (
+            -(-(size - first) // each.spacing) for size, first in zip(shape[1:], (row, column), strict=True)
+        )
+        if each.near and rows > 0 and columns > 0:
+            yield _Lattice(row, column, rows, columns, each.spacing), each.near, each.far

@@ -101,8 +101,8 @@ class DecoderNetwork(nn.Module):
         """
         raise NotImplementedError
 
-    def prepare_training(self, views: Sequence[Viewport]) -> None:
-        """Make what `training_inputs` needs of these views and nothing else, for the step after this one."""
+    def prepare_training(self, frame: int, views: Sequence[Viewport]) -> None:
+        """Make what `training_inputs` needs of these views of a frame and nothing else, for the step after this one."""
 
     def training_outputs(self, latents: Sequence[Sequence[Tensor]], at: FrameTime, views: Sequence[Viewport]) -> Tensor:
         """What the loss sees of each view's latents [N, 3, h, w]; the views, of one size, are drawn in one pass."""

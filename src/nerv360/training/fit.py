@@ -109,7 +109,7 @@ class Fit:
         """What a step sees, by its number and frame."""
         step, (index, frame) = numbered
         sample = training_sample(frame, index, self.clip.frames, step, self.config, self.angles, self.device)
-        self.module.network.prepare_training(sample.world_views)
+        self.module.network.prepare_training(sample.frame, sample.world_views)
         return sample
 
     def _step(self, sample: TrainingSample) -> None:
