@@ -18,7 +18,7 @@ from nerv360.entropy.rate import tailed_laplace_bits
 from nerv360.errors import BitstreamError
 from nerv360.latents import integer_context_model as exact
 from nerv360.latents.coding_order import CODING_PASSES, key_coding_order
-from nerv360.latents.context_features import ContextFeatures, _NeighbourSums, coding_pass_of, gather_context
+from nerv360.latents.context_features import ContextFeatures, _NeighbourSums, coding_passes, gather_context
 from nerv360.latents.context_model import ContextModel, fit_context_model
 from nerv360.latents.integer_context_model import (
     FIXED_POINT_ONE_MEAN,
@@ -67,7 +67,7 @@ def test_every_cell_has_its_turn_after_its_neighbours(rows: int, columns: int) -
         assert (cells == -1).all()
         cells[...] = number
     assert (turn >= 0).all()
-    assert np.array_equal(coding_pass_of(torch.arange(rows)[:, None], torch.arange(columns)), turn)
+    assert np.array_equal(coding_passes(0, 0, rows, columns, torch.device("cpu")), turn)
     for row, column in np.ndindex(rows, columns):
         place = CODING_PASSES[turn[row, column]]
         assert len({*place.near, *place.far}) == len(place.near) + len(place.far)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_msssim
 import torch
 from helpers.processes import running, wait_for
 from helpers.progress import Stopped, on_steps, stop_at
-from pytorch_msssim import ms_ssim
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -23,7 +23,7 @@ from nerv360.progress import FitUpdate
 from nerv360.training import checkpoint, step
 from nerv360.training import fit as fitting
 from nerv360.training.configure import configure
-from nerv360.training.losses import distortion, ms_ssim_window
+from nerv360.training.losses import distortion, ms_ssim, ms_ssim_window
 from nerv360.training.optimisers import learning_rate
 from nerv360.training.sampling import sample_view
 from nerv360.training.training_module import TrainingModule
@@ -37,7 +37,7 @@ def test_loss_is_equation_2() -> None:
     rows, columns = (torch.exp(-2j * math.pi * torch.outer(torch.arange(n), torch.arange(n)) / n) for n in (48, 72))
     spectrum = rows.to(torch.complex128) @ (a - b).to(torch.complex128) @ columns.to(torch.complex128)
     fourier = (spectrum.real.abs().mean() + spectrum.imag.abs().mean()) / 2
-    similarity = ms_ssim(a, b, data_range=1.0, win_size=3)
+    similarity = pytorch_msssim.ms_ssim(a, b, data_range=1.0, win_size=3)
     expected = fourier + 60 * 0.7 * (a - b).abs().mean() + 60 * 0.3 * (1 - similarity)
     torch.testing.assert_close(distortion(a, b, 60, 0.7), expected, rtol=1e-6, atol=0)
 
@@ -45,7 +45,19 @@ def test_loss_is_equation_2() -> None:
 @pytest.mark.parametrize(("side", "window"), [(1080, 11), (161, 11), (160, 9), (120, 7), (48, 3), (33, 3)])
 def test_ms_ssim_window(side: int, window: int) -> None:
     assert ms_ssim_window(side, side) == window
-    ms_ssim(torch.rand(1, 1, side, side), torch.rand(1, 1, side, side), win_size=window)
+    pytorch_msssim.ms_ssim(torch.rand(1, 1, side, side), torch.rand(1, 1, side, side), win_size=window)
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 72), (67, 121), (176, 161)])
+def test_ms_ssim_and_its_gradient_are_those_of_pytorch_msssim(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    source = torch.rand(2, 3, height, width)
+    decoded = (0.8 * source + 0.2 * torch.rand(2, 3, height, width)).requires_grad_()
+    window = ms_ssim_window(width, height)
+    ours, theirs = ms_ssim(decoded, source), pytorch_msssim.ms_ssim(decoded, source, data_range=1.0, win_size=window)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    one, other = (torch.autograd.grad(each, decoded)[0] for each in (ours, theirs))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * other.abs().max().item())
 
 
 def test_ms_ssim_needs_33_pixels() -> None:

@@ -1,6 +1,6 @@
 """NeRV360 beside HNeRV, as many parameters per pixel and as large a share of convolutions as the paper has.
 
-python benchmarks/reproduction/level.py VIDEO FOLDER [--seeds 0,1,2] [--epochs 10] -> rows of level.tsv
+python benchmarks/reproduction/level.py VIDEO FOLDER [--seeds 0,1,2] [--epochs 10] [--only NAME] -> rows of level.tsv
 
 At 384x192, 500 frames, decoders of 15,000 parameters have widths of a twelfth of the paper's. The condition networks
 shrink with them, and the encoder; the positional encoding keeps the frequencies that tell one frame from the next.
@@ -79,7 +79,7 @@ def measure(variant: Variant, clip: Clip, config: EncodingConfig, file: Path) ->
     }
 
 
-def main(video: Path, folder: Path, seeds: str = "0,1,2", epochs: int = 10) -> None:
+def main(video: Path, folder: Path, seeds: str = "0,1,2", epochs: int = 10, only: str | None = None) -> None:
     """Fit what has no row yet, seed by seed."""
     torch.set_num_threads(1)
     nerv360.STEM_HIDDEN, nerv360.CONDITION = STEM_HIDDEN, CONDITION
@@ -88,7 +88,7 @@ def main(video: Path, folder: Path, seeds: str = "0,1,2", epochs: int = 10) -> N
     for seed in map(int, seeds.split(",")):
         for variant in VARIANTS:
             known = {"variant": variant.name, "seed": str(seed), "steps": str(epochs * clip.frames)}
-            if any(known.items() <= row.items() for row in read_rows(TABLE)):
+            if (only or variant.name) != variant.name or any(known.items() <= row.items() for row in read_rows(TABLE)):
                 continue
             shape: dict[str, Any] = {"model": variant.model, "channels": variant.channels, "views": variant.views}
             config = EncodingConfig.of(encoder_channels=ENCODER_WIDTH, epochs=epochs, seed=seed, **shape)

@@ -18,8 +18,9 @@ __all__ = ["Footprint", "cells_per_sample"]
 BAND = 1 << 16  # directions computed at a time: they stay in the cache
 POLE_MARGIN = 2.0  # samples: a view whose edge comes as near to a pole is taken to contain it
 ROUNDING = 1e-3  # cells by which samples in single precision may be off
-Floats = NDArray[np.float64]
 LEAST_COSINE = 1e-2  # of the latitude: at the poles themselves a cell has no area
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ class Footprint:
 
         Longitudes are counted from the middle of the view: there they do not jump, unless it contains a pole.
         """
-        x, y = _camera_plane(view, stride, whole)
+        plane = _camera_plane(view, stride, whole)
         matrix = _level_matrix(view.pitch_deg, view.roll_deg)
         middle = (view.yaw_deg / 360 + 0.5) % 1 * columns
-        window = _window(matrix, x, y, middle, rows, columns)
+        window = _window(matrix, *plane, middle, rows, columns)
         dtype = torch.promote_types(like.dtype, torch.float32)
+        x, y = (torch.from_numpy(axis).to(like.device, dtype) for axis in plane)
+        y = y[:, None]
         points = torch.empty(1, len(y), len(x), 2, dtype=dtype, device=like.device)
-        x, y = _row_and_column(x, y, points)
         per_lon, per_lat = columns / math.pi / window.columns, -2 * rows / math.pi / window.rows
         at_middle, at_equator = (
             2 * (middle - window.left) / window.columns - 1,
@@ -101,16 +103,13 @@ def _level_matrix(pitch_deg: float, roll_deg: float) -> Floats:
 
 def _camera_plane(view: Viewport, stride: int, whole: int) -> tuple[Floats, Floats]:
     """Where the rays through the middles of the blocks meet the plane at distance 1: x [w] right, y [h] up."""
-    across, up = (
-        ((np.arange(-(-size // whole) * whole // stride) + 0.5) * stride - size / 2) / focal
-        for size, focal in zip((view.width, view.height), view.focal, strict=True)
-    )
-    return across, -up
 
+    def axis(size: int, focal: float) -> Floats:
+        middles = (np.arange(-(-size // whole) * whole // stride) + 0.5) * stride
+        return (middles - size / 2).astype(np.float64) / focal
 
-def _row_and_column(x: Floats, y: Floats, like: Tensor) -> tuple[Tensor, Tensor]:
-    """As tensors [w] and [h, 1] of the device and the precision of another."""
-    return torch.from_numpy(x).to(like), torch.from_numpy(y).to(like)[:, None]
+    across, down = view.focal
+    return axis(view.width, across), axis(view.height, -down)
 
 
 def _window(matrix: Floats, x: Floats, y: Floats, middle: float, rows: int, columns: int) -> Window:
@@ -142,7 +141,8 @@ def cells_per_sample(view: Viewport, footprint: Footprint, stride: int, whole: i
     A sample covers the solid angle area / n^3, where n is the length of its ray to the camera's plane; a cell that of
     pi / rows * 2 pi / columns, times the cosine of its latitude.
     """
-    x, y = _row_and_column(*_camera_plane(view, stride, whole), footprint.points)
+    x, y = (torch.from_numpy(axis).to(footprint.points) for axis in _camera_plane(view, stride, whole))
+    y = y[:, None]
     a, b, c = _level_matrix(view.pitch_deg, view.roll_deg)[1].tolist()
     squared_length, up = x.square() + (y.square() + 1), a * x + (b * y + c)
     level = torch.maximum(squared_length - up.square(), LEAST_COSINE**2 * squared_length).sqrt()  # n cos(latitude)

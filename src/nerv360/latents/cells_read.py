@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.window import Window
+from nerv360.latents.context_features import coding_passes
 from nerv360.latents.grid import FrameTime, interpolation_weights
 from nerv360.latents.grid_layout import GridLayout
 
@@ -28,6 +29,12 @@ class WindowRead:
         """Number of values."""
         return self.channels * self.window.rows * self.window.columns
 
+    def coding_passes(self, device: torch.device) -> Tensor:
+        """Of every value [size]."""
+        window = self.window
+        passes = coding_passes(window.top, window.left, window.rows, window.columns, device)
+        return passes.expand(self.channels, -1, -1).flatten()
+
 
 @dataclass(frozen=True)
 class CodedCells:
@@ -36,6 +43,7 @@ class CodedCells:
     place: Tensor  # in the flat array
     share: Tensor  # of the bits of each that this view, of this frame, accounts for
     row: Tensor  # in CellsRead.table
+    coding_pass: Tensor
 
 
 class CellsRead:
@@ -65,23 +73,32 @@ class CellsRead:
                 keys = interpolation_weights(layout.latents[grid].key_interval, FrameTime(frame, layout.frames))
                 counts.append((grid, len(keys)))
                 for (key, weight), channel in itertools.product(keys, range(layout.latents[grid].channels)):
-                    table.append((start, *layout.row(grid, key, channel), window.columns, window.top, window.left))
+                    table.append((start, *layout.row(grid, key, channel)))
                     shares.append(weight / layout.frame_usage[grid][key])
                     start += window.rows * window.columns
             channels = sum(count * layout.latents[grid].channels for grid, count in counts)
             self.windows.append(WindowRead(window, channels, counts))
-        # of every channel of every key: its start in the flat array, what `layout.row` gives, its window
+        # of every channel of every key: its start in the flat array, and what `layout.row` gives
         self.table = torch.tensor(table, device=device).T
         rows = [each.channels for each in self.windows]
-        starts, share = self.table[1].split(rows), torch.tensor(shares, device=device).split(rows)
+        starts, share = (torch.split(each, rows) for each in (self.table[1], torch.tensor(shares, device=device)))
         cells = [each.window.indices(device) for each in self.windows]
         self.index = torch.cat([(a[:, None] + b).flatten() for a, b in zip(starts, cells, strict=True)])
         self._share = torch.cat([(a[:, None] * b).flatten() for a, b in zip(share, weights, strict=True)])
+        self._passes = torch.cat([each.coding_passes(device) for each in self.windows])
         count = self._share.count_nonzero()
         self._count, self._arrived = count.to("cpu", non_blocking=True), None
         if device.type != "cpu":
             self._arrived = torch.get_device_module(device).Event()
             self._arrived.record()
+
+    def maps(self, flat: Tensor) -> list[tuple[WindowRead, Tensor]]:
+        """Every window, with its part [channels, rows, columns] of the flat array."""
+        parts = torch.split(flat, [each.size for each in self.windows])
+        return [
+            (w, part.view(w.channels, w.window.rows, w.window.columns))
+            for w, part in zip(self.windows, parts, strict=True)
+        ]
 
     def coded(self) -> CodedCells:
         """Those that have a share."""
@@ -89,7 +106,7 @@ class CellsRead:
             self._arrived.synchronize()
         place = self._share.nonzero_static(size=int(self._count))[:, 0]
         row = torch.searchsorted(self.table[0].contiguous(), place, right=True) - 1
-        return CodedCells(place, self._share.index_select(0, place), row)
+        return CodedCells(place, self._share.index_select(0, place), row, self._passes.index_select(0, place))
 
 
 def _sampling_weight(footprint: Footprint, area: Tensor) -> Tensor:

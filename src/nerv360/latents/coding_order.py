@@ -7,7 +7,7 @@ cells of a pass are coded at once, whatever the key and the channel, for none is
 from dataclasses import dataclass
 from itertools import product
 
-__all__ = ["CODING_PASSES", "MARGIN", "CodingPass", "Offset", "key_coding_order", "reference_keys"]
+__all__ = ["CODING_PASSES", "MARGIN", "CodingPass", "key_coding_order", "reference_keys"]
 
 Offset = tuple[int, int]  # rows down, columns to the right
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nerv360.latents.coding_order import CODING_PASSES, MARGIN, Offset
+from nerv360.latents.coding_order import CODING_PASSES, MARGIN
 
-__all__ = ["ContextFeatures", "coding_pass_of", "gather_context", "neighbour_sums"]
+__all__ = ["ContextFeatures", "coding_passes", "gather_context", "neighbour_sums"]
 
 PERIOD = max(each.spacing for each in CODING_PASSES)
 
@@ -45,7 +45,7 @@ def gather_context(
     left: int = 0,
 ) -> ContextFeatures:
     """Context features of the chosen cells, channel by channel."""
-    channels, _, columns = values.shape
+    channels, rows, columns = values.shape
     near, far = neighbour_sums(values, top, left)
 
     def pick(maps: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def gather_context(
         torch.stack(magnitudes, dim=-1),
         torch.stack(((1 - temporal) * mean, temporal * mean, pick(references.sum(0)) / 2), dim=-1),
         torch.full_like(mean, temporal),
-        coding_pass_of(top + chosen // columns, left + chosen % columns).repeat(channels),
+        coding_passes(top, left, rows, columns, chosen.device).flatten()[chosen].repeat(channels),
         channel.repeat_interleave(len(chosen)),
     )
 
@@ -72,15 +72,17 @@ def neighbour_sums(values: Tensor, top: int, left: int) -> tuple[Tensor, Tensor]
     return sums
 
 
-def coding_pass_of(row: Tensor, column: Tensor) -> Tensor:
-    """Index of the coding pass of cells of a grid."""
-    return _passes(row.device)[row % PERIOD, column % PERIOD]
+def coding_passes(top: int, left: int, rows: int, columns: int, device: torch.device) -> Tensor:
+    """Index of the coding pass of every cell [rows, columns] of a window whose corner is (top, left)."""
+    down = torch.arange(top, top + rows, device=device) % PERIOD
+    right = torch.arange(left, left + columns, device=device) % PERIOD
+    return _passes(device).index_select(0, down).index_select(1, right)
 
 
 @cache
 def _passes(device: torch.device) -> Tensor:
-    """Index of the coding pass of every cell [PERIOD, PERIOD], after which they repeat."""
-    passes = torch.zeros(PERIOD, PERIOD, dtype=torch.long)
+    """The same of the cells after which they repeat [PERIOD, PERIOD]."""
+    passes = torch.zeros(PERIOD, PERIOD, dtype=torch.int32)
     for index, each in enumerate(CODING_PASSES):
         passes[each.row :: each.spacing, each.column :: each.spacing] = index
     return passes.to(device)
@@ -94,52 +96,35 @@ class _NeighbourSums(torch.autograd.Function):
         ctx.far_from, ctx.corner = far_from, (top, left)
         padded = functional.pad(values, (MARGIN,) * 4)
         near, far = torch.zeros_like(values), torch.zeros_like(values[far_from:])
-        for lattice, near_offsets, far_offsets in _lattices(top, left, values.shape):
-            for sums, read, offsets in ((near, padded, near_offsets), (far, padded[far_from:], far_offsets)):
-                own = lattice.of(sums)
-                for offset in offsets:
-                    own += lattice.of(read, offset)
+        for own, neighbours in _neighbours(near, far, padded, far_from, top, left):
+            for each in neighbours:
+                own += each
         return near, far
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         near, far = (gradient.contiguous() for gradient in gradients)
         padded = functional.pad(torch.zeros_like(near), (MARGIN,) * 4)
-        for lattice, near_offsets, far_offsets in _lattices(*ctx.corner, near.shape):
-            for gradient, read, offsets in ((near, padded, near_offsets), (far, padded[ctx.far_from :], far_offsets)):
-                own = lattice.of(gradient)
-                for offset in offsets:
-                    lattice.of(read, offset).add_(own)
+        for own, neighbours in _neighbours(near, far, padded, ctx.far_from, *ctx.corner):
+            for each in neighbours:
+                each += own
         return padded[..., MARGIN:-MARGIN, MARGIN:-MARGIN], None, None, None
 
 
-@dataclass(frozen=True)
-class _Lattice:
-    """The cells of a coding pass in a window: every `spacing`-th, from (row, column) on."""
-
-    row: int
-    column: int
-    rows: int
-    columns: int
-    spacing: int
-
-    def of(self, maps: Tensor, offset: Offset | None = None) -> Tensor:
-        """Those of contiguous maps [C, rows, columns]; with an offset, their neighbours in maps with a margin."""
-        down, right = (0, 0) if offset is None else (MARGIN + offset[0], MARGIN + offset[1])
-        plane, line, _ = maps.stride()
-        first = (self.row + down) * line + self.column + right
-        size, stride = (len(maps), self.rows, self.columns), (plane, self.spacing * line, self.spacing)
-        return maps.as_strided(size, stride, maps.storage_offset() + first)
-
-
-def _lattices(
-    top: int, left: int, shape: Sequence[int]
-) -> Iterator[tuple[_Lattice, Sequence[Offset], Sequence[Offset]]]:
-    """Cells of every pass that has neighbours, in a window whose corner is (top, left), with those offsets."""
+def _neighbours(
+    near: Tensor,  # [C, rows, columns]
+    far: Tensor,  # those from a channel on
+    padded: Tensor,  # [C, rows + 2 MARGIN, columns + 2 MARGIN]
+    far_from: int,
+    top: int,
+    left: int,
+) -> Iterator[tuple[Tensor, Iterator[Tensor]]]:
+    """Views of the cells of every coding pass in the near and the far sums, and of their neighbours."""
+    line = padded.stride(1)
     for each in CODING_PASSES:
         row, column = (each.row - top) % each.spacing, (each.column - left) % each.spacing
-        rows, columns = (
-            -(-(size - first) // each.spacing) for size, first in zip(shape[1:], (row, column), strict=True)
-        )
-        if each.near and rows > 0 and columns > 0:
-            yield _Lattice(row, column, rows, columns, each.spacing), each.near, each.far
+        for sums, read, offsets in ((near, padded, each.near), (far, padded[far_from:], each.far)):
+            own = sums[:, row :: each.spacing, column :: each.spacing]
+            size, stride = own.shape, (read.stride(0), each.spacing * line, each.spacing)
+            first = read.storage_offset() + (row + MARGIN) * line + column + MARGIN
+            yield own, (read.as_strided(size, stride, first + down * line + right) for down, right in offsets)

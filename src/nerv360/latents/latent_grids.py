@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nerv360.entropy.rate import add_uniform_noise, laplace_bits, round_ste, tailed_laplace_bits
 from nerv360.geometry.window import Window
 from nerv360.latents.cells_read import CellsRead, CodedCells
-from nerv360.latents.context_features import ContextFeatures, coding_pass_of, neighbour_sums
+from nerv360.latents.context_features import ContextFeatures, neighbour_sums
 from nerv360.latents.context_model import ContextModel
 from nerv360.latents.grid import GRID_STEP, LatentGrid
 from nerv360.latents.grid_layout import GridLayout
@@ -64,11 +64,10 @@ class LatentGrids(nn.Module):
         rounded = gathered.detach().round() if noise else round_ste(gathered)
         values = add_uniform_noise(gathered, noise) if noise else rounded
         latents: dict[int, Tensor] = {}
-        for each, cells in zip(read.windows, (GRID_STEP * values).split([w.size for w in read.windows]), strict=True):
-            shape = (-1, each.window.rows, each.window.columns)
+        for each, maps in read.maps(GRID_STEP * values):
             channels = [count * self.layout.latents[grid].channels for grid, count in each.keys]
-            for (grid, count), keys in zip(each.keys, cells.view(shape).split(channels), strict=True):
-                latents[grid] = windows[grid].crop(keys.unflatten(0, (count, -1)), each.window)
+            for (grid, count), keys in zip(each.keys, torch.split(maps, channels), strict=True):
+                latents[grid] = windows[grid].crop(keys.view(count, -1, *keys.shape[1:]), each.window)
         return [latents[grid] for grid in range(len(windows))], self._bits(read, values, rounded, noise)
 
     def step(self, learning_rate: float, skipped: Tensor) -> None:
@@ -96,22 +95,20 @@ class LatentGrids(nn.Module):
     def _context(self, read: CellsRead, cells: CodedCells, rounded: Tensor) -> ContextFeatures:
         """What is known of the coded cells before they are."""
         near, far = [], []
-        for each, part in zip(read.windows, rounded.split([w.size for w in read.windows]), strict=True):
-            maps = part.view(each.channels, each.window.rows, each.window.columns)
+        for each, maps in read.maps(rounded):
             both, magnitudes = neighbour_sums(maps, each.window.top, each.window.left)
             near.append(both.view(2, -1))
             far.append(magnitudes.flatten())
         near_sum, near_magnitude = torch.cat(near, dim=1).index_select(1, cells.place)
         far_magnitude = torch.cat(far).index_select(0, cells.place)
-        start, _, channel, temporal, before, after, columns, top, left = read.table.index_select(1, cells.row)
+        channel, temporal, before, after = read.table[2:].index_select(1, cells.row)
         at = read.index.index_select(0, cells.place)
         references = self.flat.index_select(0, torch.cat((at + before, at + after))).round().view(2, -1) * temporal
-        inside = cells.place - start
         mean = near_sum / 4
         return ContextFeatures(
             torch.stack((near_magnitude, far_magnitude, references.abs().sum(0)), dim=-1),
             torch.stack(((1 - temporal) * mean, temporal * mean, references.sum(0) / 2), dim=-1),
             temporal.to(mean),
-            coding_pass_of(top + inside.div(columns, rounding_mode="floor"), left + inside % columns),
+            cells.coding_pass,
             channel,
         )

@@ -45,7 +45,7 @@ class WeightQuantizer(nn.Module):
         integers = round_ste(integers) if noise is None else add_uniform_noise(integers, noise)
         log_scale = self.log_scale.index_select(0, self.owner)
         bits = laplace_bits(integers, torch.zeros_like(log_scale), log_scale).sum()
-        parts = (integers * step).split([tensor.numel() for tensor in ordered])
+        parts = torch.split(integers * step, [tensor.numel() for tensor in ordered])
         shaped = [part.view(tensor.shape) for part, tensor in zip(parts, ordered, strict=True)]
         return dict(zip(self.names, map(_in_logical_order, shaped), strict=True)), bits
 
