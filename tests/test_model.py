@@ -118,6 +118,18 @@ def test_any_viewport_size_is_a_crop_of_a_larger_one(width: int, height: int) ->
     assert model.decode([model.windows(view)[0].crop(embedding)], FrameTime(0, 1), view).shape == (1, 3, height, width)
 
 
+@pytest.mark.parametrize("change", [{}, {"expand_first": False}, {"last_block": "none"}])
+def test_views_that_are_drawn_together_are_those_drawn_one_by_one(change: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    model = build(replace(TOY, **change), 3).double()  # type: ignore[arg-type]
+    views, at = [VIEW, replace(VIEW, yaw_deg=170.0), replace(VIEW, pitch_deg=80.0)], FrameTime(1, 3)
+    with torch.no_grad():
+        latents, _ = model.training_inputs(torch.rand(1, 3, 96, 192, dtype=torch.float64), 1, views, None)
+        together = model.training_outputs(latents, at, views)
+        one_by_one = [model.decode(each, at, view) for each, view in zip(latents, views, strict=True)]
+    torch.testing.assert_close(together, torch.cat(one_by_one), atol=1e-12, rtol=0)
+
+
 def test_what_is_trained_over_is_a_condition() -> None:
     assert EncodingConfig().learned_conditions() == ("yaw", "pitch")
     ranges = EncodingConfig.of(hfov_deg=(60, 110), roll_deg=(-180, 180))
