@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from nerv360.api import encode
 from nerv360.codec.encoder import checkpoint_path
-from nerv360.config import EncodingConfig
+from nerv360.config import EncodingConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError, TrainingError
 from nerv360.models.build import build
 from nerv360.progress import FitUpdate
@@ -25,7 +25,7 @@ from nerv360.training import fit as fitting
 from nerv360.training.configure import configure
 from nerv360.training.losses import distortion, ms_ssim, ms_ssim_window
 from nerv360.training.optimisers import learning_rate
-from nerv360.training.sampling import sample_view
+from nerv360.training.sampling import sample_view, training_sample, training_views
 from nerv360.training.training_module import TrainingModule
 from nerv360.video.clip import Clip
 from nerv360.video.shuffle import shuffled
@@ -115,6 +115,40 @@ def test_shuffled_frames_can_be_taken_up_anywhere(video: Path, memory: int) -> N
     whole.close()
     frames = list(clip)
     assert all(np.array_equal(frame, frames[index]) for index, frame in sequence)
+
+
+@pytest.mark.parametrize("model", ["nerv360", "nerv360-grid", "hnerv"])
+def test_a_step_reads_no_more_of_a_panorama_than_it_says(model: str) -> None:
+    shape: dict[str, object] = {"nerv360-grid": {}}.get(model, {"channels": (12,) * 5})
+    sizes: dict[str, object] = {"view_width": 48, "view_height": 48, "hfov_deg": (20, 20)}
+    config = preset_for(model, presets_of(model)[0]).replace(**sizes, **shape)
+    torch.manual_seed(0)
+    module = TrainingModule(build(configure(config, 768, 384), 4), 0.0)
+    frame = np.random.default_rng(0).integers(0, 256, (384, 768, 3), dtype=np.uint8)
+    shares = []
+    for number in range(0, 40, 5):
+        windows = module.network.panorama_windows(training_views(config, 768, 1, 4, number))
+        parts = None if windows is None else [part for window in windows for part in window.rectangles()]
+        other = np.full_like(frame, 255)
+        for part in parts or [(slice(None), slice(None))]:
+            other[part] = frame[part]
+        samples = (training_sample(each, 1, 4, number, config, None, torch.device("cpu")) for each in (frame, other))
+        pairs = zip(*(module(sample, None)[:2] for sample in samples), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs)
+        shares.append(np.mean(frame == other))
+    assert (np.mean(shares) < 0.95) == (model != "hnerv")
+
+
+def test_parts_of_a_frame_are_those_of_the_whole(video: Path) -> None:
+    """Cut before they are converted: colours, which are coarser, depend on what lies around."""
+    clip, random = Clip.open(video, frames=1), np.random.default_rng(0)
+    (picture,) = clip.pictures(0, 1)
+    assert clip._converts_alone(picture)
+    whole = clip.panorama(picture)
+    for _ in range(100):
+        (top, bottom), (left, right) = (np.sort(random.choice(size + 1, 2, replace=False)) for size in whole.shape[:2])
+        part = slice(top, bottom), slice(left, right)
+        assert np.array_equal(clip.panorama(picture, [part])[part], whole[part])
 
 
 def test_interrupted_encoding_ends_with_the_same_bytes(

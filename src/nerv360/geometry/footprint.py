@@ -13,7 +13,7 @@ from nerv360.geometry.rays import rotation
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window, sample_at
 
-__all__ = ["Footprint", "cells_per_sample"]
+__all__ = ["Footprint", "cells_per_sample", "window_of"]
 
 BAND = 1 << 16  # directions computed at a time: they stay in the cache
 POLE_MARGIN = 2.0  # samples: a view whose edge comes as near to a pole is taken to contain it
@@ -51,17 +51,15 @@ class Footprint:
 
         Longitudes are counted from the middle of the view: there they do not jump, unless it contains a pole.
         """
-        plane = _camera_plane(view, stride, whole)
-        matrix = _level_matrix(view.pitch_deg, view.roll_deg)
-        middle = (view.yaw_deg / 360 + 0.5) % 1 * columns
-        window = _window(matrix, *plane, middle, rows, columns)
+        window = window_of(view, stride, rows, columns, whole)
+        plane, matrix = _camera_plane(view, stride, whole), _level_matrix(view.pitch_deg, view.roll_deg)
         dtype = torch.promote_types(like.dtype, torch.float32)
         x, y = (torch.from_numpy(axis).to(like.device, dtype) for axis in plane)
         y = y[:, None]
         points = torch.empty(1, len(y), len(x), 2, dtype=dtype, device=like.device)
         per_lon, per_lat = columns / math.pi / window.columns, -2 * rows / math.pi / window.rows
         at_middle, at_equator = (
-            2 * (middle - window.left) / window.columns - 1,
+            2 * (_middle(view, columns) - window.left) / window.columns - 1,
             (rows - 2 * window.top) / window.rows - 1,
         )
         for top in range(0, len(y), band := max(1, BAND // len(x))):
@@ -112,8 +110,15 @@ def _camera_plane(view: Viewport, stride: int, whole: int) -> tuple[Floats, Floa
     return axis(view.width, across), axis(view.height, -down)
 
 
-def _window(matrix: Floats, x: Floats, y: Floats, middle: float, rows: int, columns: int) -> Window:
-    """What the samples at columns x and rows y of a camera's plane read: they are extreme on its edge, or at a pole."""
+def _middle(view: Viewport, columns: int) -> float:
+    """The column that a view looks at."""
+    return (view.yaw_deg / 360 + 0.5) % 1 * columns
+
+
+def window_of(view: Viewport, stride: int, rows: int, columns: int, whole: int) -> Window:
+    """What the samples of a view read of a grid, as in `Footprint.of`: they are extreme on its edge, or at a pole."""
+    (x, y), matrix = _camera_plane(view, stride, whole), _level_matrix(view.pitch_deg, view.roll_deg)
+    middle = _middle(view, columns)
     across = np.concatenate((x, x, np.repeat(x[[0, -1]], len(y))))
     up = np.concatenate((np.repeat(y[[0, -1]], len(x)), y, y))
     right, above, forward = (a * across + b * up + c for a, b, c in matrix)

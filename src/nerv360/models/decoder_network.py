@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from nerv360.geometry.footprint import Footprint
+from nerv360.geometry.footprint import Footprint, window_of
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.latents.context_model import ContextModel
@@ -115,6 +115,10 @@ class DecoderNetwork(nn.Module):
     def training_targets(self, panorama: Tensor, views: Sequence[Viewport]) -> Tensor:
         """What `training_outputs` should be, out of the panorama [1, 3, H, W] uint8."""
         return torch.cat([_crop_view(panorama, view) for view in views]) / 255
+
+    def panorama_windows(self, views: Sequence[Viewport]) -> list[Window] | None:
+        """What training reads of a panorama for these views of it, on the grid of its pixels; None: all of it."""
+        return [window_of(view, 1, self.config.height, self.config.width, 1) for view in views]
 
     def training_share(self, view: Viewport) -> float:
         """Share of the panorama's pixels that a training output has."""

@@ -42,6 +42,9 @@ class PanoramaNetwork(EmbeddingNetwork):
     def training_targets(self, panorama: Tensor, views: Sequence[Viewport]) -> Tensor:
         return panorama.float() / 255
 
+    def panorama_windows(self, views: Sequence[Viewport]) -> None:
+        return None
+
     def training_share(self, view: Viewport) -> float:
         return 1.0
 
