@@ -16,7 +16,7 @@ from nerv360.training.ahead import made_ahead
 from nerv360.training.checkpoint import Checkpoint, Progress
 from nerv360.training.optimisers import create_optimiser, learning_rate
 from nerv360.training.running_means import RunningMeans
-from nerv360.training.sampling import TrainingSample, training_sample, training_views
+from nerv360.training.sampling import TrainingSample, seen_parts, training_sample
 from nerv360.training.step import train_step
 from nerv360.training.training_module import TrainingModule
 from nerv360.video.camera_motion import Angles
@@ -106,10 +106,7 @@ class Fit:
         self._save()
 
     def _seen(self, step: int, frame: int) -> Parts:
-        """The parts of a frame that a step looks at."""
-        views = training_views(self.config, self.clip.width, frame, self.clip.frames, step)
-        windows = self.module.network.panorama_windows(views)
-        return None if windows is None else [part for window in windows for part in window.rectangles()]
+        return seen_parts(self.module.network, self.config, self.clip, frame, step)
 
     def _sample(self, numbered: tuple[int, tuple[int, NDArray[np.uint8]]]) -> TrainingSample:
         """What a step sees, by its number and frame."""

@@ -11,10 +11,11 @@ from torch import Tensor
 from nerv360.config import EncodingConfig, ViewSampling
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime
+from nerv360.models.decoder_network import DecoderNetwork
 from nerv360.video.camera_motion import Angles, camera_to_world, to_world_view
-from nerv360.video.clip import Parts
+from nerv360.video.clip import Clip, Parts
 
-__all__ = ["TrainingSample", "sample_view", "training_sample", "training_views"]
+__all__ = ["TrainingSample", "sample_view", "seen_parts", "training_sample"]
 
 R2 = np.array([0.7548776662466927, 0.5698402909980532])  # 1 / g, 1 / g^2 with g^3 = g + 1
 
@@ -70,6 +71,12 @@ def training_views(config: EncodingConfig, panorama_width: int, frame: int, fram
     count = config.view_sampling.views
     first = step // frames * count
     return [sample_view(config, panorama_width, frame, first + number) for number in range(count)]
+
+
+def seen_parts(network: DecoderNetwork, config: EncodingConfig, clip: Clip, frame: int, step: int) -> Parts:
+    """The parts of a frame that a step looks at."""
+    windows = network.panorama_windows(training_views(config, clip.width, frame, clip.frames, step))
+    return None if windows is None else [part for window in windows for part in window.rectangles()]
 
 
 def sample_view(config: EncodingConfig, panorama_width: int, frame: int, number: int) -> Viewport:
