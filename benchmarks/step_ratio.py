@@ -1,10 +1,11 @@
-"""A step of nerv360-grid beside that of another version of the code: operations, and time by turns.
+"""A step of a fit beside that of another version of the code: operations, and time by turns.
 
-python benchmarks/step_ratio.py OTHER/src [--width 768] [--turns 8] -> rows of benchmarks/step_ratio.tsv
+python benchmarks/step_ratio.py OTHER/src [--model nerv360-grid] [--views 1] [--width 768] [--turns 8]
+-> rows of benchmarks/step_ratio.tsv
 
 Each version has a process of its own, of one thread; they take turns, 16 steps each, and the ratio is the median over
-the turns. `noise` are steps under noise, in a quarter of which the context model learns; `rounded` those of the last
-quarter of a fit. Operations are those that PyTorch's dispatcher sees.
+the turns. In nerv360-grid, `noise` are steps under noise, in a quarter of which the context model learns; `rounded`
+those of the last quarter of a fit. Operations are those that PyTorch's dispatcher sees.
 """
 
 import statistics
@@ -22,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nerv360.config import preset_for
 from nerv360.models.build import build, channels_last
+from nerv360.models.registry import model_spec
 from nerv360.training.checkpoint import Progress
 from nerv360.training.configure import configure
 from nerv360.training.optimisers import create_optimiser
@@ -38,10 +40,10 @@ CPU = torch.device("cpu")
 class Steps:
     """Steps of a fit to noise, one after the other."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, model: str, views: int, width: int) -> None:
         torch.set_num_threads(1)
         torch.manual_seed(0)
-        self.config, self.done = preset_for("nerv360-grid", "medium"), 0
+        self.config, self.done = preset_for(model, model_spec(model).default_preset).replace(views=views), 0
         network = channels_last(build(configure(self.config, width, width // 2), FRAMES))
         self.module = TrainingModule(network, self.config.rate_target.rate_weight)
         self.optimiser = create_optimiser(self.module, self.config.optimisation)
@@ -68,9 +70,8 @@ class Count(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def work(width: int) -> None:
+def work(steps: Steps) -> None:
     """Milliseconds of a step for every fraction that is asked for on standard input; operations for `count F`."""
-    steps = Steps(width)
     for line in sys.stdin:
         *counted, fraction = line.split()
         started = time.perf_counter()
@@ -83,8 +84,9 @@ def work(width: int) -> None:
 class Version:
     """A process that takes steps by the code of a folder."""
 
-    def __init__(self, source: Path, width: int) -> None:
-        command = [sys.executable, __file__, str(source), "--width", str(width), "--worker"]
+    def __init__(self, source: Path, model: str, views: int, width: int) -> None:
+        command = [sys.executable, __file__, str(source), "--worker", "--model", model]
+        command += ["--views", str(views), "--width", str(width)]
         environment = {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
@@ -96,17 +98,23 @@ class Version:
 
 
 def main(
-    other: Path, width: int = 768, turns: int = 8, worker: Annotated[bool, typer.Option(hidden=True)] = False
+    other: Path,
+    model: str = "nerv360-grid",
+    views: int = 1,
+    width: int = 768,
+    turns: int = 8,
+    worker: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     if worker:
-        work(width)
+        work(Steps(model, views, width))
         return
-    versions = [Version(source, width) for source in (other, Path(__file__).parents[1] / "src")]
-    for phase, fraction in PHASES.items():
+    sources = other, Path(__file__).parents[1] / "src"
+    versions = [Version(source, model, views, width) for source in sources]
+    for phase, fraction in (PHASES if model == "nerv360-grid" else {"all": 0.5}).items():
         operations = [version.ask(f"count {fraction}") for version in versions]
         times = [[version.ask(f"{fraction}") for version in versions] for _ in range(turns)]
         before, now = (statistics.median(each) for each in zip(*times, strict=True))
-        row: dict[str, object] = {"panorama": f"{width}x{width // 2}", "steps": phase}
+        row: dict[str, object] = {"model": model, "views": views, "panorama": f"{width}x{width // 2}", "steps": phase}
         row |= {"operations_before": round(operations[0]), "operations": round(operations[1])}
         row |= {"ms_before": f"{before:.1f}", "ms": f"{now:.1f}"}
         row |= {"ratio": f"{statistics.median(b / a for a, b in times):.3f}"}
