@@ -1,12 +1,15 @@
 """NeRV360 beside HNeRV, as many parameters per pixel and as large a share of convolutions as the paper has.
 
-python benchmarks/reproduction/level.py VIDEO FOLDER [--seeds 0,1,2] [--epochs 10] [--only NAME] -> rows of level.tsv
+python benchmarks/reproduction/level.py VIDEO FOLDER [--seeds 0,1,2] [--epochs 10] [--only NAME] [--edges]
+-> rows of level.tsv
 
 At 384x192, 500 frames, decoders of 15,000 parameters have widths of a twelfth of the paper's. The condition networks
 shrink with them, and the encoder; the positional encoding keeps the frequencies that tell one frame from the next.
-Fits go on from their checkpoints in FOLDER.
+Fits go on from their checkpoints in FOLDER. With --edges, what the edge of the view costs its files of NeRV360: rows of
+edges.tsv.
 """
 
+import itertools
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +19,7 @@ import torch
 import typer
 
 sys.path.append(str(Path(__file__).parents[1]))
+from edges import measure as measure_edges
 from table import append, commit, cpu
 
 from nerv360.codec.decoder import open_file
@@ -79,20 +83,27 @@ def measure(variant: Variant, clip: Clip, config: EncodingConfig, file: Path) ->
     }
 
 
-def main(video: Path, folder: Path, seeds: str = "0,1,2", epochs: int = 10, only: str | None = None) -> None:
+def main(
+    video: Path, folder: Path, seeds: str = "0,1,2", epochs: int = 10, only: str | None = None, edges: bool = False
+) -> None:
     """Fit what has no row yet, seed by seed."""
     torch.set_num_threads(1)
     nerv360.STEM_HIDDEN, nerv360.CONDITION = STEM_HIDDEN, CONDITION
     clip, code = Clip.open(video, frames=FRAMES, size=SIZE), commit()
     folder.mkdir(parents=True, exist_ok=True)
-    for seed in map(int, seeds.split(",")):
-        for variant in VARIANTS:
-            known = {"variant": variant.name, "seed": str(seed), "steps": str(epochs * clip.frames)}
-            if (only or variant.name) != variant.name or any(known.items() <= row.items() for row in read_rows(TABLE)):
-                continue
+    for seed, variant in itertools.product(map(int, seeds.split(",")), VARIANTS):
+        file = folder / f"{variant.model}-{variant.views}-{epochs}-{seed}.nerv360"
+        known = {"variant": variant.name, "seed": str(seed), "steps": str(epochs * clip.frames)}
+        fitted = any(known.items() <= row.items() for row in read_rows(TABLE))
+        if only not in (None, variant.name):
+            continue
+        if edges and fitted and variant.model == "nerv360":
+            with open_file(file) as decoder:
+                look = replace(decoder.native_view(), hfov_deg=JVET_HFOV_DEG)
+                measure_edges(decoder, clip, look, f"level.py: {variant.name}, seed {seed}")
+        elif not edges and not fitted:
             shape: dict[str, Any] = {"model": variant.model, "channels": variant.channels, "views": variant.views}
             config = EncodingConfig.of(encoder_channels=ENCODER_WIDTH, epochs=epochs, seed=seed, **shape)
-            file = folder / f"{variant.model}-{variant.views}-{epochs}-{seed}.nerv360"
             row = known | measure(variant, clip, config, file) | {"device": cpu(), "commit": code}
             append(TABLE, row)
             print(*row.values(), sep="\t", flush=True)
