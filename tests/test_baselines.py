@@ -69,7 +69,7 @@ def test_hnerv_is_convolution_shuffle_and_gelu() -> None:
         features = shuffled(convolved(features, weights, f"{name}.conv"), stride)
         features = features * (1 + torch.erf(features / math.sqrt(2))) / 2
     torch.testing.assert_close(
-        network.draw([embedding], network.modulations(0.3, VIEW)), drawn(features, weights), rtol=0, atol=1e-12
+        network.draw([embedding], network.modulations(0.3, [VIEW])), drawn(features, weights), rtol=0, atol=1e-12
     )
 
 
@@ -99,7 +99,7 @@ def test_hnerv_boost_is_sine_blocks_and_tat_residual_blocks(late_blocks: int, st
         features = features + convolved(affine(inner, f"{name}.residual.affine1"), weights, f"{name}.residual.conv1")
     # the positional encoding is float32: its rounding is all that differs
     torch.testing.assert_close(
-        network.draw([embedding], network.modulations(0.3, VIEW)), drawn(features, weights), rtol=0, atol=1e-6
+        network.draw([embedding], network.modulations(0.3, [VIEW])), drawn(features, weights), rtol=0, atol=1e-6
     )
 
 

@@ -24,7 +24,7 @@ VIEW = Viewport(20, 30, 0, 70, None, 72, 48)
 
 
 def test_positional_encoding() -> None:
-    encoded = positional_encoding([0.3, 0.7], 1.25, 80)
+    encoded = positional_encoding([[0.3, 0.7]], 1.25, 80)
     assert encoded.shape == (1, 320)
     assert encoded[0, 5] == pytest.approx(math.sin(1.25**5 * math.pi * 0.3))
     assert encoded[0, 80 + 79] == pytest.approx(math.cos(1.25**79 * math.pi * 0.3), abs=1e-6)

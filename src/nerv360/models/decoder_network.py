@@ -61,8 +61,8 @@ class DecoderNetwork(nn.Module):
         """Latents of those windows, halo included -> their features: all that can be done without a view."""
         return list(latents)
 
-    def modulations(self, time: float, view: Viewport) -> list[Tensor]:
-        """What conditions `draw`."""
+    def modulations(self, time: float, views: Sequence[Viewport]) -> list[Tensor]:
+        """What conditions `draw`, for pictures of these views."""
         return []
 
     def sample(self, features: Sequence[Tensor], footprints: Sequence[Footprint], at: FrameTime) -> list[Tensor]:
@@ -83,7 +83,7 @@ class DecoderNetwork(nn.Module):
         at: FrameTime,
         view: Viewport,
     ) -> Tensor:  # [1, 3, view.height, view.width] in [0, 1]
-        return self.present(self.draw(self._sampled(latents, at, view), self.modulations(at.time, view)), view)
+        return self.present(self.draw(self._sampled(latents, at, view), self.modulations(at.time, [view])), view)
 
     def _sampled(self, latents: Sequence[Tensor], at: FrameTime, view: Viewport) -> list[Tensor]:
         footprints = self.footprints(view)
@@ -107,10 +107,8 @@ class DecoderNetwork(nn.Module):
     def training_outputs(self, latents: Sequence[Sequence[Tensor]], at: FrameTime, views: Sequence[Viewport]) -> Tensor:
         """What the loss sees of each view's latents [N, 3, h, w]; the views, of one size, are drawn in one pass."""
         sampled = [self._sampled(each, at, view) for each, view in zip(latents, views, strict=True)]
-        modulations = [self.modulations(at.time, view) for view in views]
         together = [torch.cat(each) for each in zip(*sampled, strict=True)]
-        picture = self.draw(together, [torch.cat(each, dim=1) for each in zip(*modulations, strict=True)])
-        return self.present(picture, views[0])
+        return self.present(self.draw(together, self.modulations(at.time, views)), views[0])
 
     def training_targets(self, panorama: Tensor, views: Sequence[Viewport]) -> Tensor:
         """What `training_outputs` should be, out of the panorama [1, 3, H, W] uint8."""

@@ -33,9 +33,9 @@ class HNeRVBoost(PanoramaNetwork):
         self.stages = nn.ModuleList(Stage(*stage) for stage in config.blocks())
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
-    def modulations(self, time: float, view: Viewport) -> list[Tensor]:
+    def modulations(self, time: float, views: Sequence[Viewport]) -> list[Tensor]:
         """gamma and beta [4, 1, C, 1, 1] of every residual block."""
-        encoded = positional_encoding([time], self.config.pe_base, self.config.pe_frequencies)
+        encoded = positional_encoding([[time]], self.config.pe_base, self.config.pe_frequencies)
         condition = self.time_stem(encoded.to(self.head.weight))
         return [block.residual.modulation(condition) for block in (self.expand, *self.stages)]
 

@@ -50,7 +50,7 @@ class PanoramaNetwork(EmbeddingNetwork):
 
     def panorama(self, latents: Sequence[Tensor], at: FrameTime) -> Tensor:
         """The whole embedding at a time -> panorama [1, 3, H, W] in [0, 1]."""
-        return self._resized(self.draw(latents, self.modulations(at.time, Viewport())))
+        return self._resized(self.draw(latents, self.modulations(at.time, [Viewport()])))
 
     def _resized(self, picture: Tensor) -> Tensor:
         size = (self.config.height, self.config.width)
