@@ -39,9 +39,7 @@ class LatentGrids(nn.Module):
         self.optimiser = SelectiveAdam(self.layout.values)
         self.log_scale = nn.Parameter(torch.ones(self.layout.channels))  # of every channel, whatever the context
         self.context_model = ContextModel(self.layout.channels)
-        self._gathered: tuple[Tensor, Tensor] | None = (
-            None  # places in the array, and their values: leaves of the graph
-        )
+        self._gathered: tuple[Tensor, Tensor] | None = None  # places in the array; values there, leaves of the graph
 
     def values(self, index: int) -> Tensor:
         """Values of a grid [keys, channels, rows, columns]."""

@@ -77,11 +77,9 @@ class NetworkConfig:
 
     def blocks(self) -> list[tuple[int, int, int, int]]:
         """The same of every block: the last LATE_STAGES stages may have several, and the first of each upsamples."""
-        blocks = []
-        for number, (inputs, outputs, kernel, stride) in enumerate(
-            self.stages(), start=LATE_STAGES - len(self.kernels)
-        ):
-            further = self.late_blocks - 1 if number >= 0 else 0
+        blocks, early = [], len(self.kernels) - LATE_STAGES
+        for number, (inputs, outputs, kernel, stride) in enumerate(self.stages()):
+            further = self.late_blocks - 1 if number >= early else 0
             blocks += [(inputs, outputs, kernel, stride), *[(outputs, outputs, kernel, 1)] * further]
         return blocks
 
