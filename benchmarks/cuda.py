@@ -69,7 +69,7 @@ def inputs(network: DecoderNetwork, view: Viewport, device: torch.device) -> tup
     ]
     footprints = network.footprints(view)
     features = network.features(latents, 0.5, [each.window for each in footprints])
-    return network.sample(features, footprints, FrameTime(0, 1)), network.modulations(0.5, view)
+    return network.sample(features, footprints, FrameTime(0, 1)), network.modulations(0.5, [view])
 
 
 @torch.inference_mode()

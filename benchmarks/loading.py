@@ -2,8 +2,9 @@
 
 python benchmarks/loading.py VIDEO [--frames 16] [--memory-mib 432] -> rows of benchmarks/loading.tsv
 
-A clip that does not fit the memory, so that it goes by in blocks; `before` keeps RGB and converts on the thread that
-decodes. Both take turns, three times; processor time is that of all threads.
+A clip that does not fit the memory, so that it goes by in blocks. `before` keeps RGB and converts on the thread that
+decodes; `now` converts whole frames, as HNeRV needs them; `now, MODEL` what a step of that model looks at. All take
+turns, three times; processor time is that of all threads.
 """
 
 import itertools
@@ -17,11 +18,16 @@ from pathlib import Path
 import typer
 from table import append, commit, cpu
 
+from nerv360.config import preset_for
+from nerv360.models.build import build
+from nerv360.training.configure import configure
+from nerv360.training.sampling import seen_parts
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
 from nerv360.video.shuffle import in_blocks, shuffled
 
 TURNS = 3
+PRESETS = {"hnerv": "paper-2.2m", "nerv360": "paper-2.2m", "nerv360-grid": "medium"}
 
 
 def before(clip: Clip, memory: int) -> Iterator[object]:
@@ -30,9 +36,16 @@ def before(clip: Clip, memory: int) -> Iterator[object]:
         yield from in_blocks(clip.read, clip.frames, max(1, memory // (2 * clip.frame_bytes)), 0, 0, reader)
 
 
-def now(clip: Clip, memory: int) -> Generator[tuple[int, Picture]]:
+def now(model: str) -> Callable[[Clip, int], Generator[tuple[int, Picture]]]:
     """As a fit reads."""
-    return shuffled(clip, 0, 0, memory)
+    config = preset_for(model, PRESETS[model])
+
+    def frames(clip: Clip, memory: int) -> Generator[tuple[int, Picture]]:
+        network = build(configure(config, clip.width, clip.height), clip.frames)
+
+        return shuffled(clip, 0, 0, memory, lambda step, frame: seen_parts(network, config, clip, frame, step))
+
+    return frames
 
 
 def rate(frames: Iterator[object], count: int) -> tuple[float, float]:
@@ -45,9 +58,10 @@ def rate(frames: Iterator[object], count: int) -> tuple[float, float]:
 
 
 def main(video: Path, frames: int = 16, memory_mib: int = 432) -> None:
-    """Measure both ways by turns."""
+    """Measure all ways by turns."""
     clip, memory = Clip.open(video), memory_mib << 20
-    ways: dict[str, Callable[[Clip, int], Iterator[object]]] = {"before": before, "now": now}
+    ways: dict[str, Callable[[Clip, int], Iterator[object]]] = {"before": before, "now": now("hnerv")}
+    ways |= {f"now, {model}": now(model) for model in ("nerv360", "nerv360-grid")}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _, (name, way) in itertools.product(range(TURNS), ways.items()):
         found[name].append(rate(way(clip, memory), frames))

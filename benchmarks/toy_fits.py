@@ -1,6 +1,6 @@
 """Toy fits of what the paper leaves open: the precision of fits, learning rates, losses, where views are.
 
-python benchmarks/toy_fits.py precision|choices [--seeds 0,1,2] -> rows of benchmarks/toy_fits.tsv
+python benchmarks/toy_fits.py precision|choices|blocks [--seeds 0,1,2] -> rows of benchmarks/toy_fits.tsv
 
 The procedural clip at 192x96, 16 frames, 25 epochs (400 steps), decoders of 140,000 parameters, one view a step. Every
 fit is decoded in float32; PSNR is the mean over the frames of both trajectories. Half precision is that of a CPU's
@@ -15,6 +15,7 @@ import typer
 from table import append, commit, cpu
 
 from nerv360.config import HNERV_RECIPE, EncodingConfig, preset_for
+from nerv360.evaluation.results_store import read_rows
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import Viewport, dynamic_viewports
 from nerv360.latents.grid import FrameTime
@@ -42,6 +43,10 @@ STUDIES: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {  # model, var
         ("nerv360", "views within 45 degrees of the equator", "float32", {"pitch_deg": (-45, 45)}),
         ("hnerv", "peak 1e-3", "float32", ONE),
         ("hnerv", "its own recipe", "float32", HNERV_RECIPE),
+    ],
+    "blocks": [
+        ("hnerv-boost", "one block a stage", "float32", {}),
+        ("hnerv-boost", "two blocks in the last three stages", "float32", {"late_blocks": 2}),
     ],
 }
 
@@ -94,17 +99,21 @@ def quality_db(network: DecoderNetwork, clip: list[Picture], view: Viewport) -> 
 
 
 def main(study: str, seeds: str = "0,1,2") -> None:
-    """Fit every variant of a study with every seed."""
+    """Fit every variant of a study with every seed, but those that have their row."""
+    table = Path(__file__).with_suffix(".tsv")
+    known = {(row["model"], row["variant"], row["seed"]) for row in read_rows(table)}
     clip = [render_frame(index, width=WIDTH, height=HEIGHT, frames=FRAMES) for index in range(FRAMES)]
     for seed in map(int, seeds.split(",")):
         for model, variant, precision, settings in STUDIES[study]:
+            if (model, variant, str(seed)) in known:
+                continue
             config = preset_for(model, "tiny").replace(seed=seed, epochs=EPOCHS, **settings)
             width, height = config.training_view(WIDTH)
             network, skipped = fit(clip, config, precision)
             row: dict[str, object] = {"model": model, "variant": variant, "seed": seed}
             row |= {"psnr_db": f"{quality_db(network, clip, Viewport(width=width, height=height)):.3f}"}
             row |= {"skipped": skipped, "torch": torch.__version__, "device": cpu(), "commit": commit()}
-            append(Path(__file__).with_suffix(".tsv"), row)
+            append(table, row)
             print(*row.values(), sep="\t", flush=True)
 
 

@@ -209,11 +209,16 @@ def tensor_shapes(header: list[Any]) -> dict[str, tuple[int, ...]]:
         layer(f"{stem}.output", 32, 64)
     layer("expand.block.conv", channels[0], d, 1, 1)
     residual("expand.residual", channels[0])
-    for i, (stride, kernel) in enumerate(zip(strides, kernels, strict=True)):
-        layer(f"stages.{i}.block.conv", channels[i + 1] * stride**2, channels[i], kernel, kernel)
-        if header[18] != "none" or i < len(strides) - 1:
-            early = header[18] == "half" and i == len(strides) - 1
-            residual(f"stages.{i}.residual", channels[i] if early else channels[i + 1])
+    blocks, late_blocks = [], (*header[19:], 1)[0]
+    for stage, (stride, kernel) in enumerate(zip(strides, kernels, strict=True)):
+        blocks.append((channels[stage], channels[stage + 1], stride, kernel))
+        if stage >= len(strides) - 3:
+            blocks += [(channels[stage + 1], channels[stage + 1], 1, kernel)] * (late_blocks - 1)
+    for i, (inputs, outputs, stride, kernel) in enumerate(blocks):
+        layer(f"stages.{i}.block.conv", outputs * stride**2, inputs, kernel, kernel)
+        if header[18] != "none" or i < len(blocks) - 1:
+            early = header[18] == "half" and i == len(blocks) - 1
+            residual(f"stages.{i}.residual", inputs if early else outputs)
     layer("head", 3, channels[-1], 3, 3)
     return shapes
 

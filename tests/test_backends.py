@@ -65,7 +65,7 @@ def inputs(made: DecoderNetwork, view: Viewport) -> tuple[list[torch.Tensor], li
     shapes = [(1, each.channels, *each.size(192, 96)) for each in made.config.latents]
     latents = [window.crop(torch.randn(shape)) for window, shape in zip(made.windows(view), shapes, strict=True)]
     features = made.features(latents, 0.3, [footprint.window for footprint in footprints])
-    return made.sample(features, footprints, FrameTime(0, 1)), made.modulations(0.3, view)
+    return made.sample(features, footprints, FrameTime(0, 1)), made.modulations(0.3, [view])
 
 
 def drawn(made: DecoderNetwork, sampled: list[torch.Tensor], modulations: list[torch.Tensor]) -> Picture:

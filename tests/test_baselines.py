@@ -35,10 +35,10 @@ TOY = NetworkConfig(96, 48, (14, 13, 12, 12, 12), encoder_channels=8, conditions
 VIEW = Viewport(20, 30, 0, 70, None, 72, 48)
 
 
-def toy(model: str) -> tuple[PanoramaNetwork, dict[str, Tensor], Tensor]:
+def toy(model: str, late_blocks: int = 1) -> tuple[PanoramaNetwork, dict[str, Tensor], Tensor]:
     torch.manual_seed(1)
     kernels = (1, 3, 5, 5) if model == "hnerv" else (1, 3, 3, 3)
-    network = build(replace(TOY, model=model, kernels=kernels)).double()
+    network = build(replace(TOY, model=model, kernels=kernels, late_blocks=late_blocks)).double()
     assert isinstance(network, PanoramaNetwork)
     return network, network.state_dict(), torch.rand(1, 1, 2, 4, dtype=torch.float64)
 
@@ -69,12 +69,13 @@ def test_hnerv_is_convolution_shuffle_and_gelu() -> None:
         features = shuffled(convolved(features, weights, f"{name}.conv"), stride)
         features = features * (1 + torch.erf(features / math.sqrt(2))) / 2
     torch.testing.assert_close(
-        network.draw([embedding], network.modulations(0.3, VIEW)), drawn(features, weights), rtol=0, atol=1e-12
+        network.draw([embedding], network.modulations(0.3, [VIEW])), drawn(features, weights), rtol=0, atol=1e-12
     )
 
 
-def test_hnerv_boost_is_sine_blocks_and_tat_residual_blocks() -> None:
-    network, weights, embedding = toy("hnerv-boost")
+@pytest.mark.parametrize(("late_blocks", "strides"), [(1, (3, 2, 2, 2)), (2, (3, 2, 1, 2, 1, 2, 1))])
+def test_hnerv_boost_is_sine_blocks_and_tat_residual_blocks(late_blocks: int, strides: tuple[int, ...]) -> None:
+    network, weights, embedding = toy("hnerv-boost", late_blocks)
     angles = [1.25**i * math.pi * 0.3 for i in range(80)]
     encoded = torch.tensor([[*map(math.sin, angles), *map(math.cos, angles)]]).double()
 
@@ -91,14 +92,14 @@ def test_hnerv_boost_is_sine_blocks_and_tat_residual_blocks() -> None:
         return (1 + scale) * features + shift
 
     features = embedding
-    for name, stride in (("expand", 1), ("stages.0", 3), ("stages.1", 2), ("stages.2", 2), ("stages.3", 2)):
+    for name, stride in (("expand", 1), *((f"stages.{i}", stride) for i, stride in enumerate(strides))):
         features = shuffled(convolved(features, weights, f"{name}.block.conv"), stride).sin()
         inner = convolved(affine(features, f"{name}.residual.affine0"), weights, f"{name}.residual.conv0")
         inner = functional.gelu(inner)
         features = features + convolved(affine(inner, f"{name}.residual.affine1"), weights, f"{name}.residual.conv1")
     # the positional encoding is float32: its rounding is all that differs
     torch.testing.assert_close(
-        network.draw([embedding], network.modulations(0.3, VIEW)), drawn(features, weights), rtol=0, atol=1e-6
+        network.draw([embedding], network.modulations(0.3, [VIEW])), drawn(features, weights), rtol=0, atol=1e-6
     )
 
 
@@ -127,7 +128,8 @@ def test_the_presets_of_the_paper_are_the_baselines_too(model: str) -> None:
         300,
         (3, 2, 2, 2),
     )
-    assert ("hnerv-published" in presets_of(model)) == (model == "hnerv")
+    assert f"{model}-published" in presets_of(model)
+    assert preset_for("hnerv-boost", "hnerv-boost-published").architecture.late_blocks == 2
 
 
 @pytest.mark.parametrize(("width", "height"), [(96, 48), (100, 50)])

@@ -324,6 +324,7 @@ def test_a_stranger_reads_the_same(path: Path) -> None:
         NetworkConfig(9, 9, (2, 1), "nerv360", (5,), (3,), (5,)),
         NetworkConfig(96, 48, (7, 6, 5, 5, 4), "hnerv", kernels=(1, 3, 5, 5)),
         NetworkConfig(96, 48, (7, 6, 5, 5, 4), "hnerv-boost", conditions=()),
+        NetworkConfig(96, 48, (7, 6, 5, 5, 4), "hnerv-boost", conditions=(), late_blocks=2),
         GRID_CONFIG,
         replace(GRID_CONFIG, grids=(*GRID_CONFIG.grids, LatentGrid(6, 4, 3, motion=True))),
     ],

@@ -18,7 +18,7 @@ from nerv360.entropy.rate import tailed_laplace_bits
 from nerv360.errors import BitstreamError
 from nerv360.latents import integer_context_model as exact
 from nerv360.latents.coding_order import CODING_PASSES, key_coding_order
-from nerv360.latents.context_features import ContextFeatures, _NeighbourSums, _pass_map, gather_context
+from nerv360.latents.context_features import ContextFeatures, _NeighbourSums, coding_passes, gather_context
 from nerv360.latents.context_model import ContextModel, fit_context_model
 from nerv360.latents.integer_context_model import (
     FIXED_POINT_ONE_MEAN,
@@ -67,7 +67,7 @@ def test_every_cell_has_its_turn_after_its_neighbours(rows: int, columns: int) -
         assert (cells == -1).all()
         cells[...] = number
     assert (turn >= 0).all()
-    assert np.array_equal(_pass_map(0, 0, rows, columns, torch.device("cpu")), turn)
+    assert np.array_equal(coding_passes(0, 0, rows, columns, torch.device("cpu")), turn)
     for row, column in np.ndindex(rows, columns):
         place = CODING_PASSES[turn[row, column]]
         assert len({*place.near, *place.far}) == len(place.near) + len(place.far)
@@ -238,7 +238,7 @@ def dense(values: Tensor, top: int, left: int) -> tuple[Tensor, Tensor]:
 def test_sums_of_neighbours_and_their_gradients(rows: int, columns: int, top: int, left: int) -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(2, rows, columns, dtype=torch.float64, generator=generator, requires_grad=True)
-    found, expected = _NeighbourSums.apply(values, top, left), dense(values, top, left)
+    found, expected = _NeighbourSums.apply(values, 0, top, left), dense(values, top, left)
     weights = [torch.randn(2, rows, columns, dtype=torch.float64, generator=generator) for _ in range(2)]
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
@@ -250,8 +250,8 @@ def test_sums_of_neighbours_and_their_gradients(rows: int, columns: int, top: in
 
 
 def test_gradients_by_differences() -> None:
-    values = torch.randn(1, 6, 7, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda cells: _NeighbourSums.apply(cells, 2, 5), (values,))
+    values = torch.randn(2, 6, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda cells: _NeighbourSums.apply(cells, 1, 2, 5), (values,))
 
 
 def test_a_window_knows_what_the_whole_grid_knows() -> None:

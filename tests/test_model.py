@@ -24,7 +24,7 @@ VIEW = Viewport(20, 30, 0, 70, None, 72, 48)
 
 
 def test_positional_encoding() -> None:
-    encoded = positional_encoding([0.3, 0.7], 1.25, 80)
+    encoded = positional_encoding([[0.3, 0.7]], 1.25, 80)
     assert encoded.shape == (1, 320)
     assert encoded[0, 5] == pytest.approx(math.sin(1.25**5 * math.pi * 0.3))
     assert encoded[0, 80 + 79] == pytest.approx(math.cos(1.25**79 * math.pi * 0.3), abs=1e-6)
@@ -116,6 +116,18 @@ def test_any_viewport_size_is_a_crop_of_a_larger_one(width: int, height: int) ->
     model, embedding = build(TOY).double(), torch.rand(1, 1, TOY.grid_height, TOY.grid_width, dtype=torch.float64)
     view = replace(VIEW, width=width, height=height)
     assert model.decode([model.windows(view)[0].crop(embedding)], FrameTime(0, 1), view).shape == (1, 3, height, width)
+
+
+@pytest.mark.parametrize("change", [{}, {"expand_first": False}, {"last_block": "none"}])
+def test_views_that_are_drawn_together_are_those_drawn_one_by_one(change: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    model = build(replace(TOY, **change), 3).double()  # type: ignore[arg-type]
+    views, at = [VIEW, replace(VIEW, yaw_deg=170.0), replace(VIEW, pitch_deg=80.0)], FrameTime(1, 3)
+    with torch.no_grad():
+        latents, _ = model.training_inputs(torch.rand(1, 3, 96, 192, dtype=torch.float64), 1, views, None)
+        together = model.training_outputs(latents, at, views)
+        one_by_one = [model.decode(each, at, view) for each, view in zip(latents, views, strict=True)]
+    torch.testing.assert_close(together, torch.cat(one_by_one), atol=1e-12, rtol=0)
 
 
 def test_what_is_trained_over_is_a_condition() -> None:

@@ -70,10 +70,10 @@ def test_a_step_that_is_not_finite_changes_nothing(name: str, at: int) -> None:
 
 
 def test_grids_do_not_move_where_a_step_is_skipped() -> None:
-    adam, values = SelectiveAdam([(1, 2, 2, 3)]), torch.ones(1, 2, 2, 3)
-    cells, gradient = torch.tensor([0, 4]), torch.full((2, 2), math.nan)
+    adam, values = SelectiveAdam(12), torch.ones(12)
+    read, gradient = torch.tensor([0, 4, 6, 11]), torch.full((4,), math.nan)
     before = {name: tensor.clone() for name, tensor in adam.state_dict().items()}
-    adam.step(values, 0, 0, cells, gradient, 0.1, torch.tensor(True))
+    adam.step(values, read, gradient, 0.1, torch.tensor(True))
     assert values.eq(1).all() and all(torch.equal(before[name], tensor) for name, tensor in adam.state_dict().items())
-    adam.step(values, 0, 0, cells, torch.ones(2, 2), 0.1, torch.tensor(False))
+    adam.step(values, read, torch.ones(4), 0.1, torch.tensor(False))
     assert (values != 1).sum() == 4

@@ -12,7 +12,7 @@ from nerv360.bitstream.container import VERSIONS
 from nerv360.cli.encode_settings import choose_settings
 from nerv360.codec.segment_decoder import SegmentDecoder
 from nerv360.config import EncodingConfig, preset_for, presets_of
-from nerv360.config.presets import GRID_PRESETS, MOTION_PRESETS, PAPER_PRESETS
+from nerv360.config.presets import BOOST_PRESETS, GRID_PRESETS, MOTION_PRESETS
 from nerv360.errors import ArgumentError
 from nerv360.latents.kinds import EMBEDDINGS
 from nerv360.models.decoder_network import DecoderNetwork
@@ -81,7 +81,7 @@ def test_what_a_specification_names_exists(name: str) -> None:
 
 
 def test_presets_belong_to_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PAPER_PRESETS, "fast", EncodingConfig.of(epochs=1))
+    monkeypatch.setitem(BOOST_PRESETS, "fast", EncodingConfig.of(epochs=1))
     assert preset_for("hnerv-boost", "fast").optimisation.epochs == 1
     assert nerv360.preset("fast") == choose_settings(None, "fast") == MOTION_PRESETS["fast"]
     assert choose_settings("nerv360-grid", "fast") == GRID_PRESETS["fast"]

@@ -73,7 +73,7 @@ def two_steps(fitting: TrainingModule, config: EncodingConfig, done: float) -> R
     def sample(first: int) -> TrainingSample:
         panorama = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].to(device)
         views = [*VIEWS[first:], *VIEWS][: config.view_sampling.views]
-        fitting.network.prepare_training(views)
+        fitting.network.prepare_training(1, views)
         return TrainingSample(panorama, 1, FRAMES, views, views)
 
     for seen in made_ahead(sample, iter(range(2)), device):
@@ -266,7 +266,7 @@ def test_a_gpu_draws_a_view_whole_and_captures_it_once(monkeypatch: pytest.Monke
     capture = runner._capture
     monkeypatch.setattr(runner, "_capture", lambda *args: graphs.append((made := capture(*args)).graph) or made)
     monkeypatch.setattr(tiling, "STRIP_BYTES", 1)
-    modulations = [each.to(DEVICE) for each in network.modulations(0.5, VIEWS[0])]
+    modulations = [each.to(DEVICE) for each in network.modulations(0.5, VIEWS[:1])]
     for rows in (40, 20, 40):
         features = torch.linspace(-1, 1, 14 * rows * 2).reshape(1, 14, rows, 2).to(DEVICE)
         picture = draw_in_strips(runner, network, [features], modulations)

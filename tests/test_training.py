@@ -3,29 +3,30 @@
 import math
 import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_msssim
 import torch
 from helpers.processes import running, wait_for
 from helpers.progress import Stopped, on_steps, stop_at
-from pytorch_msssim import ms_ssim
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from nerv360.api import encode
 from nerv360.codec.encoder import checkpoint_path
-from nerv360.config import EncodingConfig
+from nerv360.config import EncodingConfig, preset_for, presets_of
 from nerv360.errors import ArgumentError, TrainingError
 from nerv360.models.build import build
 from nerv360.progress import FitUpdate
 from nerv360.training import checkpoint, step
 from nerv360.training import fit as fitting
 from nerv360.training.configure import configure
-from nerv360.training.losses import distortion, ms_ssim_window
+from nerv360.training.losses import distortion, ms_ssim, ms_ssim_window
 from nerv360.training.optimisers import learning_rate
-from nerv360.training.sampling import sample_view
+from nerv360.training.sampling import sample_view, seen_parts, training_sample
 from nerv360.training.training_module import TrainingModule
 from nerv360.video.clip import Clip
 from nerv360.video.shuffle import shuffled
@@ -37,7 +38,7 @@ def test_loss_is_equation_2() -> None:
     rows, columns = (torch.exp(-2j * math.pi * torch.outer(torch.arange(n), torch.arange(n)) / n) for n in (48, 72))
     spectrum = rows.to(torch.complex128) @ (a - b).to(torch.complex128) @ columns.to(torch.complex128)
     fourier = (spectrum.real.abs().mean() + spectrum.imag.abs().mean()) / 2
-    similarity = ms_ssim(a, b, data_range=1.0, win_size=3)
+    similarity = pytorch_msssim.ms_ssim(a, b, data_range=1.0, win_size=3)
     expected = fourier + 60 * 0.7 * (a - b).abs().mean() + 60 * 0.3 * (1 - similarity)
     torch.testing.assert_close(distortion(a, b, 60, 0.7), expected, rtol=1e-6, atol=0)
 
@@ -45,7 +46,19 @@ def test_loss_is_equation_2() -> None:
 @pytest.mark.parametrize(("side", "window"), [(1080, 11), (161, 11), (160, 9), (120, 7), (48, 3), (33, 3)])
 def test_ms_ssim_window(side: int, window: int) -> None:
     assert ms_ssim_window(side, side) == window
-    ms_ssim(torch.rand(1, 1, side, side), torch.rand(1, 1, side, side), win_size=window)
+    pytorch_msssim.ms_ssim(torch.rand(1, 1, side, side), torch.rand(1, 1, side, side), win_size=window)
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 72), (67, 121), (176, 161)])
+def test_ms_ssim_and_its_gradient_are_those_of_pytorch_msssim(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    source = torch.rand(2, 3, height, width)
+    decoded = (0.8 * source + 0.2 * torch.rand(2, 3, height, width)).requires_grad_()
+    window = ms_ssim_window(width, height)
+    ours, theirs = ms_ssim(decoded, source), pytorch_msssim.ms_ssim(decoded, source, data_range=1.0, win_size=window)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    one, other = (torch.autograd.grad(each, decoded)[0] for each in (ours, theirs))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * other.abs().max().item())
 
 
 def test_ms_ssim_needs_33_pixels() -> None:
@@ -103,6 +116,39 @@ def test_shuffled_frames_can_be_taken_up_anywhere(video: Path, memory: int) -> N
     whole.close()
     frames = list(clip)
     assert all(np.array_equal(frame, frames[index]) for index, frame in sequence)
+
+
+@pytest.mark.parametrize("model", ["nerv360", "nerv360-grid", "hnerv"])
+def test_a_step_reads_no_more_of_a_panorama_than_it_says(model: str, make_video: Callable[..., Path]) -> None:
+    shape: dict[str, object] = {"nerv360-grid": {}}.get(model, {"channels": (12,) * 5})
+    sizes: dict[str, object] = {"view_width": 48, "view_height": 48, "hfov_deg": (20, 20)}
+    config = preset_for(model, presets_of(model)[0]).replace(**sizes, **shape)
+    torch.manual_seed(0)
+    clip = Clip.open(make_video(768, 384, 1))
+    module, (frame,) = TrainingModule(build(configure(config, 768, 384), 1), 0.0), clip
+    shares = []
+    for number in range(0, 40, 5):
+        parts = seen_parts(module.network, config, clip, 0, number)
+        other = np.full_like(frame, 255)
+        for part in parts or [(slice(None), slice(None))]:
+            other[part] = frame[part]
+        samples = (training_sample(each, 0, 1, number, config, None, torch.device("cpu")) for each in (frame, other))
+        pairs = zip(*(module(sample, None)[:2] for sample in samples), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs)
+        shares.append(np.mean(frame == other))
+    assert (np.mean(shares) < 0.95) == (model != "hnerv")
+
+
+def test_parts_of_a_frame_are_those_of_the_whole(video: Path) -> None:
+    """Cut before they are converted: colours, which are coarser, depend on what lies around."""
+    clip, random = Clip.open(video, frames=1), np.random.default_rng(0)
+    (picture,) = clip.pictures(0, 1)
+    assert clip._converts_alone(picture)
+    whole = clip.panorama(picture)
+    for _ in range(100):
+        (top, bottom), (left, right) = (np.sort(random.choice(size + 1, 2, replace=False)) for size in whole.shape[:2])
+        part = slice(top, bottom), slice(left, right)
+        assert np.array_equal(clip.panorama(picture, [part])[part], whole[part])
 
 
 def test_interrupted_encoding_ends_with_the_same_bytes(

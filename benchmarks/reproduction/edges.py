@@ -17,6 +17,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from table import append, commit
 
 import nerv360
+from nerv360.codec.decoder import Decoder
 from nerv360.extract import extract_viewport
 from nerv360.geometry.viewport import JVET_HFOV_DEG, Viewport, dynamic_viewports
 from nerv360.quality import psnr
@@ -35,35 +36,30 @@ def main(
     with nerv360.open(file) as decoder:
         clip = Clip.open(video, start=start, frames=decoder.frames, size=(decoder.width, decoder.height))
         view = replace(decoder.native_view(), width=WIDTH, height=HEIGHT, hfov_deg=JVET_HFOV_DEG)
-        trajectories = dynamic_viewports(view, decoder.frames).values()
-        pairs = [
-            (index, views[index], extract_viewport(frame, views[index]))
-            for index, frame in enumerate(clip)
-            if index % EVERY == 0
-            for views in trajectories
-        ]
-        for margin in MARGINS:
-            quality = [
-                psnr(
-                    decoder.viewport(index, _wider(view, margin))[margin : margin + HEIGHT, margin : margin + WIDTH],
-                    source,
-                )
-                for index, view, source in pairs
-            ]
-            row = {
-                "file": what or file.name,
-                "margin": margin,
-                "psnr_db": f"{np.mean(quality):.2f}",
-                "commit": commit(),
-            }
-            append(Path(__file__).with_suffix(".tsv"), row)
+        measure(decoder, clip, view, what or file.name)
+
+
+def measure(decoder: Decoder, clip: Clip, view: Viewport, what: str) -> None:
+    """Append a row for every margin."""
+    trajectories = dynamic_viewports(view, decoder.frames).values()
+    pairs = [
+        (index, views[index], extract_viewport(frame, views[index]))
+        for index, frame in enumerate(clip)
+        if index % EVERY == 0
+        for views in trajectories
+    ]
+    for margin in MARGINS:
+        inner = slice(margin, margin + view.height), slice(margin, margin + view.width)
+        quality = [psnr(decoder.viewport(index, _wider(look, margin))[inner], source) for index, look, source in pairs]
+        row = {"file": what, "margin": margin, "psnr_db": f"{np.mean(quality):.2f}", "commit": commit()}
+        append(Path(__file__).with_suffix(".tsv"), row)
 
 
 def _wider(view: Viewport, margin: int) -> Viewport:
     """More of the same picture plane, at the same focal length."""
-    half = math.tan(math.radians(view.hfov_deg / 2)) * (WIDTH + 2 * margin) / WIDTH
+    half = math.tan(math.radians(view.hfov_deg / 2)) * (view.width + 2 * margin) / view.width
     hfov_deg = math.degrees(2 * math.atan(half))
-    return replace(view, hfov_deg=hfov_deg, width=WIDTH + 2 * margin, height=HEIGHT + 2 * margin)
+    return replace(view, hfov_deg=hfov_deg, width=view.width + 2 * margin, height=view.height + 2 * margin)
 
 
 if __name__ == "__main__":

@@ -185,6 +185,10 @@ class SegmentHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fi
         Meta(min_length=3, max_length=10**7, description="weights, latent tables, key groups"),
     ]
     last_block: Annotated[LastBlock, Meta(description="the last residual block; if missing, full")] = "full"
+    late_blocks: Annotated[
+        Annotated[int, Meta(ge=2, le=4)] | None,
+        Meta(description="blocks of each of the last three stages; if missing, 1"),
+    ] = None
 
     version: ClassVar[int] = 5  # of the first files that hold such segments
     eyes: ClassVar[None] = None  # as in FileHeader
@@ -200,12 +204,15 @@ class SegmentHeader(ModelHeader, array_like=True, frozen=True, forbid_unknown_fi
 
     def network(self, width: int, height: int) -> NetworkConfig:
         """The network for a panorama of this size. Raises ArgumentError where the fields contradict each other."""
-        return NetworkConfig(width, height, **{name: getattr(self, name) for name in _NETWORK_FIELDS})
+        known = {name: getattr(self, name) for name in _NETWORK_FIELDS}
+        return NetworkConfig(width, height, **known | {"late_blocks": self.late_blocks or 1})
 
     @staticmethod
     def of_network(network: NetworkConfig, **others: Any) -> "SegmentHeader":
         """A header with a network's fields, and others; the chunks are filled in when the file is written."""
-        return SegmentHeader(**{name: getattr(network, name) for name in _NETWORK_FIELDS}, **others, chunks=[])
+        known = {name: getattr(network, name) for name in _NETWORK_FIELDS}
+        known["late_blocks"] = network.late_blocks if network.late_blocks > 1 else None
+        return SegmentHeader(**known, **others, chunks=[])
 
     def trained_view(self) -> Viewport:
         """The viewport that the network was trained on, looking ahead, at the least field of view."""

@@ -125,7 +125,7 @@ class NetworkDecoder(SegmentDecoder):
         footprints = self._footprints.get(view, partial(self.network.footprints, view))
         features = self._features_at(frame, [footprint.window for footprint in footprints])
         at = self.at(frame)
-        return self.network.sample(features, footprints, at), self.network.modulations(at.time, view)
+        return self.network.sample(features, footprints, at), self.network.modulations(at.time, [view])
 
     def preload(self, frame: int) -> None:
         """Have the latents of a frame in memory."""

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from nerv360.config.fields import setting
 from nerv360.latents.grid import LatentGrid
-from nerv360.models.fields import Condition, EmbeddingChannels, LastBlock, Strides, Widths, check_fields
+from nerv360.models.fields import Condition, EmbeddingChannels, LastBlock, LateBlocks, Strides, Widths, check_fields
 from nerv360.models.network_config import check_shape
 from nerv360.models.registry import MODELS, model_spec
 from nerv360.models.spec import ModelSpec
@@ -36,6 +36,7 @@ class Architecture:
     last_block: LastBlock = setting(
         "full", "Resolution of the last residual block: full, half (before upsampling) or none."
     )
+    late_blocks: LateBlocks = setting(1, "Blocks in each of the last three stages; Boosting-NeRV's scripts have 2.")
     conditions: tuple[Condition, ...] = setting(("yaw", "pitch"), "What STAT knows of the view beside the time.")
     grids: tuple[LatentGrid, ...] = setting((), "Latent grids; short clips go without the static ones.")
 

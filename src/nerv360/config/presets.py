@@ -9,6 +9,7 @@ from nerv360.latents.grid import LatentGrid
 from nerv360.models.registry import DEFAULT_MODEL, model_spec
 
 __all__ = [
+    "BOOST_PRESETS",
     "GRID_PRESETS",
     "HNERV_PRESETS",
     "HNERV_RECIPE",
@@ -64,6 +65,10 @@ NERV360_PRESETS = {
 HNERV_PRESETS = {
     **PAPER_PRESETS,
     "hnerv-published": EncodingConfig.of(model="hnerv", **HNERV_RECIPE),
+}
+BOOST_PRESETS = {
+    **PAPER_PRESETS,
+    "hnerv-boost-published": EncodingConfig.of(model="hnerv-boost", late_blocks=2),
 }
 
 

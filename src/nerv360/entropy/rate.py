@@ -3,6 +3,10 @@
 Not in the paper. Uniform noise stands in for rounding as in Balle et al. (2017), Sec. 3.
 """
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,12 +16,16 @@ __all__ = ["add_uniform_noise", "clamp_ste", "laplace_bits", "round_ste", "taile
 
 MIN_LOG_SCALE = -5.0  # of a distribution: a 0 costs nothing there, and of zeros alone the scale would fall for ever
 MIN_PROBABILITY = 1e-9
+TAILED = (
+    (1 - 1 / INVERSE_TAIL_WEIGHT, 1.0),
+    (1 / INVERSE_TAIL_WEIGHT, 2 ** (TAIL_SCALE_STEPS / SCALES_PER_OCTAVE)),
+)
 
 
 def laplace_bits(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """-log2 of the mass of a Laplace distribution within half a step of each value."""
-    scale = clamp_ste(log_scale, MIN_LOG_SCALE).exp()
-    return -torch.log2(_mass((values - mean).abs(), scale).clamp_min(MIN_PROBABILITY))
+    bits: Tensor = _LaplaceBits.apply(values - mean, log_scale, ((1.0, 1.0),))  # type: ignore[no-untyped-call]
+    return bits
 
 
 def tailed_laplace_bits(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -25,19 +33,50 @@ def tailed_laplace_bits(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tens
 
     There the least scale has no tail, so certain zeros cost 0.003 bits less than here.
     """
-    distance, scale = (values - mean).abs(), clamp_ste(log_scale, MIN_LOG_SCALE).exp()
-    tail = _mass(distance, scale * 2 ** (TAIL_SCALE_STEPS / SCALES_PER_OCTAVE))
-    mass = (1 - 1 / INVERSE_TAIL_WEIGHT) * _mass(distance, scale) + tail / INVERSE_TAIL_WEIGHT
-    return -torch.log2(mass.clamp_min(MIN_PROBABILITY))
+    bits: Tensor = _LaplaceBits.apply(values - mean, log_scale, TAILED)  # type: ignore[no-untyped-call]
+    return bits
 
 
-def _mass(distance: Tensor, scale: Tensor) -> Tensor:
-    """Mass of a Laplace distribution within half a step of a point at a distance from its mean."""
-    small = distance < 0.5
-    within = torch.where(small, distance, 0.0)
-    inner = 1 - (torch.exp((within - 0.5) / scale) + torch.exp(-(within + 0.5) / scale)) / 2
-    outer = 0.5 * torch.exp((0.5 - torch.where(small, 0.5, distance)) / scale) * -torch.expm1(-1 / scale)
-    return torch.where(small, inner, outer)
+class _LaplaceBits(torch.autograd.Function):
+    """-log2 of the mass within half a step of `offset` from the mean of a mixture of Laplace distributions.
+
+    Its gradients are written out: a few kernels where autograd takes dozens. That to the scale is not lost at its
+    least; offset and log scale are of one shape, or the log scale is a single number.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        offset: Tensor,
+        log_scale: Tensor,
+        mixture: Sequence[tuple[float, float]],  # weight, and scale as a multiple
+    ) -> Tensor:
+        rate = log_scale.clamp_min(MIN_LOG_SCALE).neg().exp()
+        distance = offset.abs()
+        inner, outer = distance - 0.5, distance + 0.5
+        away, inside = inner.abs(), inner < 0
+        parts = []  # of the mass, and of its derivatives to the distance and to the log scale
+        for weight, scale in mixture:
+            decay = rate / scale
+            near, far = torch.exp(-decay * away), torch.exp(-decay * outer)
+            half, slope = weight / 2, weight / 2 * decay
+            parts.append(
+                (
+                    half * (torch.where(inside, 2 - near, near) - far),
+                    slope * (far - near),
+                    slope * (near * inner - far * outer),
+                )
+            )
+        mass, by_distance, by_scale = (sum(each[1:], start=each[0]) for each in zip(*parts, strict=True))
+        by_mass = torch.where(mass < MIN_PROBABILITY, 0, -1 / (math.log(2) * mass))
+        ctx.save_for_backward(by_mass * by_distance * offset.sign(), by_mass * by_scale)
+        ctx.single = log_scale.ndim == 0
+        return -torch.log2(mass.clamp_min(MIN_PROBABILITY))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        by_offset, by_scale = (gradients[0] * each for each in ctx.saved_tensors)
+        return by_offset, by_scale.sum() if ctx.single else by_scale, None
 
 
 def round_ste(values: Tensor) -> Tensor:

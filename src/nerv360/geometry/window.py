@@ -100,6 +100,15 @@ class Window:
             parts.append(_columns(part, column - source.left, turned))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
 
+    def rectangles(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of the whole grid that hold all cells of this window."""
+        if self.top < 0 or self.top + self.rows > self.height or self.columns >= self.width:
+            around = replace(self, left=0, columns=self.width).reduced()
+            return [(slice(around.top, around.top + around.rows), slice(0, self.width))]
+        rows, left = slice(self.top, self.top + self.rows), self.left % self.width
+        first, beyond = slice(left, min(left + self.columns, self.width)), left + self.columns - self.width
+        return [(rows, first)] if beyond <= 0 else [(rows, first), (rows, slice(0, beyond))]
+
     def indices(self, device: torch.device) -> Tensor:
         """Of this window's cells in the whole grid, flattened [rows * columns]; none occurs twice in a reduced one."""
         row = torch.arange(self.top, self.top + self.rows, device=device) % (2 * self.height)

@@ -1,42 +1,112 @@
-"""Which cells of the latent grids a view reads, and how much of each."""
+"""What a step reads of the latent grids: cells of all windows in one flat array, and how much a view has of each."""
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.window import Window
+from nerv360.latents.context_features import coding_passes
+from nerv360.latents.grid import FrameTime, interpolation_weights
+from nerv360.latents.grid_layout import GridLayout
 
-__all__ = ["CellsRead"]
+__all__ = ["CellsRead", "CodedCells", "WindowRead"]
+
+
+@dataclass(frozen=True)
+class WindowRead:
+    """The keys of some grids in one window: numbers [channels, rows, columns] that follow one another."""
+
+    window: Window  # reduced
+    channels: int  # of all keys of all those grids
+    keys: list[tuple[int, int]]  # (grid, number of its keys), in order
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self.channels * self.window.rows * self.window.columns
+
+    def coding_passes(self, device: torch.device) -> Tensor:
+        """Of every value [size]."""
+        window = self.window
+        passes = coding_passes(window.top, window.left, window.rows, window.columns, device)
+        return passes.expand(self.channels, -1, -1).flatten()
+
+
+@dataclass(frozen=True)
+class CodedCells:
+    """Cells that a view has a share of [n]."""
+
+    place: Tensor  # in the flat array
+    share: Tensor  # of the bits of each that this view, of this frame, accounts for
+    row: Tensor  # in CellsRead.table
+    coding_pass: Tensor
 
 
 class CellsRead:
-    """Weights of the cells of every window that a view reads.
+    """The keys around a frame, in the windows that a view reads.
 
-    The host has to know how many are not 0. That number is on its way to it from the beginning, so who makes this a
-    step ahead does not wait.
+    The host has to know how many cells have a share. That number is on its way to it from the beginning, so who makes
+    this a step ahead does not wait.
     """
 
     def __init__(
         self,
+        layout: GridLayout,
+        frame: int,
         footprints: Sequence[Footprint],
         cells_per_sample: Sequence[Tensor],  # [1, h, w] of every grid (geometry/footprint.py)
     ) -> None:
-        pairs = zip(footprints, cells_per_sample, strict=True)
-        self.weights = {footprint.window: _sampling_weight(footprint, area) for footprint, area in pairs}
-        counts = torch.stack([weight.count_nonzero() for weight in self.weights.values()])
-        self._counts, self._arrived = counts.to("cpu", non_blocking=True), None
-        if counts.device.type != "cpu":
-            self._arrived = torch.get_device_module(counts.device).Event()
+        device = cells_per_sample[0].device
+        sampled: dict[Window, list[int]] = {}  # grids by what they read
+        for grid, footprint in enumerate(footprints):
+            sampled.setdefault(footprint.window.reduced(), []).append(grid)
+        weights = [_sampling_weight(footprints[grids[0]], cells_per_sample[grids[0]]) for grids in sampled.values()]
+        self.windows: list[WindowRead] = []
+        table, shares, start = [], [], 0
+        for window, grids in sampled.items():
+            counts = []
+            for grid in grids:
+                keys = interpolation_weights(layout.latents[grid].key_interval, FrameTime(frame, layout.frames))
+                counts.append((grid, len(keys)))
+                for (key, weight), channel in itertools.product(keys, range(layout.latents[grid].channels)):
+                    table.append((start, *layout.row(grid, key, channel)))
+                    shares.append(weight / layout.frame_usage[grid][key])
+                    start += window.rows * window.columns
+            channels = sum(count * layout.latents[grid].channels for grid, count in counts)
+            self.windows.append(WindowRead(window, channels, counts))
+        # of every channel of every key: its start in the flat array, and what `layout.row` gives
+        self.table = torch.tensor(table, device=device).T
+        rows = [each.channels for each in self.windows]
+        starts, share = (torch.split(each, rows) for each in (self.table[1], torch.tensor(shares, device=device)))
+        cells = [each.window.indices(device) for each in self.windows]
+        self.index = torch.cat([(a[:, None] + b).flatten() for a, b in zip(starts, cells, strict=True)])
+        self._share = torch.cat([(a[:, None] * b).flatten() for a, b in zip(share, weights, strict=True)])
+        self._passes = torch.cat([each.coding_passes(device) for each in self.windows])
+        count = self._share.count_nonzero()
+        self._count, self._arrived = count.to("cpu", non_blocking=True), None
+        if device.type != "cpu":
+            self._arrived = torch.get_device_module(device).Event()
             self._arrived.record()
 
-    def indices(self) -> dict[Window, Tensor]:
-        """Indices [n] of the cells of every window, reduced, whose weight is not 0."""
+    def maps(self, flat: Tensor) -> list[tuple[WindowRead, Tensor]]:
+        """Every window, with its part [channels, rows, columns] of the flat array."""
+        parts = torch.split(flat, [each.size for each in self.windows])
+        return [
+            (w, part.view(w.channels, w.window.rows, w.window.columns))
+            for w, part in zip(self.windows, parts, strict=True)
+        ]
+
+    def coded(self) -> CodedCells:
+        """Those that have a share."""
         if self._arrived is not None:
             self._arrived.synchronize()
-        pairs = zip(self.weights.items(), self._counts.tolist(), strict=True)
-        return {window: weight.nonzero_static(size=count)[:, 0] for (window, weight), count in pairs}
+        place = self._share.nonzero_static(size=int(self._count))[:, 0]
+        row = torch.searchsorted(self.table[0].contiguous(), place, right=True) - 1
+        return CodedCells(place, self._share.index_select(0, place), row, self._passes.index_select(0, place))
 
 
 def _sampling_weight(footprint: Footprint, area: Tensor) -> Tensor:

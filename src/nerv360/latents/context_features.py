@@ -1,16 +1,19 @@
 """Context of latent integers as tensors: what is known of a cell before it is coded, with gradients to that."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nerv360.latents.coding_order import CODING_PASSES, MARGIN, CodingPass
+from nerv360.latents.coding_order import CODING_PASSES, MARGIN
 
-__all__ = ["ContextFeatures", "gather_context"]
+__all__ = ["ContextFeatures", "coding_passes", "gather_context", "neighbour_sums"]
+
+PERIOD = max(each.spacing for each in CODING_PASSES)
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,12 @@ def gather_context(
 ) -> ContextFeatures:
     """Context features of the chosen cells, channel by channel."""
     channels, rows, columns = values.shape
-    near, far = _NeighbourSums.apply(torch.cat((values, values.abs())), top, left)  # type: ignore[no-untyped-call]
+    near, far = neighbour_sums(values, top, left)
 
     def pick(maps: Tensor) -> Tensor:
         return maps.flatten(-2)[..., chosen].flatten()
 
-    magnitudes = [pick(near[channels:]), pick(far[channels:]), pick(references.abs().sum(0))]
+    magnitudes = [pick(near[channels:]), pick(far), pick(references.abs().sum(0))]
     channel = torch.arange(first_channel, first_channel + channels, device=values.device)
     temporal = float(len(references) > 0)
     mean = pick(near[:channels]) / 4
@@ -56,54 +59,72 @@ def gather_context(
         torch.stack(magnitudes, dim=-1),
         torch.stack(((1 - temporal) * mean, temporal * mean, pick(references.sum(0)) / 2), dim=-1),
         torch.full_like(mean, temporal),
-        _pass_map(top, left, rows, columns, chosen.device).flatten()[chosen].repeat(channels),
+        coding_passes(top, left, rows, columns, chosen.device).flatten()[chosen].repeat(channels),
         channel.repeat_interleave(len(chosen)),
     )
 
 
-def _pass_map(top: int, left: int, rows: int, columns: int, device: torch.device) -> Tensor:
-    """Index of the coding pass of every cell [rows, columns]."""
-    passes = torch.zeros(rows, columns, dtype=torch.long, device=device)
+def neighbour_sums(values: Tensor, top: int, left: int) -> tuple[Tensor, Tensor]:
+    """Of every cell [C, rows, columns]: sums of values, then of magnitudes [2 C, rows, columns] over its near context,
+    and of magnitudes over its far context [C, rows, columns]; zero beyond the edges."""
+    both = torch.cat((values, values.abs()))
+    sums: tuple[Tensor, Tensor] = _NeighbourSums.apply(both, len(values), top, left)  # type: ignore[no-untyped-call]
+    return sums
+
+
+def coding_passes(top: int, left: int, rows: int, columns: int, device: torch.device) -> Tensor:
+    """Index of the coding pass of every cell [rows, columns] of a window whose corner is (top, left)."""
+    down = torch.arange(top, top + rows, device=device) % PERIOD
+    right = torch.arange(left, left + columns, device=device) % PERIOD
+    return _passes(device).index_select(0, down).index_select(1, right)
+
+
+@cache
+def _passes(device: torch.device) -> Tensor:
+    """The same of the cells after which they repeat [PERIOD, PERIOD]."""
+    passes = torch.zeros(PERIOD, PERIOD, dtype=torch.int32)
     for index, each in enumerate(CODING_PASSES):
-        passes[_cells(each, top, left)] = index
-    return passes
+        passes[each.row :: each.spacing, each.column :: each.spacing] = index
+    return passes.to(device)
 
 
 class _NeighbourSums(torch.autograd.Function):
-    """Sums over the near and the far context of each cell [..., rows, columns]; zero beyond the edges."""
+    """Sums over the near context, and from a channel on over the far one."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, top: int, left: int) -> tuple[Tensor, Tensor]:
-        ctx.corner = top, left
+    def forward(ctx: Any, values: Tensor, far_from: int, top: int, left: int) -> tuple[Tensor, Tensor]:
+        ctx.far_from, ctx.corner = far_from, (top, left)
         padded = functional.pad(values, (MARGIN,) * 4)
-        near, far = torch.zeros_like(values), torch.zeros_like(values)
-        for each in CODING_PASSES:
-            cells = _cells(each, top, left)
-            for sums, offsets in ((near, each.near), (far, each.far)):
-                own = sums[cells]
-                for offset in offsets:
-                    own += padded[_shifted(cells, offset, values.shape)]
+        near, far = torch.zeros_like(values), torch.zeros_like(values[far_from:])
+        for own, neighbours in _neighbours(near, far, padded, far_from, top, left):
+            for each in neighbours:
+                own += each
         return near, far
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        shape = gradients[0].shape
-        padded = functional.pad(torch.zeros_like(gradients[0]), (MARGIN,) * 4)
-        for each in CODING_PASSES:
-            cells = _cells(each, *ctx.corner)
-            for gradient, offsets in zip(gradients, (each.near, each.far), strict=True):
-                for offset in offsets:
-                    padded[_shifted(cells, offset, shape)] += gradient[cells]
-        return padded[..., MARGIN:-MARGIN, MARGIN:-MARGIN], None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        near, far = (gradient.contiguous() for gradient in gradients)
+        padded = functional.pad(torch.zeros_like(near), (MARGIN,) * 4)
+        for own, neighbours in _neighbours(near, far, padded, ctx.far_from, *ctx.corner):
+            for each in neighbours:
+                each += own
+        return padded[..., MARGIN:-MARGIN, MARGIN:-MARGIN], None, None, None
 
 
-def _cells(coding_pass: CodingPass, top: int, left: int) -> tuple[Any, ...]:
-    """Cells of a pass, in a window whose corner is (top, left)."""
-    corner = ((coding_pass.row, top), (coding_pass.column, left))
-    return (..., *(slice((first - start) % coding_pass.spacing, None, coding_pass.spacing) for first, start in corner))
-
-
-def _shifted(cells: tuple[Any, ...], offset: Sequence[int], shape: Sequence[int]) -> tuple[Any, ...]:
-    """Cells at an offset from these, in the window with a margin."""
-    shifted = zip(cells[1:], offset, shape[-2:], strict=True)
-    return (..., *(slice(s.start + MARGIN + step, size + MARGIN + step, s.step) for s, step, size in shifted))
+def _neighbours(
+    near: Tensor,  # [C, rows, columns]
+    far: Tensor,  # those from a channel on
+    padded: Tensor,  # [C, rows + 2 MARGIN, columns + 2 MARGIN]
+    far_from: int,
+    top: int,
+    left: int,
+) -> Iterator[tuple[Tensor, Iterator[Tensor]]]:
+    """Views of the cells of every coding pass in the near and the far sums, and of their neighbours."""
+    line = padded.stride(1)
+    for each in CODING_PASSES:
+        row, column = (each.row - top) % each.spacing, (each.column - left) % each.spacing
+        for sums, read, offsets in ((near, padded, each.near), (far, padded[far_from:], each.far)):
+            own = sums[:, row :: each.spacing, column :: each.spacing]
+            size, stride = own.shape, (read.stride(0), each.spacing * line, each.spacing)
+            first = read.storage_offset() + (row + MARGIN) * line + column + MARGIN
+            yield own, (read.as_strided(size, stride, first + down * line + right) for down, right in offsets)

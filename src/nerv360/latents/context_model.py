@@ -53,10 +53,11 @@ class ContextModel(nn.Module):
         rounded = (value for value, _, _ in self._rounded())
         input_weight, pass_bias, scale_weight, scale_bias, mean_weight, temporal_mean_weight = rounded
         logarithms = torch.log2(1 + context.magnitudes.clamp_max(MAX_MAGNITUDE_SUM))
-        bias, temporal = pass_bias[context.coding_pass], context.temporal[:, None] * input_weight[3]
-        hidden = logarithms @ input_weight[:3] + bias + temporal
-        log_scale = scale_bias[context.channel] + hidden.relu() @ scale_weight
-        mean = context.means[:, 0] * mean_weight[context.channel] + context.means[:, 1:] @ temporal_mean_weight
+        bias = pass_bias.index_select(0, context.coding_pass)
+        hidden = torch.cat((logarithms, context.temporal[:, None]), dim=1) @ input_weight + bias
+        log_scale = scale_bias.index_select(0, context.channel) + hidden.relu() @ scale_weight
+        mean = context.means[:, 0] * mean_weight.index_select(0, context.channel)
+        mean = mean + context.means[:, 1:] @ temporal_mean_weight
         return mean, clamp_ste(log_scale, MIN_LOG_SCALE, MAX_LOG_SCALE)
 
     @torch.no_grad()

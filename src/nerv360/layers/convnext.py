@@ -96,6 +96,10 @@ class ConvNeXtEncoder(nn.Module):
             window = before.scaled(stride)
         return windows[::-1]
 
+    def reads(self, window: Window) -> Window:
+        """The part of the panorama that a window of the embedding depends on."""
+        return self.needed(window)[0][0].scaled(self.strides[0])
+
     def forward(
         self,
         panorama: Tensor,  # [B, 3, H, W], uint8 or in [0, 1], of any size: resampled where the strides do not divide it

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 __all__ = ["Stem", "positional_encoding"]
 
 
-def positional_encoding(values: list[float], base: float, frequencies: int) -> Tensor:
-    """(sin(b^i pi v), cos(b^i pi v)) for i in 0..l-1 of each value in [0, 1] -> [1, len(values) * 2 * l].
+def positional_encoding(values: list[list[float]], base: float, frequencies: int) -> Tensor:
+    """(sin(b^i pi v), cos(b^i pi v)) for i in 0..l-1 of each value in [0, 1] [N, k] -> [N, k * 2 * l].
 
     The highest frequency of the paper's b = 1.25, l = 80 is 1.4e8: only float64 gives every machine the same sine.
     """
-    value = torch.tensor(values, dtype=torch.float64)[:, None]
+    value = torch.tensor(values, dtype=torch.float64)[..., None]
     angle = value * (base ** torch.arange(frequencies, dtype=torch.float64) * math.pi)
-    return torch.cat((angle.sin(), angle.cos()), dim=-1).reshape(1, -1).float()
+    return torch.cat((angle.sin(), angle.cos()), dim=-1).flatten(1).float()
 
 
 class Stem(nn.Module):

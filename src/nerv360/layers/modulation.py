@@ -22,14 +22,14 @@ class AffineTransform(nn.Module):
         )
 
     def modulation(self, condition: Tensor) -> Tensor:
-        """Condition [1, condition] -> gamma and beta [2, 1, C, 1, 1]: they do not depend on the features."""
+        """Condition [N, condition] -> gamma and beta [2, N, C, 1, 1]: they do not depend on the features."""
         gamma, beta = 1 + self.scale(condition), self.shift(condition)
         return torch.stack((gamma, beta))[..., None, None]
 
     def forward(
         self,
-        features: Tensor,  # [B, C, H, W]
-        modulation: Tensor,  # [2, 1, C, 1, 1]
+        features: Tensor,  # [N, C, H, W]
+        modulation: Tensor,  # [2, 1 or N, C, 1, 1]
     ) -> Tensor:
         return torch.addcmul(modulation[1], modulation[0], features)  # without a product in memory
 
@@ -51,7 +51,7 @@ class AffineResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3)
 
     def modulation(self, condition: Tensor) -> Tensor:
-        """Condition [1, condition] -> those of both transforms [4, 1, C, 1, 1]."""
+        """Condition [N, condition] -> those of both transforms [4, N, C, 1, 1]."""
         return torch.cat((self.affine0.modulation(condition), self.affine1.modulation(condition)))
 
     def forward(self, features: Tensor, modulation: Tensor, window: Window | None = None) -> Tensor:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from nerv360.geometry.footprint import Footprint
+from nerv360.geometry.footprint import Footprint, window_of
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.latents.context_model import ContextModel
@@ -44,7 +44,7 @@ class DecoderNetwork(nn.Module):
         raise NotImplementedError
 
     def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Tensor:
-        """What the view reads [1, C, h, w] each -> its picture [1, 3, H, W] in [0, 1], in whole cells."""
+        """What views read [N, C, h, w] each -> their pictures [N, 3, H, W] in [0, 1], in whole cells."""
         raise NotImplementedError
 
     @property
@@ -61,8 +61,8 @@ class DecoderNetwork(nn.Module):
         """Latents of those windows, halo included -> their features: all that can be done without a view."""
         return list(latents)
 
-    def modulations(self, time: float, view: Viewport) -> list[Tensor]:
-        """What conditions `draw`."""
+    def modulations(self, time: float, views: Sequence[Viewport]) -> list[Tensor]:
+        """What conditions `draw`, for pictures of these views."""
         return []
 
     def sample(self, features: Sequence[Tensor], footprints: Sequence[Footprint], at: FrameTime) -> list[Tensor]:
@@ -83,10 +83,12 @@ class DecoderNetwork(nn.Module):
         at: FrameTime,
         view: Viewport,
     ) -> Tensor:  # [1, 3, view.height, view.width] in [0, 1]
+        return self.present(self.draw(self._sampled(latents, at, view), self.modulations(at.time, [view])), view)
+
+    def _sampled(self, latents: Sequence[Tensor], at: FrameTime, view: Viewport) -> list[Tensor]:
         footprints = self.footprints(view)
         features = self.features(latents, at.time, [footprint.window for footprint in footprints])
-        picture = self.draw(self.sample(features, footprints, at), self.modulations(at.time, view))
-        return self.present(picture, view)
+        return self.sample(features, footprints, at)
 
     # Training
 
@@ -99,17 +101,22 @@ class DecoderNetwork(nn.Module):
         """
         raise NotImplementedError
 
-    def prepare_training(self, views: Sequence[Viewport]) -> None:
-        """Make what `training_inputs` needs of these views and nothing else, for the step after this one."""
+    def prepare_training(self, frame: int, views: Sequence[Viewport]) -> None:
+        """Make what `training_inputs` needs of these views of a frame and nothing else, for the step after this one."""
 
     def training_outputs(self, latents: Sequence[Sequence[Tensor]], at: FrameTime, views: Sequence[Viewport]) -> Tensor:
-        """What the loss sees of each view's latents [N, 3, h, w]."""
-        pairs = zip(latents, views, strict=True)
-        return torch.cat([self.decode(each, at, view) for each, view in pairs])
+        """What the loss sees of each view's latents [N, 3, h, w]; the views, of one size, are drawn in one pass."""
+        sampled = [self._sampled(each, at, view) for each, view in zip(latents, views, strict=True)]
+        together = [torch.cat(each) for each in zip(*sampled, strict=True)]
+        return self.present(self.draw(together, self.modulations(at.time, views)), views[0])
 
     def training_targets(self, panorama: Tensor, views: Sequence[Viewport]) -> Tensor:
         """What `training_outputs` should be, out of the panorama [1, 3, H, W] uint8."""
         return torch.cat([_crop_view(panorama, view) for view in views]) / 255
+
+    def panorama_windows(self, views: Sequence[Viewport]) -> list[Window] | None:
+        """What training reads of a panorama for these views of it, on the grid of its pixels; None: all of it."""
+        return [window_of(view, 1, self.config.height, self.config.width, 1) for view in views]
 
     def training_share(self, view: Viewport) -> float:
         """Share of the panorama's pixels that a training output has."""

@@ -40,5 +40,13 @@ class EmbeddingNetwork(DecoderNetwork):
             embeddings = [window.crop(whole) for window in windows]
         return [[embedding] for embedding in embeddings], torch.zeros((), device=panorama.device)
 
+    def panorama_windows(self, views: Sequence[Viewport]) -> list[Window] | None:
+        windows, targets = [window for view in views for window in self.windows(view)], super().panorama_windows(views)
+        encoded = self.encoder.reads(windows[0])
+        resampled = (encoded.height, encoded.width) != (self.config.height, self.config.width)
+        if len(windows) > 1 or resampled or targets is None:
+            return None
+        return [encoded, *(target for target in targets if not encoded.covers(target))]
+
     def fitted_latents(self, panoramas: Iterable[Tensor]) -> list[Tensor]:
         return [torch.cat([self.embed(panorama).float() for panorama in panoramas])]

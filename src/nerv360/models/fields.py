@@ -18,6 +18,7 @@ __all__ = [
     "GroupSize",
     "Kernels",
     "LastBlock",
+    "LateBlocks",
     "Strides",
     "Widths",
     "check_fields",
@@ -33,6 +34,7 @@ Kernels = Annotated[tuple[Annotated[int, Meta(ge=1, le=7)], ...], Meta(min_lengt
 EmbeddingChannels = Annotated[int, Meta(ge=1, le=256)]
 GroupSize = Annotated[int, Meta(ge=1, le=64)]
 LastBlock = Annotated[str, Meta(pattern=rf"^({'|'.join(LAST_BLOCKS)})\Z")]
+LateBlocks = Annotated[int, Meta(ge=1, le=4)]
 Condition = Annotated[str, Meta(pattern=rf"^({'|'.join(CONDITIONS)})\Z")]
 
 

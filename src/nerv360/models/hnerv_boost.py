@@ -22,7 +22,7 @@ class HNeRVBoost(PanoramaNetwork):
 
     y_t ─ expand ─ stage ─ stage ─ stage ─ stage ─ head ─ panorama
      d      c2      c2/r   c2/r²   c2/r³   c2/r⁴    3
-          TAT(t)         TAT(t) in every stage
+          TAT(t)         TAT(t) in every stage, of which the last three may have two blocks
     """
 
     def __init__(self, config: NetworkConfig, frames: int | None = None) -> None:
@@ -30,12 +30,12 @@ class HNeRVBoost(PanoramaNetwork):
         widths = config.channels
         self.time_stem = Stem(2 * config.pe_frequencies, STEM_HIDDEN, CONDITION)
         self.expand = Expansion(config.embedding_channels, widths[0])
-        self.stages = nn.ModuleList(Stage(*stage) for stage in config.stages())
+        self.stages = nn.ModuleList(Stage(*stage) for stage in config.blocks())
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
-    def modulations(self, time: float, view: Viewport) -> list[Tensor]:
+    def modulations(self, time: float, views: Sequence[Viewport]) -> list[Tensor]:
         """gamma and beta [4, 1, C, 1, 1] of every residual block."""
-        encoded = positional_encoding([time], self.config.pe_base, self.config.pe_frequencies)
+        encoded = positional_encoding([[time]], self.config.pe_base, self.config.pe_frequencies)
         condition = self.time_stem(encoded.to(self.head.weight))
         return [block.residual.modulation(condition) for block in (self.expand, *self.stages)]
 

@@ -51,6 +51,7 @@ def bytes_needed(config: NetworkConfig, phase: str, views: int = 1) -> float:
         use = MemoryUse(fixed.per_pixel + views * each.per_pixel, fixed.per_channel + views * each.per_channel)
     strides = stage_strides(config.decoder_strides)
     widest = max(width / stride**2 for width, stride in zip(config.channels, strides, strict=True))
+    widest *= config.late_blocks
     pixels = config.grid_width * config.grid_height * strides[0] ** 2
     return (use.per_pixel + use.per_channel * widest) * pixels
 

@@ -53,7 +53,7 @@ class Stage(nn.Module):
             self.residual = AffineResidualBlock(CONDITION, outputs if residual == "full" else inputs)
 
     def modulations(self, condition: Tensor) -> list[Tensor]:
-        """gamma and beta [4, 1, C, 1, 1] of the residual block, if there is one."""
+        """gamma and beta [4, N, C, 1, 1] of the residual block, if there is one."""
         return [] if self.residual_at == "none" else [self.residual.modulation(condition)]
 
     def forward(self, features: Tensor, modulation: Tensor | None) -> Tensor:
@@ -108,9 +108,9 @@ class NeRV360(EmbeddingNetwork):
         (embedding,), (window,) = latents, windows
         return [self.expand(embedding, self._expansion(time), window)]
 
-    def modulations(self, time: float, view: Viewport) -> list[Tensor]:
-        """gamma and beta [4, 1, C, 1, 1] of every residual block behind the extraction (Eq. 1)."""
-        condition = self.view_stem(self._encode([time, *self._conditions(view)]))
+    def modulations(self, time: float, views: Sequence[Viewport]) -> list[Tensor]:
+        """gamma and beta [4, N, C, 1, 1] of every residual block behind the extraction (Eq. 1)."""
+        condition = self.view_stem(self._encode([[time, *self._conditions(view)] for view in views]))
         modulations = [each for stage in self.stages for each in cast(Stage, stage).modulations(condition)]
         if self.config.expand_first:
             return modulations
@@ -130,9 +130,9 @@ class NeRV360(EmbeddingNetwork):
 
     def _expansion(self, time: float) -> Tensor:
         """gamma and beta of the expansion (TAT)."""
-        return self.expand.residual.modulation(self.time_stem(self._encode([time])))
+        return self.expand.residual.modulation(self.time_stem(self._encode([[time]])))
 
-    def _encode(self, values: list[float]) -> Tensor:
+    def _encode(self, values: list[list[float]]) -> Tensor:
         encoded = positional_encoding(values, self.config.pe_base, self.config.pe_frequencies)
         return encoded.to(self.head.weight)
 

@@ -86,7 +86,7 @@ class NeRV360Grid(DecoderNetwork):
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1, padding_mode="replicate")
         # of the latest views, newest first: a step of fitting asks twice, while the next one is prepared
         self._footprints: tuple[tuple[Viewport, list[Footprint]], ...] = ()
-        self._cells_read: tuple[tuple[Viewport, CellsRead], ...] = ()
+        self._cells_read: tuple[tuple[tuple[int, Viewport], CellsRead], ...] = ()
 
     @property
     def receptive_margin(self) -> int:
@@ -172,22 +172,23 @@ class NeRV360Grid(DecoderNetwork):
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
     ) -> tuple[list[list[Tensor]], Tensor]:
         (view,) = views
-        self.prepare_training(views)
-        cells = next(found for other, found in self._cells_read if other == view)
-        latents, bits = self.latents.sample_windows(frame, self.footprints(view), cells, noise)
+        self.prepare_training(frame, views)
+        read = next(found for seen, found in self._cells_read if seen == (frame, view))
+        windows = [footprint.window for footprint in self.footprints(view)]
+        latents, bits = self.latents.sample_windows(windows, read, noise)
         return [latents], bits / (view.width * view.height)
 
-    def prepare_training(self, views: Sequence[Viewport]) -> None:
+    def prepare_training(self, frame: int, views: Sequence[Viewport]) -> None:
         for view in views:
-            if not any(other == view for other, _ in self._cells_read):
+            if not any(seen == (frame, view) for seen, _ in self._cells_read):
                 footprints, grids = self.footprints(view), self.config.grids
                 by_stride = {grid.stride: each for grid, each in zip(grids, footprints, strict=True)}
                 areas = {
                     stride: cells_per_sample(view, each, stride, self.total_stride)
                     for stride, each in by_stride.items()
                 }
-                read = CellsRead(footprints, [areas[grid.stride] for grid in grids])
-                self._cells_read = (view, read), *self._cells_read[:1]
+                read = CellsRead(self.latents.layout, frame, footprints, [areas[grid.stride] for grid in grids])
+                self._cells_read = ((frame, view), read), *self._cells_read[:1]
 
     def step_latents(self, learning_rate: float, skipped: Tensor) -> None:
         """One step of the grids, by the gradients of the last `training_inputs`."""

@@ -10,6 +10,8 @@ from nerv360.models.spec import NetworkSpec, Shape
 
 __all__ = ["NetworkConfig", "check_shape"]
 
+LATE_STAGES = 3
+
 
 def check_shape(shape: Shape) -> None:
     """Raise ArgumentError where fields of a shape do not fit each other, or its model."""
@@ -32,6 +34,7 @@ class NetworkConfig:
     embedding_channels: int = 1
     expand_first: bool = True
     last_block: str = "full"
+    late_blocks: int = 1
     conditions: tuple[str, ...] = ("yaw", "pitch")
     pe_base: float = 1.25
     pe_frequencies: int = 80
@@ -71,6 +74,14 @@ class NetworkConfig:
     def stages(self) -> list[tuple[int, int, int, int]]:
         """Of every stage of the decoder: input channels, output channels, kernel, stride."""
         return list(zip(self.channels[:-1], self.channels[1:], self.kernels, self.decoder_strides, strict=True))
+
+    def blocks(self) -> list[tuple[int, int, int, int]]:
+        """The same of every block: the last LATE_STAGES stages may have several, and the first of each upsamples."""
+        blocks, early = [], len(self.kernels) - LATE_STAGES
+        for number, (inputs, outputs, kernel, stride) in enumerate(self.stages()):
+            further = self.late_blocks - 1 if number >= early else 0
+            blocks += [(inputs, outputs, kernel, stride), *[(outputs, outputs, kernel, 1)] * further]
+        return blocks
 
     @property
     def grid_height(self) -> int:

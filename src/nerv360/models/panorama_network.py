@@ -42,12 +42,15 @@ class PanoramaNetwork(EmbeddingNetwork):
     def training_targets(self, panorama: Tensor, views: Sequence[Viewport]) -> Tensor:
         return panorama.float() / 255
 
+    def panorama_windows(self, views: Sequence[Viewport]) -> None:
+        return None
+
     def training_share(self, view: Viewport) -> float:
         return 1.0
 
     def panorama(self, latents: Sequence[Tensor], at: FrameTime) -> Tensor:
         """The whole embedding at a time -> panorama [1, 3, H, W] in [0, 1]."""
-        return self._resized(self.draw(latents, self.modulations(at.time, Viewport())))
+        return self._resized(self.draw(latents, self.modulations(at.time, [Viewport()])))
 
     def _resized(self, picture: Tensor) -> Tensor:
         size = (self.config.height, self.config.width)

@@ -36,6 +36,8 @@ class Shape(Protocol):
     @property
     def last_block(self) -> str: ...
     @property
+    def late_blocks(self) -> int: ...
+    @property
     def grids(self) -> tuple[LatentGrid, ...]: ...
 
 
@@ -126,6 +128,8 @@ class NetworkSpec(ModelSpec):
             )
         if shape.last_block != "full" and "last_block" not in self.options:
             yield f"last_block={shape.last_block!r}: not in the model {self.name}; take full"
+        if shape.late_blocks > 1 and "late_blocks" not in self.options:
+            yield f"late_blocks={shape.late_blocks}: not in the model {self.name}; take 1"
         if bool(shape.grids) != ("grids" in self.options):
             yield f"grids={shape.grids}: the model {self.name} {'has none' if shape.grids else 'needs some'}"
         if wrong := grid_layout_error(shape.grids, shape.decoder_strides):

@@ -19,7 +19,7 @@ from nerv360.training.optimisers import state_names
 
 __all__ = ["Checkpoint", "Progress", "capture", "load", "mismatch", "restore", "save"]
 
-VERSION = "4"  # of the tensors' names and of the fields
+VERSION = "5"  # of the tensors' names and of the fields
 
 Tensors = dict[str, Tensor]
 

@@ -16,11 +16,11 @@ from nerv360.training.ahead import made_ahead
 from nerv360.training.checkpoint import Checkpoint, Progress
 from nerv360.training.optimisers import create_optimiser, learning_rate
 from nerv360.training.running_means import RunningMeans
-from nerv360.training.sampling import TrainingSample, training_sample
+from nerv360.training.sampling import TrainingSample, seen_parts, training_sample
 from nerv360.training.step import train_step
 from nerv360.training.training_module import TrainingModule
 from nerv360.video.camera_motion import Angles
-from nerv360.video.clip import Clip
+from nerv360.video.clip import Clip, Parts
 from nerv360.video.shuffle import shuffled
 
 __all__ = ["Fit"]
@@ -85,7 +85,7 @@ class Fit:
         Raises TrainingError where the loss cannot be kept finite.
         """
         progress = self.progress
-        frames = shuffled(self.clip, self.config.seed, progress.step, FRAME_MEMORY)
+        frames = shuffled(self.clip, self.config.seed, progress.step, FRAME_MEMORY, self._seen)
         samples = made_ahead(self._sample, enumerate(frames, start=progress.step), self.device)
         saved, pause = time.monotonic(), SAVE_SECONDS
         self._started = saved - progress.seconds
@@ -105,11 +105,15 @@ class Fit:
             frames.close()
         self._save()
 
+    def _seen(self, step: int, frame: int) -> Parts:
+        return seen_parts(self.module.network, self.config, self.clip, frame, step)
+
     def _sample(self, numbered: tuple[int, tuple[int, NDArray[np.uint8]]]) -> TrainingSample:
         """What a step sees, by its number and frame."""
         step, (index, frame) = numbered
-        sample = training_sample(frame, index, self.clip.frames, step, self.config, self.angles, self.device)
-        self.module.network.prepare_training(sample.world_views)
+        frames, parts = self.clip.frames, self._seen(step, index)
+        sample = training_sample(frame, index, frames, step, self.config, self.angles, self.device, parts)
+        self.module.network.prepare_training(sample.frame, sample.world_views)
         return sample
 
     def _step(self, sample: TrainingSample) -> None:

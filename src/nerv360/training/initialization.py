@@ -37,10 +37,12 @@ def initialize_from_clip(network: NeRV360Grid, frames: Iterable[NDArray[np.uint8
         channels = [each.channels for each in network.config.content_grids if each.stride == stride]
         columns = [functional.pad(COLOURS[:, :count], (0, max(0, count - 3))) for count in channels]
         layer.weight.copy_(torch.cat(columns, dim=1)[..., None, None])
-    for index, latent in enumerate(grids.latents):
+    for index, latent in enumerate(grids.layout.latents):
         if latent.motion:
             values = grids.values(index)
-            flow = flow_at_keys(frames, grids.frames, angles, latent.key_interval, values.shape[2], values.shape[3])
+            flow = flow_at_keys(
+                frames, grids.layout.frames, angles, latent.key_interval, values.shape[2], values.shape[3]
+            )
             values[:, :2].copy_(flow / (MOTION_UNIT * latent.stride * GRID_STEP))
     for parameter in network.head.parameters():
         nn.init.zeros_(parameter)
@@ -54,11 +56,11 @@ def _fill_grids(grids: LatentGrids, targets: Sequence[Tensor], strides: Sequence
     """
     least = {stride: number * GRID_STEP for number, stride in enumerate(strides)}
     filled: list[tuple[LatentGrid, Tensor]] = []
-    content = [index for index, latent in enumerate(grids.latents) if not latent.motion]
-    for index in sorted(content, key=lambda i: (len(targets[i]) > 1, -grids.latents[i].stride)):
-        latent, target = grids.latents[index], targets[index]
+    content = [index for index, latent in enumerate(grids.layout.latents) if not latent.motion]
+    for index in sorted(content, key=lambda i: (len(targets[i]) > 1, -grids.layout.latents[i].stride)):
+        latent, target = grids.layout.latents[index], targets[index]
         for key, picture in enumerate(target):
-            at = FrameTime(key_frame_index(latent.key_interval, key, grids.frames), grids.frames)
+            at = FrameTime(key_frame_index(latent.key_interval, key, grids.layout.frames), grids.layout.frames)
             for other, values in filled:
                 weights = interpolation_weights(other.key_interval, at)
                 known = torch.stack([weight * values[k] for k, weight in weights]).sum(dim=0)
@@ -71,15 +73,15 @@ def _fill_grids(grids: LatentGrids, targets: Sequence[Tensor], strides: Sequence
 
 def _targets(grids: LatentGrids, frames: Iterable[NDArray[np.uint8]], angles: Angles | None) -> list[Tensor]:
     """What every grid would be alone [keys, 3, rows, columns]: the frames at its keys, or their mean."""
-    targets = [torch.zeros(len(v), 3, *v.shape[2:]) for v in map(grids.values, range(len(grids.latents)))]
-    of_mean = range(0, grids.frames, max(1, grids.frames // MIN_FRAMES))
+    targets = [torch.zeros(len(v), 3, *v.shape[2:]) for v in map(grids.values, range(len(grids.layout.latents)))]
+    of_mean = range(0, grids.layout.frames, max(1, grids.layout.frames // MIN_FRAMES))
     from_rgb = torch.linalg.inv(COLOURS)
     for number, frame in enumerate(frames):
         wanted = [
             (pictures[key], 1 / len(of_mean) if latent.static else 1.0)
-            for pictures, latent in zip(targets, grids.latents, strict=True)
+            for pictures, latent in zip(targets, grids.layout.latents, strict=True)
             for key in range(len(pictures))
-            if (number in of_mean if latent.static else _is_key(latent, key, number, grids.frames))
+            if (number in of_mean if latent.static else _is_key(latent, key, number, grids.layout.frames))
         ]
         if wanted:
             levels = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 127.5 - 1

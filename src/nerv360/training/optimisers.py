@@ -22,7 +22,7 @@ STATE = ("step", "exp_avg", "exp_avg_diff", "exp_avg_sq", "previous")  # of a pa
 class Adan(torch.optim.Optimizer):
     """Adaptive Nesterov momentum (Xie et al., 2024, Alg. 1), without weight decay, its corrections for a cold start.
 
-    A few kernels for all parameters together.
+    Its arithmetic is on one flat array, a few kernels for all parameters together.
     """
 
     found_inf: Tensor
@@ -36,26 +36,23 @@ class Adan(torch.optim.Optimizer):
         (group,) = self.param_groups
         parameters: list[Tensor] = [each for each in group["params"] if each.grad is not None]
         states = [self._state(each) for each in parameters]
-        steps, exp_avg, exp_avg_diff, exp_avg_sq, previous = ([state[name] for state in states] for name in STATE)
+        steps = [state["step"] for state in states]
+        exp_avg, exp_avg_diff, exp_avg_sq, previous = (_flat(state[name] for state in states) for name in STATE[1:])
         kept = 1 - self.found_inf
-        gradients = [torch.where(kept > 0, each.grad, 0) for each in parameters if each.grad is not None]
-        differences = torch._foreach_sub(gradients, previous)
-        torch._foreach_mul_(differences, kept * (steps[0] > 0))  # the first gradient has none before it
+        gradient = torch.where(kept > 0, _flat(each.grad for each in parameters if each.grad is not None), 0)
+        difference = (gradient - previous) * (kept * (steps[0] > 0))  # the first gradient has none before it
         torch._foreach_add_(steps, kept, alpha=1)  # without alpha, the host asks for the number
-        squares = torch._foreach_add(gradients, differences, alpha=BETAS[1])
-        torch._foreach_mul_(squares, squares)
-        moments = (exp_avg, gradients), (exp_avg_diff, differences), (exp_avg_sq, squares)
-        for (means, values), beta in zip(moments, BETAS, strict=True):
-            _approach(means, values, kept * (1 - beta))
-        _approach(previous, gradients, kept)
+        square = torch.add(gradient, difference, alpha=BETAS[1]).square_()
+        moments = (exp_avg, gradient), (exp_avg_diff, difference), (exp_avg_sq, square)
+        for (mean, value), beta in zip(moments, BETAS, strict=True):
+            mean.lerp_(value, kept * (1 - beta))
+        previous.lerp_(gradient, kept)
         first, second, third = (1 - beta ** steps[0].clamp_min(1) for beta in BETAS)
-        moves = torch._foreach_mul(exp_avg, kept * group["lr"] / first)
-        torch._foreach_add_(moves, torch._foreach_mul(exp_avg_diff, kept * group["lr"] * BETAS[1] / second))
-        scales = torch._foreach_sqrt(exp_avg_sq)
-        torch._foreach_mul_(scales, third.rsqrt())
-        torch._foreach_add_(scales, EPSILON)
-        torch._foreach_div_(moves, scales)
-        torch._foreach_sub_(parameters, moves)
+        move = exp_avg * (kept * group["lr"] / first) + exp_avg_diff * (kept * group["lr"] * BETAS[1] / second)
+        move /= (exp_avg_sq.sqrt() * third.rsqrt()).add_(EPSILON)
+        for name, flat in zip(STATE[1:], (exp_avg, exp_avg_diff, exp_avg_sq, previous), strict=True):
+            torch._foreach_copy_([state[name] for state in states], _split(flat, parameters))
+        torch._foreach_sub_(parameters, _split(move, parameters))
 
     def _state(self, parameter: Tensor) -> dict[str, Any]:
         """The running moments of a parameter, and the number of its steps."""
@@ -67,11 +64,14 @@ class Adan(torch.optim.Optimizer):
         return state
 
 
-def _approach(means: list[Tensor], values: Sequence[Tensor], share: Tensor) -> None:
-    """means += share (values - means)."""
-    distances = torch._foreach_sub(list(values), means)
-    torch._foreach_mul_(distances, share)
-    torch._foreach_add_(means, distances)
+def _flat(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.cat([each.flatten() for each in tensors])
+
+
+def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Inverse of `_flat`."""
+    parts = torch.split(flat, [each.numel() for each in like])
+    return [part.view(each.shape) for part, each in zip(parts, like, strict=True)]
 
 
 def create_optimiser(model: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:

@@ -11,9 +11,11 @@ from torch import Tensor
 from nerv360.config import EncodingConfig, ViewSampling
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime
+from nerv360.models.decoder_network import DecoderNetwork
 from nerv360.video.camera_motion import Angles, camera_to_world, to_world_view
+from nerv360.video.clip import Clip, Parts
 
-__all__ = ["TrainingSample", "sample_view", "training_sample"]
+__all__ = ["TrainingSample", "sample_view", "seen_parts", "training_sample"]
 
 R2 = np.array([0.7548776662466927, 0.5698402909980532])  # 1 / g, 1 / g^2 with g^3 = g + 1
 
@@ -42,19 +44,39 @@ def training_sample(
     config: EncodingConfig,
     angles: Angles | None,  # of the camera
     device: torch.device,
+    parts: Parts = None,  # of the frame, that are looked at
 ) -> TrainingSample:
     """Views of a frame for a step of the fit."""
     levels = torch.from_numpy(frame)
     if device.type != "cpu":
-        levels = levels.pin_memory().to(device, non_blocking=True)
+        levels = _copied(levels, parts or [(slice(None), slice(None))], device)
     panorama = levels.permute(2, 0, 1)[None]
-    count = config.view_sampling.views
-    first = step // frames * count
-    views = [sample_view(config, frame.shape[1], index, first + number) for number in range(count)]
+    views = training_views(config, frame.shape[1], index, frames, step)
     if angles is None:
         return TrainingSample(panorama, index, frames, views, views)
     world_views = [to_world_view(view, camera_to_world(angles[index])) for view in views]
     return TrainingSample(panorama, index, frames, views, world_views)
+
+
+def _copied(levels: Tensor, parts: Sequence[tuple[slice, slice]], device: torch.device) -> Tensor:
+    """Parts of a frame on a device, whose work goes on meanwhile."""
+    there = torch.empty_like(levels, device=device)
+    for part in parts:
+        there[part] = levels[part].contiguous().pin_memory().to(device, non_blocking=True)
+    return there
+
+
+def training_views(config: EncodingConfig, panorama_width: int, frame: int, frames: int, step: int) -> list[Viewport]:
+    """What a step looks at in a frame."""
+    count = config.view_sampling.views
+    first = step // frames * count
+    return [sample_view(config, panorama_width, frame, first + number) for number in range(count)]
+
+
+def seen_parts(network: DecoderNetwork, config: EncodingConfig, clip: Clip, frame: int, step: int) -> Parts:
+    """The parts of a frame that a step looks at."""
+    windows = network.panorama_windows(training_views(config, clip.width, frame, clip.frames, step))
+    return None if windows is None else [part for window in windows for part in window.rectangles()]
 
 
 def sample_view(config: EncodingConfig, panorama_width: int, frame: int, number: int) -> Viewport:

@@ -5,7 +5,7 @@ choose a stream -> decode -> same shape -> deinterlace -> to RGB -> tone-map, tu
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise, repeat, takewhile
@@ -17,7 +17,7 @@ from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from nerv360.errors import ArgumentError, VideoError
 from nerv360.storage import Location, open_file, parse_location, size
 from nerv360.types import Colour, FrameDurations, Picture
-from nerv360.video.filters import deinterlaced, filtered
+from nerv360.video.filters import cropped, deinterlaced, filtered
 from nerv360.video.reading import AS_TAGGED, Layout, Reading, plan_reading
 from nerv360.video.sound import LEAD_S, SILENT, SoundStream, find_sound, read_packets
 from nerv360.video.source import Decoded, opened, pictures, pictures_from
@@ -25,7 +25,9 @@ from nerv360.video.spherical import movie_box
 from nerv360.video.tags import Tags, read_tags
 from nerv360.video.timing import Timing, read_timing
 
-__all__ = ["Clip", "matrix_of"]
+__all__ = ["Clip", "Parts", "matrix_of"]
+
+Parts = Sequence[tuple[slice, slice]] | None  # rows and columns of a picture; None: all
 
 MAX_WIDTH, MIN_WIDTH = 16384, 48
 EXACT = (
@@ -36,6 +38,7 @@ EXACT = (
     | Interpolation.FULL_CHR_H_INT
 )
 FINGERPRINT_BYTES = 1 << 20
+CHROMA_REACH = 8  # pixels around one on which its colour depends, in 4:2:0; more than EXACT's filters take
 
 
 def matrix_of(colour: Colour) -> Colorspace:
@@ -199,8 +202,16 @@ class Clip:
         """Every picture that the file gives up undamaged: its frame of the clip, and whether its size is another."""
         return (each for each in self._decoded(0, self.frames) if each[0] >= 0)
 
-    def panorama(self, picture: av.VideoFrame) -> Picture:
-        """The panorama [height, width, 3] that a picture of the file holds; of both eyes one above the other."""
+    def panorama(self, picture: av.VideoFrame, parts: Parts = None) -> Picture:
+        """The panorama [height, width, 3] that a picture of the file holds; of both eyes one above the other.
+
+        Outside of the parts that are asked for it may be anything.
+        """
+        if parts is not None and self._converts_alone(picture):
+            panorama = np.empty((self.height, self.width, 3), np.uint8)
+            for rows, columns in parts:
+                panorama[rows, columns] = self._part(picture, rows, columns)
+            return panorama
         if any(self.reading.filters):
             picture = self._as_rgb(
                 picture, picture.width, picture.height, "gbrp16le" if self.reading.tone_map else "rgb24"
@@ -210,6 +221,22 @@ class Clip:
             for filters in self.reading.filters
         ]
         return (panoramas[0] if len(panoramas) == 1 else np.concatenate(panoramas)).astype(np.uint8, copy=False)
+
+    def _converts_alone(self, picture: av.VideoFrame) -> bool:
+        """Whether all that is done with a picture is its conversion to RGB, from 4:2:0."""
+        same = (picture.width, picture.height) == (self.width, self.height)
+        even = self.width % 2 == self.height % 2 == 0
+        return self.reading.filters == ((),) and same and even and picture.format.name == "yuv420p"
+
+    def _part(self, picture: av.VideoFrame, rows: slice, columns: slice) -> Picture:
+        """A part of the panorama, out of a picture that is cut before it is converted."""
+        (top, bottom), (left, right) = (
+            (max(0, each.start - CHROMA_REACH) // 2 * 2, min(size, (each.stop + CHROMA_REACH + 1) // 2 * 2))
+            for each, size in ((rows, self.height), (columns, self.width))
+        )
+        cut = cropped(picture, left, top, right - left, bottom - top)
+        rgb: Picture = self._as_rgb(cut, cut.width, cut.height, "rgb24").to_ndarray().astype(np.uint8, copy=False)
+        return rgb[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
 
     def _as_rgb(self, picture: av.VideoFrame, width: int, height: int, pixel_format: str) -> av.VideoFrame:
         matrix = None if picture.format.is_rgb else matrix_of(self.tags.colour)

@@ -8,7 +8,7 @@ from threading import Lock
 import av
 from av.filter import Graph
 
-__all__ = ["deinterlaced", "filtered"]
+__all__ = ["cropped", "deinterlaced", "filtered"]
 
 DEINTERLACE = ("bwdif=mode=send_frame:deint=interlaced",)
 Kind = tuple[int, int, str, int, int]  # width, height, pixel format, colour space, range: a graph is for one
@@ -53,6 +53,12 @@ def filtered(picture: av.VideoFrame, filters: tuple[str, ...]) -> av.VideoFrame:
         return picture
     (result,) = _chain(_kind(picture), filters).put(picture)
     return result
+
+
+def cropped(picture: av.VideoFrame, left: int, top: int, width: int, height: int) -> av.VideoFrame:
+    """A part of a picture, its samples where they are."""
+    (part,) = _Chain(_kind(picture), (f"crop={width}:{height}:{left}:{top}",)).put(picture)
+    return part
 
 
 def deinterlaced(numbered: Iterator[tuple[int, av.VideoFrame]]) -> Iterator[tuple[int, av.VideoFrame]]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nerv360.video.clip import Clip
+from nerv360.video.clip import Clip, Parts
 
 __all__ = ["in_blocks", "shuffled"]
 
@@ -21,8 +21,12 @@ Frame = NDArray[np.uint8]
 Item = TypeVar("Item")
 
 
-def shuffled(clip: Clip, seed: int, first_step: int, memory: int) -> Generator[tuple[int, Frame]]:
+def shuffled(
+    clip: Clip, seed: int, first_step: int, memory: int, seen: Callable[[int, int], Parts] = lambda step, frame: None
+) -> Generator[tuple[int, Frame]]:
     """(frame index, frame) without end, from `first_step` on; each epoch visits every frame once.
+
+    `seen` tells which parts of the frame a step looks at: others may be anything.
 
     A clip that fits `memory` bytes is held whole and shuffled whole, in RGB; a longer one as the file has it, where
     that is smaller (4:2:0: half), to be made RGB a few frames ahead, on threads. One that does not fit so either goes
@@ -38,9 +42,10 @@ def shuffled(clip: Clip, seed: int, first_step: int, memory: int) -> Generator[t
             return
         kept = in_blocks(clip.pictures, clip.frames, size, seed, first_step, reader)
         converted: deque[tuple[int, Future[Frame]]] = deque()
+        steps = enumerate(kept, start=first_step)
         while True:
-            for index, picture in itertools.islice(kept, AHEAD - len(converted)):
-                converted.append((index, converters.submit(clip.panorama, picture)))
+            for step, (index, picture) in itertools.islice(steps, AHEAD - len(converted)):
+                converted.append((index, converters.submit(clip.panorama, picture, seen(step, index))))
             index, frame = converted.popleft()
             yield index, frame.result()
 
