@@ -67,12 +67,12 @@ def test_decoding_from_a_window_equals_decoding_from_the_whole() -> None:
     everywhere = Window(5, 10, -5, -10, 15, 30)
     for view in VIEWS:
         decoded = model.decode([model.windows(view)[0].crop(embedding)], FrameTime(0, 1), view)
-        time = model.time_stem(model._encode([0.5]))
+        time = model.time_stem(model._encode([[0.5]]))
         modulation = model.expand.residual.modulation(time)
         expanded = model.expand(everywhere.grown(2).crop(embedding), modulation, everywhere)
         lon, lat = ray_to_lonlat(viewport_rays(view, 24, torch.float64))
         features = everywhere.sample(expanded, *lonlat_to_pixel(lon, lat, 10, 5))
-        condition = model.view_stem(model._encode([0.5, *model._conditions(view)]))
+        condition = model.view_stem(model._encode([[0.5, *model._conditions(view)]]))
         for stage in model.stages:
             features = stage(features, stage.residual.modulation(condition))
         expected = torch.tanh(model.head(features))[..., : view.height, : view.width] * 0.5 + 0.5
