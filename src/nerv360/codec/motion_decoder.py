@@ -193,12 +193,13 @@ class MotionDecoder(SegmentDecoder):
 
     @contextmanager
     def _half_done(self) -> Iterator[None]:
-        """Forget all keys where one cannot be decoded: the core holds half of it."""
+        """Forget all keys where one cannot be decoded, for the core holds half of it; sectors are fetched again."""
         try:
             yield
-        except BitstreamError:
+        except BitstreamError as error:
             self._slots.clear()
-            raise
+            self._known_sectors.cache_clear()
+            raise BitstreamError(f"{self._container.path}: {error}") from None
 
     def _read_sectors(self, frame: int, window: Window) -> None:
         """Read the sectors that a window of a frame, whose ancestry is in slots, depends on."""
@@ -244,10 +245,7 @@ class MotionDecoder(SegmentDecoder):
             data = self._container.stretch(first + start, length)
             for sector in together:
                 at, size = table.stretch(sector)
-                try:
-                    known[sector] = table.split(sector, data[at - start : at - start + size])
-                except BitstreamError as error:
-                    raise BitstreamError(f"{self._container.path}: {error}") from None
+                known[sector] = table.split(sector, data[at - start : at - start + size])
         return known
 
     def _regions(self, window: Window) -> Iterator[tuple[Region, bool]]:
