@@ -183,6 +183,17 @@ def test_a_damaged_sector_is_told_where_it_is_seen(file: Path, tmp_path: Path) -
         decoder.viewport(3, look("ahead"))
 
 
+def test_a_file_that_becomes_shorter_is_told(file: Path, tmp_path: Path) -> None:
+    shorter = tmp_path / "shorter.nerv360"
+    shorter.write_bytes(file.read_bytes())
+    with nerv360.open(shorter) as decoder:
+        decoder.viewport(8, look("ahead"))
+        with shorter.open("r+b") as open_file:
+            open_file.truncate(shorter.stat().st_size - 10)
+        with pytest.raises(BitstreamError, match="truncated"):
+            decoder.panorama(8)
+
+
 def test_sectors_in_an_older_file_are_refused(file: Path, tmp_path: Path) -> None:
     data = bytearray(file.read_bytes())
     assert data[8:10] == b"\x0e\0"

@@ -243,6 +243,8 @@ class MotionDecoder(SegmentDecoder):
         for together in table.runs(set(wanted) - known.keys(), MOST_GAP):
             start, length = table.stretch(together[0], together[-1])
             data = self._container.stretch(first + start, length)
+            if len(data) < length:
+                raise BitstreamError(f"{self._container.path}: truncated: {len(data)} of {length} bytes of sectors")
             for sector in together:
                 at, size = table.stretch(sector)
                 known[sector] = table.split(sector, data[at - start : at - start + size])
