@@ -319,9 +319,7 @@ enum { SPOT = 8 }; /* pixels each way, for which is found out what they depend o
 static inline int spots_across(void) { return layout.columns / SPOT; }
 static inline int spots_down(void) { return layout.rows / SPOT; }
 void forget_wanted(int frame);
-int is_whole(const Key *key);
 void know_sector(Key *key, int sector);
-void want_region(Key *key, int top, int left, int height, int width);
 int lacks_sectors(const Key *key, int tile_row, int tile_column);
 
 /* search.c */

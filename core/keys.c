@@ -90,12 +90,17 @@ void find_references(Key *key) {
 
 static Strip nothing, *free_strips; /* all 0, and never written */
 
-static void allocate_strip(Strip *strip) {
+/* Those that lie in strips, or the others. */
+static void allocate_bands(i16 **bands, int in_strips) {
     for (int kind = 0; kind < BANDS; kind++) {
         int plane = kind / 16, level = level_of(kind);
-        if (!is_in_strips(plane, level)) continue;
-        strip->bands[kind] = allocate((size_t)(plane_rows(plane) >> level) * band_width(plane, level) * sizeof(i16));
+        size_t size = (size_t)(plane_rows(plane) >> level) * band_width(plane, level);
+        if (is_in_strips(plane, level) == in_strips) bands[kind] = allocate(size * sizeof(i16));
     }
+}
+
+static void allocate_strip(Strip *strip) {
+    allocate_bands(strip->bands, 1);
     for (int plane = 0; plane < PLANES; plane++)
         strip->pixels[plane] = allocate((size_t)plane_rows(plane) * strip_width(plane) * sizeof(i16));
 }
@@ -104,10 +109,8 @@ static void allocate_strip(Strip *strip) {
 static void own_strip(Key *key, int column) {
     Strip **place = &key->strips[column / layout.strip];
     if (*place != &nothing) return;
-    if (free_strips) {
-        *place = free_strips, free_strips = free_strips->another;
-    } else
-        allocate_strip(*place = allocate(sizeof(Strip)));
+    if (free_strips) *place = free_strips, free_strips = free_strips->another;
+    else allocate_strip(*place = allocate(sizeof(Strip)));
 }
 
 /* Have no strips but where there is one for all; their bands are 0. */
@@ -143,12 +146,8 @@ Key *fresh_key(int slot, int frame, int level, int first, int second, int step) 
         memset(key->known, 0, sectors()), memset(key->asked, 0, sectors());
         if (layout.sector) memset(key->wanted, 0, (size_t)spots_down() * spots_across());
     } else {
-        for (int kind = 0; kind < BANDS; kind++) {
-            int plane = kind / 16, level = level_of(kind);
-            size_t size = (size_t)(plane_rows(plane) >> level) * band_width(plane, level);
-            if (!is_in_strips(plane, level)) key->bands[kind] = allocate(size * sizeof(i16));
-            key->busy[kind] = allocate(squares_of(kind));
-        }
+        allocate_bands(key->bands, 0);
+        for (int kind = 0; kind < BANDS; kind++) key->busy[kind] = allocate(squares_of(kind));
         allocate_strips(key);
         for (int k = 0; k < 2; k++) {
             key->motion[k] = allocate(nodes * sizeof(Vector)), key->added[k] = allocate(nodes * sizeof(Vector));
@@ -296,7 +295,6 @@ void EXPORT(read_pixels)(int slot, int top, int left, int height, int width, u8 
     static u8 *line;
     Key *key = &keys[slot];
     if (!line) line = allocate(3 * layout.columns + 8);
-    if (!is_whole(key)) want_region(key, top, left, height, width);
     paint_sphere(key, top - 2, left - 2, top + height + 2, left + width + 2);
     for (int y = top; y < top + height; y++)
         for (int x = modulo(left, layout.width), rest = width; rest;) {

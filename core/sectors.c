@@ -27,7 +27,7 @@ int lacks_sectors(const Key *key, int tile_row, int tile_column) {
 }
 
 /* Whether all sectors are read, also those of its references. */
-int is_whole(const Key *key) {
+static int is_whole(const Key *key) {
     for (int sector = 0; sector < sectors(); sector++)
         if (!key->known[sector]) return 0;
     return 1;
@@ -105,8 +105,10 @@ void forget_wanted(int frame) {
         if (keys[k].wanted) memset(keys[k].wanted, 0, (size_t)spots_down() * spots_across());
 }
 
-/* Ask for what a region of a key's picture depends on, in this key and in others. */
-void want_region(Key *key, int top, int left, int height, int width) {
+/* Ask for the sectors that a region of a key's picture depends on, in this key and in others: `asked` tells which, of those
+   that are not known. Returns how many these are. Motion says where to look next: once these are read, ask again. */
+u32 EXPORT(ask_sectors)(int slot, int top, int left, int height, int width) {
+    u32 count = 0;
     for (int k = 0; k < SLOTS; k++) {
         if (!keys[k].wanted) continue;
         memset(keys[k].asked, 0, sectors());
@@ -116,15 +118,8 @@ void want_region(Key *key, int top, int left, int height, int width) {
         for (int c = left >> 3; c <= (left + width - 1) >> 3; c++) {
             int row, column;
             on_sphere(r * SPOT, c * SPOT, layout.height, layout.width, &row, &column);
-            want_spot(key, row / SPOT, column / SPOT);
+            want_spot(&keys[slot], row / SPOT, column / SPOT);
         }
-}
-
-/* The same; `asked` tells which sectors, of those that are not known. Returns how many these are. Motion says where to look
-   next: once these are read, ask again. */
-u32 EXPORT(ask_sectors)(int slot, int top, int left, int height, int width) {
-    u32 count = 0;
-    want_region(&keys[slot], top, left, height, width);
     for (int k = 0; k < SLOTS; k++)
         for (int sector = 0; keys[k].asked && sector < sectors(); sector++) count += keys[k].asked[sector];
     return count;

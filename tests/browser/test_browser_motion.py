@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -148,20 +148,27 @@ def test_a_view_fetches_its_sectors(sectors_clip: Path, new_page: Callable[..., 
         assert sampled_db(page, sectors_clip) > LEAST_SAMPLED_DB
 
 
+def delayed_app(site: Path, delay: Callable[[], Awaitable[None]]) -> web.Application:
+    """A site whose video waits before each answer."""
+
+    async def wait(request: web.Request, _: web.StreamResponse) -> None:
+        if request.path.endswith(VIDEO):
+            await delay()
+
+    app = static_app(site, [])
+    app.on_response_prepare.append(wait)
+    return app
+
+
 def test_a_quick_turn_is_soft_at_first(sectors_clip: Path, new_page: Callable[..., Page], tmp_path: Path) -> None:
     export_site(sectors_clip, tmp_path / "site")
     slow = False
 
-    async def wait(request: web.Request, _: web.StreamResponse) -> None:
-        if slow and request.path.endswith(VIDEO):
+    async def delay() -> None:
+        if slow:
             await asyncio.sleep(2)
 
-    def application() -> web.Application:
-        app = static_app(tmp_path / "site", [])
-        app.on_response_prepare.append(wait)
-        return app
-
-    with serving_app(application) as server:
+    with serving_app(lambda: delayed_app(tmp_path / "site", delay)) as server:
         page = new_page()
         page.goto(f"{server.address}#fov=60")
         settled(page)
@@ -182,16 +189,11 @@ def test_where_no_sectors_come_it_plays_on_softly(
     export_site(sectors_clip, tmp_path / "site")
     slow = False
 
-    async def wait(request: web.Request, _: web.StreamResponse) -> None:
-        while slow and request.path.endswith(VIDEO):
+    async def delay() -> None:
+        while slow:
             await asyncio.sleep(0.02)
 
-    def application() -> web.Application:
-        app = static_app(tmp_path / "site", [])
-        app.on_response_prepare.append(wait)
-        return app
-
-    with serving_app(application) as server:
+    with serving_app(lambda: delayed_app(tmp_path / "site", delay)) as server:
         page = new_page()
         page.goto(f"{server.address}#fov=60")
         settled(page)
