@@ -174,7 +174,7 @@ def test_forward_pass(view: Viewport, frame: int, grids: tuple[LatentGrid, ...])
 def test_fitting_sees_what_the_decoder_will(view: Viewport) -> None:
     """With rounding, the latents of `training_inputs` are those of the file."""
     model = fitted(replace(TOY, grids=MOVING))
-    (latents,), bits = model.training_inputs(torch.zeros(()), 5, [view], None)
+    latents, bits = model.training_inputs(torch.zeros(()), 5, [view], None)
     for latent, window, keys in zip(latents, model.windows(view), keys_around(model, 5), strict=True):
         torch.testing.assert_close(latent, window.crop(keys), atol=1e-6, rtol=0)
     assert bits > 0
@@ -195,7 +195,7 @@ def test_a_step_moves_what_the_view_reads_and_nothing_else(view: Viewport) -> No
     model = fitted(replace(TOY, grids=MOVING))
     before = [model.latents.values(i).clone() for i in range(len(MOVING))]
     wholes = [values.clone().requires_grad_() for values in before]
-    (latents,), _ = model.training_inputs(torch.zeros(()), 3, [view], None)
+    latents, _ = model.training_inputs(torch.zeros(()), 3, [view], None)
     model.decode(latents, FrameTime(3, 8), view).square().sum().backward()
     rounded = [GRID_STEP * (whole + (whole.round() - whole).detach()) for whole in wholes]
     around = [
@@ -453,7 +453,7 @@ def test_decoding_and_then_fitting_the_same_view() -> None:
     with torch.inference_mode():
         windows = [window.crop(each) for window, each in zip(model.windows(view), keys_around(model, 0), strict=True)]
         model.decode(windows, FrameTime(0, 8), view)
-    (latents,), bits = model.training_inputs(torch.zeros(()), 0, [view], None)
+    latents, bits = model.training_inputs(torch.zeros(()), 0, [view], None)
     before = model.latents.values(0).clone()
     (model.decode(latents, FrameTime(0, 1), view).sum() + bits).backward()
     model.step_latents(0.1, torch.tensor(False))

@@ -31,7 +31,7 @@ def quality(frames: Sequence[NDArray[np.uint8]], index: int, angles: Angles | No
     initialize_from_clip(model, frames, angles)
     assert not model.head.weight.any()
     world = VIEW if angles is None else to_world_view(VIEW, camera_to_world(angles[index]))
-    (latents,), _ = model.training_inputs(torch.zeros(()), index, [world], None)
+    latents, _ = model.training_inputs(torch.zeros(()), index, [world], None)
     decoded = model.decode(latents, FrameTime(index, len(frames)), world)[0].permute(1, 2, 0)
     return psnr((255 * decoded.detach()).round().numpy(), extract_viewport(frames[index], VIEW))
 

@@ -123,10 +123,12 @@ def test_views_that_are_drawn_together_are_those_drawn_one_by_one(change: dict[s
     torch.manual_seed(0)
     model = build(replace(TOY, **change), 3).double()  # type: ignore[arg-type]
     views, at = [VIEW, replace(VIEW, yaw_deg=170.0), replace(VIEW, pitch_deg=80.0)], FrameTime(1, 3)
+    panorama = torch.rand(1, 3, 96, 192, dtype=torch.float64)
+
     with torch.no_grad():
-        latents, _ = model.training_inputs(torch.rand(1, 3, 96, 192, dtype=torch.float64), 1, views, None)
+        latents, _ = model.training_inputs(panorama, 1, views, None)
         together = model.training_outputs(latents, at, views)
-        one_by_one = [model.decode(each, at, view) for each, view in zip(latents, views, strict=True)]
+        one_by_one = [model.decode(model.training_inputs(panorama, 1, [view], None)[0], at, view) for view in views]
     torch.testing.assert_close(together, torch.cat(one_by_one), atol=1e-12, rtol=0)
 
 

@@ -83,19 +83,21 @@ class DecoderNetwork(nn.Module):
         at: FrameTime,
         view: Viewport,
     ) -> Tensor:  # [1, 3, view.height, view.width] in [0, 1]
-        return self.present(self.draw(self._sampled(latents, at, view), self.modulations(at.time, [view])), view)
-
-    def _sampled(self, latents: Sequence[Tensor], at: FrameTime, view: Viewport) -> list[Tensor]:
         footprints = self.footprints(view)
         features = self.features(latents, at.time, [footprint.window for footprint in footprints])
-        return self.sample(features, footprints, at)
+        return self.present(self.draw(self.sample(features, footprints, at), self.modulations(at.time, [view])), view)
 
     # Training
 
+    def training_windows(self, views: Sequence[Viewport]) -> list[Window]:
+        """The part of every latent whose features a step uses: what its only view reads, or all for several."""
+        read = [footprint.window for footprint in self.footprints(views[0])]
+        return read if len(views) == 1 else [Window.whole(each.height, each.width) for each in read]
+
     def training_inputs(
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
-    ) -> tuple[list[list[Tensor]], Tensor]:
-        """Latents that `decode` needs for each view of a frame, and their bits per decoded pixel.
+    ) -> tuple[list[Tensor], Tensor]:
+        """Latents of a frame in `training_windows`, halo included, and their bits per decoded pixel.
 
         With a generator, noise stands in for rounding.
         """
@@ -104,9 +106,18 @@ class DecoderNetwork(nn.Module):
     def prepare_training(self, frame: int, views: Sequence[Viewport]) -> None:
         """Make what `training_inputs` needs of these views of a frame and nothing else, for the step after this one."""
 
-    def training_outputs(self, latents: Sequence[Sequence[Tensor]], at: FrameTime, views: Sequence[Viewport]) -> Tensor:
-        """What the loss sees of each view's latents [N, 3, h, w]; the views, of one size, are drawn in one pass."""
-        sampled = [self._sampled(each, at, view) for each, view in zip(latents, views, strict=True)]
+    def training_outputs(self, latents: Sequence[Tensor], at: FrameTime, views: Sequence[Viewport]) -> Tensor:
+        """What the loss sees [N, 3, h, w] of `training_inputs`; the views, of one size, are drawn in one pass."""
+        read = self.training_windows(views)
+        features = self.features(latents, at.time, read)
+        sampled = []
+        for view in views:
+            footprints = self.footprints(view)
+            own = [
+                footprint.window.crop(each, window)
+                for footprint, each, window in zip(footprints, features, read, strict=True)
+            ]
+            sampled.append(self.sample(own, footprints, at))
         together = [torch.cat(each) for each in zip(*sampled, strict=True)]
         return self.present(self.draw(together, self.modulations(at.time, views)), views[0])
 

@@ -30,15 +30,10 @@ class EmbeddingNetwork(DecoderNetwork):
 
     def training_inputs(
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
-    ) -> tuple[list[list[Tensor]], Tensor]:
-        """Embeddings for views of a frame; their rate is not part of the loss."""
-        windows = [window for view in views for window in self.windows(view)]
-        if len(windows) == 1:
-            embeddings = [self.embed(panorama, windows[0])]
-        else:
-            whole = self.embed(panorama)
-            embeddings = [window.crop(whole) for window in windows]
-        return [[embedding] for embedding in embeddings], torch.zeros((), device=panorama.device)
+    ) -> tuple[list[Tensor], Tensor]:
+        """The embedding of a frame for its views; its rate is not part of the loss."""
+        embeddings = [self.embed(panorama, window.grown(self.halo)) for window in self.training_windows(views)]
+        return embeddings, torch.zeros((), device=panorama.device)
 
     def panorama_windows(self, views: Sequence[Viewport]) -> list[Window] | None:
         windows, targets = [window for view in views for window in self.windows(view)], super().panorama_windows(views)

@@ -170,13 +170,12 @@ class NeRV360Grid(DecoderNetwork):
 
     def training_inputs(
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None
-    ) -> tuple[list[list[Tensor]], Tensor]:
+    ) -> tuple[list[Tensor], Tensor]:
         (view,) = views
         self.prepare_training(frame, views)
         read = next(found for seen, found in self._cells_read if seen == (frame, view))
-        windows = [footprint.window for footprint in self.footprints(view)]
-        latents, bits = self.latents.sample_windows(windows, read, noise)
-        return [latents], bits / (view.width * view.height)
+        latents, bits = self.latents.sample_windows(self.training_windows(views), read, noise)
+        return latents, bits / (view.width * view.height)
 
     def prepare_training(self, frame: int, views: Sequence[Viewport]) -> None:
         for view in views:

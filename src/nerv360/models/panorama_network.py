@@ -35,9 +35,9 @@ class PanoramaNetwork(EmbeddingNetwork):
         precise = torch.promote_types(panorama.dtype, torch.float32)  # directions in half precision would be pixels off
         return sample_sphere(panorama, viewport_rays(view, dtype=precise, device=panorama.device))
 
-    def training_outputs(self, latents: Sequence[Sequence[Tensor]], at: FrameTime, views: Sequence[Viewport]) -> Tensor:
+    def training_outputs(self, latents: Sequence[Tensor], at: FrameTime, views: Sequence[Viewport]) -> Tensor:
         """The panorama, whatever the views."""
-        return self.panorama(latents[0], at)
+        return self.panorama(latents, at)
 
     def training_targets(self, panorama: Tensor, views: Sequence[Viewport]) -> Tensor:
         return panorama.float() / 255
