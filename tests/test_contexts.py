@@ -18,7 +18,17 @@ from nerv360.entropy.rate import tailed_laplace_bits
 from nerv360.errors import BitstreamError
 from nerv360.latents import integer_context_model as exact
 from nerv360.latents.coding_order import CODING_PASSES, key_coding_order
-from nerv360.latents.context_features import ContextFeatures, _NeighbourSums, coding_passes, gather_context
+from nerv360.latents.context_features import (
+    ContextFeatures,
+    coding_passes,
+    concatenate_padded,
+    context_offsets,
+    context_places,
+    context_sums,
+    gather_context,
+    padded_places,
+    padded_size,
+)
 from nerv360.latents.context_model import ContextModel, fit_context_model
 from nerv360.latents.integer_context_model import (
     FIXED_POINT_ONE_MEAN,
@@ -214,7 +224,7 @@ def test_coded_size_is_that_of_the_classes() -> None:
 
 
 def dense(values: Tensor, top: int, left: int) -> tuple[Tensor, Tensor]:
-    """What `_NeighbourSums` sums, cell by cell."""
+    """Sums over the near and the far context, cell by cell."""
     rows, columns = values.shape[-2:]
     sums = []
     for kind in ("near", "far"):
@@ -232,26 +242,28 @@ def dense(values: Tensor, top: int, left: int) -> tuple[Tensor, Tensor]:
     return sums[0], sums[1]
 
 
-@pytest.mark.parametrize(
-    ("rows", "columns", "top", "left"), [(13, 10, 0, 0), (9, 12, 5, 3), (7, 6, -3, -9), (1, 2, 0, 0), (2, 1, 1, 7)]
-)
-def test_sums_of_neighbours_and_their_gradients(rows: int, columns: int, top: int, left: int) -> None:
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (5, 3), (-3, -9), (1, 7)])
+def test_sums_over_contexts_and_their_gradients(top: int, left: int) -> None:
+    """Of maps of several sizes in one array, none of which is context of another."""
     generator = torch.Generator().manual_seed(0)
-    values = torch.randn(2, rows, columns, dtype=torch.float64, generator=generator, requires_grad=True)
-    found, expected = _NeighbourSums.apply(values, 0, top, left), dense(values, top, left)
-    weights = [torch.randn(2, rows, columns, dtype=torch.float64, generator=generator) for _ in range(2)]
-    for one, other in zip(found, expected, strict=True):
+    sizes = [(13, 10), (9, 12), (1, 2), (2, 1), (20, 26)]
+    maps = [torch.randn(2, *size, dtype=torch.float64, generator=generator, requires_grad=True) for size in sizes]
+    places, before = [], 0
+    for rows, columns in sizes:
+        passes = coding_passes(top, left, rows, columns, torch.device("cpu")).flatten()
+        for _ in range(2):
+            place = before + padded_places(torch.arange(rows * columns), columns)
+            places.append(context_places(place, context_offsets([columns], place.device), passes))
+            before += padded_size(rows, columns)
+    near, (near_magnitude, far_magnitude) = context_sums(concatenate_padded(maps), torch.cat(places))
+    found = torch.stack((near, near_magnitude, far_magnitude))
+    summed = [(*dense(each, top, left), *dense(each.abs(), top, left)) for each in maps]
+    expected = torch.stack([torch.cat([sums[kind].flatten() for sums in summed]) for kind in (0, 2, 3)])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    weights = torch.randn(found.shape, dtype=torch.float64, generator=generator)
+    gradients = [torch.autograd.grad((sums * weights).sum(), maps) for sums in (found, expected)]
+    for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
-    gradients = [
-        torch.autograd.grad(sum((sums * w).sum() for sums, w in zip(each, weights, strict=True)), values)[0]
-        for each in (found, expected)
-    ]
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-12)
-
-
-def test_gradients_by_differences() -> None:
-    values = torch.randn(2, 6, 7, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda cells: _NeighbourSums.apply(cells, 1, 2, 5), (values,))
 
 
 def test_a_window_knows_what_the_whole_grid_knows() -> None:

@@ -9,7 +9,14 @@ from torch import Tensor
 
 from nerv360.geometry.footprint import Footprint
 from nerv360.geometry.window import Window
-from nerv360.latents.context_features import coding_passes
+from nerv360.latents.coding_order import CODING_PASSES
+from nerv360.latents.context_features import (
+    coding_passes,
+    context_offsets,
+    context_places,
+    padded_places,
+    padded_size,
+)
 from nerv360.latents.grid import FrameTime, interpolation_weights
 from nerv360.latents.grid_layout import GridLayout
 
@@ -66,22 +73,24 @@ class CellsRead:
             sampled.setdefault(footprint.window.reduced(), []).append(grid)
         weights = [_sampling_weight(footprints[grids[0]], cells_per_sample[grids[0]]) for grids in sampled.values()]
         self.windows: list[WindowRead] = []
-        table, shares, start = [], [], 0
+        table, shares, start, padded = [], [], 0, 0
         for window, grids in sampled.items():
-            counts = []
+            counts, passes = [], len(self.windows) * len(CODING_PASSES)
             for grid in grids:
                 keys = interpolation_weights(layout.latents[grid].key_interval, FrameTime(frame, layout.frames))
                 counts.append((grid, len(keys)))
                 for (key, weight), channel in itertools.product(keys, range(layout.latents[grid].channels)):
-                    table.append((start, *layout.row(grid, key, channel)))
+                    table.append((start, padded, window.columns, passes, *layout.row(grid, key, channel)))
                     shares.append(weight / layout.frame_usage[grid][key])
                     start += window.rows * window.columns
+                    padded += padded_size(window.rows, window.columns)
             channels = sum(count * layout.latents[grid].channels for grid, count in counts)
             self.windows.append(WindowRead(window, channels, counts))
-        # of every channel of every key: its start in the flat array, and what `layout.row` gives
+        # of every channel of every key: its start in the flat array, and where zeros are around; the columns of its
+        # window, and which offsets of contexts are the first of it; what `layout.row` gives
         self.table = torch.tensor(table, device=device).T
         rows = [each.channels for each in self.windows]
-        starts, share = (torch.split(each, rows) for each in (self.table[1], torch.tensor(shares, device=device)))
+        starts, share = (torch.split(each, rows) for each in (self.table[4], torch.tensor(shares, device=device)))
         cells = [each.window.indices(device) for each in self.windows]
         self.index = torch.cat([(a[:, None] + b).flatten() for a, b in zip(starts, cells, strict=True)])
         self._share = torch.cat([(a[:, None] * b).flatten() for a, b in zip(share, weights, strict=True)])
@@ -107,6 +116,14 @@ class CellsRead:
         place = self._share.nonzero_static(size=int(self._count))[:, 0]
         row = torch.searchsorted(self.table[0].contiguous(), place, right=True) - 1
         return CodedCells(place, self._share.index_select(0, place), row, self._passes.index_select(0, place))
+
+    def context_places(self, cells: CodedCells) -> Tensor:
+        """Of their contexts, among the maps with zeros around (latents/context_features.py)."""
+        start, padded, columns, first = self.table[:4].index_select(1, cells.row)
+        offsets = context_offsets([each.window.columns for each in self.windows], cells.place.device)
+        return context_places(
+            padded + padded_places(cells.place - start, columns), offsets, first + cells.coding_pass
+        )
 
 
 def _sampling_weight(footprint: Footprint, area: Tensor) -> Tensor:

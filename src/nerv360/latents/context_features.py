@@ -1,9 +1,8 @@
 """Context of latent integers as tensors: what is known of a cell before it is coded, with gradients to that."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,9 +10,21 @@ from torch.nn import functional
 
 from nerv360.latents.coding_order import CODING_PASSES, MARGIN
 
-__all__ = ["ContextFeatures", "coding_passes", "gather_context", "neighbour_sums"]
+__all__ = [
+    "ContextFeatures",
+    "coding_passes",
+    "concatenate_padded",
+    "context_offsets",
+    "context_places",
+    "context_sums",
+    "gather_context",
+    "padded_places",
+    "padded_size",
+]
 
 PERIOD = max(each.spacing for each in CODING_PASSES)
+NEAR, FAR = (max(len(getattr(each, kind)) for each in CODING_PASSES) for kind in ("near", "far"))
+ABSENT = (-(1 << 30), 0)  # an offset to before the beginning
 
 
 @dataclass(frozen=True)
@@ -46,30 +57,75 @@ def gather_context(
 ) -> ContextFeatures:
     """Context features of the chosen cells, channel by channel."""
     channels, rows, columns = values.shape
-    near, far = neighbour_sums(values, top, left)
+    maps = torch.arange(channels, device=values.device)[:, None] * padded_size(rows, columns)
+    place = (maps + padded_places(chosen, columns)).flatten()
+    coding_pass = coding_passes(top, left, rows, columns, chosen.device).flatten()[chosen].repeat(channels)
+    offsets = context_offsets([columns], values.device)
+    near, magnitudes = context_sums(concatenate_padded([values]), context_places(place, offsets, coding_pass))
 
     def pick(maps: Tensor) -> Tensor:
         return maps.flatten(-2)[..., chosen].flatten()
 
-    magnitudes = [pick(near[channels:]), pick(far), pick(references.abs().sum(0))]
     channel = torch.arange(first_channel, first_channel + channels, device=values.device)
-    temporal = float(len(references) > 0)
-    mean = pick(near[:channels]) / 4
+    temporal, mean = float(len(references) > 0), near / 4
     return ContextFeatures(
-        torch.stack(magnitudes, dim=-1),
+        torch.stack((*magnitudes, pick(references.abs().sum(0))), dim=-1),
         torch.stack(((1 - temporal) * mean, temporal * mean, pick(references.sum(0)) / 2), dim=-1),
         torch.full_like(mean, temporal),
-        coding_passes(top, left, rows, columns, chosen.device).flatten()[chosen].repeat(channels),
+        coding_pass,
         channel.repeat_interleave(len(chosen)),
     )
 
 
-def neighbour_sums(values: Tensor, top: int, left: int) -> tuple[Tensor, Tensor]:
-    """Of every cell [C, rows, columns]: sums of values, then of magnitudes [2 C, rows, columns] over its near context,
-    and of magnitudes over its far context [C, rows, columns]; zero beyond the edges."""
-    both = torch.cat((values, values.abs()))
-    sums: tuple[Tensor, Tensor] = _NeighbourSums.apply(both, len(values), top, left)  # type: ignore[no-untyped-call]
-    return sums
+def padded_size(rows: int, columns: int) -> int:
+    """Cells that a map takes in `concatenate_padded`."""
+    return (rows + 2 * MARGIN) * (columns + MARGIN)
+
+
+def concatenate_padded(maps: Sequence[Tensor]) -> Tensor:
+    """Maps [C, rows, columns] of several sizes in one flat array, with zeros wherever the context of a cell may lie."""
+    parts = [functional.pad(each, (0, MARGIN, MARGIN, MARGIN)).flatten() for each in maps]
+    return torch.cat((maps[0].new_zeros(MARGIN), *parts))
+
+
+def padded_places(cells: Tensor, columns: int | Tensor) -> Tensor:
+    """Places in `concatenate_padded`, behind those of the maps before, of cells of rows * columns."""
+    return MARGIN + (MARGIN + cells // columns) * (columns + MARGIN) + cells % columns
+
+
+def context_offsets(columns: Sequence[int], device: torch.device) -> Tensor:
+    """How far the near and then the far context lie behind the cells of every coding pass, in maps of so many columns
+    [widths * passes, NEAR + FAR]."""
+    down, right = _offsets(device)
+    lines = torch.tensor(columns, device=device)[:, None, None] + MARGIN
+    return torch.addcmul(right, down, lines).flatten(0, 1)
+
+
+def context_places(
+    place: Tensor,  # [n] in `concatenate_padded`
+    offsets: Tensor,  # of `context_offsets`
+    which: Tensor,  # [n] of them
+) -> Tensor:
+    """Places of the context of cells [n, NEAR + FAR]; 0, where nothing is, for what is absent."""
+    return (place[:, None] + functional.embedding(which, offsets)).clamp_min_(0)
+
+
+def context_sums(padded: Tensor, places: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Sum over the near context of every cell [n], and sums of magnitudes over its near and its far context."""
+    read = padded.gather(0, places.flatten()).view(places.shape)
+    near, far = read.abs().split((NEAR, FAR), dim=1)
+    return read[:, :NEAR].sum(1), (near.sum(1), far.sum(1))
+
+
+@cache
+def _offsets(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Rows down and columns to the right, of the context of every coding pass [passes, NEAR + FAR]."""
+    padded = [
+        [*each.near, *[ABSENT] * (NEAR - len(each.near)), *each.far, *[ABSENT] * (FAR - len(each.far))]
+        for each in CODING_PASSES
+    ]
+    down, right = torch.tensor(padded, device=device).permute(2, 0, 1).contiguous()
+    return down, right
 
 
 def coding_passes(top: int, left: int, rows: int, columns: int, device: torch.device) -> Tensor:
@@ -86,45 +142,3 @@ def _passes(device: torch.device) -> Tensor:
     for index, each in enumerate(CODING_PASSES):
         passes[each.row :: each.spacing, each.column :: each.spacing] = index
     return passes.to(device)
-
-
-class _NeighbourSums(torch.autograd.Function):
-    """Sums over the near context, and from a channel on over the far one."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, far_from: int, top: int, left: int) -> tuple[Tensor, Tensor]:
-        ctx.far_from, ctx.corner = far_from, (top, left)
-        padded = functional.pad(values, (MARGIN,) * 4)
-        near, far = torch.zeros_like(values), torch.zeros_like(values[far_from:])
-        for own, neighbours in _neighbours(near, far, padded, far_from, top, left):
-            for each in neighbours:
-                own += each
-        return near, far
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        near, far = (gradient.contiguous() for gradient in gradients)
-        padded = functional.pad(torch.zeros_like(near), (MARGIN,) * 4)
-        for own, neighbours in _neighbours(near, far, padded, ctx.far_from, *ctx.corner):
-            for each in neighbours:
-                each += own
-        return padded[..., MARGIN:-MARGIN, MARGIN:-MARGIN], None, None, None
-
-
-def _neighbours(
-    near: Tensor,  # [C, rows, columns]
-    far: Tensor,  # those from a channel on
-    padded: Tensor,  # [C, rows + 2 MARGIN, columns + 2 MARGIN]
-    far_from: int,
-    top: int,
-    left: int,
-) -> Iterator[tuple[Tensor, Iterator[Tensor]]]:
-    """Views of the cells of every coding pass in the near and the far sums, and of their neighbours."""
-    line = padded.stride(1)
-    for each in CODING_PASSES:
-        row, column = (each.row - top) % each.spacing, (each.column - left) % each.spacing
-        for sums, read, offsets in ((near, padded, each.near), (far, padded[far_from:], each.far)):
-            own = sums[:, row :: each.spacing, column :: each.spacing]
-            size, stride = own.shape, (read.stride(0), each.spacing * line, each.spacing)
-            first = read.storage_offset() + (row + MARGIN) * line + column + MARGIN
-            yield own, (read.as_strided(size, stride, first + down * line + right) for down, right in offsets)

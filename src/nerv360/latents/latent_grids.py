@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nerv360.entropy.rate import add_uniform_noise, laplace_bits, round_ste, tailed_laplace_bits
 from nerv360.geometry.window import Window
 from nerv360.latents.cells_read import CellsRead, CodedCells
-from nerv360.latents.context_features import ContextFeatures, neighbour_sums
+from nerv360.latents.context_features import ContextFeatures, concatenate_padded, context_sums
 from nerv360.latents.context_model import ContextModel
 from nerv360.latents.grid import GRID_STEP, LatentGrid
 from nerv360.latents.grid_layout import GridLayout
@@ -86,25 +86,20 @@ class LatentGrids(nn.Module):
             bits = (cells.share * coded).sum()
         if noise is None:
             return bits
-        log_scale = self.log_scale.index_select(0, read.table[2].index_select(0, cells.row))
+        log_scale = self.log_scale.index_select(0, read.table[5].index_select(0, cells.row))
         spent = laplace_bits(values.index_select(0, cells.place), torch.zeros_like(log_scale), log_scale)
         return (cells.share * spent).sum() + bits - bits.detach()
 
     def _context(self, read: CellsRead, cells: CodedCells, rounded: Tensor) -> ContextFeatures:
         """What is known of the coded cells before they are."""
-        near, far = [], []
-        for each, maps in read.maps(rounded):
-            both, magnitudes = neighbour_sums(maps, each.window.top, each.window.left)
-            near.append(both.view(2, -1))
-            far.append(magnitudes.flatten())
-        near_sum, near_magnitude = torch.cat(near, dim=1).index_select(1, cells.place)
-        far_magnitude = torch.cat(far).index_select(0, cells.place)
-        channel, temporal, before, after = read.table[2:].index_select(1, cells.row)
+        padded = concatenate_padded([maps for _, maps in read.maps(rounded)])
+        near, magnitudes = context_sums(padded, read.context_places(cells))
+        channel, temporal, before, after = read.table[5:].index_select(1, cells.row)
         at = read.index.index_select(0, cells.place)
         references = self.flat.index_select(0, torch.cat((at + before, at + after))).round().view(2, -1) * temporal
-        mean = near_sum / 4
+        mean = near / 4
         return ContextFeatures(
-            torch.stack((near_magnitude, far_magnitude, references.abs().sum(0)), dim=-1),
+            torch.stack((*magnitudes, references.abs().sum(0)), dim=-1),
             torch.stack(((1 - temporal) * mean, temporal * mean, references.sum(0) / 2), dim=-1),
             temporal.to(mean),
             cells.coding_pass,

@@ -77,9 +77,10 @@ def ms_ssim(decoded: Tensor, source: Tensor) -> Tensor:
 
 def _filtered(maps: Tensor, window: Tensor) -> Tensor:
     """Every channel of [B, C, h, w], filtered along rows and columns where the window lies within."""
-    channels = maps.shape[1]
-    along = window.expand(channels, 1, 1, -1)
-    return functional.conv2d(functional.conv2d(maps, along, groups=channels), along.mT, groups=channels)
+    channels = maps.shape[0] * maps.shape[1]
+    along, together = window.expand(channels, 1, 1, -1), maps.flatten(0, 1)[None]
+    filtered = functional.conv2d(functional.conv2d(together, along, groups=channels), along.mT, groups=channels)
+    return filtered[0].unflatten(0, maps.shape[:2])
 
 
 def squared_error(decoded: Tensor, source: Tensor) -> Tensor:
