@@ -52,6 +52,18 @@ def test_adan_is_its_algorithm() -> None:
             torch.testing.assert_close(parameter.double(), wanted, rtol=0, atol=1e-5)
 
 
+def test_adan_counts_the_steps_of_every_parameter() -> None:
+    """One whose gradient is often missing moves as if it were alone."""
+    often, seldom, alone = nn.Parameter(torch.ones(3, 4)), nn.Parameter(torch.ones(5)), nn.Parameter(torch.ones(5))
+    together, single = Adan([often, seldom], 1e-2), Adan([alone], 1e-2)
+    for step, (first, second) in enumerate(gradients(9)):
+        seldom.grad = None
+        take_step(together, [often, seldom], [first] if step % 3 else [first, second])
+        if step % 3 == 0:
+            take_step(single, [alone], [second])
+        assert torch.equal(seldom, alone)
+
+
 @pytest.mark.parametrize("name", ["adan", "adam"])
 @pytest.mark.parametrize("at", [0, 3])
 def test_a_step_that_is_not_finite_changes_nothing(name: str, at: int) -> None:
