@@ -23,7 +23,6 @@ from nerv360.latents.context_features import (
     coding_passes,
     concatenate_padded,
     context_offsets,
-    context_places,
     context_sums,
     gather_context,
     padded_places,
@@ -248,20 +247,21 @@ def test_sums_over_contexts_and_their_gradients(top: int, left: int) -> None:
     generator = torch.Generator().manual_seed(0)
     sizes = [(13, 10), (9, 12), (1, 2), (2, 1), (20, 26)]
     maps = [torch.randn(2, *size, dtype=torch.float64, generator=generator, requires_grad=True) for size in sizes]
-    places, before = [], 0
-    for rows, columns in sizes:
-        passes = coding_passes(top, left, rows, columns, torch.device("cpu")).flatten()
+    places, passes, before = [], [], 0
+    for number, (rows, columns) in enumerate(sizes):
         for _ in range(2):
-            place = before + padded_places(torch.arange(rows * columns), columns)
-            places.append(context_places(place, context_offsets([columns], place.device), passes))
+            places.append(before + padded_places(torch.arange(rows * columns), columns))
+            of_map = coding_passes(top, left, rows, columns, torch.device("cpu")).flatten()
+            passes.append(number * len(CODING_PASSES) + of_map)
             before += padded_size(rows, columns)
-    near, (near_magnitude, far_magnitude) = context_sums(concatenate_padded(maps), torch.cat(places))
-    found = torch.stack((near, near_magnitude, far_magnitude))
+    offsets = context_offsets([columns for _, columns in sizes], torch.device("cpu"))
+    sums = context_sums(concatenate_padded(maps), torch.cat(places), offsets, torch.cat(passes))
+    found = torch.stack(sums)
     summed = [(*dense(each, top, left), *dense(each.abs(), top, left)) for each in maps]
-    expected = torch.stack([torch.cat([sums[kind].flatten() for sums in summed]) for kind in (0, 2, 3)])
+    expected = torch.stack([torch.cat([each[kind].flatten() for each in summed]) for kind in (0, 2, 3)])
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     weights = torch.randn(found.shape, dtype=torch.float64, generator=generator)
-    gradients = [torch.autograd.grad((sums * weights).sum(), maps) for sums in (found, expected)]
+    gradients = [torch.autograd.grad((each * weights).sum(), maps) for each in (found, expected)]
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 

@@ -12,8 +12,9 @@ from nerv360.geometry.window import Window
 from nerv360.latents.coding_order import CODING_PASSES
 from nerv360.latents.context_features import (
     coding_passes,
+    concatenate_padded,
     context_offsets,
-    context_places,
+    context_sums,
     padded_places,
     padded_size,
 )
@@ -117,13 +118,13 @@ class CellsRead:
         row = torch.searchsorted(self.table[0].contiguous(), place, right=True) - 1
         return CodedCells(place, self._share.index_select(0, place), row, self._passes.index_select(0, place))
 
-    def context_places(self, cells: CodedCells) -> Tensor:
-        """Of their contexts, among the maps with zeros around (latents/context_features.py)."""
+    def context_sums(self, cells: CodedCells, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums over the contexts of the cells (latents/context_features.py)."""
         start, padded, columns, first = self.table[:4].index_select(1, cells.row)
-        offsets = context_offsets([each.window.columns for each in self.windows], cells.place.device)
-        return context_places(
-            padded + padded_places(cells.place - start, columns), offsets, first + cells.coding_pass
-        )
+        offsets = context_offsets([each.window.columns for each in self.windows], flat.device)
+        place = padded + padded_places(cells.place - start, columns)
+        around = concatenate_padded([maps for _, maps in self.maps(flat)])
+        return context_sums(around, place, offsets, first + cells.coding_pass)
 
 
 def _sampling_weight(footprint: Footprint, area: Tensor) -> Tensor:

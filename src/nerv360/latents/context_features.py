@@ -1,8 +1,9 @@
 """Context of latent integers as tensors: what is known of a cell before it is coded, with gradients to that."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,6 @@ __all__ = [
     "coding_passes",
     "concatenate_padded",
     "context_offsets",
-    "context_places",
     "context_sums",
     "gather_context",
     "padded_places",
@@ -61,7 +61,7 @@ def gather_context(
     place = (maps + padded_places(chosen, columns)).flatten()
     coding_pass = coding_passes(top, left, rows, columns, chosen.device).flatten()[chosen].repeat(channels)
     offsets = context_offsets([columns], values.device)
-    near, magnitudes = context_sums(concatenate_padded([values]), context_places(place, offsets, coding_pass))
+    near, *magnitudes = context_sums(concatenate_padded([values]), place, offsets, coding_pass)
 
     def pick(maps: Tensor) -> Tensor:
         return maps.flatten(-2)[..., chosen].flatten()
@@ -95,36 +95,66 @@ def padded_places(cells: Tensor, columns: int | Tensor) -> Tensor:
 
 def context_offsets(columns: Sequence[int], device: torch.device) -> Tensor:
     """How far the near and then the far context lie behind the cells of every coding pass, in maps of so many columns
-    [widths * passes, NEAR + FAR]."""
+    [NEAR + FAR, widths * passes]."""
     down, right = _offsets(device)
-    lines = torch.tensor(columns, device=device)[:, None, None] + MARGIN
-    return torch.addcmul(right, down, lines).flatten(0, 1)
+    lines = torch.tensor(columns, device=device)[:, None] + MARGIN
+    return torch.addcmul(right, down, lines).flatten(1)
 
 
-def context_places(
-    place: Tensor,  # [n] in `concatenate_padded`
+def context_sums(
+    padded: Tensor,  # of `concatenate_padded`
+    place: Tensor,  # [n] of cells there
     offsets: Tensor,  # of `context_offsets`
     which: Tensor,  # [n] of them
-) -> Tensor:
-    """Places of the context of cells [n, NEAR + FAR]; 0, where nothing is, for what is absent."""
-    return (place[:, None] + functional.embedding(which, offsets)).clamp_min_(0)
-
-
-def context_sums(padded: Tensor, places: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Sum over the near context of every cell [n], and sums of magnitudes over its near and its far context."""
-    read = padded.gather(0, places.flatten()).view(places.shape)
-    near, far = read.abs().split((NEAR, FAR), dim=1)
-    return read[:, :NEAR].sum(1), (near.sum(1), far.sum(1))
+    sums: tuple[Tensor, Tensor, Tensor] = _ContextSums.apply(padded, place, offsets, which)  # type: ignore[no-untyped-call]
+    return sums
+
+
+class _ContextSums(torch.autograd.Function):
+    """One neighbour of all cells after the other: what is read of them is not kept."""
+
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, place: Tensor, offsets: Tensor, which: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(padded, place, offsets, which)
+        near, near_magnitude, far_magnitude = padded.new_zeros(3, len(place))
+        for number, places in enumerate(_context_places(place, offsets, which)):
+            value = padded.gather(0, places)
+            if number < NEAR:
+                near += value
+                near_magnitude += value.abs_()
+            else:
+                far_magnitude += value.abs_()
+        return near, near_magnitude, far_magnitude
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        near, near_magnitude, far_magnitude = gradients
+        padded, place, offsets, which = ctx.saved_tensors
+        signs, gradient = padded.sgn(), torch.zeros_like(padded)
+        for number, places in enumerate(_context_places(place, offsets, which)):
+            sign = signs.gather(0, places)
+            if number < NEAR:
+                gradient.scatter_add_(0, places, torch.addcmul(near, sign, near_magnitude))
+            else:
+                gradient.scatter_add_(0, places, sign.mul_(far_magnitude))
+        return gradient, None, None, None
+
+
+def _context_places(place: Tensor, offsets: Tensor, which: Tensor) -> Iterator[Tensor]:
+    """Places of every neighbour [n]; 0, where nothing is, for what is absent."""
+    return (each.index_select(0, which).add_(place).clamp_min_(0) for each in offsets)
 
 
 @cache
 def _offsets(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Rows down and columns to the right, of the context of every coding pass [passes, NEAR + FAR]."""
+    """Rows down and columns to the right, of the context of every coding pass [NEAR + FAR, 1, passes]."""
     padded = [
         [*each.near, *[ABSENT] * (NEAR - len(each.near)), *each.far, *[ABSENT] * (FAR - len(each.far))]
         for each in CODING_PASSES
     ]
-    down, right = torch.tensor(padded, device=device).permute(2, 0, 1).contiguous()
+    down, right = torch.tensor(padded, device=device).permute(2, 1, 0)[:, :, None].contiguous()
     return down, right
 
 

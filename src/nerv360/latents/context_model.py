@@ -53,9 +53,9 @@ class ContextModel(nn.Module):
         rounded = (value for value, _, _ in self._rounded())
         input_weight, pass_bias, scale_weight, scale_bias, mean_weight, temporal_mean_weight = rounded
         logarithms = torch.log2(1 + context.magnitudes.clamp_max(MAX_MAGNITUDE_SUM))
-        passes = context.coding_pass[:, None] == torch.arange(len(CODING_PASSES), device=logarithms.device)
-        features = torch.cat((logarithms, context.temporal[:, None], passes.to(logarithms)), dim=1)
-        hidden = features @ torch.cat((input_weight, pass_bias))
+        passes = torch.arange(len(CODING_PASSES), device=logarithms.device)[:, None] == context.coding_pass
+        hidden = torch.cat((logarithms, context.temporal[:, None]), dim=1) @ input_weight
+        hidden = hidden.addmm(passes.to(hidden).mT, pass_bias)  # as a product its gradient is one, too: no scattering
         log_scale = scale_bias.index_select(0, context.channel) + hidden.relu() @ scale_weight
         mean = context.means[:, 0] * mean_weight.index_select(0, context.channel)
         mean = mean + context.means[:, 1:] @ temporal_mean_weight

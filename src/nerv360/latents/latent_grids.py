@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nerv360.entropy.rate import add_uniform_noise, laplace_bits, round_ste, tailed_laplace_bits
 from nerv360.geometry.window import Window
 from nerv360.latents.cells_read import CellsRead, CodedCells
-from nerv360.latents.context_features import ContextFeatures, concatenate_padded, context_sums
+from nerv360.latents.context_features import ContextFeatures
 from nerv360.latents.context_model import ContextModel
 from nerv360.latents.grid import GRID_STEP, LatentGrid
 from nerv360.latents.grid_layout import GridLayout
@@ -92,8 +92,7 @@ class LatentGrids(nn.Module):
 
     def _context(self, read: CellsRead, cells: CodedCells, rounded: Tensor) -> ContextFeatures:
         """What is known of the coded cells before they are."""
-        padded = concatenate_padded([maps for _, maps in read.maps(rounded)])
-        near, magnitudes = context_sums(padded, read.context_places(cells))
+        near, *magnitudes = read.context_sums(cells, rounded)
         channel, temporal, before, after = read.table[5:].index_select(1, cells.row)
         at = read.index.index_select(0, cells.place)
         references = self.flat.index_select(0, torch.cat((at + before, at + after))).round().view(2, -1) * temporal
