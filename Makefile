@@ -18,8 +18,8 @@ demo: $(INSTALLED)
 	$(BIN)/python -m nerv360.demo demo $(if $(VIDEO),"$(VIDEO)")
 
 test: $(INSTALLED)
-	$(BIN)/ruff format --check src tests benchmarks npm examples
-	$(BIN)/ruff check src tests benchmarks npm examples
+	$(BIN)/ruff format --check src tests benchmarks core npm examples
+	$(BIN)/ruff check src tests benchmarks core npm examples
 	$(BIN)/mypy
 	$(BIN)/pytest -q -n 2
 

@@ -40,14 +40,15 @@ CPU = torch.device("cpu")
 class Steps:
     """Steps of a fit to noise, one after the other."""
 
-    def __init__(self, model: str, views: int, width: int) -> None:
+    def __init__(self, model: str, views: int, width: int, device: torch.device = CPU) -> None:
         torch.set_num_threads(1)
         torch.manual_seed(0)
         self.config, self.done = preset_for(model, model_spec(model).default_preset).replace(views=views), 0
-        network = channels_last(build(configure(self.config, width, width // 2), FRAMES))
-        self.module = TrainingModule(network, self.config.rate_target.rate_weight)
+        self.device = device
+        network = channels_last(build(configure(self.config, width, width // 2), FRAMES).to(device))
+        self.module = TrainingModule(network, self.config.rate_target.rate_weight).to(device)
         self.optimiser = create_optimiser(self.module, self.config.optimisation)
-        self.means = RunningMeans(Progress(), CPU)
+        self.means = RunningMeans(Progress(), device)
         random = np.random.default_rng(0)
         self.pictures = [random.integers(0, 256, (width // 2, width, 3), dtype=np.uint8) for _ in range(4)]
 
@@ -55,7 +56,7 @@ class Steps:
         for _ in range(STEPS):
             progress = Progress(step=self.done, rate_weight=self.config.rate_target.rate_weight)
             picture, frame = self.pictures[self.done % 4], self.done * 7 % FRAMES
-            sample = training_sample(picture, frame, FRAMES, self.done, self.config, None, CPU)
+            sample = training_sample(picture, frame, FRAMES, self.done, self.config, None, self.device)
             train_step(self.module, self.optimiser, sample, 1e-3, fraction, self.config, progress, self.means)
             self.done += 1
 

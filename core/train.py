@@ -1,7 +1,8 @@
 """Learn what contexts begin with, src/nerv360/motion/priors.bin: python core/train.py VIDEO:START:FRAMES:WxH ...
 
 Every clip is encoded at four qualities, in a random order; what keys learn goes on to all later ones. Whenever the
-contexts change (core/core.h), train again; measure on other frames, at other sizes. Filters stay (core/train_filters.py).
+contexts change (core/core.h), train again; measure on other frames, at other sizes. Filters stay
+(core/train_filters.py).
 
     python core/train.py film.mp4:20:24:624x312 film.mp4:330:17:640x320 film.mp4:420:17:448x224 \\
         overpass.mp4:80:24:768x384 lhc_tunnel.mp4:100:24:640x320 lhc_tunnel.mp4:150:17:1024x512 \\

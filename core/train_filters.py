@@ -1,8 +1,8 @@
 """Learn the filters, in src/nerv360/motion/priors.bin: python core/train_filters.py VIDEO:START:FRAMES:WxH ...
 
 Clips are encoded at three qualities; filters learn what brightness lacks, by Adam. Of a kind of keys there are several:
-of each tile, the one learns that suits it best. First keys are coded without filters, then with those that were learned.
-Whenever filters change, train contexts again (core/train.py). Measure on other frames, at other sizes:
+of each tile, the one learns that suits it best. First keys are coded without filters, then with those that were
+learned. Whenever filters change, train contexts again (core/train.py). Measure on other frames, at other sizes:
 
     python core/train_filters.py film.mp4:20:12:624x312 film.mp4:330:12:640x320 overpass.mp4:80:12:768x384 \\
         lhc_tunnel.mp4:100:12:640x320 lhc_tunnel.mp4:150:12:1024x512 iceland.mp4:64:12:768x384
@@ -121,8 +121,9 @@ def learn(filters: Filters, known: list[Example], rounds: int, name: str) -> Fil
 
 
 def shares(left: Tensor, before: Tensor, progress: float) -> Tensor:
-    """How much each filter learns of each tile [n, FILTERS], by what it leaves [n, FILTERS] of what there was [n, 1]: at
-    first all that are nearly as good as the best, in the end the best, the others hardly.
+    """How much each filter learns of each tile [n, FILTERS], by what it leaves [n, FILTERS] of what there was [n, 1].
+
+    At first all learn that are nearly as good as the best, in the end the best, the others hardly.
     """
     warmth = WARMTH * before * max(0.0, 1 - progress / SHARED) + 1e-6
     best = torch.softmax((left.amin(1, keepdim=True) - left) / warmth, 1)

@@ -216,6 +216,19 @@ def test_a_gradient_that_is_not_finite_is_skipped(
     assert math.isfinite(seen[-1].loss)
 
 
+def test_float32_has_all_its_bits_while_a_fit_steps(
+    video: Path, quick: EncodingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU cuDNN would take ten of them otherwise."""
+    found: list[bool] = []
+    original = step.distortion
+    monkeypatch.setattr(
+        step, "distortion", lambda *given: (found.append(torch.backends.cudnn.allow_tf32), original(*given))[1]
+    )
+    encode(video, tmp_path / "a.nerv360", quick.replace(epochs=1))
+    assert found and not any(found) and torch.backends.cudnn.allow_tf32
+
+
 def test_a_collapsed_loss_returns_to_a_good_state_then_gives_up(
     video: Path, quick: EncodingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

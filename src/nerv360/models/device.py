@@ -10,7 +10,7 @@ import torch
 from nerv360.errors import ArgumentError, DeviceError
 from nerv360.models.memory import is_out_of_memory
 
-__all__ = ["FITTING_PRECISIONS", "choose_device", "choose_precision", "device_failures"]
+__all__ = ["FITTING_PRECISIONS", "choose_device", "choose_precision", "device_failures", "full_float32"]
 
 FITTING_PRECISIONS = {"float": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -55,6 +55,16 @@ def _why_no_cuda() -> str:
 def _version(number: str) -> str:
     """12040 -> 12.4."""
     return f"{int(number) // 1000}.{int(number) % 1000 // 10}"
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Have cuDNN compute float32 as such: its faster kind has ten bits, and MS-SSIM takes differences of squares."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @contextmanager

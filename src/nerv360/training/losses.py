@@ -80,7 +80,7 @@ def _filtered(maps: Tensor, window: Tensor) -> Tensor:
     channels = maps.shape[0] * maps.shape[1]
     along, together = window.expand(channels, 1, 1, -1), maps.flatten(0, 1)[None]
     filtered = functional.conv2d(functional.conv2d(together, along, groups=channels), along.mT, groups=channels)
-    return filtered[0].unflatten(0, maps.shape[:2])
+    return filtered.view(*maps.shape[:2], *filtered.shape[-2:])
 
 
 def squared_error(decoded: Tensor, source: Tensor) -> Tensor:

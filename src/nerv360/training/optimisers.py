@@ -75,8 +75,8 @@ class Adan(torch.optim.Optimizer):
         parts = [self._steps.unbind(), *map(self._split, self._kept)]
         return [dict(zip(STATE, own, strict=True)) for own in zip(*parts, strict=True)]
 
-    def _parameters(self) -> list[nn.Parameter]:
-        parameters: list[nn.Parameter] = self.param_groups[0]["params"]
+    def _parameters(self) -> list[Tensor]:
+        parameters: list[Tensor] = self.param_groups[0]["params"]
         return parameters
 
     def _split(self, flat: Tensor) -> list[Tensor]:
