@@ -222,6 +222,7 @@ def test_float32_has_all_its_bits_while_a_fit_steps(
     """On a GPU cuDNN would take ten of them otherwise."""
     found: list[bool] = []
     original = step.distortion
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     monkeypatch.setattr(
         step, "distortion", lambda *given: (found.append(torch.backends.cudnn.allow_tf32), original(*given))[1]
     )
