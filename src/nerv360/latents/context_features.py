@@ -57,8 +57,8 @@ def gather_context(
 ) -> ContextFeatures:
     """Context features of the chosen cells, channel by channel."""
     channels, rows, columns = values.shape
-    maps = torch.arange(channels, device=values.device)[:, None] * padded_size(rows, columns)
-    place = (maps + padded_places(chosen, columns)).flatten()
+    starts = torch.arange(channels, device=values.device)[:, None] * padded_size(rows, columns)
+    place = (starts + padded_places(chosen, columns)).flatten()
     coding_pass = coding_passes(top, left, rows, columns, chosen.device).flatten()[chosen].repeat(channels)
     offsets = context_offsets([columns], values.device)
     near, *magnitudes = context_sums(concatenate_padded([values]), place, offsets, coding_pass)

@@ -36,10 +36,12 @@ class EmbeddingNetwork(DecoderNetwork):
         return embeddings, torch.zeros((), device=panorama.device)
 
     def panorama_windows(self, views: Sequence[Viewport]) -> list[Window] | None:
-        windows, targets = [window for view in views for window in self.windows(view)], super().panorama_windows(views)
-        encoded = self.encoder.reads(windows[0])
-        resampled = (encoded.height, encoded.width) != (self.config.height, self.config.width)
-        if len(windows) > 1 or resampled or targets is None:
+        targets = super().panorama_windows(views)
+        if len(views) > 1 or targets is None:
+            return None
+        (window,) = self.windows(views[0])
+        encoded = self.encoder.reads(window)
+        if (encoded.height, encoded.width) != (self.config.height, self.config.width):  # the panorama is resampled
             return None
         return [encoded, *(target for target in targets if not encoded.covers(target))]
 
