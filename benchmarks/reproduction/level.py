@@ -93,7 +93,7 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     for seed, variant in itertools.product(map(int, seeds.split(",")), VARIANTS):
         file = folder / f"{variant.model}-{variant.views}-{epochs}-{seed}.nerv360"
-        known = {"variant": variant.name, "seed": str(seed), "steps": str(epochs * clip.frames)}
+        known = {"film": video.stem, "variant": variant.name, "seed": str(seed), "steps": str(epochs * clip.frames)}
         fitted = any(known.items() <= row.items() for row in read_rows(TABLE))
         if only not in (None, variant.name):
             continue
