@@ -17,11 +17,12 @@ from step_ratio import STEPS, Steps
 from table import append, commit
 
 from nerv360.evaluation.results_store import device_name
-from nerv360.models.device import choose_device
+from nerv360.models.device import FITTING_PRECISIONS, choose_device, choose_precision, full_float32
 from nerv360.training import step
 from nerv360.training.losses import distortion
 
 TURNS, DONE = 6, 0.5
+COMPILED_LOSS = torch.compile(distortion, dynamic=False)
 
 
 def seconds(steps: Steps) -> float:
@@ -43,26 +44,27 @@ def compiled_seconds(steps: Steps) -> float:
         step.distortion = distortion
 
 
-COMPILED_LOSS = torch.compile(distortion, dynamic=False)
-
-
 def main(model: str = "nerv360", views: int = 8, width: int = 768, device: str = "cpu") -> None:
     """Measure a model on a device."""
     on = choose_device(device)
-    plain, compiled = (Steps(model, views, width, on) for _ in range(2))
+    precision = FITTING_PRECISIONS[choose_precision(None, on)]
+    plain, compiled = (Steps(model, views, width, on, precision) for _ in range(2))
     network = compiled.module.network
     network.draw = torch.compile(network.draw, dynamic=False)  # type: ignore[method-assign]
     row: dict[str, object] = {"model": model, "views": views, "panorama": f"{width}x{width // 2}"}
-    try:
+    with full_float32():
         seconds(plain)
-        first = compiled_seconds(compiled)
-        times = [(seconds(plain), compiled_seconds(compiled)) for _ in range(TURNS)]
-        milliseconds = [1e3 * statistics.median(each) / STEPS for each in zip(*times, strict=True)]
-        ratio = statistics.median(after / before for before, after in times)
-        row |= {"ms": f"{milliseconds[0]:.1f}", "ms_compiled": f"{milliseconds[1]:.1f}", "ratio": f"{ratio:.3f}"}
-        row |= {"compile_s": f"{first - min(after for _, after in times):.0f}", "failure": ""}
-    except (AssertionError, RuntimeError) as error:
-        row |= {"ms": "", "ms_compiled": "", "ratio": "", "compile_s": "", "failure": str(error).partition("\n")[0]}
+        try:
+            first = compiled_seconds(compiled)
+        except (AssertionError, RuntimeError) as error:
+            row |= dict.fromkeys(("ms", "ms_compiled", "ratio", "compile_s"), "")
+            row |= {"failure": str(error).partition("\n")[0]}
+        else:
+            times = [(seconds(plain), compiled_seconds(compiled)) for _ in range(TURNS)]
+            before, after = (1e3 * statistics.median(each) / STEPS for each in zip(*times, strict=True))
+            ratio = statistics.median(b / a for a, b in times)
+            row |= {"ms": f"{before:.1f}", "ms_compiled": f"{after:.1f}", "ratio": f"{ratio:.3f}"}
+            row |= {"compile_s": f"{first - min(each for _, each in times):.0f}", "failure": ""}
     row |= {"torch": torch.__version__, "device": device_name(on), "commit": commit()}
     append(Path(__file__).with_suffix(".tsv"), row)
     print(*row.values(), sep="\t")

@@ -40,13 +40,20 @@ CPU = torch.device("cpu")
 class Steps:
     """Steps of a fit to noise, one after the other."""
 
-    def __init__(self, model: str, views: int, width: int, device: torch.device = CPU) -> None:
+    def __init__(
+        self,
+        model: str,
+        views: int,
+        width: int,
+        device: torch.device = CPU,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
         torch.set_num_threads(1)
         torch.manual_seed(0)
         self.config, self.done = preset_for(model, model_spec(model).default_preset).replace(views=views), 0
         self.device = device
         network = channels_last(build(configure(self.config, width, width // 2), FRAMES).to(device))
-        self.module = TrainingModule(network, self.config.rate_target.rate_weight).to(device)
+        self.module = TrainingModule(network, self.config.rate_target.rate_weight, precision).to(device)
         self.optimiser = create_optimiser(self.module, self.config.optimisation)
         self.means = RunningMeans(Progress(), device)
         random = np.random.default_rng(0)

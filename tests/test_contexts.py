@@ -25,7 +25,7 @@ from nerv360.latents.context_features import (
     context_offsets,
     context_sums,
     gather_context,
-    padded_places,
+    padded_index,
     padded_size,
 )
 from nerv360.latents.context_model import ContextModel, fit_context_model
@@ -250,7 +250,7 @@ def test_sums_over_contexts_and_their_gradients(top: int, left: int) -> None:
     places, passes, before = [], [], 0
     for number, (rows, columns) in enumerate(sizes):
         for _ in range(2):
-            places.append(before + padded_places(torch.arange(rows * columns), columns))
+            places.append(before + padded_index(torch.arange(rows * columns), columns))
             of_map = coding_passes(top, left, rows, columns, torch.device("cpu")).flatten()
             passes.append(number * len(CODING_PASSES) + of_map)
             before += padded_size(rows, columns)

@@ -13,7 +13,7 @@ from nerv360.config import EncodingConfig
 from nerv360.errors import ArgumentError
 from nerv360.models.build import build, decoder_size
 from nerv360.models.decoder_network import DecoderNetwork
-from nerv360.models.device import FITTING_PRECISIONS, choose_precision, device_failures
+from nerv360.models.device import FITTING_PRECISIONS, choose_precision, device_failures, full_float32
 from nerv360.models.memory import enough_memory
 from nerv360.models.network_config import NetworkConfig
 from nerv360.progress import FitUpdate, OnProgress, Update
@@ -50,7 +50,8 @@ def encode_by_network(
     _check_decodable(shape, clip)
     checkpoint, sound = checkpoint_path(output), read_sound_of(clip)
     kept = f"the fit is kept in {checkpoint}, and the same command goes on from it"
-    with enough_memory(shape, "training", device, config.view_sampling.views), device_failures(device, kept):
+    enough = enough_memory(shape, "training", device, config.view_sampling.views)
+    with enough, device_failures(device, kept), full_float32():
         network = build(shape, clip.frames).to(device)
         module = TrainingModule(network, config.rate_target.rate_weight, FITTING_PRECISIONS[precision]).to(device)
         rate_controller = _rate_controller(module, clip, config, max_picture_bytes(clip, config, sound))

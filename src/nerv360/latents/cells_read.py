@@ -15,7 +15,7 @@ from nerv360.latents.context_features import (
     concatenate_padded,
     context_offsets,
     context_sums,
-    padded_places,
+    padded_index,
     padded_size,
 )
 from nerv360.latents.grid import FrameTime, interpolation_weights
@@ -50,7 +50,7 @@ class CodedCells:
 
     place: Tensor  # in the flat array
     share: Tensor  # of the bits of each that this view, of this frame, accounts for
-    row: Tensor  # in CellsRead.table
+    row: Tensor  # in CellsRead.table, the channel of a key
     coding_pass: Tensor
 
 
@@ -74,24 +74,25 @@ class CellsRead:
             sampled.setdefault(footprint.window.reduced(), []).append(grid)
         weights = [_sampling_weight(footprints[grids[0]], cells_per_sample[grids[0]]) for grids in sampled.values()]
         self.windows: list[WindowRead] = []
-        table, shares, start, padded = [], [], 0, 0
+        table, windows, shares, start, padded_start = [], [], [], 0, 0
         for window, grids in sampled.items():
-            counts, passes = [], len(self.windows) * len(CODING_PASSES)
+            counts, first_offset = [], len(self.windows) * len(CODING_PASSES)
             for grid in grids:
                 keys = interpolation_weights(layout.latents[grid].key_interval, FrameTime(frame, layout.frames))
                 counts.append((grid, len(keys)))
                 for (key, weight), channel in itertools.product(keys, range(layout.latents[grid].channels)):
-                    table.append((start, padded, window.columns, passes, *layout.row(grid, key, channel)))
+                    table.append(layout.row(grid, key, channel))
+                    windows.append((start, padded_start, window.columns, first_offset))
                     shares.append(weight / layout.frame_usage[grid][key])
                     start += window.rows * window.columns
-                    padded += padded_size(window.rows, window.columns)
+                    padded_start += padded_size(window.rows, window.columns)
             channels = sum(count * layout.latents[grid].channels for grid, count in counts)
             self.windows.append(WindowRead(window, channels, counts))
-        # of every channel of every key: its start in the flat array, and where zeros are around; the columns of its
-        # window, and which offsets of contexts are the first of it; what `layout.row` gives
-        self.table = torch.tensor(table, device=device).T
+        self.table = torch.tensor(table, device=device).T  # what `layout.row` gives of every channel of every key
+        self._windows = torch.tensor(windows, device=device).T.contiguous()  # and its window, for context_sums
+        self._offsets = context_offsets([each.window.columns for each in self.windows], device)
         rows = [each.channels for each in self.windows]
-        starts, share = (torch.split(each, rows) for each in (self.table[4], torch.tensor(shares, device=device)))
+        starts, share = (torch.split(each, rows) for each in (self.table[0], torch.tensor(shares, device=device)))
         cells = [each.window.indices(device) for each in self.windows]
         self.index = torch.cat([(a[:, None] + b).flatten() for a, b in zip(starts, cells, strict=True)])
         self._share = torch.cat([(a[:, None] * b).flatten() for a, b in zip(share, weights, strict=True)])
@@ -115,16 +116,15 @@ class CellsRead:
         if self._arrived is not None:
             self._arrived.synchronize()
         place = self._share.nonzero_static(size=int(self._count))[:, 0]
-        row = torch.searchsorted(self.table[0].contiguous(), place, right=True) - 1
+        row = torch.searchsorted(self._windows[0], place, right=True) - 1
         return CodedCells(place, self._share.index_select(0, place), row, self._passes.index_select(0, place))
 
     def context_sums(self, cells: CodedCells, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sums over the contexts of the cells (latents/context_features.py)."""
-        start, padded, columns, first = self.table[:4].index_select(1, cells.row)
-        offsets = context_offsets([each.window.columns for each in self.windows], flat.device)
-        place = padded + padded_places(cells.place - start, columns)
-        around = concatenate_padded([maps for _, maps in self.maps(flat)])
-        return context_sums(around, place, offsets, first + cells.coding_pass)
+        start, padded_start, columns, first_offset = self._windows.index_select(1, cells.row)
+        index = padded_start + padded_index(cells.place - start, columns)
+        padded = concatenate_padded([maps for _, maps in self.maps(flat)])
+        return context_sums(padded, index, self._offsets, first_offset + cells.coding_pass)
 
 
 def _sampling_weight(footprint: Footprint, area: Tensor) -> Tensor:

@@ -18,13 +18,13 @@ __all__ = [
     "context_offsets",
     "context_sums",
     "gather_context",
-    "padded_places",
+    "padded_index",
     "padded_size",
 ]
 
 PERIOD = max(each.spacing for each in CODING_PASSES)
 NEAR, FAR = (max(len(getattr(each, kind)) for each in CODING_PASSES) for kind in ("near", "far"))
-ABSENT = (-(1 << 30), 0)  # an offset to before the beginning
+ABSENT = (-(1 << 30), 0)  # rows and columns of a neighbour that a pass does not have
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ def gather_context(
     """Context features of the chosen cells, channel by channel."""
     channels, rows, columns = values.shape
     starts = torch.arange(channels, device=values.device)[:, None] * padded_size(rows, columns)
-    place = (starts + padded_places(chosen, columns)).flatten()
+    index = (starts + padded_index(chosen, columns)).flatten()
     coding_pass = coding_passes(top, left, rows, columns, chosen.device).flatten()[chosen].repeat(channels)
     offsets = context_offsets([columns], values.device)
-    near, *magnitudes = context_sums(concatenate_padded([values]), place, offsets, coding_pass)
+    near, *magnitudes = context_sums(concatenate_padded([values]), index, offsets, coding_pass)
 
     def pick(maps: Tensor) -> Tensor:
         return maps.flatten(-2)[..., chosen].flatten()
@@ -78,24 +78,28 @@ def gather_context(
 
 
 def padded_size(rows: int, columns: int) -> int:
-    """Cells that a map takes in `concatenate_padded`."""
+    """Numbers that a map takes in `concatenate_padded`."""
     return (rows + 2 * MARGIN) * (columns + MARGIN)
 
 
 def concatenate_padded(maps: Sequence[Tensor]) -> Tensor:
-    """Maps [C, rows, columns] of several sizes in one flat array, with zeros wherever the context of a cell may lie."""
+    """Maps [C, rows, columns] of several sizes in one flat array, with zeros wherever the context of a cell may lie.
+
+    MARGIN rows of zeros are above and below every map, MARGIN columns on its right: what is left of a row is the margin
+    of the row before. The array begins with MARGIN zeros, so number 0 is zero.
+    """
     parts = [functional.pad(each, (0, MARGIN, MARGIN, MARGIN)).flatten() for each in maps]
     return torch.cat((maps[0].new_zeros(MARGIN), *parts))
 
 
-def padded_places(cells: Tensor, columns: int | Tensor) -> Tensor:
-    """Places in `concatenate_padded`, behind those of the maps before, of cells of rows * columns."""
+def padded_index(cells: Tensor, columns: int | Tensor) -> Tensor:
+    """Index in `concatenate_padded`, less the sizes of the maps before, of cells that count row * columns + column."""
     return MARGIN + (MARGIN + cells // columns) * (columns + MARGIN) + cells % columns
 
 
 def context_offsets(columns: Sequence[int], device: torch.device) -> Tensor:
-    """How far the near and then the far context lie behind the cells of every coding pass, in maps of so many columns
-    [NEAR + FAR, widths * passes]."""
+    """Offsets of the near, then the far context of a cell in `concatenate_padded`, for every width of a map and every
+    coding pass [NEAR + FAR, widths * passes]."""
     down, right = _offsets(device)
     lines = torch.tensor(columns, device=device)[:, None] + MARGIN
     return torch.addcmul(right, down, lines).flatten(1)
@@ -103,24 +107,24 @@ def context_offsets(columns: Sequence[int], device: torch.device) -> Tensor:
 
 def context_sums(
     padded: Tensor,  # of `concatenate_padded`
-    place: Tensor,  # [n] of cells there
+    index: Tensor,  # [n] of cells in it
     offsets: Tensor,  # of `context_offsets`
-    which: Tensor,  # [n] of them
+    offset_index: Tensor,  # [n] width * passes + pass of every cell
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sum over the near context of every cell [n], and sums of magnitudes over its near and its far context."""
-    sums: tuple[Tensor, Tensor, Tensor] = _ContextSums.apply(padded, place, offsets, which)  # type: ignore[no-untyped-call]
+    sums: tuple[Tensor, Tensor, Tensor] = _ContextSums.apply(padded, index, offsets, offset_index)  # type: ignore[no-untyped-call]
     return sums
 
 
 class _ContextSums(torch.autograd.Function):
-    """One neighbour of all cells after the other: what is read of them is not kept."""
+    """The same, one neighbour of all cells after the other: no array holds all neighbours."""
 
     @staticmethod
-    def forward(ctx: Any, padded: Tensor, place: Tensor, offsets: Tensor, which: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(padded, place, offsets, which)
-        near, near_magnitude, far_magnitude = padded.new_zeros(3, len(place))
-        for number, places in enumerate(_context_places(place, offsets, which)):
-            value = padded.gather(0, places)
+    def forward(ctx: Any, padded: Tensor, *cells: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(padded, *cells)
+        near, near_magnitude, far_magnitude = padded.new_zeros(3, len(cells[0]))
+        for number, neighbour in enumerate(_neighbours(*cells)):
+            value = padded.gather(0, neighbour)
             if number < NEAR:
                 near += value
                 near_magnitude += value.abs_()
@@ -131,20 +135,20 @@ class _ContextSums(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         near, near_magnitude, far_magnitude = gradients
-        padded, place, offsets, which = ctx.saved_tensors
+        padded, *cells = ctx.saved_tensors
         signs, gradient = padded.sgn(), torch.zeros_like(padded)
-        for number, places in enumerate(_context_places(place, offsets, which)):
-            sign = signs.gather(0, places)
+        for number, neighbour in enumerate(_neighbours(*cells)):
+            sign = signs.gather(0, neighbour)
             if number < NEAR:
-                gradient.scatter_add_(0, places, torch.addcmul(near, sign, near_magnitude))
+                gradient.scatter_add_(0, neighbour, torch.addcmul(near, sign, near_magnitude))
             else:
-                gradient.scatter_add_(0, places, sign.mul_(far_magnitude))
+                gradient.scatter_add_(0, neighbour, sign.mul_(far_magnitude))
         return gradient, None, None, None
 
 
-def _context_places(place: Tensor, offsets: Tensor, which: Tensor) -> Iterator[Tensor]:
-    """Places of every neighbour [n]; 0, where nothing is, for what is absent."""
-    return (each.index_select(0, which).add_(place).clamp_min_(0) for each in offsets)
+def _neighbours(index: Tensor, offsets: Tensor, offset_index: Tensor) -> Iterator[Tensor]:
+    """Index of every neighbour [n] of the cells; 0 for one that their pass does not have."""
+    return (each.index_select(0, offset_index).add_(index).clamp_min_(0) for each in offsets)
 
 
 @cache

@@ -55,7 +55,7 @@ class ContextModel(nn.Module):
         logarithms = torch.log2(1 + context.magnitudes.clamp_max(MAX_MAGNITUDE_SUM))
         passes = torch.arange(len(CODING_PASSES), device=logarithms.device)[:, None] == context.coding_pass
         hidden = torch.cat((logarithms, context.temporal[:, None]), dim=1) @ input_weight
-        hidden = hidden.addmm(passes.to(hidden).mT, pass_bias)  # as a product its gradient is one, too: no scattering
+        hidden = hidden.addmm(passes.to(hidden).mT, pass_bias)  # so that its gradient is a product, too, not a scatter
         log_scale = scale_bias.index_select(0, context.channel) + hidden.relu() @ scale_weight
         mean = context.means[:, 0] * mean_weight.index_select(0, context.channel)
         mean = mean + context.means[:, 1:] @ temporal_mean_weight

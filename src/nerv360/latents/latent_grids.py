@@ -86,14 +86,14 @@ class LatentGrids(nn.Module):
             bits = (cells.share * coded).sum()
         if noise is None:
             return bits
-        log_scale = self.log_scale.index_select(0, read.table[5].index_select(0, cells.row))
+        log_scale = self.log_scale.index_select(0, read.table[1].index_select(0, cells.row))
         spent = laplace_bits(values.index_select(0, cells.place), torch.zeros_like(log_scale), log_scale)
         return (cells.share * spent).sum() + bits - bits.detach()
 
     def _context(self, read: CellsRead, cells: CodedCells, rounded: Tensor) -> ContextFeatures:
         """What is known of the coded cells before they are."""
         near, *magnitudes = read.context_sums(cells, rounded)
-        channel, temporal, before, after = read.table[5:].index_select(1, cells.row)
+        channel, temporal, before, after = read.table[1:].index_select(1, cells.row)
         at = read.index.index_select(0, cells.place)
         references = self.flat.index_select(0, torch.cat((at + before, at + after))).round().view(2, -1) * temporal
         mean = near / 4

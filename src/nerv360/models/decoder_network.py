@@ -73,9 +73,13 @@ class DecoderNetwork(nn.Module):
         """What `draw` gives -> the view [1, 3, view.height, view.width]."""
         return picture[..., : view.height, : view.width]
 
+    def feature_windows(self, view: Viewport) -> list[Window]:
+        """The part of every latent whose features `view` reads."""
+        return [footprint.window for footprint in self.footprints(view)]
+
     def windows(self, view: Viewport) -> list[Window]:
         """The part of every latent that decoding `view` reads."""
-        return [footprint.window.grown(self.halo) for footprint in self.footprints(view)]
+        return [window.grown(self.halo) for window in self.feature_windows(view)]
 
     def decode(
         self,
@@ -90,9 +94,9 @@ class DecoderNetwork(nn.Module):
     # Training
 
     def training_windows(self, views: Sequence[Viewport]) -> list[Window]:
-        """The part of every latent whose features a step uses: what its only view reads, or all for several."""
-        read = [footprint.window for footprint in self.footprints(views[0])]
-        return read if len(views) == 1 else [Window.whole(each.height, each.width) for each in read]
+        """The part of every latent whose features a step needs: that of its view, or of several views the whole."""
+        windows = self.feature_windows(views[0])
+        return windows if len(views) == 1 else [Window.whole(each.height, each.width) for each in windows]
 
     def training_inputs(
         self, panorama: Tensor, frame: int, views: Sequence[Viewport], noise: torch.Generator | None

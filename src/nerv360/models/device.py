@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -59,12 +60,16 @@ def _version(number: str) -> str:
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Have cuDNN compute float32 as such: its faster kind has ten bits, and MS-SSIM takes differences of squares."""
-    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    """Compute float32 as such, not as TF32: MS-SSIM subtracts squares, for which ten bits are too few."""
+    settings: tuple[Any, ...] = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [each.allow_tf32 for each in settings]
     try:
+        for each in settings:
+            each.allow_tf32 = False
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        for each, allowed in zip(settings, before, strict=True):
+            each.allow_tf32 = allowed
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from nerv360.geometry.footprint import Footprint
+from nerv360.geometry.footprint import Footprint, window_of
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window
 from nerv360.latents.grid import stage_strides
@@ -97,9 +97,16 @@ class NeRV360(EmbeddingNetwork):
 
     def footprints(self, view: Viewport) -> list[Footprint]:
         """The viewport's feature cells on the embedding's grid: one, for there is one latent."""
-        rows, columns = self.config.grid_height, self.config.grid_width
         stride = math.prod(self.config.decoder_strides)
-        return [Footprint.of(view, stride, rows, columns, stride, self.head.weight)]
+        return [Footprint.of(view, stride, *self._grid_size, stride, self.head.weight)]
+
+    def feature_windows(self, view: Viewport) -> list[Window]:
+        stride = math.prod(self.config.decoder_strides)
+        return [window_of(view, stride, *self._grid_size, stride)]
+
+    @property
+    def _grid_size(self) -> tuple[int, int]:
+        return self.config.grid_height, self.config.grid_width
 
     def features(self, latents: Sequence[Tensor], time: float, windows: Sequence[Window]) -> list[Tensor]:
         """Windows of the embedding, halo included -> the same windows expanded (all that needs no view)."""

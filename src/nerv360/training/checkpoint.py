@@ -19,7 +19,7 @@ from nerv360.training.optimisers import state_names
 
 __all__ = ["Checkpoint", "Progress", "capture", "load", "mismatch", "restore", "save"]
 
-VERSION = "5"  # of the tensors' names and of the fields
+VERSION = "6"  # of the tensors' names and of the fields
 
 Tensors = dict[str, Tensor]
 
@@ -151,7 +151,8 @@ def mismatch(found: Checkpoint, module: nn.Module, optimiser: torch.optim.Optimi
         kept: dict[str, set[str]] = {}
         for _, index, entry in (name.split(".") for name in state if name.startswith("optimiser.")):
             kept.setdefault(index, set()).add(entry)
-        return all(names == state_names(optimiser) for names in kept.values())
+        always = {str(index) for index in optimiser.state_dict()["state"]}  # from the beginning
+        return always <= kept.keys() and all(names == state_names(optimiser) for names in kept.values())
 
     return any(
         not expected.keys() <= state.keys() or not all(map(fits, state, state.values())) or not whole(state)

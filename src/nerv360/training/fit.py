@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from nerv360.config import EncodingConfig
 from nerv360.errors import TrainingError
 from nerv360.models.build import channels_last
-from nerv360.models.device import full_float32
 from nerv360.storage import Location, set_aside
 from nerv360.training import checkpoint
 from nerv360.training.ahead import made_ahead
@@ -94,8 +93,7 @@ class Fit:
             self._save()
         try:
             while progress.scheduled_step < self.steps:
-                with full_float32():
-                    self._step(next(samples))
+                self._step(next(samples))
                 control_rate(progress, self.steps)
                 on_step(progress, self.steps + progress.rewound_steps)
                 if time.monotonic() - saved > pause:
