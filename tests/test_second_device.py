@@ -71,7 +71,7 @@ def two_steps(fitting: TrainingModule, config: EncodingConfig, done: float) -> R
     frame = (np.arange(3 * HEIGHT * WIDTH) * 37 % 256).astype(np.uint8).reshape(3, HEIGHT, WIDTH).transpose(1, 2, 0)
 
     def sample(first: int) -> TrainingSample:
-        panorama = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].to(device)
+        panorama = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].to(device, non_blocking=True)
         views = [*VIEWS[first:], *VIEWS][: config.view_sampling.views]
         fitting.network.prepare_training(1, views)
         return TrainingSample(panorama, 1, FRAMES, views, views)

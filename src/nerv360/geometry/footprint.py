@@ -12,6 +12,7 @@ from torch import Tensor
 from nerv360.geometry.rays import rotation
 from nerv360.geometry.viewport import Viewport
 from nerv360.geometry.window import Window, sample_at
+from nerv360.transfer import to_device
 
 __all__ = ["Footprint", "cells_per_sample", "window_of"]
 
@@ -54,7 +55,7 @@ class Footprint:
         window = window_of(view, stride, rows, columns, whole)
         plane, matrix = _camera_plane(view, stride, whole), _level_matrix(view.pitch_deg, view.roll_deg)
         dtype = torch.promote_types(like.dtype, torch.float32)
-        x, y = (torch.from_numpy(axis).to(like.device, dtype) for axis in plane)
+        x, y = (to_device(torch.from_numpy(axis), like.device, dtype) for axis in plane)
         y = y[:, None]
         points = torch.empty(1, len(y), len(x), 2, dtype=dtype, device=like.device)
         per_lon, per_lat = columns / math.pi / window.columns, -2 * rows / math.pi / window.rows
@@ -72,7 +73,7 @@ class Footprint:
     def grown(self, margin: int) -> "Footprint":
         """The same samples in a window larger by so many cells on every side."""
         window = self.window.grown(margin)
-        return Footprint(window, self.points * (_size(self.window) / _size(window)).to(self.points))
+        return Footprint(window, self.points * _like(_size(self.window) / _size(window), self.points))
 
     def sample(
         self,
@@ -83,8 +84,12 @@ class Footprint:
             return cells
         points = self.points.to(cells.device)
         if displacement is not None:
-            points = points - displacement.permute(0, 2, 3, 1) * (2 / _size(self.window)).to(points)
+            points = points - displacement.permute(0, 2, 3, 1) * _like(2 / _size(self.window), points)
         return sample_at(cells, points)
+
+
+def _like(values: Tensor, points: Tensor) -> Tensor:
+    return to_device(values, points.device, points.dtype)
 
 
 def _size(window: Window) -> Tensor:
@@ -146,7 +151,7 @@ def cells_per_sample(view: Viewport, footprint: Footprint, stride: int, whole: i
     A sample covers the solid angle area / n^3, where n is the length of its ray to the camera's plane; a cell that of
     pi / rows * 2 pi / columns, times the cosine of its latitude.
     """
-    x, y = (torch.from_numpy(axis).to(footprint.points) for axis in _camera_plane(view, stride, whole))
+    x, y = (_like(torch.from_numpy(axis), footprint.points) for axis in _camera_plane(view, stride, whole))
     y = y[:, None]
     a, b, c = _level_matrix(view.pitch_deg, view.roll_deg)[1].tolist()
     squared_length, up = x.square() + (y.square() + 1), a * x + (b * y + c)

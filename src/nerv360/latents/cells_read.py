@@ -20,6 +20,7 @@ from nerv360.latents.context_features import (
 )
 from nerv360.latents.grid import FrameTime, interpolation_weights
 from nerv360.latents.grid_layout import GridLayout
+from nerv360.transfer import to_device
 
 __all__ = ["CellsRead", "CodedCells", "WindowRead"]
 
@@ -88,11 +89,11 @@ class CellsRead:
                     padded_start += padded_size(window.rows, window.columns)
             channels = sum(count * layout.latents[grid].channels for grid, count in counts)
             self.windows.append(WindowRead(window, channels, counts))
-        self.table = torch.tensor(table, device=device).T  # what `layout.row` gives of every channel of every key
-        self._windows = torch.tensor(windows, device=device).T.contiguous()  # and its window, for context_sums
+        self.table = to_device(torch.tensor(table), device).T  # what `layout.row` gives of every channel of every key
+        self._windows = to_device(torch.tensor(windows), device).T.contiguous()  # and its window, for context_sums
         self._offsets = context_offsets([each.window.columns for each in self.windows], device)
         rows = [each.channels for each in self.windows]
-        starts, share = (torch.split(each, rows) for each in (self.table[0], torch.tensor(shares, device=device)))
+        starts, share = (torch.split(each, rows) for each in (self.table[0], to_device(torch.tensor(shares), device)))
         cells = [each.window.indices(device) for each in self.windows]
         self.index = torch.cat([(a[:, None] + b).flatten() for a, b in zip(starts, cells, strict=True)])
         self._share = torch.cat([(a[:, None] * b).flatten() for a, b in zip(share, weights, strict=True)])

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nerv360.latents.coding_order import CODING_PASSES, MARGIN
+from nerv360.transfer import to_device
 
 __all__ = [
     "ContextFeatures",
@@ -101,7 +102,7 @@ def context_offsets(columns: Sequence[int], device: torch.device) -> Tensor:
     """Offsets of the near, then the far context of a cell in `concatenate_padded`, for every width of a map and every
     coding pass [NEAR + FAR, widths * passes]."""
     down, right = _offsets(device)
-    lines = torch.tensor(columns, device=device)[:, None] + MARGIN
+    lines = to_device(torch.tensor(columns), device)[:, None] + MARGIN
     return torch.addcmul(right, down, lines).flatten(1)
 
 
@@ -158,7 +159,7 @@ def _offsets(device: torch.device) -> tuple[Tensor, Tensor]:
         [*each.near, *[ABSENT] * (NEAR - len(each.near)), *each.far, *[ABSENT] * (FAR - len(each.far))]
         for each in CODING_PASSES
     ]
-    down, right = torch.tensor(padded, device=device).permute(2, 1, 0)[:, :, None].contiguous()
+    down, right = to_device(torch.tensor(padded), device).permute(2, 1, 0)[:, :, None].contiguous()
     return down, right
 
 
@@ -175,4 +176,4 @@ def _passes(device: torch.device) -> Tensor:
     passes = torch.zeros(PERIOD, PERIOD, dtype=torch.int32)
     for index, each in enumerate(CODING_PASSES):
         passes[each.row :: each.spacing, each.column :: each.spacing] = index
-    return passes.to(device)
+    return to_device(passes, device)

@@ -13,6 +13,7 @@ from nerv360.layers.encoding import Stem, positional_encoding
 from nerv360.models.nerv360 import CONDITION, STEM_HIDDEN, Expansion, Stage
 from nerv360.models.network_config import NetworkConfig
 from nerv360.models.panorama_network import PanoramaNetwork
+from nerv360.transfer import to_device
 
 __all__ = ["HNeRVBoost"]
 
@@ -36,7 +37,7 @@ class HNeRVBoost(PanoramaNetwork):
     def modulations(self, time: float, views: Sequence[Viewport]) -> list[Tensor]:
         """gamma and beta [4, 1, C, 1, 1] of every residual block."""
         encoded = positional_encoding([[time]], self.config.pe_base, self.config.pe_frequencies)
-        condition = self.time_stem(encoded.to(self.head.weight))
+        condition = self.time_stem(to_device(encoded, self.head.weight.device, self.head.weight.dtype))
         return [block.residual.modulation(condition) for block in (self.expand, *self.stages)]
 
     def draw(self, sampled: Sequence[Tensor], modulations: Sequence[Tensor]) -> Tensor:

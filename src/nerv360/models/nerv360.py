@@ -19,6 +19,7 @@ from nerv360.layers.modulation import AffineResidualBlock
 from nerv360.layers.upsampling import SNeRVBlock
 from nerv360.models.embedding_network import EmbeddingNetwork
 from nerv360.models.network_config import NetworkConfig
+from nerv360.transfer import to_device
 
 __all__ = ["CONDITION", "STEM_HIDDEN", "Expansion", "NeRV360", "Stage"]
 
@@ -141,7 +142,7 @@ class NeRV360(EmbeddingNetwork):
 
     def _encode(self, values: list[list[float]]) -> Tensor:
         encoded = positional_encoding(values, self.config.pe_base, self.config.pe_frequencies)
-        return encoded.to(self.head.weight)
+        return to_device(encoded, self.head.weight.device, self.head.weight.dtype)
 
     def _conditions(self, view: Viewport) -> list[float]:
         """The conditions of STAT, each in [0, 1]; whole turns make no difference."""

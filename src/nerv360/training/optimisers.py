@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nerv360.config import Optimisation
+from nerv360.transfer import to_device
 
 __all__ = ["Adan", "create_optimiser", "learning_rate", "state_names"]
 
@@ -31,7 +32,7 @@ class Adan(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": learning_rate})
         first, *_ = tensors = self._parameters()
         sizes = torch.tensor([each.numel() for each in tensors])
-        self._parameter_index = torch.arange(len(tensors)).repeat_interleave(sizes).to(first.device)
+        self._parameter_index = to_device(torch.arange(len(tensors)).repeat_interleave(sizes), first.device)
         self._steps = first.new_zeros(len(tensors))
         self._moments = first.new_zeros(len(STATE) - 1, len(self._parameter_index))
         self._gradient_masks: dict[tuple[bool, ...], tuple[Tensor, Tensor]] = {}
@@ -87,7 +88,7 @@ class Adan(torch.optim.Optimizer):
     def _gradient_mask(self, have_gradient: tuple[bool, ...]) -> tuple[Tensor, Tensor]:
         """1 for those parameters, and for their numbers, else 0."""
         if have_gradient not in self._gradient_masks:
-            parameters = torch.tensor(have_gradient).to(self._steps)
+            parameters = to_device(torch.tensor(have_gradient), self._steps.device, self._steps.dtype)
             self._gradient_masks[have_gradient] = parameters, parameters.index_select(0, self._parameter_index)
         return self._gradient_masks[have_gradient]
 

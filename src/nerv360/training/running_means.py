@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from nerv360.training.checkpoint import Progress
+from nerv360.transfer import to_device
 
 __all__ = ["RunningMeans"]
 
@@ -16,7 +17,7 @@ class RunningMeans:
 
     def __init__(self, progress: Progress, device: torch.device) -> None:
         known = [progress.loss, progress.psnr_db, float(progress.skipped)]
-        self._values = torch.tensor(known, dtype=torch.float64).to(device)
+        self._values = to_device(torch.tensor(known, dtype=torch.float64), device)
 
     def update(self, error: Tensor, mean_square: Tensor, skipped: Tensor, step: int) -> None:
         """Take in a step, by number; one that was skipped is only counted. The first means are plain ones."""

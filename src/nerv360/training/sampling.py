@@ -12,6 +12,7 @@ from nerv360.config import EncodingConfig, ViewSampling
 from nerv360.geometry.viewport import Viewport
 from nerv360.latents.grid import FrameTime
 from nerv360.models.decoder_network import DecoderNetwork
+from nerv360.transfer import to_device
 from nerv360.video.camera_motion import Angles, camera_to_world, to_world_view
 from nerv360.video.clip import Clip, Parts
 
@@ -62,7 +63,7 @@ def _copied(levels: Tensor, parts: Sequence[tuple[slice, slice]], device: torch.
     """Parts of a frame on a device, whose work goes on meanwhile."""
     there = torch.empty_like(levels, device=device)
     for part in parts:
-        there[part] = levels[part].contiguous().pin_memory().to(device, non_blocking=True)
+        there[part] = to_device(levels[part].contiguous(), device)
     return there
 
 
