@@ -35,6 +35,7 @@ from nerv360.training.running_means import RunningMeans
 from nerv360.training.sampling import TrainingSample
 from nerv360.training.step import train_step
 from nerv360.training.training_module import TrainingModule
+from nerv360.transfer import to_device
 from nerv360.types import Picture
 from nerv360.video.clip import Clip
 
@@ -123,6 +124,8 @@ def test_the_second_device_tells_what_the_host_waits_for() -> None:
         assert there.sum().item() == 3 and there.tolist() == [1, 1, 1]
         there[there > 0] = 2.0
         assert there.nonzero().shape == (3, 1) and len(waits) == 4
+        assert to_device(torch.ones(3), DEVICE).device == DEVICE and len(waits) == 4
+        assert torch.ones(3).to(DEVICE).device == DEVICE and len(waits) == 5
 
 
 def encode_on(
