@@ -9,7 +9,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "nerv360"
 LEVELS = [
-    {"errors", "types", "progress", "threads"},
+    {"errors", "types", "progress", "threads", "transfer"},
     {"storage"},
     {"claims"},
     {"geometry", "entropy"},
@@ -70,7 +70,7 @@ def imported_modules(path: Path, modules: Iterable[str]) -> set[str]:
 def test_models_read_no_codec_and_no_training() -> None:
     for folder in ("models", "layers"):
         for path in (SOURCE / folder).glob("*.py"):
-            assert imports(path) <= {"geometry", "layers", "models", "errors", "latents"}, path
+            assert imports(path) <= {"geometry", "layers", "models", "errors", "latents", "transfer"}, path
 
 
 def test_checking_input_needs_no_torch() -> None:
