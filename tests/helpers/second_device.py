@@ -185,8 +185,8 @@ def _run(operator: Any, args: Any, kwargs: Any) -> Any:
             raise RuntimeError(f"{operator}: the host cannot wait while a graph is captured")
         if not (to_host and kwargs.get("non_blocking")):
             _waits.append(str(operator))
-    blocking = True not in (*args[2:], kwargs.get("non_blocking"))
-    if operator in COPIES and tensors[-1].device.type == "cpu" and blocking:
+    from_host = operator in COPIES and tensors[-1].device.type == "cpu"
+    if from_host and True not in (*args[2:], kwargs.get("non_blocking")):
         _waits.append("copy out of pageable memory")
     host_args, host_kwargs = tree_map_only(SecondDeviceTensor, lambda each: each.host, (args, kwargs))
     if "device" in host_kwargs:
