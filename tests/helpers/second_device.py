@@ -127,6 +127,7 @@ class _Event:
 
 backend_registration._setup_privateuseone_for_python_backend("second", backend_module=_Module())
 DEVICE = torch.device("second", 0)
+Tensor.pin_memory = lambda tensor, device=None: tensor  # type: ignore[method-assign]
 
 
 class SecondDeviceTensor(torch.Tensor):
@@ -245,6 +246,5 @@ def second_device() -> Iterator[list[str]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "Generator", Generator)
-        patch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
         _waits.clear()
         yield _waits
