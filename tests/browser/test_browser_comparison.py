@@ -55,9 +55,9 @@ def remuxed(film: Path, path: Path) -> Path:
         for packet in source.demux(old):
             if packet.dts is None:
                 continue
-            for name in ("pts", "dts"):
-                number = round(getattr(packet, name) / step)
-                setattr(packet, name, round((number + (0.7 if number % 2 and number < 39 else 0) + 15) * step))
+            shown, decoded = (round(time / step) for time in (packet.pts, packet.dts))
+            late = 0.7 if shown % 2 and shown < 39 else 0  # when it is shown, not when it is decoded
+            packet.pts, packet.dts = round((shown + late + 15) * step), round((decoded + 15) * step)
             packet.stream = new
             output.mux(packet)
     return path
