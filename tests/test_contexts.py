@@ -266,6 +266,16 @@ def test_sums_over_contexts_and_their_gradients(top: int, left: int) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
+def test_gradients_by_differences() -> None:
+    values = torch.randn(2, 6, 7, dtype=torch.float64, requires_grad=True)
+    index = torch.cat([channel * padded_size(6, 7) + padded_index(torch.arange(42), 7) for channel in range(2)])
+    passes = coding_passes(2, 5, 6, 7, torch.device("cpu")).flatten().repeat(2)
+    offsets = context_offsets([7], torch.device("cpu"))
+    assert torch.autograd.gradcheck(
+        lambda cells: context_sums(concatenate_padded([cells]), index, offsets, passes), (values,)
+    )
+
+
 def test_a_window_knows_what_the_whole_grid_knows() -> None:
     """Where all neighbours lie in the window: the others are taken for zero."""
     values = torch.from_numpy(random_latent((1, 2, 40, 48)))[0].float()

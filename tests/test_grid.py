@@ -214,9 +214,9 @@ def test_a_step_moves_what_the_view_reads_and_nothing_else(view: Viewport) -> No
         assert moved[whole.grad == 0].abs().max() < 1e-3
 
 
-@pytest.mark.parametrize(("done", "most"), [(0.1, 3500), (0.9, 9000)])
+@pytest.mark.parametrize(("done", "most"), [(0.1, 3000), (0.9, 3300)])
 def test_a_step_is_few_operations(done: float, most: int) -> None:
-    """On a GPU each costs a launch. (Measured: 2700 under noise, 7400 where the context model learns.)"""
+    """On a GPU each costs a launch. (Measured: 2500 under noise, 2800 where values are rounded.)"""
     config = preset_for("nerv360-grid", "medium").replace(view_width=48, view_height=48)
     module = TrainingModule(build(configure(config, 144, 72), FRAMES), config.rate_target.rate_weight)
     optimiser, progress = create_optimiser(module, config.optimisation), Progress(rate_weight=1.0)

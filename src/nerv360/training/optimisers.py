@@ -71,7 +71,7 @@ class Adan(torch.optim.Optimizer):
         self.state.update(zip(self._parameters(), self._state_views(), strict=True))
 
     def _state_views(self) -> list[dict[str, Tensor]]:
-        """The state of parameters parameter: its part of the flat arrays."""
+        """The state of every parameter: its part of the flat arrays."""
         parts = [self._steps.unbind(), *map(self._split, self._moments)]
         return [dict(zip(STATE, own, strict=True)) for own in zip(*parts, strict=True)]
 
@@ -81,7 +81,7 @@ class Adan(torch.optim.Optimizer):
         return parameters
 
     def _split(self, flat: Tensor) -> list[Tensor]:
-        """The part of parameters parameter, in its shape."""
+        """The part of every parameter, in its shape."""
         sizes = [each.numel() for each in self._parameters()]
         return [part.view(each.shape) for part, each in zip(torch.split(flat, sizes), self._parameters(), strict=True)]
 
